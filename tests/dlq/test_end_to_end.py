@@ -236,6 +236,7 @@ class TestTheCommands:
         [
             (("replay", "--app", "shop:app"), "name the target: --to-handler"),
             (("list",), "name the cluster: --app MODULE:APP"),
+            (("show", "--app", "shop:app"), "the first two columns of `evkafka dlq list`"),
             (("show", "--at", "17", "--app", "shop:app"), "--at: '17' is not the address of a dead letter"),
             (("drop", "--app", "shop:app"), "discard all with --all"),
             (("list", "--app", "shop:app", "--since", "soon"), "--since soon: give a time"),

@@ -110,7 +110,10 @@ def find_dead_letters(options: ClusterOptions, topic: str | None) -> DeadLetters
     if isinstance(source, EVKafkaApp):
         return _dead_letters_of_app(source, topic or _only_topic(source, options.consumer), options.consumer)
     if topic is None:
-        raise ConfigError("name the dead-letter topic; it is optional only with --app")
+        raise ConfigError(
+            "name the dead-letter topic after the command, for example orders.billing.dlq;"
+            " it may be left out only with --app MODULE:APP"
+        )
     if isinstance(source, ConsumerSettings):
         sources = source_topics(source) if source.topics or source.topic_pattern else None
         return DeadLetters(topic, FoundCluster(dead_letter_producer_settings(source).connection), sources)

@@ -67,46 +67,51 @@ Offset = Annotated[
 ]
 Ids = Annotated[
     list[str] | None,
-    typer.Option("--id", metavar="ID", help="Only letters with this id; may be repeated.", rich_help_panel=FILTERS),
+    typer.Option(
+        "--id", metavar="ID", help="Only dead letters with this id; may be repeated.", rich_help_panel=FILTERS
+    ),
 ]
 Positions = Annotated[
     list[str] | None,
     typer.Option(
         "--at",
         metavar="PARTITION@OFFSET",
-        help="Only the letter at this position; may be repeated, or name a range: 0@17-41.",
+        help="Only the dead letter at this position; may be repeated, or name a range: 0@17-41.",
         rich_help_panel=FILTERS,
     ),
 ]
 Limit = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="At most this many letters.", rich_help_panel=FILTERS)
+    int | None, typer.Option(min=1, metavar="N", help="At most this many dead letters.", rich_help_panel=FILTERS)
 ]
 ListLimit = Annotated[
     int | None,
     typer.Option(
-        min=1, metavar="N", help="At most this many letters. Default: 20, with --json all.", rich_help_panel=FILTERS
+        min=1,
+        metavar="N",
+        help="At most this many dead letters. Default: 20, with --json all.",
+        rich_help_panel=FILTERS,
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
 Closed = Annotated[
-    bool, typer.Option("--all", help="Also letters that were replayed or discarded.", rich_help_panel=FILTERS)
+    bool, typer.Option("--all", help="Also dead letters that were replayed or discarded.", rich_help_panel=FILTERS)
 ]
 ToHandler = Annotated[
     bool,
-    typer.Option("--to-handler", help="Run the app's handler in this process. Needs --app.", rich_help_panel=TARGET),
+    typer.Option("--to-handler", help="Run the app's endpoint in this process. Needs --app.", rich_help_panel=TARGET),
 ]
 ToTopic = Annotated[
     str | None,
     typer.Option(
         "--to-topic",
         metavar="[TOPIC]",
-        help="Send to this topic, for all of its readers. Without a name: to the topic where each letter failed first.",
+        help="Send to this topic, for all of its readers. Without a name: where each dead letter failed first.",
         rich_help_panel=TARGET,
     ),
 ]
-Rate = Annotated[float | None, typer.Option(min=0.001, metavar="N", help="At most this many letters per second.")]
+Rate = Annotated[float | None, typer.Option(min=0.001, metavar="N", help="At most this many dead letters per second.")]
 Force = Annotated[bool, typer.Option("--force", help="Replay to a compacted topic too.")]
-Everything = Annotated[bool, typer.Option("--all", help="All open letters; required without a filter.")]
+Everything = Annotated[bool, typer.Option("--all", help="All open dead letters; required without a filter.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ class _Filter:
 
 @dataclass(frozen=True, slots=True)
 class _Letters:
-    """Letters that are named one by one."""
+    """Dead letters that are named one by one."""
 
     id_: Ids = None
     at: Positions = None
@@ -171,7 +176,10 @@ def show_command(
     from evkafka.cli.impl.dlq import show_letter
 
     if (partition is None or offset is None) and not letters.id_ and not letters.at:
-        raise ConfigError("name the letter with --at PARTITION@OFFSET or --id ID, as `evkafka dlq list` prints them")
+        raise ConfigError(
+            "name the dead letter with --at PARTITION@OFFSET, the first two columns of `evkafka dlq list`,"
+            " or with --id ID, which `evkafka dlq list --json` prints"
+        )
     found = _find(topic, cluster)
     show_letter(found, _letter_filter(_Filter(partition=partition, offset=offset), letters), as_json=as_json)
 
@@ -191,16 +199,16 @@ def replay_command(
     cluster: ClusterOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Replay dead letters: run the app's handler again, or send them to a topic again.
+    """Replay dead letters: run the app's endpoint again, or send them to a topic again.
 
-    Can be interrupted at any point and started again. Exits with code 1 if a letter fails again; it stays open.
+    Can be interrupted at any point and started again. Exits with code 1 if a dead letter fails again; it stays open.
     """
     from evkafka.cli.impl.dlq import replay
     from evkafka.dlq import Target
 
     if to_handler == (to_topic is not None):
         raise ConfigError(
-            "name the target: --to-handler (only this app's handler) or --to-topic (all readers of a topic)"
+            "name the target: --to-handler (only this app's endpoint) or --to-topic (all readers of a topic)"
         )
     if to_handler and cluster.app is None and (cluster.config is not None or cluster.bootstrap_servers is not None):
         raise ConfigError("--to-handler needs the app: --app MODULE:APP")
@@ -228,7 +236,7 @@ def drop_command(
 
     wanted = _letter_filter(filters, letters)
     if wanted == DeadLetterFilter() and limit is None and not everything:
-        raise ConfigError("name the letters with a filter, or discard all with --all")
+        raise ConfigError("name the dead letters with a filter, or discard all with --all")
     drop(_find(topic, cluster), wanted, limit=limit, dry_run=dry_run, as_json=as_json)
 
 

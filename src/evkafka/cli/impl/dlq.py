@@ -11,13 +11,10 @@ from datetime import datetime
 from heapq import heappop, heappush
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from evkafka.cli.connection import DeadLetters
+from evkafka.cli.impl.dlq_table import error_of, origin_of, print_letters
 from evkafka.cli.impl.local_consumer import dead_letter_handler
-from evkafka.cli.output import as_text, block, indented, plain, print_json, progress_bar, value_text
+from evkafka.cli.output import as_text, block, indented, plain, print_json, progress_bar, screen, value_text
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.dlq import (
     DeadLetterFilter,
@@ -65,25 +62,11 @@ def list_letters(
     if not letters.matching:
         print(_no_match(dead_letters.topic, letters.total))
         return
-    table = Table("partition", "offset", "failed at", "event type", "attempts", "error", "from", box=None)
-    if closed:
-        table.add_column("status")
-    for letter, status in letters.newest:
-        cells = [
-            *map(str, letter.position),
-            f"{letter.failed_at:%Y-%m-%d %H:%M:%S}",
-            letter.event_type or "",
-            "" if letter.attempts is None else str(letter.attempts),
-            _error(letter),
-            _origin(letter),
-            *([STATUS_WORDS[status]] if closed else []),
-        ]
-        table.add_row(*(Text(plain(cell)) for cell in cells))
-    # In a file or a pipe each letter is one line.
-    screen = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
-    screen.print(table)
+    print_letters(
+        [(letter, STATUS_WORDS[status]) for letter, status in letters.newest], with_status=closed, width=screen().width
+    )
     more = f", newest first; --limit {letters.matching} lists all" if letters.matching > most else ""
-    screen.print(_part_of(len(letters.newest), letters.matching) + more, style="dim")
+    screen().print(_part_of(len(letters.newest), letters.matching) + more, style="dim")
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,14 +269,14 @@ def _print_dry_run(
     for letter, why in letters:
         partition, offset = letter.position
         verdict = f"would be {done}" if why is None else f"would not be {done}: {why}"
-        details = f"{letter.event_type or ''}  {_origin(letter)}  failed by {_error(letter) or 'an unknown error'}"
+        details = f"{letter.event_type or ''}  {origin_of(letter)}  failed by {error_of(letter) or 'an unknown error'}"
         print(f"{letter.record.topic}[{partition}]@{offset}  {plain(verdict)}  ({plain(details.strip())})")
     if not letters:
         print(NO_MATCH)
         return
     print(f"{_part_of(len(letters) - failing, total)} would be {done}; nothing was done")
     if failing:
-        print(f"{failing} would not be {done}, and stay open")
+        print(f"{failing} would not be {done}, and {_stay(failing)} open")
 
 
 def _print_report(report: ReplayReport, done: str, *, as_json: bool) -> None:
@@ -306,7 +289,7 @@ def _print_report(report: ReplayReport, done: str, *, as_json: bool) -> None:
             print(f"failed  {one.dead_letter.record.topic}[{partition}]@{offset}: {plain(one.reason)}", file=sys.stderr)
         if len(report.failed) > MAX_FAILURES:
             print(f"failed  and {len(report.failed) - MAX_FAILURES} more", file=sys.stderr)
-        still = f", {len(report.failed)} failed and stay open" if report.failed else ""
+        still = f", {len(report.failed)} failed and {_stay(len(report.failed))} open" if report.failed else ""
         print(f"{report.done} of {report.chosen} {done}{still}" if report.chosen else NO_MATCH)
     if report.failed:
         raise SystemExit(1)
@@ -316,6 +299,10 @@ def _part_of(count: int, total: int) -> str:
     """`3 of 412 dead letters`, or `1 dead letter` if that is all."""
     all_of_them = f"{total} dead letter{'' if total == 1 else 's'}"
     return all_of_them if count == total else f"{count} of {all_of_them}"
+
+
+def _stay(letters: int) -> str:
+    return "stays" if letters == 1 else "stay"
 
 
 def letter_json(letter: DeadLetterRecord, status: Status) -> dict[str, Any]:
@@ -339,13 +326,3 @@ def letter_json(letter: DeadLetterRecord, status: Status) -> dict[str, Any]:
             "group": letter.group,
         },
     }
-
-
-def _error(letter: DeadLetterRecord) -> str:
-    name = letter.error_type.rpartition(".")[2]
-    message = " ".join(letter.error_message.split())[:80]
-    return f"{name}: {message}" if name else message
-
-
-def _origin(letter: DeadLetterRecord) -> str:
-    return f"{letter.topic}[{letter.partition}]@{letter.offset}" if letter.topic is not None else ""
