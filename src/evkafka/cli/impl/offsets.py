@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from evkafka.cli.impl.group_offsets import GroupQuery, PartitionOffsets, print_group_heading, read_group, read_groups
-from evkafka.cli.output import print_json, print_table, screen
+from evkafka.cli.output import print_json, print_table, screen, styled
 from evkafka.cli.position import Position, offsets_at
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.groups import commit_offsets
@@ -30,6 +30,8 @@ def show_offsets(queries: list[GroupQuery], *, as_json: bool) -> None:
         return
     for name, (group, partitions) in groups.items():
         print_group_heading(name, group, partitions)
+        for member in group.members:
+            screen().print(styled("member ", (member.client_id, "bold"), f" on {member.host.removeprefix('/')}"))
         if not partitions:
             continue
         heads = ("topic", "partition", "first", "committed", "end")
