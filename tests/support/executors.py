@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from evkafka import Retry
@@ -49,6 +50,7 @@ def executors(
     *,
     decide: DecideFor = retry_at_once,
     telemetry: Telemetry | None = None,
+    threads: ThreadPoolExecutor | None = None,
 ) -> list[Executor]:
     clock = SystemClock()
     time_slice = TimeSlice(clock)
@@ -63,7 +65,7 @@ def executors(
     )
     return [
         Executor(
-            Slot(ConsumerIdentity("it", "g", "c"), {}),
+            Slot(ConsumerIdentity("it", "g", "c"), {}, threads),
             services,
             dispatch=dispatch,
             decide=decide,

@@ -28,7 +28,7 @@ from evkafka.exceptions import ConfigError, DecodeError
 from evkafka.outcomes import BatchError, Failed
 from evkafka.records import Record
 from evkafka.runtime.failure_cause import classify_exception
-from evkafka.runtime.ports import BatchLimits, Overrides, Slot
+from evkafka.runtime.ports import BatchLimits, Overrides, Slot, ThreadCall
 from evkafka.serde.annotations import NotYetDefined
 from evkafka.serde.decode_errors import decode_fault
 from evkafka.serde.decoding import DECODE_FAILURES, Decoder, decoder_for
@@ -233,6 +233,35 @@ class Endpoint:
             raise fault
 
         return call if self._dependencies is None else call_with_dependencies
+
+    def thread_call(self, type_of: TypeOf) -> Callable[[Record, Slot], ThreadCall] | None:
+        """Compile `record -> a call that decodes the value and calls the user's function`.
+
+        None if the endpoint is not a plain `def` without dependencies.
+
+        Args:
+            type_of: gives the event type of a default endpoint's record.
+        """
+        decode, signature = self.resolve().from_bytes, self._signature
+        assert signature is not None
+        if not self.threaded or self.batch is not None or self._dependencies is not None:
+            return None
+        function, request_class = signature.call, signature.request
+        own_type = None if self.is_default else self.event_type
+
+        def call(record: Record, slot: Slot) -> Any:
+            value = record.value
+            try:
+                payload = decode(value) if value is not None else None
+            except DECODE_FAILURES as error:
+                fault = self.decoding_fault(error, record)
+            else:
+                if request_class is None:
+                    return function(payload, None)
+                return function(payload, request_class(Context(record, slot, None, own_type or type_of(record))))
+            raise fault
+
+        return lambda record, slot: functools.partial(call, record, slot)
 
     def run(self, context: Context) -> Awaitable[object]:
         """Start an attempt at the end of a middleware stack: the payload is what the stack has set in the context."""

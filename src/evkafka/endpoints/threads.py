@@ -9,16 +9,19 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
-from evkafka.runtime.ports import Slot
+from evkafka.runtime.ports import Slot, ThreadCall
 
 
 async def in_thread(slot: Slot, call: Callable[[], Any]) -> object:
     """Run a plain function in the consumer's threads, in a copy of the caller's context.
 
     `slot.thread_future` is the thread's own future, until its result has arrived. Cancelling this does not end a call
-    that runs; a call that has not begun never runs. A coroutine that the function returns is awaited on the loop.
+    that runs; a call that has not begun never runs. A coroutine that the function returns is awaited on the loop. The
+    thread goes on with the calls that `slot.open_run` gives, each in a copy of the same context; the result is that of
+    the last one.
     """
-    future = slot.thread_future = _submitted(slot, call)
+    following = slot.open_run() if slot.open_run is not None else None
+    future = slot.thread_future = _submitted(slot, call, following)
     try:
         result: object = await asyncio.wrap_future(future)
     finally:
@@ -53,9 +56,19 @@ async def in_thread_to_the_end(slot: Slot, call: Callable[[], Any]) -> object:
     return returned
 
 
-def _submitted(slot: Slot, call: Callable[[], Any]) -> Future[Any]:
-    run = functools.partial(contextvars.copy_context().run, _call_as_coroutine, call)
+def _submitted(slot: Slot, call: ThreadCall, following: Callable[[], ThreadCall | None] | None = None) -> Future[Any]:
+    run = functools.partial(_run_calls, contextvars.copy_context(), call, following)
     return slot.threads.submit(run) if slot.threads is not None else _in_default_pool(run)
+
+
+def _run_calls(
+    context: contextvars.Context, call: ThreadCall | None, following: Callable[[], ThreadCall | None] | None
+) -> Any:
+    result = None
+    while result is None and call is not None:
+        result = context.copy().run(_call_as_coroutine, call)
+        call = following() if result is None and following is not None else None
+    return result
 
 
 def _call_as_coroutine(call: Callable[[], Any]) -> Any:

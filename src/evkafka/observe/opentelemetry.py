@@ -54,7 +54,7 @@ class Tracing:
     def trace_dispatch(self, dispatch: Dispatch) -> Dispatch:
         """The same dispatch, with a span for each attempt. Its parent is in the record's headers."""
         traced = _Traced(dispatch, self._tracer)
-        return replace(dispatch, call=traced.call, open_batch=traced.open_batch)
+        return replace(dispatch, call=traced.call, open_batch=traced.open_batch, thread_call=None)
 
     # ------------------------------------------------------------------ sending
 

@@ -35,7 +35,7 @@ from evkafka.runtime.failure_cause import Fatal
 from evkafka.runtime.interfaces import AttemptKind, ConsumerServices, DecideFor, WatchdogRounds
 from evkafka.runtime.partition import Batch, Lane
 from evkafka.runtime.pending_writes import PendingWrites
-from evkafka.runtime.ports import Dispatch, Slot
+from evkafka.runtime.ports import Dispatch, Slot, ThreadCall
 from evkafka.runtime.settle import (
     Finish,
     SendToDeadLetter,
@@ -46,6 +46,7 @@ from evkafka.runtime.settle import (
     address_of,
 )
 from evkafka.runtime.supervision.tasks import TaskEnded
+from evkafka.runtime.thread_run import RUN_S, ThreadRun
 from evkafka.runtime.time_slice import TimeSlice
 
 logger = logging.getLogger("evkafka.runtime")
@@ -112,6 +113,9 @@ class Executor:
         self._time_slice = time_slice
         self._limit_s = limit_s
         self._batch: BatchWalk | None = None
+        self._thread_run: ThreadRun | None = None
+        if dispatch.thread_call is not None and dispatch.gated is None:
+            slot.open_run = self._open_thread_run
         self._clean_context = self._context = Context()
         self._start_task: Callable[[], asyncio.Task[None]]
         self._cancel_reason: CancelReason | None = None
@@ -161,6 +165,7 @@ class Executor:
         """Cancel the running attempt. False if that is not possible: between attempts, and while a thread runs it."""
         if self._task is None or self.slot.record is None:
             return False
+        self._finish_ended_in_thread()
         if self._cancel_reason is None:
             if not may_cancel(self.slot):
                 return False
@@ -285,7 +290,10 @@ class Executor:
                 attempt = call(record, slot)
                 result = attempt if type(attempt) is Unmatched else await attempt
             except BaseException as error:  # the only handler of endpoint exceptions
+                record, started = self._end_thread_run(record), self.started_s
                 result = self.classify_raised(error, record)
+            if self._thread_run is not None:
+                record, started = self._end_thread_run(record), self.started_s
             ended_as: AttemptKind = slot.route
             if type(result) is Unmatched and skips_unmatched and self._cancel_reason is None:
                 report.unmatched(record, result)
@@ -315,6 +323,44 @@ class Executor:
                 slice_ends = min(self._time_slice.ends_s, ended + LANE_SLICE_S)
             started = self.started_s = ended
         lane.attempt = 1
+
+    # ------------------------------------------------------------------ several records for one hop to a thread
+
+    @property
+    def takes_in_thread(self) -> bool:
+        """Whether a thread may take records out of the lane now: their places change at any time."""
+        return self._thread_run is not None and self._thread_run.is_open
+
+    def _open_thread_run(self) -> Callable[[], ThreadCall | None]:
+        """`Slot.open_run`."""
+        assert self.lane is not None
+        assert self._dispatch.thread_call is not None
+        run = self._thread_run = ThreadRun(self, self.lane, self._dispatch.thread_call, self._clock.now)
+        # Records that have ended do not wait for the one after them, which may take long.
+        asyncio.get_running_loop().call_later(2 * RUN_S, self._finish_ended_in_thread)
+        return run.following
+
+    def _end_thread_run(self, record: Record) -> Record:
+        """The attempt that was begun with this record has ended. Returns the record that its end belongs to: the thread
+        may have finished this one and gone on with others."""
+        if self._thread_run is not None:
+            self._thread_run.stop()
+            self._finish_ended_in_thread()
+            self._thread_run = None
+        return self.slot.record or record
+
+    def _finish_ended_in_thread(self) -> None:
+        run, lane = self._thread_run, self.lane
+        ended = run.take_ended() if run is not None else ()
+        if not ended or lane is None:
+            return
+        durations_s = self._report.plain_durations(lane.partition.tp.topic)
+        for record, duration_s in ended:
+            if not lane.partition.ledger.finish(record.offset):
+                self._report.dropped(self.slot, record)
+            elif durations_s is not None:
+                durations_s[self.slot.route].append(duration_s)
+        self._services.note_progress()
 
     async def _walk_batch(self, batch: Batch) -> None:
         walk = self._batch = BatchWalk(self, batch, self._services, self._decide, self._writes)

@@ -6,6 +6,7 @@ The scheduler (`scheduler.py`) decides what happens to lanes; this module only k
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -88,16 +89,18 @@ class Lane:
         The walk knows the queue that it began with, and ends when that is empty. So the records move to another queue,
         which is the lane's from here on: the walk need not check the reasons before each record.
         """
-        walked, self.queue = self.queue, self.queue.copy()
-        walked.clear()
+        with self.partition.taking:
+            walked, self.queue = self.queue, self.queue.copy()
+            walked.clear()
 
     def remove(self, records: Iterable[Record]) -> list[Record]:
         """Remove these records from the queue; returns those that were in it. By identity: records compare by field."""
         removed = {id(record) for record in records}
-        taken = [record for record in self.queue if id(record) in removed]
-        left = [record for record in self.queue if id(record) not in removed]
-        self.queue.clear()
-        self.queue.extend(left)
+        with self.partition.taking:
+            taken = [record for record in self.queue if id(record) in removed]
+            left = [record for record in self.queue if id(record) not in removed]
+            self.queue.clear()
+            self.queue.extend(left)
         return taken
 
     def sort(self) -> None:
@@ -281,12 +284,13 @@ class Partition:
         unreadable: how often in a row the client could not read its next record.
         early: records of a retry topic that were read and are not due yet: they are not in the ledger.
         dead_letters: how many of its records became dead letters.
+        taking: held while records are taken out of a lane that a thread may be taking records out of (`ThreadRun`).
     """
 
     __slots__ = (
         "_by_key", "_enqueued", "_keyed", "_more_held", "_progress", "_quiet", "_unkeyed", "_whole", "began_at",
         "committed", "counted", "dead_letters", "early", "gathering", "held", "inherited", "ledger", "mark", "paused",
-        "polled_bytes", "ready", "running", "saved", "state", "tp", "tries", "unreadable", "was_reset",
+        "polled_bytes", "ready", "running", "saved", "state", "taking", "tp", "tries", "unreadable", "was_reset",
     )  # fmt: skip
 
     def __init__(self, tp: TopicPartition, *, ordering: str, paused: bool = False) -> None:
@@ -309,6 +313,7 @@ class Partition:
         self.unreadable = 0
         self.early: deque[DelayedRecord] = deque()
         self.dead_letters = DeadLetterCount(self.ledger)
+        self.taking = threading.Lock()
         self.gathering: dict[tuple[Route, int], Batch] = {}
         self._enqueued = 0  # lanes, ever
         self._by_key = ordering == "key"

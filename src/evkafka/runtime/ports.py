@@ -320,6 +320,10 @@ Overrides = Callable[[], Mapping[Callable[..., Any], Callable[..., Any]]]
 """Returns the current overrides of dependencies; `dict` for none."""
 
 
+ThreadCall = Callable[[], Any]
+"""A call to make in a thread."""
+
+
 class Slot:
     """The running attempt of one executor. The dispatch writes `route`; the runtime writes the rest.
 
@@ -334,9 +338,15 @@ class Slot:
         thread_future: the endpoint's call in a thread, from its submission until its result is back; None without one.
             Written by the dispatch.
         overrides: returns the app's overrides of dependencies. Written by the dispatch if the endpoint has any.
+        open_run: called when the endpoint is called in a thread. Returns a function that the thread calls whenever a
+            call has returned None: it returns the next call to make there, or None. The attribute is None if each
+            record has a hop of its own.
     """
 
-    __slots__ = ("attempt", "consumer", "earlier", "overrides", "record", "route", "state", "thread_future", "threads")
+    __slots__ = (
+        "attempt", "consumer", "earlier", "open_run", "overrides", "record", "route", "state", "thread_future",
+        "threads",
+    )  # fmt: skip
 
     def __init__(
         self, consumer: ConsumerIdentity, state: Mapping[str, Any], threads: ThreadPoolExecutor | None = None
@@ -346,6 +356,7 @@ class Slot:
         self.threads = threads
         self.thread_future: Future[Any] | None = None
         self.overrides: Overrides = dict
+        self.open_run: Callable[[], Callable[[], ThreadCall | None]] | None = None
         self.attempt = 1
         self.earlier = 0
         self.route: Route | None = None
@@ -376,12 +387,16 @@ class Dispatch:
         gated: the record's endpoint if it takes batches or has its own `concurrency`, else None: such a record must
             pass `Admission`. The attribute is None if the handler has no such endpoint.
         open_batch: one attempt at these records, all of them `gated` to the batch endpoint `slot.route`.
+        thread_call: one attempt at this record, as a call for the thread that has just run the endpoint `slot.route`;
+            None if the record is for another endpoint. The attribute is None if no attempt is such a call alone: there
+            is no plain `def` endpoint without dependencies, or something encloses the endpoint.
     """
 
     call: Callable[[Record, Slot], Awaitable[object] | Unmatched]
     route: Callable[[Record], Route | None]
     gated: Callable[[Record], Route | None] | None
     open_batch: Callable[[Sequence[Record], Slot], BatchAttempt]
+    thread_call: Callable[[Record, Slot], ThreadCall | None] | None = None
 
 
 class BatchAttempt(Protocol):

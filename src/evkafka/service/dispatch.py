@@ -19,7 +19,7 @@ from evkafka.handler import Handler, unmatched_outcome
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, build_stack, type_header
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record
-from evkafka.runtime.ports import BatchAttempt, Dispatch, Overrides, Route, Slot
+from evkafka.runtime.ports import BatchAttempt, Dispatch, Overrides, Route, Slot, ThreadCall
 from evkafka.serde.decoding import DECODE_FAILURES
 from evkafka.serde.safe_text import NAME_CHARACTERS
 
@@ -191,7 +191,26 @@ def _direct_dispatch(
 
     routes = [_compile_route(endpoint, type_of, overrides) for endpoint in handler.endpoints]
     call = _direct_call(routes, header, _encoded(topic_types))
-    return Dispatch(call, _route(handler, raw_type), gated, open_batch)
+    route = _route(handler, raw_type)
+    return Dispatch(call, route, gated, open_batch, _thread_call(handler.endpoints, route, type_of))
+
+
+def _thread_call(
+    endpoints: Sequence[Endpoint], route: Callable[[Record], Route | None], type_of: TypeOf
+) -> Callable[[Record, Slot], ThreadCall | None] | None:
+    """`Dispatch.thread_call`."""
+    calls: dict[Route, Callable[[Record, Slot], ThreadCall]] = {
+        endpoint: call for endpoint in endpoints if (call := endpoint.thread_call(type_of)) is not None
+    }
+    admit_none = {endpoint for endpoint in endpoints if endpoint.resolve().admits_none}
+
+    def thread_call(record: Record, slot: Slot) -> ThreadCall | None:
+        endpoint = route(record)
+        if endpoint is None or endpoint is not slot.route or (record.value is None and endpoint not in admit_none):
+            return None
+        return calls[endpoint](record, slot)
+
+    return thread_call if calls else None
 
 
 def _direct_call(

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evkafka import Handler, Request, Retry
-from evkafka.config.settings import ErrorPolicySettings
 from evkafka.outcomes import Failed, Outcome, Unmatched
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock
@@ -19,44 +16,18 @@ from evkafka.runtime.interfaces import DecideFor
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import Route
 from evkafka.runtime.scheduler import LaneScheduler
-from evkafka.runtime.settle import StopConsuming, Verdict, decide
+from evkafka.runtime.settle import StopConsuming, Verdict
 from evkafka.service.dispatch import build_dispatch
-from evkafka.telemetry import RecordsProcessed, RecordsUnmatched, Telemetry
+from evkafka.telemetry import Telemetry
 from tests.support.executors import OneRecord, executors, fail
-
-POLICY = ErrorPolicySettings(backoff_s=0.0, max_backoff_s=0.0)
-
-
-@dataclass
-class Effects:
-    """What can be seen of the records of a lane."""
-
-    handled: list[tuple[int, int]] = field(default_factory=list)
-    processed: Counter[tuple[str, str]] = field(default_factory=Counter)
-    unmatched: Counter[tuple[str, str, str | None]] = field(default_factory=Counter)
-    committable: int | None = None
-
-    def listen(self, telemetry: Telemetry) -> None:
-        telemetry.listen(RecordsUnmatched, self._on_unmatched)
-        telemetry.listen(RecordsProcessed, self._on_processed)
-
-    def _on_unmatched(self, event: RecordsUnmatched) -> None:
-        self.unmatched[event.topic, event.reason, event.event_type] += event.count
-
-    def _on_processed(self, event: RecordsProcessed) -> None:
-        for kind, durations_s in event.durations_s.items():
-            self.processed[kind] += len(durations_s)
-
-
-def skip(topic: str, route: Route | None, outcome: Outcome | Unmatched | Failed | None, attempt: int) -> Verdict:
-    return decide(outcome, attempt=attempt, policy=POLICY, unmatched="skip")
+from tests.support.lane_effects import Effects, skip_unmatched
 
 
 def skip_the_long_way(
     topic: str, route: Route | None, outcome: Outcome | Unmatched | Failed | None, attempt: int
 ) -> Verdict:
     """An executor asks once, without a topic, whether unmatched records are skipped; this says no to that."""
-    return skip(topic, route, outcome, attempt) if topic else StopConsuming("the long way", None)
+    return skip_unmatched(topic, route, outcome, attempt) if topic else StopConsuming("the long way", None)
 
 
 async def walk(records: list[OneRecord], decide_for: DecideFor) -> Effects:
@@ -106,11 +77,11 @@ class TestSkippedRecords:
     @settings(max_examples=60, deadline=None)
     def test_the_shortcut_has_the_effects_of_the_long_way(self, records: list[OneRecord]) -> None:
         if records:
-            assert asyncio.run(walk(records, skip)) == asyncio.run(walk(records, skip_the_long_way))
+            assert asyncio.run(walk(records, skip_unmatched)) == asyncio.run(walk(records, skip_the_long_way))
 
     def test_they_are_counted_and_committed(self) -> None:
         records = [one_record(0, (("Event-Type", b"Other"),), b"1"), one_record(1, (("Event-Type", b"E"),), None)]
-        effects = asyncio.run(walk(records, skip))
+        effects = asyncio.run(walk(records, skip_unmatched))
         assert effects.processed == {("", "skipped"): 2}
         assert effects.unmatched == {("t", "no_endpoint", "Other"): 1, ("t", "tombstone", "E"): 1}
         assert (effects.handled, effects.committable) == ([], 2)

@@ -1,0 +1,90 @@
+"""Several records of a lane for one hop to a thread.
+
+A hop to a thread and back costs more than a short endpoint. So a thread that has handled a record may go on with the
+next one of the lane, as long as this takes no longer than `RUN_S` in all: a longer endpoint has a hop for each record.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from evkafka.records import Record
+from evkafka.runtime.partition import Lane
+from evkafka.runtime.ports import Slot, ThreadCall
+
+RUN_S = 0.002
+"""A thread begins no further record so long after its run has begun."""
+
+
+class Walk(Protocol):
+    """The executor, as far as a run writes to it."""
+
+    slot: Slot
+    started_s: float
+
+
+class ThreadRun:
+    """One hop to a thread.
+
+    The thread takes records out of the lane while the event loop goes on. Both hold `Partition.taking` while they take
+    records out of it, so that a record that was taken away does not begin.
+
+    Args:
+        thread_call: the call of a record that may run in the same thread; see `Dispatch.thread_call`.
+        now: the consumer's clock.
+    """
+
+    def __init__(
+        self,
+        walk: Walk,
+        lane: Lane,
+        thread_call: Callable[[Record, Slot], ThreadCall | None],
+        now: Callable[[], float],
+    ) -> None:
+        self._ended: list[tuple[Record, float]] = []
+        self._walk = walk
+        self._lane = lane
+        self._queue = lane.queue  # `Lane.end_walk` gives the lane another one: then this run ends
+        self._thread_call = thread_call
+        self._now = now
+        self._ends_s = time.monotonic() + RUN_S
+        self._stopped = False
+
+    def following(self) -> ThreadCall | None:
+        """The call of the next record, which begins now; None if none may. The last one has ended plainly.
+
+        Called in the thread.
+        """
+        walk, slot, queue = self._walk, self._walk.slot, self._queue
+        with self._lane.partition.taking:
+            if self._stopped or not queue or time.monotonic() > self._ends_s:
+                return None
+            record = slot.record
+            assert record is not None
+            call = self._thread_call(queue[0], slot)
+            if call is None:
+                return None
+            now_s = self._now()
+            self._ended.append((record, now_s - walk.started_s))
+            slot.record, slot.attempt, walk.started_s = queue.popleft(), 1, now_s
+            return call
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a further record may begin, or one has ended that `take_ended` has not returned."""
+        with self._lane.partition.taking:
+            return bool(self._ended) or (not self._stopped and time.monotonic() <= self._ends_s)
+
+    def stop(self) -> None:
+        """No further record begins. Called on the event loop."""
+        with self._lane.partition.taking:
+            self._stopped = True
+
+    def take_ended(self) -> Sequence[tuple[Record, float]]:
+        """The records that have ended plainly in the thread since the last call, with their durations; the record that
+        runs, or was the last, is not one of them. Called on the event loop."""
+        with self._lane.partition.taking:
+            ended, self._ended = self._ended, []
+        return ended
