@@ -44,9 +44,10 @@ class TestTheEpochOfTheRecordBefore:
             finally:
                 await client.close()
             [(_, [(_, offset, epoch, *_)])] = answer.topics
-            return (offset, epoch) if offset >= 0 else None
+            assert (offset, epoch) == (10, 0)  # pre-commit may have committed an earlier position first
+            return True
 
-        assert await eventually(kept) == (10, 0)
+        await eventually(kept)
 
 
 class TestAChangeOfLeader:
