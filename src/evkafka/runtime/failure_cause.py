@@ -6,7 +6,7 @@ have the same effect as if the endpoint had raised it itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -36,27 +36,30 @@ def classify_exception(error: BaseException) -> Outcome | Failed | Fatal:
     In a group, a fatal exception takes precedence. Then an outcome, if every exception of the group is of its kind: a
     Skip must not hide an error. Anything else is a failure.
     """
-    leaves = list(leaf_exceptions(error))
+    leaves = leaf_exceptions(error)
     fatal = next((leaf for leaf in leaves if isinstance(leaf, FATAL)), None)
     if fatal is not None:
         return Fatal(fatal)
-    for kind in (Skip, Retry, DeadLetter):
-        if all(isinstance(leaf, kind) for leaf in leaves):
-            [outcome, *_] = leaves
-            assert isinstance(outcome, Outcome)
-            return outcome
+    if isinstance(outcome := leaves[0], Outcome):
+        for kind in (Skip, Retry, DeadLetter):
+            if all(isinstance(leaf, kind) for leaf in leaves):
+                return outcome
     return Failed(error, retriable=not any(isinstance(leaf, DecodeError) for leaf in leaves))
 
 
-def leaf_exceptions(error: BaseException) -> Iterator[BaseException]:
+def leaf_exceptions(error: BaseException) -> Sequence[BaseException]:
     """The exceptions in a group and in the groups inside it, in order; of any other exception, itself."""
-    pending = [error]
+    if not isinstance(error, BaseExceptionGroup):
+        return (error,)
+    leaves: list[BaseException] = []
+    pending: list[BaseException] = [error]
     while pending:
         one = pending.pop()
         if isinstance(one, BaseExceptionGroup):
             pending.extend(reversed(one.exceptions))
         else:
-            yield one
+            leaves.append(one)
+    return leaves
 
 
 def find_exception(
@@ -103,7 +106,7 @@ def outcome_cause(outcome: Outcome) -> BaseException | None:
 
 def first_failure(error: BaseException) -> BaseException:
     """The first exception of a group that is not an outcome, or else its first one."""
-    leaves = list(leaf_exceptions(error))
+    leaves = leaf_exceptions(error)
     return next((leaf for leaf in leaves if not isinstance(leaf, Outcome)), leaves[0])
 
 
