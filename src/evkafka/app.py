@@ -24,6 +24,7 @@ from evkafka.observe.metrics import Metrics, create_metrics, multiprocess_direct
 from evkafka.observe.tracing import create_tracing
 from evkafka.producer import EVKafkaProducer
 from evkafka.runtime.consumer import Consumer
+from evkafka.runtime.dead_letter_limit import LimitReset
 from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
 from evkafka.runtime.ports import Clock, Cluster
 from evkafka.runtime.status import AppStatus
@@ -396,8 +397,14 @@ class EVKafkaApp:
             clock=clock,
             telemetry=self.telemetry,
             web=self._web_component,
-            reset_dead_letter_limit=self.reset_dead_letter_limit,
+            limit_reset=self._limit_reset(),
         )
+
+    def _limit_reset(self) -> LimitReset:
+        if self.started_as is None:
+            return LimitReset(self.reset_dead_letter_limit)
+        target = self.started_as.removeprefix("--app ")
+        return LimitReset(self.reset_dead_letter_limit, f"evkafka run {target} --reset-dead-letter-limit")
 
     # ------------------------------------------------------------------ stopping
 

@@ -303,7 +303,7 @@ class TestTheLimit:
             process = shop.run_app(STILL_BROKEN=broken)
             _, err = process.communicate(timeout=240)
             assert process.returncode == 1, err
-            assert "--reset-dead-letter-limit" in err
+            assert "run `evkafka run shop:app --reset-dead-letter-limit`" in err
         assert shop.handled() == Counter()
         mended = shop.run_app("--reset-dead-letter-limit")
         try:

@@ -17,6 +17,7 @@ from evkafka.runtime.failure_cause import (
     classify_exception,
     failure_message,
     failure_name,
+    needs_traceback,
     reported_exception,
 )
 from evkafka.runtime.settle import (
@@ -193,6 +194,16 @@ class TestTheTracebackOfTheApp:
         assert app_traceback(ValueError()) is None
         whole = error_through("evkafka", "x".__getitem__)  # type: ignore[arg-type]
         assert app_traceback(whole) is whole.__traceback__ is not None
+
+    def test_is_not_needed_for_a_decode_error_without_such_a_frame(self) -> None:
+        fault = DecodeError("cents: Field required", topic="orders", partition=0, offset=1, event_type="E")
+
+        def decode() -> None:
+            raise fault
+
+        assert not needs_traceback(fault)
+        assert needs_traceback(error_through("evkafka", decode))
+        assert needs_traceback(ValueError())
 
 
 def test_a_failure_without_an_error_has_the_name_of_its_outcome() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from evkafka.observe.error_text import ERROR_CHARACTERS, error_text
-from evkafka.runtime.failure_cause import app_traceback, reported_exception
+from evkafka.runtime.failure_cause import app_traceback, needs_traceback, reported_exception
 from evkafka.serde.safe_text import one_line
 from evkafka.telemetry import AttemptFailed, ConsumerStopped, Event
 
@@ -139,10 +139,11 @@ def _raised_at(error: BaseException) -> str:
 
 def _log(event: AttemptFailed, *, traceback: bool, level: int = logging.WARNING) -> None:
     error = event.error
+    shown = error if traceback and error is not None and needs_traceback(error) else None
     logger.log(
         logging.CRITICAL if event.decision in STOPPING else level,
         *_message(event),
-        exc_info=(type(error), error, app_traceback(error)) if traceback and error is not None else None,
+        exc_info=(type(shown), shown, app_traceback(shown)) if shown is not None else None,
         extra={
             "consumer": event.consumer,
             "topic": event.topic,

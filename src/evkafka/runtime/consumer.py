@@ -27,6 +27,7 @@ from evkafka.runtime.blocking_records import BlockingRecords
 from evkafka.runtime.clock import sleep, wait_any
 from evkafka.runtime.committer import Committer
 from evkafka.runtime.corrupt_records import CorruptRecords
+from evkafka.runtime.dead_letter_limit import LimitReset
 from evkafka.runtime.dead_letters.retry_topics import RetryTopics
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.interfaces import DeadLetterSink
@@ -67,7 +68,7 @@ class ConsumerSpec:
         known_types: the event types that there are endpoints for.
         paused: partitions that are paused from the start.
         dead_letter_window: the largest window of a `dead_letter_limit`; 0 if there is no limit.
-        reset_dead_letter_limit: forget that a limit was reached before, once for each partition.
+        limit_reset: whether the app continues after its `dead_letter_limit` was reached.
         retry_topics: the retry topics that it reads; None if it reads none.
     """
 
@@ -81,7 +82,7 @@ class ConsumerSpec:
     known_types: Collection[str] = ()
     paused: Collection[TopicPartition] = ()
     dead_letter_window: int = 0
-    reset_dead_letter_limit: bool = False
+    limit_reset: LimitReset = field(default_factory=LimitReset)
     retry_topics: RetryTopics | None = None
 
 

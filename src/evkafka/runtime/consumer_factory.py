@@ -58,7 +58,7 @@ def build_consumer(
     services = ConsumerServices(
         assignment.scheduler, report, clock, tasks, progress.note, assignment.close_partition, fail
     )
-    writes = _pending_writes(spec, services)
+    writes = _pending_writes(spec, services, limit)
     take_over = _take_over(spec, environment, assignment, services, writes)
     corrupt_records = CorruptRecords(assignment, stop_signal, limit, spec.dead_letters, tasks)
     poller = Poller(assignment, stop_signal, report, limit, take_over, progress)
@@ -107,13 +107,14 @@ def _reporter(spec: ConsumerSpec, environment: ConsumerEnvironment, assignment: 
 
 def _dead_letter_limit(spec: ConsumerSpec, stop_signal: StopSignal) -> DeadLetterLimit:
     window = 0 if spec.settings.at_most_once else spec.dead_letter_window
-    return DeadLetterLimit(stop_signal, window, resets=spec.reset_dead_letter_limit)
+    return DeadLetterLimit(stop_signal, window, spec.limit_reset)
 
 
-def _pending_writes(spec: ConsumerSpec, services: ConsumerServices) -> PendingWrites:
+def _pending_writes(spec: ConsumerSpec, services: ConsumerServices, limit: DeadLetterLimit) -> PendingWrites:
     return PendingWrites(
         services,
         spec.dead_letters,
+        limit,
         dead_letter_limit=lambda route: spec.policy_for(route).dead_letter_limit,
         at_most_once=spec.settings.at_most_once,
     )

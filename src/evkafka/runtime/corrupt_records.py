@@ -13,7 +13,7 @@ from functools import partial
 from evkafka.records import Unreadable
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.backoff import exponential
-from evkafka.runtime.dead_letter_limit import DeadLetterLimit, limit_error
+from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.interfaces import DeadLetterSink
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.settle import StopApp
@@ -91,7 +91,7 @@ class CorruptRecords:
             return False
         why = partition.dead_letters.limit_reached(self._assignment.settings.on_error.dead_letter_limit)
         if why is not None:
-            self._stop_signal.fail(limit_error(_address(unreadable), why, unreadable.error))
+            self._stop_signal.fail(self._limit.error(_address(unreadable), why, unreadable.error))
         return why is None
 
     async def _send_to_dead_letter(self, partition: Partition, unreadable: Unreadable) -> None:

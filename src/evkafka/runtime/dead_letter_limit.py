@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from evkafka.records import TopicPartition
-from evkafka.runtime.dead_letters.rate import RESET_DEAD_LETTER_LIMIT, DeadLetterRate
+from evkafka.runtime.dead_letters.rate import DeadLetterRate
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.settle import StopApp
 from evkafka.runtime.supervision.stop_signal import StopSignal
 
 
-def limit_error(address: str, why: str, cause: BaseException | None) -> StopApp:
-    """The error that stops the app because a record may not become a dead letter.
+@dataclass(frozen=True, slots=True)
+class LimitReset:
+    """How the app continues after a limit was reached.
 
-    Args:
-        address: of the record.
-        why: how the limit is reached.
-        cause: why the record failed.
+    Attributes:
+        requested: ignore that a limit was reached before, once for each partition.
+        command: the command that requests it, for errors.
     """
-    return StopApp(
-        f"{address} stops the app and stays uncommitted: {why} (`dead_letter_limit`); {RESET_DEAD_LETTER_LIMIT}", cause
-    )
+
+    requested: bool = False
+    command: str = "evkafka run MODULE:APP --reset-dead-letter-limit"
 
 
 class DeadLetterLimit:
@@ -27,14 +29,14 @@ class DeadLetterLimit:
 
     Args:
         window: the largest window of any limit, in records; 0 without a limit.
-        resets: ignore that a limit was reached before, once for each partition.
     """
 
-    def __init__(self, stop_signal: StopSignal, window: int, *, resets: bool) -> None:
+    def __init__(self, stop_signal: StopSignal, window: int, reset: LimitReset) -> None:
         self._stop_signal = stop_signal
         self._window = window
-        self._resets = resets
+        self._resets = reset.requested
         self._reset: set[TopicPartition] = set()
+        self._remedy = f"fix the cause, then run `{reset.command}`"
 
     def allows(self, partition: Partition) -> bool:
         """Whether the partition may be read. If it has reached its limit, also before a restart, this stops the app and
@@ -51,8 +53,18 @@ class DeadLetterLimit:
             partition.dead_letters.rate = rate
         if rate.stopped:
             self._stop_signal.fail(
-                StopApp(
-                    f"{tp.topic}[{tp.partition}]: the `dead_letter_limit` was reached; {RESET_DEAD_LETTER_LIMIT}",
-                )
+                StopApp(f"{tp.topic}[{tp.partition}]: the `dead_letter_limit` was reached; {self._remedy}")
             )
         return not rate.stopped
+
+    def error(self, address: str, why: str, cause: BaseException | None) -> StopApp:
+        """The error that stops the app because a record may not become a dead letter.
+
+        Args:
+            address: of the record.
+            why: how the limit is reached.
+            cause: why the record failed.
+        """
+        return StopApp(
+            f"{address} stops the app and stays uncommitted: {why} (`dead_letter_limit`); {self._remedy}", cause
+        )

@@ -134,10 +134,21 @@ def failure_message(error: BaseException) -> str:
 
 def app_traceback(error: BaseException) -> TracebackType | None:
     """The traceback from the first frame of the app's own code on; all of it if there is no such frame."""
+    entry = _first_app_frame(error)
+    return error.__traceback__ if entry is None else entry
+
+
+def needs_traceback(error: BaseException) -> bool:
+    """False for a `DecodeError` that EVKafka raised: its message names the field and the fault, and its frames say
+    nothing about the record."""
+    return not isinstance(error, DecodeError) or _first_app_frame(error) is not None
+
+
+def _first_app_frame(error: BaseException) -> TracebackType | None:
     entry = error.__traceback__
     while entry is not None and _package_of(entry) in FRAMEWORK:
         entry = entry.tb_next
-    return error.__traceback__ if entry is None else entry
+    return entry
 
 
 def _package_of(entry: TracebackType) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from evkafka.config.settings import DeadLetterLimitSettings
 from evkafka.outcomes import FailureOutcome
 from evkafka.records import Record
-from evkafka.runtime.dead_letter_limit import limit_error
+from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.interfaces import ConsumerServices, DeadLetterSink
 from evkafka.runtime.partition import Lane, Partition, PendingWrite, SettledBehind
 from evkafka.runtime.ports import Route, Slot
@@ -27,6 +27,7 @@ class PendingWrites:
 
     Args:
         dead_letters: writes them.
+        limit: the limits of the consumer.
         dead_letter_limit: an endpoint's limit, if it has one.
         at_most_once: a failing write is tried to its end, even if its partition is revoked: its offset is committed
             already.
@@ -36,6 +37,7 @@ class PendingWrites:
         self,
         services: ConsumerServices,
         dead_letters: DeadLetterSink,
+        limit: DeadLetterLimit,
         *,
         dead_letter_limit: Callable[[Route | None], DeadLetterLimitSettings | None],
         at_most_once: bool,
@@ -45,6 +47,7 @@ class PendingWrites:
         self._report = services.report
         self._tasks = services.tasks
         self._dead_letters = dead_letters
+        self._limit = limit
         self._dead_letter_limit = dead_letter_limit
         self.at_most_once = at_most_once
         self._pending: set[PendingWrite] = set()
@@ -81,7 +84,7 @@ class PendingWrites:
             self._report.dropped(slot, record)
             return
         if limit_reached is not None:
-            raise limit_error(address_of(record), limit_reached, verdict.error)
+            raise self._limit.error(address_of(record), limit_reached, verdict.error)
         if isinstance(verdict, SendToDeadLetter):
             partition.dead_letters.pending += 1
         write = PendingWrite(

@@ -15,6 +15,7 @@ from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, Co
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.consumer import Consumer, ConsumerEnvironment, ConsumerSpec
 from evkafka.runtime.consumer_factory import build_consumer
+from evkafka.runtime.dead_letter_limit import LimitReset
 from evkafka.runtime.dead_letters.writer import DeadLetterWriter
 from evkafka.runtime.delayed_records import DelayedRecordSink
 from evkafka.runtime.ports import Clock, Cluster
@@ -79,10 +80,10 @@ class Service:
         cluster: Cluster,
         clock: Clock,
         telemetry: Telemetry,
+        limit_reset: LimitReset,
         web: RunningWeb | None = None,
-        reset_dead_letter_limit: bool = False,
     ) -> None:
-        self._resets_limit = reset_dead_letter_limit
+        self._limit_reset = limit_reset
         self._web = web
         self._phase: Phase = "starting"
         self._lifespan = lifespan
@@ -352,7 +353,7 @@ class Service:
             known_types=[route.event_type for route in plan.routes],
             paused=plan.paused(),
             dead_letter_window=plan.dead_letter_window,
-            reset_dead_letter_limit=self._resets_limit,
+            limit_reset=self._limit_reset,
         )
         environment = ConsumerEnvironment(self._cluster, self._clock, self._telemetry)
         self.consumers[plan.name] = build_consumer(spec, environment, self._woken.set)
@@ -366,7 +367,6 @@ class Service:
                 dead_letters=DelayedRecordSink(dead_letters, retries.retry_topics),
                 paused=retries.paused(),
                 dead_letter_window=0,
-                reset_dead_letter_limit=False,
                 retry_topics=retries.retry_topics,
             )
             self.consumers[retries.name] = build_consumer(retry_spec, environment, self._woken.set)

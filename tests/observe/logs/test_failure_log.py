@@ -214,6 +214,24 @@ class TestTheTraceback:
         frames = traceback.extract_tb(record.exc_info[2])
         assert [frame.name for frame in frames] == ["plain" if threaded else "awaited"]
 
+    @pytest.mark.parametrize("batch", [False, True])
+    async def test_of_a_record_that_cannot_be_decoded_is_left_out(
+        self, caplog: pytest.LogCaptureFixture, batch: bool
+    ) -> None:
+        handler = Handler()
+
+        async def on_order(event: dict[str, str]) -> None: ...
+
+        async def on_orders(events: list[dict[str, str]]) -> None: ...
+
+        handler.event("E", batch=True)(on_orders) if batch else handler.event("E")(on_order)
+        await run_app(handler)
+        [record] = [
+            one for one in caplog.records if "DecodeError" in one.getMessage() or "is not the" in one.getMessage()
+        ]
+        assert "id" in record.getMessage()
+        assert record.exc_info is None
+
     async def test_of_a_record_that_stops_the_app_is_printed_once(self, caplog: pytest.LogCaptureFixture) -> None:
         handler = Handler()
 

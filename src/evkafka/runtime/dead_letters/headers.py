@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.records import Record, Unreadable
-from evkafka.runtime.failure_cause import app_traceback, failure_message, reported_exception
+from evkafka.runtime.failure_cause import app_traceback, failure_message, needs_traceback, reported_exception
 
 PREFIX = "evkafka-dlq-"
 ORIGIN = ("topic", "partition", "offset", "timestamp", "group", "id")
@@ -237,6 +237,8 @@ def cut(text: str, most: int) -> bytes:
 
 
 def _format_traceback(error: BaseException) -> str:
+    if not needs_traceback(error):
+        return ""
     return "".join(traceback.format_exception(type(error), error, app_traceback(error)))
 
 

@@ -15,7 +15,6 @@ from evkafka.config.settings import DeadLetterLimitSettings
 from evkafka.runtime.completed_offsets import varint_bytes, varints
 
 PREFIX = "evkafka-dlq/1"
-RESET_DEAD_LETTER_LIMIT = "fix the cause, then run `evkafka run --reset-dead-letter-limit`"
 
 LONGEST_TEXT = 2_000
 """Brokers accept 4096 bytes by default (offset.metadata.max.bytes), for all metadata of a partition."""
