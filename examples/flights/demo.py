@@ -109,7 +109,8 @@ async def show_where(app: EVKafkaApp, token: str, *, keep_running: bool) -> None
     console.print(f"\n  Dashboard  [bold]{url}[/bold]{' (opened in your browser)' if opened else ''}", highlight=False)
     console.print(f"  Token      [bold]{token}[/bold]\n", highlight=False)
     console.print("  Some flights are of an airline that is not registered: they become dead letters.")
-    console.print("  When it is registered, replay them on the dashboard, under Dead letters, with the token.\n")
+    console.print("  The demo registers the airline after a while and says so here. Then replay them on the dashboard,")
+    console.print("  under Dead letters, with the token.\n")
     if keep_running:
         console.print("  The flights are sent in a loop. Ctrl-C stops it.\n")
 

@@ -10,7 +10,7 @@ from evkafka.records import TopicPartition, Unreadable
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.corrupt_records import CorruptRecords
-from evkafka.runtime.dead_letter_limit import DeadLetterLimit
+from evkafka.runtime.dead_letter_limit import DeadLetterLimit, LimitReset
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.runtime.supervision.tasks import SupervisedTasks
@@ -42,7 +42,7 @@ class Given:
         self.held.source = cast(Any, self.source)
         ending = StopSignal(lambda: None)
         tasks = SupervisedTasks("it", self.failures.append)
-        limit = DeadLetterLimit(ending, 0, resets=False)
+        limit = DeadLetterLimit(ending, 0, LimitReset())
         self.unreadable = CorruptRecords(self.held, ending, limit, cast(Any, self.letters), tasks)
         self.partition = self.held.begin(TP)
 
