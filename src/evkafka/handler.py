@@ -184,13 +184,14 @@ class Handler:
         message = context.message
         if not message.event_type_set:
             message.event_type = read_type(context, TYPE_HEADER)
-        endpoint = self.find(message.event_type)
+        event_type = message.event_type
+        endpoint = self.find(event_type)
         context.slot.route = endpoint
         if endpoint is None:
-            context.outcome = unmatched_outcome(message.event_type, tombstone=message.value is None)
+            context.outcome = unmatched_outcome(event_type, tombstone=message.value is None)
         elif message.value is None and not endpoint.resolve().admits_none:
             context.slot.route = None
-            context.outcome = Unmatched("tombstone", message.event_type)
+            context.outcome = Unmatched("tombstone", event_type)
         elif endpoint.batch is not None:
             context.outcome = as_outcome(await run_in_batch(endpoint, context))
         else:

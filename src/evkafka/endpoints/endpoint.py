@@ -116,6 +116,7 @@ class Endpoint:
         self._signature: Signature | None = None
         self._dependencies: Dependencies | None = None
         self._decoder: Decoder | None = None
+        self._alone: Callable[[Any], Awaitable[object]] | None = None
         with contextlib.suppress(NotYetDefined):  # it may be defined further down in the file: `resolve` reads again
             self._read()
 
@@ -156,6 +157,8 @@ class Endpoint:
             signature = _awaited(signature)
         self.payload, self._signature, self._decoder = signature.payload, signature, decoder
         self._dependencies = dependencies
+        needs_more = self.threaded or self.batch is not None or dependencies is not None
+        self._alone = None if needs_more else signature.plain
         self._names = None
 
     def _read_dependencies(self, signature: Signature) -> Dependencies | None:
@@ -184,9 +187,7 @@ class Endpoint:
     def coroutine_of(self) -> Callable[[Any], Awaitable[object]] | None:
         """The endpoint as `payload -> its own coroutine`; None if its call needs more than the payload."""
         self.resolve()
-        assert self._signature is not None
-        takes_only_payload = self.batch is None and self._dependencies is None
-        return self._signature.plain if takes_only_payload and not self.threaded else None
+        return self._alone
 
     def compile(self, type_of: TypeOf, overrides: Overrides) -> Call:
         """Compile `record -> the awaitable of the user's function`, with no coroutine of ours around it.
@@ -273,7 +274,8 @@ class Endpoint:
         except DECODE_FAILURES as error:
             fault = self.decoding_fault(error, context.record)
         else:
-            return self._invoke(payload, context)
+            alone = self._alone
+            return alone(payload) if alone is not None else self._invoke(payload, context)
         raise fault
 
     async def _run_decoded(self, context: Context) -> object:
