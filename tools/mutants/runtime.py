@@ -6,6 +6,32 @@ from tools.mutants.breakage import Breakage
 
 LANES = [
     Breakage(
+        "a thread goes on with the next record after its attempt was cancelled",
+        "runtime/thread_run.py",
+        "if self._stopped or not queue",
+        "if not queue",
+        "two records of a partition run at once",
+        ("tests/runtime/lanes/test_thread_runs.py",),
+    ),
+    Breakage(
+        "records that have ended in a thread wait for the one that runs there",
+        "runtime/executor.py",
+        """        for record, duration_s in ended:
+            if not""",
+        """        for record, duration_s in ended[:0]:
+            if not""",
+        "they are never committed",
+        ("tests/runtime/lanes/test_thread_runs.py",),
+    ),
+    Breakage(
+        "a record that no endpoint takes counts as handled",
+        "runtime/executor.py",
+        'result, ended_as = None, "skipped"',
+        "result = None",
+        "metrics show events as handled that nobody has handled",
+        ("tests/runtime/lanes/test_skipped_records.py",),
+    ),
+    Breakage(
         "a batch that ends while its partition is paused does not release its lanes",
         "runtime/scheduler.py",
         """                self.unblock(member, "in_batch")
