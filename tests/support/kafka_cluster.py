@@ -25,6 +25,10 @@ TEXT = CompactString("utf-8")
 START_S = 120.0
 
 
+BROKER_SESSION_S = 9.0
+"""After so long without a heartbeat a broker is no longer one of the cluster."""
+
+
 class KafkaCluster:
     """Three nodes (KRaft), each a broker and a controller; topics have three replicas, two of which must be in sync.
 
@@ -93,7 +97,7 @@ class KafkaCluster:
             "transaction.state.log.min.isr": 2,
             # As in production: a frozen broker counts as dead after nine seconds.
             "broker.heartbeat.interval.ms": 2000,
-            "broker.session.timeout.ms": 9000,
+            "broker.session.timeout.ms": int(BROKER_SESSION_S * 1000),
         }
         return KafkaBroker(
             self._clients[node].number,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.support import as_json, evkafka, write_app
-from tests.support.kafka_cluster import KafkaCluster
+from tests.support.kafka_cluster import BROKER_SESSION_S, KafkaCluster
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -29,6 +29,9 @@ async def test_check_names_a_frozen_broker_and_ends_soon(cluster: KafkaCluster, 
         took_s = time.monotonic() - start_s
         cluster.thaw(node)
         await cluster.in_sync(topic)
+        if completed.returncode == 0:  # on a slow machine: the cluster has given the broker up, so it is not asked
+            assert took_s > BROKER_SESSION_S
+            continue
         assert completed.returncode == 1
         findings = as_json(completed)["findings"]
         [error] = [one for one in findings if one["level"] == "error"]
