@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,11 +13,10 @@ from evkafka.exceptions import BrokerRefused, BrokerUnavailable, CommitRefused, 
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.commit_metadata import MetadataLimit
-from evkafka.runtime.committer import COMMITS_PER_INTERVAL, Committer, commit_is_due
+from evkafka.runtime.committer import Committer
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import MetadataTooLarge
 from evkafka.telemetry import Telemetry
-from evkafka.testing.memory.clock import VirtualClock
 from tests.support.executors import OneRecord
 
 TP = TopicPartition("t", 0)
@@ -153,35 +152,3 @@ async def test_one_that_has_waited_for_its_whole_timeout_is_not_sent() -> None:
     assert await commits.commit([partition], timeout_s=0.01) is False
     assert source.sent == [1]
     first.cancel()
-
-
-class TestWhenACommitIsDue:
-    """With an interval of 10 s."""
-
-    @pytest.fixture
-    def clock(self) -> VirtualClock:
-        return VirtualClock()
-
-    async def due_at(self, clock: VirtualClock, asked: asyncio.Event, records_wait: Callable[[], bool]) -> float:
-        waiting = asyncio.ensure_future(commit_is_due(clock, asked, 10.0, records_wait))
-        while not waiting.done():
-            for _ in range(5):
-                await asyncio.sleep(0)
-            if (next_s := clock.next_due()) is not None:
-                clock.jump(next_s)
-        return clock.now()
-
-    async def test_sooner_while_no_record_waits(self, clock: VirtualClock) -> None:
-        assert await self.due_at(clock, asyncio.Event(), lambda: False) == 10 / COMMITS_PER_INTERVAL
-
-    async def test_after_the_interval_while_records_wait(self, clock: VirtualClock) -> None:
-        assert await self.due_at(clock, asyncio.Event(), lambda: True) == pytest.approx(10)
-
-    async def test_soon_after_the_last_record_that_waited_has_begun(self, clock: VirtualClock) -> None:
-        assert await self.due_at(clock, asyncio.Event(), lambda: clock.now() < 4.5) == pytest.approx(5)
-
-    async def test_at_once_if_it_is_asked_for(self, clock: VirtualClock) -> None:
-        asked = asyncio.Event()
-        asked.set()
-        await commit_is_due(clock, asked, 10.0, lambda: True)
-        assert clock.now() == 0

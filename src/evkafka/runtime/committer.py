@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitUnknown
 from evkafka.records import TopicPartition
-from evkafka.runtime.clock import acquire, wait_any
+from evkafka.runtime.clock import acquire
 from evkafka.runtime.commit_metadata import MetadataLimit
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import Clock, MetadataTooLarge, RecordSource
@@ -17,31 +17,6 @@ from evkafka.telemetry import CommitFailed, OffsetsCommitted, Telemetry
 logger = logging.getLogger("evkafka.runtime")
 
 COMMIT_TIMEOUT_S = 10.0
-
-COMMITS_PER_INTERVAL = 10
-"""How many commits may go out within `auto_commit_interval_ms` while no record waits for an executor."""
-
-
-async def commit_is_due(
-    clock: Clock, asked: asyncio.Event, interval_s: float, records_wait: Callable[[], bool]
-) -> None:
-    """Return when the next commit is due: after the interval, or when it is asked for.
-
-    A crash repeats what has ended since the last commit. While no record waits for an executor there is time for more
-    commits, and so less to repeat; under load the interval counts.
-
-    Args:
-        interval_s: 0: only when it is asked for.
-        records_wait: whether a record waits for an executor.
-    """
-    asking = asyncio.ensure_future(asked.wait())
-    try:
-        for _ in range(COMMITS_PER_INTERVAL):
-            await wait_any(clock, asking, timeout_s=interval_s / COMMITS_PER_INTERVAL or None)
-            if asking.done() or not records_wait():
-                return
-    finally:
-        asking.cancel()
 
 
 class Committer:

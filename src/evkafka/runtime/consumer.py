@@ -25,7 +25,7 @@ from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.backend import random_source
 from evkafka.runtime.blocking_records import BlockingRecords
 from evkafka.runtime.clock import sleep, wait_any
-from evkafka.runtime.committer import Committer, commit_is_due
+from evkafka.runtime.committer import Committer
 from evkafka.runtime.corrupt_records import CorruptRecords
 from evkafka.runtime.dead_letter_limit import LimitReset
 from evkafka.runtime.dead_letters.retry_topics import RetryTopics
@@ -265,15 +265,16 @@ class Consumer:
             raise failure
 
     async def _commit_loop(self) -> None:
-        """Commit on the interval, sooner while no record waits, and at once when something asks for it (a reset;
-        interval 0)."""
+        """Commit on the interval, and at once when something asks for it (a reset; interval 0)."""
         assignment, interval_s = self._assignment, self.settings.auto_commit_interval_s
         if assignment.at_most_once:
             await asyncio.get_running_loop().create_future()  # the client, or the poller, commits
         while self._poller.running:
-            await commit_is_due(
-                self._clock, assignment.commit_due, interval_s, lambda: assignment.scheduler.has_ready_lane
-            )
+            due = asyncio.ensure_future(assignment.commit_due.wait())
+            try:
+                await wait_any(self._clock, due, timeout_s=interval_s or None)
+            finally:
+                due.cancel()
             assignment.commit_due.clear()
             committer = assignment.committer
             if committer is not None and not await committer.commit(assignment.partitions.values()):
