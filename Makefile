@@ -16,9 +16,9 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(VENV)/.for-demo
 	$(VENV)/bin/python -m examples.flights.demo $(ARGS)
 
-# Six processes, each with its own Kafka, because most tests wait more than they compute; `pytest` alone runs one test at a time.
+# Four processes, each with its own Kafka, because many tests wait; with six, two cores are slower; `pytest` alone runs one test at a time.
 test: $(VENV)/.for-development
-	$(VENV)/bin/pytest -n 6 --dist worksteal $(ARGS)
+	$(VENV)/bin/pytest -n 4 --dist worksteal $(ARGS)
 
 test-long: $(VENV)/.for-development
 	$(VENV)/bin/pytest -n 2 --dist worksteal -m long $(ARGS)
