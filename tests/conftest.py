@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Each process of a parallel run comes here with the same tests, before any of them begins."""
     if session.config.option.collectonly:
         return
+    gc.collect()
+    gc.freeze()  # thousands of collected tests would be examined by each full collection: a seventh of the time
     capture = session.config.pluginmanager.getplugin("capturemanager")
 
     def say(line: str) -> None:

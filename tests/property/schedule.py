@@ -271,7 +271,7 @@ def run_schedules(
 __all__ = ["GROUP", "TOPIC", "Broken", "Schedule", "run_schedules"]
 
 
-SEEDS = int(os.environ.get("EVKAFKA_SCHEDULES", "1500"))
+SEEDS = int(os.environ.get("EVKAFKA_SCHEDULES", "1000"))
 
 
 MORE = range(1_000_000, 1_000_000 + 4 * SEEDS)
