@@ -109,7 +109,7 @@ def _paths(events: int) -> Table:
             path("three dependencies", "three `Depends`, one of which yields", 5),
             path("middleware", "one middleware", 4),
             path("def", "a `def` endpoint", 10),
-            path("64 in flight", "64 in flight, ordered by key", 2),
+            path("64 in flight", "64 in flight, all records of one key", 2),
             path("failing", "each attempt fails", 10),
             Row("traced, no span sampled", "bench.rows.evkafka_traced", events // 5, ("0",)),
             Row("traced, each span sampled", "bench.rows.evkafka_traced", events // 5, ("1",)),
