@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -24,9 +24,12 @@ from evkafka.dlq import (
 from evkafka.exceptions import ConfigError
 from evkafka.telemetry import Telemetry
 from evkafka.ui.app_topics import AppTopic
+from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.dead_letter_list import Listed, ListQuery
-from evkafka.ui.dead_letters import TOPICS_LISTED_EVERY_S, DeadLetterScreen
+from evkafka.ui.dead_letter_topics import LISTED_EVERY_S, DeadLetterTopics
+from evkafka.ui.dead_letters import DeadLetterScreen
 from evkafka.ui.open_dead_letters import CHANGED_INTERVAL_S, INTERVAL_S, OpenDeadLetterCount
+from evkafka.ui.operated_app import OperatedApp
 from tests.support.kafka_topics import MakeTopic
 from tests.ui.pages import Page, Shop, headers, opened, page, shop
 
@@ -134,16 +137,21 @@ class Answers:
         self.lists = 0
 
     async def run(self, work: Callable[[], Awaitable[Any]], *, timeout_s: float) -> Any:
-        if work.__qualname__.startswith("DeadLetterScreen._topics"):
+        if work.__qualname__.startswith("DeadLetterTopics."):
             self.lists += 1
             return {name: AppTopic(producer_settings({}).connection, "Event-Type", "shop") for name in self.topics}
         return Listed()
 
 
+def screen_of(answers: Answers, clock: Clock) -> DeadLetterScreen:
+    app, background = cast(OperatedApp, NoApp()), cast(BackgroundRunner, answers)
+    return DeadLetterScreen(app, background, DeadLetterTopics(app, background, clock), dict)
+
+
 class TestTheListOfTopics:
     async def test_serves_for_a_while_and_is_read_again_for_a_topic_that_it_lacks(self) -> None:
         clock, answers = Clock(), Answers("a.dlq")
-        screen = DeadLetterScreen(NoApp(), answers, dict, clock)  # type: ignore[arg-type]
+        screen = screen_of(answers, clock)
         for _ in range(3):
             assert (await screen.list(None, ListQuery()))["topics"] == ["a.dlq"]
         assert answers.lists == 1
@@ -155,13 +163,13 @@ class TestTheListOfTopics:
             await screen.list("c.dlq", ListQuery())
         assert answers.lists == 3
 
-        clock.now_s += TOPICS_LISTED_EVERY_S
+        clock.now_s += LISTED_EVERY_S
         await screen.list("b.dlq", ListQuery())
         assert answers.lists == 4
 
     async def test_is_read_each_time_while_there_is_none(self) -> None:
         answers = Answers()
-        screen = DeadLetterScreen(NoApp(), answers, dict, Clock())  # type: ignore[arg-type]
+        screen = screen_of(answers, Clock())
         for _ in range(2):
             assert (await screen.list(None, ListQuery()))["topics"] == []
         assert answers.lists == 2
@@ -175,7 +183,7 @@ async def turn() -> None:
 class TestACount:
     async def test_starts_when_somebody_looks_and_not_too_often(self) -> None:
         app, clock, written = NoApp(), Clock(), [0]
-        count = OpenDeadLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
+        count = OpenDeadLetterCount(app, DeadLetterTopics(app, app), lambda: written[0], now=clock)  # type: ignore[arg-type]
         assert (count.current(), app.asked) == ({"open": 0, "counted": False, "topics": {}}, 0)
         await turn()
         assert (count.current(), app.asked) == ({"open": 0, "counted": True, "topics": {}}, 1)
@@ -197,7 +205,7 @@ class TestACount:
 
     async def test_includes_dead_letters_that_this_process_has_written_since(self) -> None:
         app, clock, written = NoApp(), Clock(), [2]
-        count = OpenDeadLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
+        count = OpenDeadLetterCount(app, DeadLetterTopics(app, app), lambda: written[0], now=clock)  # type: ignore[arg-type]
         assert count.current() == {"open": 2, "counted": False, "topics": {}}
         await turn()
         assert count.current() == {"open": 0, "counted": True, "topics": {}}

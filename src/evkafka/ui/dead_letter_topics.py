@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from evkafka.config import dead_letter_producer_settings
 from evkafka.config.settings import ConnectionSettings
@@ -17,11 +18,44 @@ from evkafka.kafka.admin.topics import topic_shapes
 from evkafka.runtime.subscription import name_pattern
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.ui.app_topics import AppTopic, configured_dead_letter_topics
+from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.operated_app import OperatedApp
 
 logger = logging.getLogger("evkafka.web")
 
 READ_TIMEOUT_S = 10.0
+LIST_TIMEOUT_S = 30.0
+LISTED_EVERY_S = 10.0  # a large cluster has thousands of topics
+
+
+class DeadLetterTopics:
+    """The app's dead-letter topics, listed in the background.
+
+    Args:
+        now: the clock, in seconds.
+    """
+
+    def __init__(
+        self, app: OperatedApp, background: BackgroundRunner, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._app = app
+        self._background = background
+        self._now = now
+        self._listed: Mapping[str, AppTopic] = {}
+        self._due_s = now()
+
+    async def read(self) -> Mapping[str, AppTopic]:
+        """The topics that there are now."""
+        self._listed = await self._background.run(lambda: dead_letter_topics(self._app), timeout_s=LIST_TIMEOUT_S)
+        if self._listed:
+            self._due_s = self._now() + LISTED_EVERY_S
+        return self._listed
+
+    async def known(self, wanted: str | None = None) -> Mapping[str, AppTopic]:
+        """The topics as listed not long ago; they are listed again if the wanted one is not among them."""
+        if self._now() >= self._due_s or (wanted is not None and wanted not in self._listed):
+            return await self.read()
+        return self._listed
 
 
 async def dead_letter_topics(app: OperatedApp) -> dict[str, AppTopic]:

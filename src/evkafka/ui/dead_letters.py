@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,7 +25,7 @@ from evkafka.service.plan import DeclaredConsumer
 from evkafka.ui.app_topics import AppTopic, dead_letter_topic_of
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.dead_letter_list import DeadLetterLists, Listed, ListQuery
-from evkafka.ui.dead_letter_topics import dead_letter_topics
+from evkafka.ui.dead_letter_topics import DeadLetterTopics
 from evkafka.ui.models import DeadLetterList, FailedDeadLetter, ReplayResult
 from evkafka.ui.offset_ranges import ranges_as_text
 from evkafka.ui.operated_app import OperatedApp
@@ -35,7 +34,6 @@ FAILED_SHOWN = 200
 REASON_CHARACTERS = 1000
 
 READ_TIMEOUT_S = 30.0
-TOPICS_LISTED_EVERY_S = 10.0  # a large cluster has thousands of topics
 REPLAY_TIMEOUT_S = 300.0
 
 
@@ -46,25 +44,23 @@ class DeadLetterScreen:
 
     Args:
         background: reads. Replays have a runner of their own, so that the page can be read during a long one.
+        topics: the app's dead-letter topics.
         open_by_topic: the number of open dead letters of each topic, as last counted.
-        now: the clock, in seconds.
     """
 
     def __init__(
         self,
         app: OperatedApp,
         background: BackgroundRunner,
+        topics: DeadLetterTopics,
         open_by_topic: Callable[[], Mapping[str, int]],
-        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._background = background
+        self._topics = topics
         self._open_by_topic = open_by_topic
         self._actions = BackgroundRunner()
         self._lists = DeadLetterLists()
-        self._known_topics: Mapping[str, AppTopic] = {}
-        self._topics_due_s = now()
-        self._now = now
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="evkafka-replay")
 
     def end(self) -> None:
@@ -86,7 +82,7 @@ class DeadLetterScreen:
             ConfigError: the app has no such dead-letter topic.
             TimeoutError, BrokerError, TooBusy: the topic could not be read.
         """
-        topics = await self._topics(topic)
+        topics = await self._topics.known(topic)
         name = topic or self._default_topic(topics, consumer, source, query)
         found = Listed()
         if name is not None:
@@ -114,16 +110,6 @@ class DeadLetterScreen:
         counted = self._open_by_topic()
         return next((name for name in topics if counted.get(name)), next(iter(topics), None))
 
-    async def _topics(self, wanted: str | None) -> Mapping[str, AppTopic]:
-        """The dead-letter topics, as listed not long ago; they are listed again if the wanted one is not among them."""
-        if self._now() >= self._topics_due_s or (wanted is not None and wanted not in self._known_topics):
-            self._known_topics = await self._background.run(
-                lambda: dead_letter_topics(self._app), timeout_s=READ_TIMEOUT_S
-            )
-            if self._known_topics:
-                self._topics_due_s = self._now() + TOPICS_LISTED_EVERY_S
-        return self._known_topics
-
     # ------------------------------------------------------------------ replaying and dropping
 
     async def replay(
@@ -139,7 +125,7 @@ class DeadLetterScreen:
             ConfigError: there is no such topic, or no consumer of this app handles its dead letters.
             TakenOver, TimeoutError, BrokerError, TooBusy: the replay ended early; what was done is marked.
         """
-        topics = await self._topics(topic)
+        topics = await self._topics.known(topic)
         dead_letters, source = _dead_letter_topic(topics, topic), topics[topic]
         target = Target(sources=source_topics(self._consumer(source).settings_with_dead_letter_topics()))
         if dry_run:
@@ -157,7 +143,7 @@ class DeadLetterScreen:
 
     async def drop(self, topic: str, wanted: DeadLetterFilter, report: ReplayReport) -> ReplayResult:
         """Drop dead letters; raises the same errors as `replay`."""
-        dead_letters = _dead_letter_topic(await self._topics(topic), topic)
+        dead_letters = _dead_letter_topic(await self._topics.known(topic), topic)
         await self._actions.run(
             lambda: drop_dead_letters(dead_letters, wanted, report=report), timeout_s=REPLAY_TIMEOUT_S
         )

@@ -12,9 +12,8 @@ from functools import partial
 from evkafka.dlq import DeadLetterTopic
 from evkafka.exceptions import EVKafkaError
 from evkafka.ui.background import BackgroundRunner
-from evkafka.ui.dead_letter_topics import dead_letter_topics
+from evkafka.ui.dead_letter_topics import DeadLetterTopics
 from evkafka.ui.models import OpenDeadLetters
-from evkafka.ui.operated_app import OperatedApp
 
 logger = logging.getLogger("evkafka.web")
 
@@ -34,19 +33,20 @@ class OpenDeadLetterCount:
     """Counts in the background, and only while somebody looks.
 
     Args:
+        topics: the app's dead-letter topics.
         written: returns how many dead letters this process has written so far.
     """
 
     def __init__(
         self,
-        app: OperatedApp,
         background: BackgroundRunner,
+        topics: DeadLetterTopics,
         written: Callable[[], int],
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._app = app
         self._background = background
+        self._topics = topics
         self._written = written
         self._now = now
         self._started_at_s = -INTERVAL_S
@@ -88,7 +88,7 @@ class OpenDeadLetterCount:
             written: how many dead letters this process had written when the count started.
         """
         try:
-            topics = await self._background.run(lambda: dead_letter_topics(self._app), timeout_s=COUNT_TIMEOUT_S)
+            topics = await self._topics.read()
             for name, topic in topics.items():
                 dead_letters = DeadLetterTopic(topic.connection, name, type_header=topic.type_header)
                 count = partial(dead_letters.count_open, self._counts.get(name))

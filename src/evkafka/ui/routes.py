@@ -23,6 +23,7 @@ from evkafka.ui.app_option import app_option
 from evkafka.ui.auth import COOKIE, Authenticator, audit
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.configuration import configuration
+from evkafka.ui.dead_letter_topics import DeadLetterTopics
 from evkafka.ui.dead_letters import DeadLetterScreen
 from evkafka.ui.history import DETAILS
 from evkafka.ui.lag_sampler import LagSampler
@@ -85,8 +86,9 @@ class OperationsPage:
         self.auth = auth
         self._statistics = Statistics(app.telemetry)
         self._background = BackgroundRunner()
-        self._open_dead_letters = OpenDeadLetterCount(app, self._background, lambda: self._statistics.dead_lettered)
-        self._dead_letters = DeadLetterScreen(app, self._background, self._open_dead_letters.by_topic)
+        topics = DeadLetterTopics(app, self._background)
+        self._open_dead_letters = OpenDeadLetterCount(self._background, topics, lambda: self._statistics.dead_lettered)
+        self._dead_letters = DeadLetterScreen(app, self._background, topics, self._open_dead_letters.by_topic)
         self._encoder = WorkerThread(ENCODING_QUEUE)
         snapshots = Snapshots(app, self._statistics, self._open_dead_letters.current)
         self._stream = SnapshotStream(snapshots.create, self._encoder, one_by_one=mounted)
