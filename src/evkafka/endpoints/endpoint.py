@@ -220,18 +220,12 @@ class Endpoint:
             raise fault
 
         def call_with_dependencies(record: Record, slot: Slot) -> Awaitable[object]:
-            value = record.value
-            try:
-                payload = decode(value) if value is not None else None
-            except DECODE_FAILURES as error:
-                fault = self.decoding_fault(error, record)
-            else:
-                slot.overrides, replaced = overrides, overrides()
-                plan = self.dependency_plan(replaced) if replaced or own_plan is None else own_plan
-                if request_class is None and not plan.takes_requests:
-                    return self._with_dependencies(plan, payload, None, (), slot)
-                return self._invoke(payload, Context(record, slot, None, own_type or type_of(record)))
-            raise fault
+            payload = self._decode(decode, record.value, record)
+            slot.overrides, replaced = overrides, overrides()
+            plan = self.dependency_plan(replaced) if replaced or own_plan is None else own_plan
+            if request_class is None and not plan.takes_requests:
+                return self._with_dependencies(plan, payload, None, (), slot)
+            return self._invoke(payload, Context(record, slot, None, own_type or type_of(record)))
 
         return call if self._dependencies is None else call_with_dependencies
 
@@ -251,16 +245,10 @@ class Endpoint:
         own_type = None if self.is_default else self.event_type
 
         def call(record: Record, slot: Slot) -> Any:
-            value = record.value
-            try:
-                payload = decode(value) if value is not None else None
-            except DECODE_FAILURES as error:
-                fault = self.decoding_fault(error, record)
-            else:
-                if request_class is None:
-                    return function(payload, None)
-                return function(payload, request_class(Context(record, slot, None, own_type or type_of(record))))
-            raise fault
+            payload = self._decode(decode, record.value, record)
+            if request_class is None:
+                return function(payload, None)
+            return function(payload, request_class(Context(record, slot, None, own_type or type_of(record))))
 
         return lambda record, slot: functools.partial(call, record, slot)
 
@@ -269,14 +257,8 @@ class Endpoint:
         decoder, message = self.resolve(), context.message
         if message.decoded_value_cb is not None and decoder.from_object is not None and message.value is not None:
             return self._run_decoded(context)
-        try:
-            payload = decoder.from_bytes(message.value) if message.value is not None else None
-        except DECODE_FAILURES as error:
-            fault = self.decoding_fault(error, context.record)
-        else:
-            alone = self._alone
-            return alone(payload) if alone is not None else self._invoke(payload, context)
-        raise fault
+        payload, alone = self._decode(decoder.from_bytes, message.value, context.record), self._alone
+        return alone(payload) if alone is not None else self._invoke(payload, context)
 
     async def _run_decoded(self, context: Context) -> object:
         return await self._invoke(await self.payload_of(context), context)
@@ -378,6 +360,14 @@ class Endpoint:
         if self.batch is not None:
             call = functools.partial(_return_batch_error, call)
         return call_with_values(plan, slot, contexts, call, [])
+
+    def _decode(self, decode: Callable[[Any], Any], value: bytes | None, record: Record) -> Any:
+        """The payload of this value. `compile` and the dispatch repeat this where a call more would be noticed."""
+        try:
+            return decode(value) if value is not None else None
+        except DECODE_FAILURES as error:
+            fault = self.decoding_fault(error, record)
+        raise fault
 
     def decoding_fault(self, error: BaseException, record: Record) -> BaseException:
         """The exception to raise for one that a decoder raised: a `DecodeError`, whatever a validator raised.
