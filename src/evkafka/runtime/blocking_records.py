@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from evkafka.records import TopicPartition
-from evkafka.runtime.completed_offsets import OffsetRanges
 from evkafka.runtime.flow_control import FlowControl
 from evkafka.runtime.partition import Partition
 
@@ -52,9 +51,9 @@ class BlockingRecords:
         for tp, partition in self._partitions.items():
             ledger, reasons = partition.ledger, self._flow.reasons(tp)
             if "metadata" in reasons and (oldest := ledger.oldest) is not None:
-                done_ahead = OffsetRanges(ledger.finished_from(oldest)).offsets
                 full_of = (
-                    f"{done_ahead} offsets finished behind offset {oldest} do not fit into the metadata of a commit"
+                    f"{partition.done_ahead} offsets finished behind offset {oldest} do not fit into the metadata of a"
+                    " commit"
                 )
                 yield partition, full_of, "`commit_metadata_max_bytes`, and the brokers' offset.metadata.max.bytes"
             elif "full" in reasons and partition.failed_attempts():

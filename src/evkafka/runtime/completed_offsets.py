@@ -77,14 +77,11 @@ def decode_ranges(base: int, text: str) -> list[OffsetRange]:
         ValueError: it is no such text.
     """
     form, data = text[:1], base64.b64decode(text[1:], validate=True)
-    match form:
-        case "r":
-            lengths = list(varints(data))
-            return list(_from_lengths(base, lengths))
-        case "b":
-            return list(_from_bits(base, data))
-        case _:
-            raise ValueError(f"unknown form {form!r}")
+    if form == RANGES:
+        return list(_from_lengths(base, list(varints(data))))
+    if form == BITS:
+        return list(_from_bits(base, data))
+    raise ValueError(f"unknown form {form!r}")
 
 
 def range_text_length(base: int, ranges: Sequence[OffsetRange]) -> int:

@@ -417,7 +417,7 @@ class Consumer:
 
     @property
     def pending(self) -> int:
-        """Records read and not finished, or finished behind an unfinished one, or not due yet."""
+        """Records read and not finished; those that are not due yet, or wait for this owner's mark, among them."""
         assignment = self._assignment
         return assignment.pending + sum(len(one.early) + len(one.held) for one in assignment.partitions.values())
 

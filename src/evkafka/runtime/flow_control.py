@@ -17,7 +17,6 @@ from evkafka.runtime.completed_offsets import range_text_length
 from evkafka.runtime.partition import Partition
 
 READ_UNTIL, READ_AGAIN = 0.75, 0.5
-
 """A partition is read until the text about its finished offsets takes this share of the metadata, and is read again at
 that one. Records that were read are still finished meanwhile."""
 

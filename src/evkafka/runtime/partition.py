@@ -17,6 +17,7 @@ from typing import Literal
 
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.commit_metadata import OPEN, CommitMetadata, OwnerMark, Ownership, place_of
+from evkafka.runtime.completed_offsets import OffsetRanges
 from evkafka.runtime.dead_letters.count import DeadLetterCount
 from evkafka.runtime.dead_letters.retry_topics import DelayedRecord
 from evkafka.runtime.offsets import OffsetLedger
@@ -397,12 +398,21 @@ class Partition:
         waiting = self.early or self.held
         return waiting[0].offset if waiting else self.ledger.committable()
 
+    @property
+    def done_ahead(self) -> int:
+        """How many offsets behind its first unfinished one are finished."""
+        base = self.first_unfinished
+        return OffsetRanges(self.ledger.finished_from(base)).offsets if base is not None else 0
+
     def counted_tries(self, base: int) -> dict[int, int]:
         """How many attempts at its unfinished records from this offset on count, by offset."""
         if not self.tries and self.counted is None:
             return {}
         unfinished, last = set(self.ledger.open_offsets()), self.ledger.last
-        counted = {**self.tries, **dict(() if self.counted is None else (self.counted,))}
+        counted = dict(self.tries)
+        if self.counted is not None:
+            offset, attempt = self.counted
+            counted[offset] = attempt
         # Those behind the last record that was read are inherited, and still to be read.
         counted = {at: tried for at, tried in counted.items() if at >= base and (at in unfinished or at > last)}
         self.tries = {at: self.tries[at] for at in counted if at in self.tries}

@@ -14,7 +14,6 @@ from evkafka.exceptions import message_of
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.blocking_records import BlockingRecords
 from evkafka.runtime.commit_metadata import Ownership
-from evkafka.runtime.completed_offsets import OffsetRanges
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.flow_control import Reason as UnreadReason
 from evkafka.runtime.partition import Partition, PendingWrite, Reason
@@ -282,15 +281,10 @@ def _partition(
         failed_attempts=partition.failed_attempts(),
         blocked_by=tuple(sorted(partition.blocked_by())),
         unwritten=tuple(_unwritten(write, now_s) for write in partition.writes() if write.fails),
-        done_ahead=_done_ahead(partition),
+        done_ahead=partition.done_ahead,
         unread_because=tuple(sorted(assignment.flow.reasons(tp))),
         one_at_a_time=_one_at_a_time(partition),
     )
-
-
-def _done_ahead(partition: Partition) -> int:
-    base = partition.first_unfinished
-    return OffsetRanges(partition.ledger.finished_from(base)).offsets if base is not None else 0
 
 
 def _one_at_a_time(partition: Partition) -> OneAtATimeStatus | None:
