@@ -101,7 +101,7 @@ def _paths(events: int) -> Table:
         return Row(title, "bench.rows.evkafka_path", events // part, (name,))
 
     return Table(
-        path("plain", "EVKafka", 1),
+        path("plain", "EVKafka, a plain endpoint", 1),
         (
             Row("with metrics listeners", "bench.rows.evkafka_listeners", events),
             Row("metrics scraped every second", "bench.rows.evkafka_web", events),

@@ -131,7 +131,7 @@ class TestFirstApp:
 
 class TestFigures:
     def test_of_the_readme_are_those_of_the_last_benchmark(self) -> None:
-        cost_us = {one["title"]: f"{one['cpu_us_per_event']:.2f}" for one in latest()}
+        cost_us = {one["title"]: f"{one['cpu_us_per_event']['median']:.2f}" for one in latest()}
         [row] = [line for line in README.splitlines() if line.startswith("| CPU time per event")]
         assert f"| {cost_us['EVKafka']} µs | {cost_us['FastStream']} µs ({cost_us['FastStream, batches']} in" in row
         assert f"aiokafka loop takes {cost_us['aiokafka `getmany` loop, hand-written']} µs" in README
@@ -141,18 +141,15 @@ class TestFigures:
         figures = (ROOT / "bench" / "results" / "latest.md").read_text().splitlines()
         assert [line for line in figures if line not in page] == []
 
-    def test_of_the_comparison_page_are_about_the_same(self) -> None:
+    def test_of_the_comparison_page_are_those_of_the_last_benchmark(self) -> None:
         page = (ROOT / "docs" / "comparison.md").read_text().partition("## Speed")[2]
-        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
-        stated = {title: (float(us), float(ratio)) for title, us, _, ratio in rows if us[0].isdigit()}
-        assert len(stated) == 6
-        for one in latest():
-            if one["title"] in stated:
-                assert stated.pop(one["title"]) == pytest.approx((one["cpu_us_per_event"], one["ratio"]), rel=0.4)
-        assert stated == {}
+        figures = (ROOT / "bench" / "results" / "latest.md").read_text().splitlines()
+        stated = [line for line in page.splitlines() if line.startswith("| ") and " (" in line]
+        assert len(stated) >= 6
+        assert [line for line in stated if line not in figures] == []
 
 
 def latest() -> list[dict[str, Any]]:
     """The rows of the last benchmark."""
-    results: list[dict[str, Any]] = json.loads((ROOT / "bench" / "results" / "latest.json").read_text())["results"]
-    return results
+    figures: dict[str, Any] = json.loads((ROOT / "bench" / "results" / "latest.json").read_text())
+    return [row for table in figures["tables"] for row in table]
