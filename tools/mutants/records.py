@@ -147,9 +147,9 @@ COMPLETED = [
     Breakage(
         "an attempt of a suspect record is counted in its first commit alone",
         "runtime/partition.py",
-        "        counted = {**self.tries, **dict(() if self.counted is None else (self.counted,))}",
-        "        counted = dict(self.tries)",
-        "a record that kills its process slowly kills it for ever",
+        "            counted[offset] = attempt",
+        "            pass",
+        "a record that kills its process slowly kills it forever",
         (DONE,),
     ),
     Breakage(
