@@ -241,10 +241,36 @@ class TestContradictions:
             ({"fetch_max_wait_ms": 65_000}, "fetch_max_wait_ms"),
             ({"auto_commit_mode": "pre-commit", "on_error": {}}, "on_error"),
             ({"auto_commit_mode": "pre-commit", "unmatched": "stop"}, "unmatched"),
+            ({"group_protocol": "consumer", "session_timeout_ms": 6_000}, "session_timeout_ms"),
+            ({"group_protocol": "consumer", "heartbeat_interval_ms": 100}, "heartbeat_interval_ms"),
+            (
+                {"group_protocol": "consumer", "partition_assignment_strategy": RangePartitionAssignor},
+                "partition_assignment_strategy",
+            ),
+            ({"group_protocol": "consumer", "auto_commit_mode": "pre-commit", "group_id": None}, "group_protocol"),
+            ({"group_remote_assignor": "uniform"}, "group_remote_assignor"),
         ],
     )
     def test_are_refused_at_one_key(self, keys: dict[str, object], at_fault: str) -> None:
         assert refusal(consumer, **keys).startswith(f"the consumer's configuration: {at_fault}: ")
+
+    @pytest.mark.parametrize(
+        ("keys", "setting"),
+        [
+            ({"session_timeout_ms": 6_000}, "group.consumer.session.timeout.ms"),
+            ({"heartbeat_interval_ms": 100}, "group.consumer.heartbeat.interval.ms"),
+            ({"partition_assignment_strategy": RangePartitionAssignor}, "group_remote_assignor"),
+        ],
+    )
+    def test_a_key_of_the_classic_protocol_names_the_brokers_setting(
+        self, keys: dict[str, object], setting: str
+    ) -> None:
+        assert setting in refusal(consumer, group_protocol="consumer", **keys)
+
+    def test_auto_takes_the_keys_of_both_protocols(self) -> None:
+        settings = consumer(group_protocol="auto", session_timeout_ms=6_000, group_remote_assignor="range")
+        assert (settings.group_protocol, settings.session_timeout_s) == ("auto", 6.0)
+        assert settings.group_remote_assignor == "range"
 
     def test_neither_topics_nor_pattern(self) -> None:
         with pytest.raises(ConfigError, match="topics: it is missing"):

@@ -29,6 +29,16 @@ CONSUMER = ConsumerSettings()
 READ_FIRST = ("max_endpoint_exec_time_s", "rebalance_timeout_s", "session_timeout_s")
 """The defaults of other fields depend on these."""
 
+BROKERS_SETTINGS = {
+    "session_timeout_ms": "the brokers' setting group.consumer.session.timeout.ms, or the group's own"
+    " consumer.session.timeout.ms",
+    "heartbeat_interval_ms": "the brokers' setting group.consumer.heartbeat.interval.ms, or the group's own"
+    " consumer.heartbeat.interval.ms",
+    "partition_assignment_strategy": "the brokers' setting group.consumer.assignors; choose one of them with"
+    " group_remote_assignor",
+}
+"""Keys of the classic protocol -> what decides in the consumer protocol."""
+
 LARGEST_RATIO = 64
 """Default limit for decompression: how many times larger than a partition's fetch a batch may become."""
 
@@ -48,6 +58,7 @@ def read_consumer(values: object) -> ConsumerSettings:
     section = Section(as_mapping(values, faults), faults, doc="evkafka.config.ConsumerConfig")
     settings = _consumer(section)
     _check_subscription(section, settings)
+    _check_group_protocol(section, settings)
     _check_times(section, settings)
     _check_sizes(section, settings)
     _check_pre_commit(section, settings)
@@ -215,6 +226,23 @@ def _check_subscription(section: Section, settings: ConsumerSettings) -> None:
         section.fault("topics", "the list is empty; list at least one topic")
     elif not section.given("topics", "topic_pattern"):
         section.fault("topics", "it is missing; list the topics to read, or give a topic_pattern")
+
+
+def _check_group_protocol(section: Section, settings: ConsumerSettings) -> None:
+    """Keys that the group's protocol does not have."""
+    match settings.group_protocol:
+        case "consumer":
+            for key, instead in BROKERS_SETTINGS.items():
+                if section.given(key):
+                    section.fault(key, f"with group_protocol 'consumer' it has no effect: it is {instead}; remove it")
+            if settings.group_id is None and settings.at_most_once and section.valid("group_id"):
+                section.fault("group_protocol", "'consumer' needs a group_id; add one, or remove group_protocol")
+        case "classic" if settings.group_remote_assignor is not None and section.valid("group_protocol"):
+            section.fault(
+                "group_remote_assignor",
+                "it has no effect with group_protocol 'classic'; set group_protocol to 'consumer' or 'auto', or remove"
+                " it",
+            )
 
 
 def _check_times(section: Section, settings: ConsumerSettings) -> None:

@@ -151,8 +151,15 @@ class ConsumerConfig(_ConnectionOptions, total=False, closed=True):
     group_id: str | None
     """The consumer group, whose members share the partitions. Required for post-commit [group.id]."""
     group_instance_id: str | None
-    """A name that survives restarts, unique in the group (static membership): a restart within `session_timeout_ms`
+    """A name that survives restarts, unique in the group (static membership): a restart within the session timeout
     causes no rebalance. Default None [group.instance.id]."""
+    group_protocol: Literal["classic", "consumer", "auto"]
+    """How the group shares its partitions. "classic" (default): all members stop for each rebalance. "consumer": the
+    brokers assign, and only partitions that move are stopped; needs Kafka 4.0 or newer. "auto": "consumer" if the
+    brokers offer it when the consumer starts, else "classic" [group.protocol]."""
+    group_remote_assignor: Literal["uniform", "range"] | None
+    """The brokers' assignor, for `group_protocol` "consumer" and "auto". Default None: the brokers choose, "uniform"
+    unless they are configured otherwise [group.remote.assignor]."""
     auto_commit_mode: Literal["pre-commit", "post-commit"]
     """"post-commit" (default): at least once, an offset is committed after its record was processed.
     "pre-commit": at most once, an offset is committed as its record is received."""
@@ -194,9 +201,11 @@ class ConsumerConfig(_ConnectionOptions, total=False, closed=True):
     """The same when partitions are revoked; the whole group waits meanwhile. Default 10000."""
     session_timeout_ms: int
     """Time without a heartbeat after which the group removes this member, in milliseconds. Default 10000
-    [session.timeout.ms]. The brokers limit it (group.min.session.timeout.ms, group.max.session.timeout.ms)."""
+    [session.timeout.ms]. The brokers limit it (group.min.session.timeout.ms, group.max.session.timeout.ms). Not with
+    `group_protocol` "consumer": there it is the brokers' setting group.consumer.session.timeout.ms."""
     heartbeat_interval_ms: int
-    """Milliseconds between heartbeats, less than `session_timeout_ms`. Default 3000 [heartbeat.interval.ms]."""
+    """Milliseconds between heartbeats, less than `session_timeout_ms`. Default 3000 [heartbeat.interval.ms]. Not with
+    `group_protocol` "consumer": there it is the brokers' setting group.consumer.heartbeat.interval.ms."""
     rebalance_timeout_ms: int | None
     """How long the group waits for its members in a rebalance, in milliseconds. Default 60000, or
     `max_endpoint_exec_time_ms` plus 10000 if that is more [max.poll.interval.ms]."""
@@ -209,7 +218,8 @@ class ConsumerConfig(_ConnectionOptions, total=False, closed=True):
     isolation_level: Literal["read_committed", "read_uncommitted"]
     """Whether records of open and aborted transactions are read. Default "read_committed" [isolation.level]."""
     partition_assignment_strategy: type | Sequence[type]
-    """Exactly one of aiokafka's assignors. Default its RoundRobinPartitionAssignor [partition.assignment.strategy]."""
+    """Exactly one of aiokafka's assignors. Default its RoundRobinPartitionAssignor [partition.assignment.strategy]. Not
+    with `group_protocol` "consumer", which has `group_remote_assignor`."""
     exclude_internal_topics: bool
     """Whether a `topic_pattern` ignores Kafka's internal topics. Default True [exclude.internal.topics]."""
     client_rack: str | None

@@ -32,6 +32,8 @@ MOST_DECOMPRESSED_BYTES = 2_000_000_000
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+GroupProtocol = Literal["classic", "consumer", "auto"]
+RemoteAssignor = Literal["uniform", "range"]
 AutoCommitMode = Literal["pre-commit", "post-commit"]
 AutoOffsetReset = Literal["latest", "earliest", "none"]
 Ordering = Literal["partition", "key", "unordered"]
@@ -114,6 +116,8 @@ class ConsumerSettings:
     topics: tuple[TopicSettings, ...] = setting((), Special(shown=True))
     topic_pattern: re.Pattern[str] | None = setting(None, Special(shown=True))
     group_id: str | None = setting(None, Text(shown=True, none=True))
+    group_protocol: GroupProtocol = setting("classic", Choice(GroupProtocol))
+    group_remote_assignor: RemoteAssignor | None = setting(None, Choice(RemoteAssignor, none=True))
     auto_commit_mode: AutoCommitMode = setting("post-commit", Choice(AutoCommitMode))
     auto_commit_interval_s: float = setting(5.0, Seconds())
     auto_offset_reset: AutoOffsetReset = setting("latest", Choice(AutoOffsetReset))

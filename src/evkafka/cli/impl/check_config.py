@@ -74,7 +74,8 @@ def _check_times(settings: ConsumerSettings, attempt_s: float) -> Iterator[Confi
 
 
 def _check_limits(settings: ConsumerSettings) -> Iterator[ConfigFinding]:
-    if settings.group_instance_id is not None and settings.session_timeout_s < KUBERNETES_GRACE_S:
+    is_classic = settings.group_protocol == "classic"
+    if settings.group_instance_id is not None and is_classic and settings.session_timeout_s < KUBERNETES_GRACE_S:
         yield ConfigFinding(
             "warning",
             "group_instance_id avoids a rebalance only if a restart takes less than session_timeout_ms"

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Collection
 from typing import Any
 
-from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.admin import CreateTopicsRequest_v3, CreateTopicsResponse_v3
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import (
@@ -33,19 +32,16 @@ from aiokafka.protocol.metadata import (
 from aiokafka.protocol.types import (
     Array,
     Boolean,
-    CompactArray,
-    CompactString,
     Int16,
     Int32,
     Int64,
     Schema,
     String,
-    TaggedFields,
 )
 
+from evkafka.kafka.client.codec import Fields, FlexibleResponse, Items, Text, Uuid
+
 TEXT = String("utf-8")
-COMPACT_TEXT = CompactString("utf-8")
-TAGS = ("tags", TaggedFields)
 
 NO_TOPIC_ID = uuid.UUID(int=0)
 
@@ -121,24 +117,12 @@ class CreateTopicsByDefaultRequest(Request[CreateTopicsRequest_v4]):
 # ---------------------------------------------------------------------------- metadata
 
 
-class Uuid(AbstractType):
-    @classmethod
-    def encode(cls, value: uuid.UUID) -> bytes:
-        return value.bytes
-
-    @classmethod
-    def decode(cls, data: Any) -> uuid.UUID:
-        return uuid.UUID(bytes=data.read(16))
-
-    @classmethod
-    def repr(cls, value: uuid.UUID) -> str:
-        return str(value)
-
-
-def _metadata_schema(*, flexible: bool) -> Schema:
-    """The fields of a metadata answer: version 7, or version 11, which is flexible (KIP-482) and has topic ids."""
-    array, text = (CompactArray, COMPACT_TEXT) if flexible else (Array, TEXT)
-    tags = [TAGS] if flexible else []
+def _metadata_schema(version: int) -> Schema:
+    """The fields of a metadata answer. Version 11 and 12 are flexible (KIP-482), and have topic ids."""
+    flexible = version >= 11
+    struct, array, text, text_or_null = (
+        (Fields, Items, Text(), Text(nullable=True)) if flexible else (Schema, Array, TEXT, TEXT)
+    )
     partition = [
         ("error_code", Int16),
         ("partition", Int32),
@@ -147,24 +131,21 @@ def _metadata_schema(*, flexible: bool) -> Schema:
         ("replicas", array(Int32)),
         ("isr", array(Int32)),
         ("offline_replicas", array(Int32)),
-        *tags,
     ]
     topic = [
         ("error_code", Int16),
-        ("topic", text),
+        ("topic", text_or_null if version >= 12 else text),
         *([("topic_id", Uuid)] if flexible else []),
         ("is_internal", Boolean),
         ("partitions", array(*partition)),
         *([("authorized_operations", Int32)] if flexible else []),
-        *tags,
     ]
-    return Schema(
+    return struct(
         ("throttle_time_ms", Int32),
-        ("brokers", array(("node_id", Int32), ("host", text), ("port", Int32), ("rack", text), *tags)),
-        ("cluster_id", text),
+        ("brokers", array(("node_id", Int32), ("host", text), ("port", Int32), ("rack", text_or_null))),
+        ("cluster_id", text_or_null),
         ("controller_id", Int32),
         ("topics", array(*topic)),
-        *tags,
     )
 
 
@@ -174,7 +155,7 @@ def _metadata_schema(*, flexible: bool) -> Schema:
 class MetadataResponse_v7(Response):
     API_KEY = 3
     API_VERSION = 7
-    SCHEMA = _metadata_schema(flexible=False)
+    SCHEMA = _metadata_schema(version=7)
 
     def without_epochs(self) -> MetadataResponse_v5:
         """Convert to version 5, which aiokafka's cluster metadata can read."""
@@ -331,10 +312,10 @@ class OffsetForLeaderEpochRequest(Request[OffsetForLeaderEpochRequest_v3]):
 # ---------------------------------------------------------------------------- topic ids (KIP-516)
 
 
-class MetadataResponse_v11(Response):
+class MetadataResponse_v11(FlexibleResponse):
     API_KEY = 3
     API_VERSION = 11
-    SCHEMA = _metadata_schema(flexible=True)
+    SCHEMA = _metadata_schema(version=11)
 
 
 class MetadataRequest_v11(RequestStruct):
@@ -342,18 +323,17 @@ class MetadataRequest_v11(RequestStruct):
     API_VERSION = 11
     RESPONSE_TYPE = MetadataResponse_v11
     FLEXIBLE_VERSION = True
-    SCHEMA = Schema(
-        ("topics", CompactArray(("topic_id", Uuid), ("topic", COMPACT_TEXT), TAGS)),
+    SCHEMA = Fields(
+        ("topics", Items(("topic_id", Uuid), ("topic", Text(nullable=True)), nullable=True)),
         ("allow_auto_topic_creation", Boolean),
         ("include_topic_authorized_operations", Boolean),
-        TAGS,
     )
 
 
-class MetadataResponse_v12(Response):
+class MetadataResponse_v12(FlexibleResponse):
     API_KEY = 3
     API_VERSION = 12
-    SCHEMA = MetadataResponse_v11.SCHEMA
+    SCHEMA = _metadata_schema(version=12)
 
 
 class MetadataRequest_v12(RequestStruct):
@@ -373,4 +353,16 @@ class TopicIdsRequest(Request[MetadataRequest_v11 | MetadataRequest_v12]):
         self._topics = topics
 
     def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class([(NO_TOPIC_ID, name, {}) for name in sorted(self._topics)], False, False, {})
+        return request_struct_class([(NO_TOPIC_ID, name) for name in sorted(self._topics)], False, False)
+
+
+class TopicNamesRequest(Request[MetadataRequest_v12]):
+    """Metadata of these topics by id. Brokers before 3.1 do not support it: NotImplementedError."""
+
+    API_KEY = 3
+
+    def __init__(self, topic_ids: Collection[uuid.UUID]) -> None:
+        self._topic_ids = topic_ids
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class([(topic_id, None) for topic_id in self._topic_ids], False, False)
