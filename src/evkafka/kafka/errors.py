@@ -18,6 +18,7 @@ _CLOSED = "the server closed the connection: it is shutting down, or it expects 
 class ErrorCode(IntEnum):
     """Kafka's error codes that this package decides on, or that aiokafka has no name for."""
 
+    UNKNOWN_SERVER_ERROR = -1
     CORRUPT_MESSAGE = 2
     UNKNOWN_TOPIC_OR_PARTITION = 3
     REQUEST_TIMED_OUT = 7

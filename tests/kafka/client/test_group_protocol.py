@@ -7,17 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiokafka.client import CoordinationType
 
 from evkafka.broker import KafkaBroker
 from evkafka.kafka.client.group_protocol import (
-    JOIN,
     LEAVE,
-    CommittingMember,
     ConsumerGroupDescribeRequest,
-    ConsumerGroupHeartbeatRequest,
-    MemberChanges,
-    MemberCommitRequest,
     MemberOffsetFetchRequest,
 )
 from evkafka.kafka.client.node_connections import NodeConnections
@@ -25,50 +19,9 @@ from evkafka.kafka.client.protocol import TopicIdsRequest
 from evkafka.kafka.client.protocol_offer import look_up_protocol_offer
 from evkafka.kafka.client.topic_ids import request_topic_names
 from evkafka.kafka.errors import ErrorCode
+from tests.support.group_member import GroupMember
 from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
-
-
-class Member:
-    """A member that sends a heartbeat when it is told to."""
-
-    def __init__(self, client: NodeConnections, group: str, topic: str) -> None:
-        self._client = client
-        self.group = group
-        self.topic = topic
-        self.id = str(uuid.uuid4())
-        self.epoch = JOIN
-        self.partitions: dict[uuid.UUID, frozenset[int]] = {}
-
-    async def ask(self, request: Any) -> Any:
-        node = await self._client.coordinator_lookup(CoordinationType.GROUP, self.group)
-        return await self._client.send(node, request)
-
-    async def beat(self, epoch: int | None = None, **changes: Any) -> Any:
-        joins = {"rebalance_timeout_ms": 5_000, "topics": [self.topic], "owned": {}} if self.epoch == JOIN else {}
-        told = MemberChanges(**{**joins, **changes})
-        answer = await self.ask(
-            ConsumerGroupHeartbeatRequest(self.group, self.id, self.epoch if epoch is None else epoch, told)
-        )
-        if answer.error_code == 0:
-            self.epoch = answer.member_epoch
-            self.partitions = dict(self.partitions if answer.assigned is None else answer.assigned)
-        return answer
-
-    async def join(self) -> None:
-        """Join, and wait for partitions."""
-
-        async def has_partitions() -> bool:
-            assert (await self.beat(owned=self.partitions)).error_code == 0
-            return bool(self.partitions)
-
-        await eventually(has_partitions)
-
-    async def commit(self, offset: int, epoch: int, ids: dict[str, uuid.UUID]) -> int:
-        member = CommittingMember(self.group, epoch, self.id)
-        answer = await self.ask(MemberCommitRequest(member, [(self.topic, [(0, offset, -1, "text")])], ids))
-        [(_, [(_, code)])] = answer.topics
-        return int(code)
 
 
 @pytest.fixture
@@ -80,12 +33,12 @@ async def client(kafka_broker: KafkaBroker) -> AsyncIterator[NodeConnections]:
 
 
 @pytest.fixture
-async def member(client: NodeConnections, topic: MakeTopic, name: str) -> Member:
-    return Member(client, name, await topic(partitions=2))
+async def member(client: NodeConnections, topic: MakeTopic, name: str) -> GroupMember:
+    return GroupMember(client, name, await topic(partitions=2))
 
 
 class TestAMember:
-    async def test_joins_commits_is_described_and_leaves(self, client: NodeConnections, member: Member) -> None:
+    async def test_joins_commits_is_described_and_leaves(self, client: NodeConnections, member: GroupMember) -> None:
         [(_, _, topic_id, *_)] = (await client.ask_any(TopicIdsRequest([member.topic]))).topics
         await member.join()
         assert member.partitions == {topic_id: {0, 1}}
@@ -110,10 +63,10 @@ class TestAMember:
         [described] = (await member.ask(ConsumerGroupDescribeRequest([member.group]))).described
         assert (described.state, described.members) == ("Empty", ())
 
-    async def test_of_an_earlier_epoch_may_not_commit_nor_look_up_offsets(self, member: Member) -> None:
+    async def test_of_an_earlier_epoch_may_not_commit_nor_look_up_offsets(self, member: GroupMember) -> None:
         await member.join()
         old = member.epoch
-        other = Member(member._client, member.group, member.topic)
+        other = GroupMember(member.client, member.group, member.topic)
 
         async def moved() -> bool:
             await member.beat(owned=member.partitions)
@@ -128,7 +81,7 @@ class TestAMember:
         )
         assert found.error_code == ErrorCode.STALE_MEMBER_EPOCH
         assert (await member.beat(member.epoch + 5)).error_code == ErrorCode.FENCED_MEMBER_EPOCH
-        stranger = Member(member._client, member.group, member.topic)
+        stranger = GroupMember(member.client, member.group, member.topic)
         assert await stranger.commit(1, 1, {}) == ErrorCode.UNKNOWN_MEMBER_ID
         assert (await stranger.beat(1)).error_code == ErrorCode.UNKNOWN_MEMBER_ID
 
@@ -141,14 +94,14 @@ class TestAMember:
         ],
     )
     async def test_is_refused_with_the_code_of_what_is_wrong(
-        self, member: Member, changes: dict[str, Any], code: int
+        self, member: GroupMember, changes: dict[str, Any], code: int
     ) -> None:
         assert (await member.beat(**changes)).error_code == code
 
-    async def test_with_the_instance_id_of_another_is_refused(self, member: Member) -> None:
+    async def test_with_the_instance_id_of_another_is_refused(self, member: GroupMember) -> None:
         assert (await member.beat(instance_id="pod-0")).error_code == 0
 
-        other = Member(member._client, member.group, member.topic)
+        other = GroupMember(member.client, member.group, member.topic)
 
         assert (await other.beat(instance_id="pod-0")).error_code == ErrorCode.UNRELEASED_INSTANCE_ID
 

@@ -93,6 +93,8 @@ def described_shape_of(field: Field, *, flexible: bool) -> Any:
         return "array", element, nullable
     if field.kind == "string":
         return "string", nullable
+    if not flexible and len(field.kind) == 1:  # a struct of one field: the same bytes
+        return described_shape_of(field.kind[0], flexible=flexible)
     kind = field.kind if isinstance(field.kind, str) else described_shape(field.kind, flexible=flexible)
     return kind, field.nullable
 

@@ -18,12 +18,14 @@ from evkafka.cli.connection import silence_client_log
 from evkafka.cli.dev_broker import use_dev_broker
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.impl.check_config import config_findings, metadata_findings
+from evkafka.cli.impl.check_protocol import protocol_findings
 from evkafka.cli.impl.topic_plan import Need, Role, needs_of
 from evkafka.cli.options import AppOptions
 from evkafka.cli.output import plain, print_json, screen, styled
 from evkafka.config import missing_group_id, producer_settings
 from evkafka.config.settings import ConnectionSettings
-from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError
+from evkafka.exceptions import BrokerError, BrokerRefused, ConfigError, EVKafkaError
+from evkafka.kafka.admin.groups import describe_group, protocol_offer
 from evkafka.kafka.admin.permissions import PermissionProbe, missing_codecs, probing
 from evkafka.kafka.admin.topics import TopicShape, broker_settings, topic_shapes
 from evkafka.kafka.client.preflight import reach
@@ -210,19 +212,36 @@ async def _check_clusters(app: EVKafkaApp) -> list[Finding]:
         needs = [need for need in needs_of(app) if need.connection.bootstrap_servers == servers]
         findings += [_check_topic(need, shapes.get(need.topic)) for need in needs]
         if consumers := [one for one in app.consumers.values() if one.settings.connection.bootstrap_servers == servers]:
-            broker_limit = await _offset_metadata_limit(connection)
-            findings += [finding for one in consumers for finding in _check_metadata(one, broker_limit)]
+            known = await _broker_settings(connection)
+            broker_limit = (known or {}).get("offset.metadata.max.bytes")
+            for one in consumers:
+                findings += _check_metadata(one, int(broker_limit) if broker_limit is not None else None)
+                findings += await _check_protocol(one, known)
         findings += await _check_permissions(app, connection, [one for one in needs if one.topic in shapes])
     return findings
 
 
-async def _offset_metadata_limit(connection: ConnectionSettings) -> int | None:
-    """The brokers' offset.metadata.max.bytes; None if this client may not see it."""
+async def _broker_settings(connection: ConnectionSettings) -> Mapping[str, str] | None:
+    """The settings of a broker; None if this client may not see them."""
     try:
-        found = (await broker_settings(connection)).get("offset.metadata.max.bytes")
+        return await broker_settings(connection)
     except BrokerError:
         return None
-    return int(found) if found is not None else None
+
+
+async def _check_protocol(declared: DeclaredConsumer, known: Mapping[str, str] | None) -> list[Finding]:
+    settings, group_id = declared.settings, declared.settings.group_id
+    if group_id is None:
+        return []
+    try:
+        offer = await protocol_offer(settings.connection, group_id)
+        group = await describe_group(settings.connection, group_id)
+    except BrokerRefused:
+        return []  # the check of the permissions says what is missing
+    except BrokerError as error:
+        return [Finding("warning", "protocol", declared.name, f"not checked: {error}")]
+    found = protocol_findings(settings, offer, group, known)
+    return [Finding(level, "protocol", declared.name, *rest) for level, *rest in found]
 
 
 def _check_topic(need: Need, shape: TopicShape | None) -> Finding:

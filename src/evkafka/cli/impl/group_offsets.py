@@ -12,7 +12,15 @@ from evkafka.cli.output import screen, styled
 from evkafka.cli.position import require_existing
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.admin.groups import Bounds, Group, GroupCommit, bounds_of, describe_group, group_commits
+from evkafka.kafka.admin.groups import (
+    Bounds,
+    Group,
+    GroupCommit,
+    Member,
+    bounds_of,
+    describe_group,
+    group_commits,
+)
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 from evkafka.kafka.admin.topics import topic_shapes
 from evkafka.records import TopicPartition
@@ -156,5 +164,24 @@ def print_group_heading(name: str, group: Group, partitions: list[PartitionOffse
     if group.state == "Dead":
         status = "unknown, no members, no committed offsets"
     else:
-        status = f"{group.state.lower()}, {members}" + ("" if partitions else ", no committed offsets")
+        status = f"{group.state.lower()}, {members}{_protocol(group)}" + (
+            "" if partitions else ", no committed offsets"
+        )
     screen().print(styled("group ", (name, "bold"), f": {status}"))
+
+
+def _protocol(group: Group) -> str:
+    if group.epoch is not None:
+        return f", {group.protocol} protocol, epoch {group.epoch}"
+    return f", {group.protocol} protocol" if group.members else ""
+
+
+def print_member(member: Member) -> None:
+    """One line about a member; in a group of the consumer protocol with its epoch, and whether it is up to date."""
+    details = []
+    if member.epoch is not None:
+        details = [f"{member.protocol} protocol", f"epoch {member.epoch}"]
+    if member.is_moving:
+        details.append("its partitions are changing")
+    more = f": {', '.join(details)}" if details else ""
+    screen().print(styled("member ", (member.client_id, "bold"), f" on {member.host}{more}"))

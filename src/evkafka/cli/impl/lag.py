@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from evkafka.cli.impl.group_offsets import GroupQuery, PartitionOffsets, print_group_heading, read_groups
+from evkafka.cli.impl.group_offsets import (
+    GroupQuery,
+    PartitionOffsets,
+    print_group_heading,
+    print_member,
+    read_groups,
+)
 from evkafka.cli.output import print_json, print_table, screen
 from evkafka.kafka.admin.groups import Group
 
@@ -21,6 +27,9 @@ def show_lag(queries: list[GroupQuery], *, max_lag: int | None, as_json: bool) -
         return 1 if exceeded else 0
     for name, (group, partitions) in groups.items():
         print_group_heading(name, group, partitions)
+        for member in group.members:
+            if member.is_moving:
+                print_member(member)
         if not partitions:
             continue
         _print_partitions(partitions)
@@ -37,6 +46,8 @@ def _as_json(groups: Groups, lags: dict[str, int], *, exceeded: bool) -> dict[st
             {
                 "group": name,
                 "state": group.state,
+                "protocol": group.protocol,
+                "epoch": group.epoch,
                 "members": len(group.members),
                 "lag": lags[name],
                 "partitions": [one.as_json() | {"lag": one.lag, "done_ahead": one.done_ahead} for one in partitions],

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from evkafka.cli.impl.group_offsets import GroupQuery, PartitionOffsets, print_group_heading, read_group, read_groups
-from evkafka.cli.output import print_json, print_table, screen, styled
+from evkafka.cli.impl.group_offsets import (
+    GroupQuery,
+    PartitionOffsets,
+    print_group_heading,
+    print_member,
+    read_group,
+    read_groups,
+)
+from evkafka.cli.output import print_json, print_table, screen
 from evkafka.cli.position import Position, offsets_at
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.groups import commit_offsets
@@ -21,7 +28,9 @@ def show_offsets(queries: list[GroupQuery], *, as_json: bool) -> None:
                 {
                     "group": name,
                     "state": group.state,
-                    "members": [{"client_id": one.client_id, "host": one.host} for one in group.members],
+                    "protocol": group.protocol,
+                    "epoch": group.epoch,
+                    "members": [asdict(member) for member in group.members],
                     "partitions": [one.as_json() for one in partitions],
                 }
                 for name, (group, partitions) in groups.items()
@@ -31,7 +40,7 @@ def show_offsets(queries: list[GroupQuery], *, as_json: bool) -> None:
     for name, (group, partitions) in groups.items():
         print_group_heading(name, group, partitions)
         for member in group.members:
-            screen().print(styled("member ", (member.client_id, "bold"), f" on {member.host.removeprefix('/')}"))
+            print_member(member)
         if not partitions:
             continue
         heads = ("topic", "partition", "first", "committed", "end")

@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError, for_code
+from aiokafka.errors import (
+    CommitFailedError,
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    IncompatibleBrokerVersion,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import CommitRefused
 from evkafka.kafka.admin.reader import partitions_of
 from evkafka.kafka.admin.session import admin_session, limited, reader_session
+from evkafka.kafka.client.group_protocol import ConsumerGroupDescribeRequest, DescribedMember
+from evkafka.kafka.client.protocol_offer import ProtocolOffer, look_up_protocol_offer
 from evkafka.kafka.errors import ErrorCode
 from evkafka.kafka.options import connection_options
 from evkafka.records import TopicPartition
 
+Protocol = Literal["classic", "consumer"]
+
+RETRY_S = 0.1
+"""The wait before a coordinator is looked up again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
+    """One member of a group.
+
+    Attributes:
+        protocol: the one that it has joined with: a group of the consumer protocol may have members of both.
+        epoch: its member epoch; None in a group of the classic protocol.
+        is_moving: whether it has to give up partitions, or waits for some.
+    """
+
     client_id: str
     host: str
+    protocol: Protocol = "classic"
+    epoch: int | None = None
+    is_moving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +57,17 @@ class Group:
     """A group, as its coordinator describes it.
 
     Attributes:
-        state: `Stable`, `Empty`, `PreparingRebalance`, `CompletingRebalance`, or `Dead` if the group does not exist.
+        state: `Stable`, `Empty`, or `Dead` if the group does not exist; during a rebalance of the classic protocol
+            `PreparingRebalance` and `CompletingRebalance`, of the consumer protocol `Assigning` and `Reconciling`.
+        epoch: its group epoch; None for the classic protocol.
+        assignor: the name of its assignor; empty while it has none.
     """
 
     state: str
     members: tuple[Member, ...]
+    protocol: Protocol = "classic"
+    epoch: int | None = None
+    assignor: str = ""
 
     @property
     def active(self) -> bool:
@@ -42,23 +75,73 @@ class Group:
 
 
 async def describe_group(connection: ConnectionSettings, group_id: str, *, timeout_s: float = 30.0) -> Group:
-    """State and members of a group.
+    """State and members of a group of either protocol.
 
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     async with admin_session(connection, f"describing group {group_id!r}", timeout_s) as admin:
-        [answer] = await admin.describe_consumer_groups([group_id])
-        [described] = answer.groups
-        code, _, state, _, _, members = described[:6]
-        if code == ErrorCode.GROUP_AUTHORIZATION_FAILED:
-            raise GroupAuthorizationFailedError(group_id)
-        if code:
-            # Newer brokers answer with an error for a group that does not exist.
-            if state in ("", "Dead"):
-                return Group("Dead", ())
+        # The request of the classic protocol calls a group of the consumer protocol "Dead", so it comes second.
+        return await _describe_consumer_group(admin, group_id) or await _describe_classic_group(admin, group_id)
+
+
+async def _describe_consumer_group(admin: Any, group_id: str) -> Group | None:
+    """None if it is no group of the consumer protocol."""
+    node = await admin.find_coordinator(group_id)
+    try:
+        answer = await admin.client.send(node, ConsumerGroupDescribeRequest([group_id]))
+    except IncompatibleBrokerVersion:
+        return None
+    [group] = answer.described
+    match group.error_code:
+        case 0:
+            members = tuple(map(_member, group.members))
+            return Group(group.state, members, "consumer", group.epoch, group.assignor)
+        case ErrorCode.GROUP_ID_NOT_FOUND | ErrorCode.UNSUPPORTED_VERSION:
+            return None
+        case ErrorCode.TOPIC_AUTHORIZATION_FAILED:
+            raise TopicAuthorizationFailedError(f"read by group {group_id!r}")
+        case code:
             raise for_code(code)(group_id)
-    return Group(state, tuple(Member(member[1], member[2].lstrip("/")) for member in members))
+
+
+def _member(member: DescribedMember) -> Member:
+    return Member(
+        client_id=member.client_id,
+        host=member.host.lstrip("/"),
+        protocol="classic" if member.is_classic else "consumer",
+        epoch=member.epoch,
+        is_moving=member.assigned != member.target,
+    )
+
+
+async def _describe_classic_group(admin: Any, group_id: str) -> Group:
+    [answer] = await admin.describe_consumer_groups([group_id])
+    [described] = answer.groups
+    code, _, state, _, assignor, members = described[:6]
+    if code == ErrorCode.GROUP_AUTHORIZATION_FAILED:
+        raise GroupAuthorizationFailedError(group_id)
+    if code:
+        # Newer brokers answer with an error for a group that does not exist.
+        if state in ("", "Dead"):
+            return Group("Dead", ())
+        raise for_code(code)(group_id)
+    return Group(state, tuple(Member(member[1], member[2].lstrip("/")) for member in members), assignor=assignor)
+
+
+async def protocol_offer(connection: ConnectionSettings, group_id: str, *, timeout_s: float = 30.0) -> ProtocolOffer:
+    """Whether the brokers offer the consumer protocol to this group.
+
+    Raises:
+        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
+    """
+    async with admin_session(connection, f"looking up the protocols of group {group_id!r}", timeout_s) as admin:
+        while True:
+            try:
+                return await look_up_protocol_offer(admin.client, group_id)
+            except (GroupCoordinatorNotAvailableError, GroupLoadInProgressError):
+                # The first lookup makes a new cluster create its offsets topic, and fails until then.
+                await asyncio.sleep(RETRY_S)
 
 
 class GroupCommit(NamedTuple):

@@ -1,0 +1,77 @@
+"""Groups of both protocols, described from outside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from evkafka.broker import KafkaBroker
+from evkafka.config.settings import ConnectionSettings
+from evkafka.exceptions import CommitRefused
+from evkafka.kafka.admin.groups import Group, Member, commit_offsets, describe_group, group_offsets, protocol_offer
+from evkafka.kafka.client.group_protocol import LEAVE
+from evkafka.kafka.client.node_connections import NodeConnections
+from evkafka.records import TopicPartition
+from tests.support.group_member import GroupMember
+from tests.support.kafka_reader import Read
+from tests.support.kafka_topics import MakeTopic
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+def connection(kafka_broker: KafkaBroker) -> ConnectionSettings:
+    return ConnectionSettings(bootstrap_servers=(kafka_broker.bootstrap_servers,))
+
+
+@pytest.fixture
+async def member(kafka_broker: KafkaBroker, topic: MakeTopic, name: str) -> AsyncIterator[GroupMember]:
+    client = NodeConnections(bootstrap_servers=kafka_broker.bootstrap_servers, client_id="shop")
+    await client.bootstrap()
+    yield GroupMember(client, name, await topic(partitions=2))
+    await client.close()
+
+
+class TestAGroupOfTheConsumerProtocol:
+    async def test_has_epochs_and_may_be_committed_from_outside_when_its_members_have_left(
+        self, connection: ConnectionSettings, member: GroupMember, name: str
+    ) -> None:
+        await member.join()
+        offsets = {TopicPartition(member.topic, 0): 7}
+
+        assert await describe_group(connection, name) == Group(
+            "Stable", (Member("shop", "127.0.0.1", "consumer", member.epoch),), "consumer", member.epoch, "uniform"
+        )
+        with pytest.raises(CommitRefused, match="has active members"):
+            await commit_offsets(connection, name, offsets)
+
+        await member.beat(LEAVE)
+        assert not (await describe_group(connection, name)).active
+        await commit_offsets(connection, name, offsets)
+        assert await group_offsets(connection, name) == offsets
+        assert (await protocol_offer(connection, name)).obstacle is None
+
+    async def test_shows_the_members_whose_partitions_are_changing(
+        self, connection: ConnectionSettings, member: GroupMember, name: str
+    ) -> None:
+        await member.join()
+        other = GroupMember(member.client, name, member.topic)
+        await other.beat()
+
+        group = await describe_group(connection, name)
+
+        assert group.state == "Reconciling"
+        assert [one.is_moving for one in group.members] == [True, True]
+
+
+class TestAGroupOfTheClassicProtocol:
+    async def test_has_an_assignor_and_no_epoch(
+        self, kafka_broker: KafkaBroker, connection: ConnectionSettings, topic: MakeTopic, name: str, read: Read
+    ) -> None:
+        reader = await read(kafka_broker.bootstrap_servers, await topic(), name)
+        await eventually(lambda: reader.source.state() == "steady")
+
+        group = await describe_group(connection, name)
+
+        assert (group.state, group.protocol, group.epoch, group.assignor) == ("Stable", "classic", None, "roundrobin")
+        assert [(one.protocol, one.epoch) for one in group.members] == [("classic", None)]
