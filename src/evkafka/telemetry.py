@@ -48,7 +48,13 @@ class ConsumerLost(Event):
 
 @dataclass(frozen=True, slots=True)
 class PartitionsAssigned(Event):
+    """Partitions were added to those that the consumer has; none, if a rebalance has only taken some away.
+
+    `total` is how many it has now.
+    """
+
     partitions: tuple[TopicPartition, ...]
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,9 @@ class PartitionsRevoked(Event):
     partitions: tuple[TopicPartition, ...]
     abandoned: int
     """Records that were in flight at the end of the drain time, or dropped unstarted in pre-commit mode."""
+    lost: bool = False
+    """The partitions had another owner already, or the group has fenced this member: nothing of them was drained or
+    committed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.revoked: list[set[TopicPartition]] = []
+        self.lost: list[set[TopicPartition]] = []
         self.assigned: list[set[TopicPartition]] = []
         self.resets: list[OffsetReset] = []
         self.unreadable: list[Unreadable] = []
@@ -32,6 +33,9 @@ class Listener:
         self.revoked.append(set(partitions))
         if self.revoking is not None:
             await self.revoking(partitions)
+
+    async def on_lost(self, partitions: Collection[TopicPartition]) -> None:
+        self.lost.append(set(partitions))
 
     async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
         self.assigned.append(set(partitions))

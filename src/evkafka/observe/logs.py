@@ -96,16 +96,20 @@ def _lost_source(event: ConsumerLost) -> None:
 
 
 def _assigned(event: PartitionsAssigned) -> None:
-    logger.info(
-        "consumer %s was assigned %s",
-        event.consumer,
-        _partitions(event.partitions)
-        or "no partitions: the other members of its group have them, or the topic does not exist yet",
-        extra={"consumer": event.consumer},
-    )
+    added, kept = _partitions(event.partitions), event.total - len(event.partitions)
+    if added:
+        text = f"was assigned {added}" + (f", and keeps its other {kept}" if kept else "")
+    elif kept:
+        text = f"keeps its other {kept} partitions"
+    else:
+        text = "was assigned no partitions: the other members of its group have them, or the topic does not exist yet"
+    logger.info("consumer %s %s", event.consumer, text, extra={"consumer": event.consumer})
 
 
 def _revoked(event: PartitionsRevoked) -> None:
+    if event.lost:
+        _partitions_lost(event)
+        return
     level = logging.WARNING if event.abandoned else logging.INFO
     cut = (
         f"; {event.abandoned} attempts did not end within the drain time and were cancelled" if event.abandoned else ""
@@ -113,6 +117,18 @@ def _revoked(event: PartitionsRevoked) -> None:
     logger.log(
         level,
         "consumer %s: partitions revoked: %s%s",
+        event.consumer,
+        _partitions(event.partitions),
+        cut,
+        extra={"consumer": event.consumer},
+    )
+
+
+def _partitions_lost(event: PartitionsRevoked) -> None:
+    cut = f"; {event.abandoned} attempts were cancelled" if event.abandoned else ""
+    logger.warning(
+        "consumer %s: partitions lost: %s. The group has removed this member, or has given them to another one; nothing"
+        " of them was committed, and their next owner handles again what was not%s",
         event.consumer,
         _partitions(event.partitions),
         cut,

@@ -116,6 +116,11 @@ class Assignment:
             del self.partitions[partition.tp]
             self.flow.forget(partition.tp)
 
+    def drop_all(self) -> None:
+        """The source is closed: it has no partitions any more, whatever it was doing with them."""
+        for partition in tuple(self.partitions.values()):
+            self.drop(partition)
+
     def close_partition(self, partition: Partition) -> None:
         """A record of the partition fails its consumer: no record behind it begins, in this assignment.
 

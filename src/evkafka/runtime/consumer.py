@@ -344,6 +344,7 @@ class Consumer:
         self._tasks.cancel(*tasks)
         await source.stop(timeout_s=self._leave_s())
         await asyncio.wait({asyncio.gather(*tasks, return_exceptions=True)}, timeout=CANCEL_S)
+        self._assignment.drop_all()  # what the group has assigned during the stop
         self._assignment.source = self._assignment.committer = None
 
     async def _end(self) -> None:

@@ -53,13 +53,26 @@ class MetadataTooLarge(BrokerError):
 
 
 class SourceListener(Protocol):
-    """What a source calls on its consumer, on the event loop. The rebalance waits for the revoke and assign calls."""
+    """What a source calls on its consumer, on the event loop. The calls name the partitions that change hands: all
+    others continue undisturbed. The group protocol is the source's own matter.
+
+    Each call is awaited before the next one, except that `on_lost` may interrupt the wait of an `on_revoked`.
+    """
 
     async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """These partitions are revoked when this returns; committing them is still allowed meanwhile."""
+        """These partitions are given back when this returns. Committing them is still allowed meanwhile; none of their
+        records is handed out any more from the moment of the call."""
+
+    async def on_lost(self, partitions: Collection[TopicPartition]) -> None:
+        """These partitions are not this member's any more: the group has given them to another one, or has fenced this
+        one. Nothing of them can be committed."""
 
     async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """These partitions are assigned from now on; the collection is the whole new assignment."""
+        """These partitions are assigned from now on, in addition to those that the member has: none of these.
+
+        Called at the end of each change of the assignment, also if nothing was added. No record of them is handed out
+        before this returns.
+        """
 
     def on_reset(self, reset: OffsetReset) -> None:
         """The reset rule has set a partition's position. Called before any of its records is handed out."""
@@ -147,7 +160,11 @@ class RecordSource(Protocol):
         """
 
     def state(self) -> SourceState:
-        """The state of the membership: `connecting`, `joining` (during a rebalance), `steady`, or `lost`."""
+        """The state of the membership: `connecting`, `joining`, `steady`, or `lost`.
+
+        It is `joining` until the group has assigned partitions, or none; with the classic protocol in each rebalance. A
+        member that keeps partitions while others move is `steady`.
+        """
 
     def assignment(self) -> Collection[TopicPartition]:
         """The partitions that are assigned to this member now."""

@@ -1,6 +1,7 @@
-"""The consumer's side of a rebalance: partitions are assigned and revoked, positions are reset.
+"""The consumer's side of a rebalance: partitions are assigned, revoked and lost, positions are reset.
 
-A revoke and the drain at a stop are the same here.
+A rebalance moves some partitions, or all of them: nothing here touches the others. A revoke and the drain at a stop are
+the same.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class RebalanceListener:
     # ------------------------------------------------------------------ the source's calls
 
     async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """Let running attempts end within the drain time, commit them, and give the partitions back."""
+        """Let running attempts end within the drain time, commit them, and give these partitions back."""
         assignment = self._assignment
         drain_s = await self._wait_for_hand_over(assignment.settings.revoke_drain_timeout_s)
         revoked = [assignment.partitions[tp] for tp in partitions if tp in assignment.partitions]
@@ -59,17 +60,25 @@ class RebalanceListener:
         except BrokerRefused as error:
             self._stop_signal.fail(error)
 
-    async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """A new assignment: new ledgers for all of it."""
+    async def on_lost(self, partitions: Collection[TopicPartition]) -> None:
+        """Cancel what runs of these partitions, and commit nothing of them: they have another owner already.
+
+        Without an `await`: a result that comes after this call does not count.
+        """
         assignment = self._assignment
-        for earlier in tuple(assignment.partitions.values()):
-            # The old assignment ended without a revoke: nothing of it may be committed any more.
-            assignment.drop(earlier)
+        lost = [assignment.partitions[tp] for tp in partitions if tp in assignment.partitions]
+        self._corrupt_records.release(lost)
+        self._end(lost, self._cut(lost), lost=True)
+
+    async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """New ledgers for these partitions."""
+        assignment = self._assignment
         for tp in partitions:
             assignment.flow.forget(tp)
             assignment.begin(tp)
         assignment.flow.room.set()
-        assignment.telemetry.emit(PartitionsAssigned(assignment.name, tuple(sorted(partitions))))
+        total = len(assignment.partitions)
+        assignment.telemetry.emit(PartitionsAssigned(assignment.name, tuple(sorted(partitions)), total))
 
     def on_reset(self, reset: OffsetReset) -> None:
         """The position that the reset rule found is committed at once: a crash before the first commit skips
@@ -77,7 +86,7 @@ class RebalanceListener:
         assignment = self._assignment
         assignment.telemetry.emit(PositionReset(assignment.name, reset, assignment.settings.auto_offset_reset))
         partition = assignment.partitions.get(reset.partition)
-        if partition is None:
+        if partition is None or partition.leaving:
             return
         to_offset = reset.to_offset
         partition.was_reset = reset.reason != "retention"
@@ -142,24 +151,36 @@ class RebalanceListener:
             scheduler.resume(partition)  # even if a user has paused it, what was read still runs
             scheduler.close_batches(partition)
         await self._wait_until_quiet(revoked, drain_s)
-        assignment.report_lost([record for partition in revoked for record in scheduler.close(partition)])
-        cut = self._cancel_attempts(revoked)
-        unwritten = [record for partition in revoked for record in scheduler.abandon_writes(partition)]
-        assignment.report_lost(unwritten)
-        cut += len(unwritten)
+        cut = self._cut(revoked)
         if self._stop_signal.stopping.done():
             self.cut_at_stop += cut
         if cut:
             await self._wait_until_quiet(revoked, CANCEL_S)
         if assignment.committer is not None and not assignment.at_most_once:
             await assignment.committer.commit(revoked, timeout_s=commit_s())
-        for partition in revoked:
+        self._end(revoked, cut)
+
+    def _cut(self, partitions: Collection[Partition]) -> int:
+        """No more of their records begin, and what runs or is written is cancelled; returns how much that was."""
+        assignment, scheduler = self._assignment, self._assignment.scheduler
+        assignment.report_lost([record for partition in partitions for record in scheduler.close(partition)])
+        cut = self._cancel_attempts(partitions)
+        unwritten = [record for partition in partitions for record in scheduler.abandon_writes(partition)]
+        assignment.report_lost(unwritten)
+        return cut + len(unwritten)
+
+    def _end(self, partitions: Collection[Partition], cut: int, *, lost: bool = False) -> None:
+        """End the assignment of these partitions, unless a stop or a loss has ended it during the drain."""
+        assignment = self._assignment
+        ended = [partition for partition in partitions if not partition.ledger.sealed]
+        for partition in ended:
             assignment.drop(partition)
         self._report.flush()
-        addresses = tuple(sorted(partition.tp for partition in revoked))
-        assignment.telemetry.emit(PartitionsRevoked(assignment.name, addresses, cut))
+        if ended:
+            addresses = tuple(sorted(partition.tp for partition in ended))
+            assignment.telemetry.emit(PartitionsRevoked(assignment.name, addresses, cut, lost=lost))
 
-    async def _wait_until_quiet(self, revoked: list[Partition], timeout_s: float) -> None:
+    async def _wait_until_quiet(self, revoked: Collection[Partition], timeout_s: float) -> None:
         if any(partition.busy for partition in revoked):
             # A revoke and the stop may wait for the same partition; the one that stops waiting cancels the other's
             # wait.
@@ -170,12 +191,11 @@ class RebalanceListener:
                 with contextlib.suppress(asyncio.CancelledError):
                     await all_quiet
 
-    def _cancel_attempts(self, revoked: list[Partition]) -> int:
-        """Cancel the attempts that the drain time was too short for; returns how many. A thread runs on, and blocks
-        its lane."""
+    def _cancel_attempts(self, partitions: Collection[Partition]) -> int:
+        """Cancel the running attempts of these partitions; returns how many. A thread runs on, and blocks its lane."""
         count = 0
         for executor in self._executors:
-            if executor.lane is not None and executor.lane.partition in revoked:
+            if executor.lane is not None and executor.lane.partition in partitions:
                 count += 1
                 executor.cancel("abandoned")
         return count

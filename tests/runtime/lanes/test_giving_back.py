@@ -148,14 +148,16 @@ class TestAnAttemptThatFailsWhenItsPartitionHasGone:
             await bench.until(lambda: bench.committed(1 - mine) == 1)
 
 
-class TestAnAssignmentWithoutARevoke:
-    async def test_begins_new_ledgers(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+class TestAPartitionThatIsLostAndAssignedAgain:
+    async def test_begins_with_a_new_ledger(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         await bench.send(b"0", b"1")
         async with bench.running(handler):
             await bench.until(lambda: gates.running == {b"0"})
             assignment, tp = bench.consumer._assignment, TopicPartition(TOPIC, 0)
             old = assignment.partitions[tp]
-            await bench.consumer._rebalance_listener.on_assigned([tp])
+            listener = bench.consumer._rebalance_listener
+            await listener.on_lost([tp])
+            await listener.on_assigned([tp])
             assert old.ledger.sealed
             assert assignment.partitions[tp] is not old
             gates.open(b"0")

@@ -64,12 +64,14 @@ class Rebalances(ConsumerRebalanceListener):
         self._consumer = consumer
         self._listener = listener
         self._on_failure = on_failure
+        self._assigned: Collection[TopicPartition] = ()  # what the listener has
         self.state = AssignmentState.NEVER_ASSIGNED
 
     async def on_partitions_revoked(self, revoked: Collection[ClientPartition]) -> None:
         try:
             if revoked and self.state is AssignmentState.READY:
                 await self._listener.on_revoked([TopicPartition(*tp) for tp in revoked])
+                self._assigned = ()
         except Exception as error:
             self._on_failure(translate(error, "revoking partitions"))
         finally:
@@ -82,7 +84,10 @@ class Rebalances(ConsumerRebalanceListener):
         try:
             if self._looks_up_ids and assigned:
                 await self._consumer.look_up_topic_ids({tp.topic for tp in assigned})
-            await self._listener.on_assigned([TopicPartition(*tp) for tp in assigned])
+            if self._assigned:  # they ended without a revoke
+                await self._listener.on_lost(self._assigned)
+            self._assigned = [TopicPartition(*tp) for tp in assigned]
+            await self._listener.on_assigned(self._assigned)
         except Exception as error:
             self._on_failure(translate(error, "assigning partitions"))
         self.state = self.state.take_over()
