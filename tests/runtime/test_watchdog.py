@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, cast
 
 from evkafka.config.settings import ConsumerSettings
+from evkafka.records import TopicPartition
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.interfaces import WatchdogRounds
 from evkafka.runtime.scheduler import LaneScheduler
-from evkafka.runtime.watchdog import Watchdog
+from evkafka.runtime.watchdog import STALLED_AFTER_S, Watchdog
 from evkafka.telemetry import Telemetry
 from evkafka.testing.memory.clock import VirtualClock
 
@@ -16,19 +17,32 @@ LONGEST_POLL_S = 2 * 60 + 10
 
 
 class Source:
+    """A source in this state, which has five records to read and does not return them."""
+
     def __init__(self, state: str) -> None:
         self._state = state
 
     def state(self) -> str:
         return self._state
 
+    def position(self, partition: TopicPartition) -> int:
+        return 5
 
-def stalls(state: str, *, for_s: float, polls: bool) -> list[str]:
-    """The errors that a watchdog reports for a source that stays in this state for so long."""
-    clock, errors = VirtualClock(), list[Exception]()
+    def end_offset(self, partition: TopicPartition) -> int:
+        return 10
+
+    def receives(self, partition: TopicPartition) -> bool:
+        return False
+
+
+def new_assignment(clock: VirtualClock) -> Assignment:
     settings = ConsumerSettings(session_timeout_s=10.0, rebalance_timeout_s=60.0)
+    return Assignment("orders", settings, LaneScheduler(clock), clock=clock, telemetry=Telemetry())
+
+
+def new_watchdog(assignment: Assignment, state: str, errors: list[Exception]) -> Watchdog:
     watchdog = Watchdog(
-        Assignment("orders", settings, LaneScheduler(clock), clock=clock, telemetry=Telemetry()),
+        assignment,
         executors=(),
         shortest_limit_s=20.0,
         watchdog_rounds=WatchdogRounds(0.0),
@@ -38,6 +52,20 @@ def stalls(state: str, *, for_s: float, polls: bool) -> list[str]:
     )
     watchdog.watch(cast(Any, Source(state)))
     watchdog.start()
+    return watchdog
+
+
+def poll(watchdog: Watchdog, clock: VirtualClock, *, until_s: float) -> None:
+    """Let polls return, without records, until this time."""
+    while clock.now() < until_s:
+        watchdog.polled()
+        clock.jump(clock.next_due() or until_s)
+
+
+def stalls(state: str, *, for_s: float, polls: bool) -> list[str]:
+    """The errors that a watchdog reports for a source that stays in this state for so long."""
+    clock, errors = VirtualClock(), list[Exception]()
+    watchdog = new_watchdog(new_assignment(clock), state, errors)
     while clock.now() < for_s:
         if polls:
             watchdog.polled()
@@ -60,3 +88,27 @@ async def test_an_endless_rebalance_is_reported_after_the_longest_time() -> None
 
 async def test_a_source_that_polls_and_is_steady_is_no_stall() -> None:
     assert stalls("steady", for_s=10 * LONGEST_POLL_S, polls=True) == []
+
+
+async def test_a_partition_that_does_not_move_is_a_stall() -> None:
+    clock, errors = VirtualClock(), list[Exception]()
+    assignment = new_assignment(clock)
+    assignment.begin(TopicPartition("t", 0))
+    watchdog = new_watchdog(assignment, "steady", errors)
+    poll(watchdog, clock, until_s=STALLED_AFTER_S - 1)
+    assert errors == []
+    poll(watchdog, clock, until_s=STALLED_AFTER_S + 5)
+    watchdog.stop()
+    assert "t[0] has records to read, but its position has not moved for 60 s" in str(errors[0])
+
+
+async def test_a_partition_that_was_away_and_is_back_has_the_whole_time_to_move() -> None:
+    clock, errors = VirtualClock(), list[Exception]()
+    assignment = new_assignment(clock)
+    watchdog = new_watchdog(assignment, "steady", errors)
+    for until_s in (STALLED_AFTER_S - 1, 2 * STALLED_AFTER_S - 3):
+        partition = assignment.begin(TopicPartition("t", 0))
+        poll(watchdog, clock, until_s=until_s)
+        assignment.drop(partition)
+    watchdog.stop()
+    assert errors == []

@@ -117,7 +117,8 @@ class SuspectRecords:
         flow, more = self._assignment.flow, partition.more_held()
         flow.open(partition.tp, "beginning")
         await wait_any(self._assignment.clock, more, timeout_s=READ_S)
-        flow.close(partition.tp, "beginning")
+        if self._assignment.owns(partition):  # else another assignment of it may be read meanwhile
+            flow.close(partition.tp, "beginning")
         return bool(partition.held)
 
     async def _handle(self, partition: Partition, record: Record, found: OwnerMark) -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from evkafka.exceptions import BrokerError
-from evkafka.records import TopicPartition
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.interfaces import WatchdogRounds
 from evkafka.runtime.offset_check import check_offsets
+from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import RecordSource, TimerHandle
 from evkafka.runtime.reporting import TelemetryReporter
 
@@ -60,7 +60,7 @@ class Watchdog:
         self._source: RecordSource | None = None
         self._polled_at_s = 0.0
         self._joining_since_s: float | None = None
-        self._unmoved: dict[TopicPartition, tuple[int, float]] = {}
+        self._unmoved: dict[Partition, tuple[int, float]] = {}  # its position, and since when it has not moved
         self._next_stall_check_s = 0.0
 
     def start(self) -> None:
@@ -160,19 +160,19 @@ class Watchdog:
         return now_s - self._joining_since_s
 
     def _stalled_partition(self, source: RecordSource, now_s: float) -> str | None:
+        unmoved, self._unmoved = self._unmoved, {}
         for tp, partition in self._partitions.items():
             position, end = source.position(tp), source.end_offset(tp)
             idle = position is not None and end is not None and end > position and not partition.busy
             is_held = "unreadable" in self._flow.reasons(tp)
             has_reason = is_held or partition.paused or partition.early or partition.retrying()
             if not idle or has_reason or source.receives(tp):
-                self._unmoved.pop(tp, None)
                 continue
             assert position is not None
-            known, since_s = self._unmoved.get(tp, (-1, now_s))
-            if known != position:
-                self._unmoved[tp] = (position, now_s)
-            elif now_s - since_s > self.stalled_after_s:
+            known, since_s = unmoved.get(partition, (-1, now_s))
+            since_s = since_s if known == position else now_s
+            self._unmoved[partition] = (position, since_s)
+            if now_s - since_s > self.stalled_after_s:
                 return f"{tp.topic}[{tp.partition}]"
         return None
 

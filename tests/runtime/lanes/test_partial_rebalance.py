@@ -9,8 +9,9 @@ from typing import Any
 from evkafka import Handler, Request
 from evkafka.exceptions import BrokerUnavailable
 from evkafka.records import TopicPartition
+from evkafka.runtime.commit_metadata import CommitMetadata, OwnerMark, Ownership, place_of
 from evkafka.telemetry import OffsetsCommitted, PartitionsAssigned, PartitionsRevoked
-from tests.support.engine import TOPIC, Bench, Gates
+from tests.support.engine import GROUP, TOPIC, Bench, Gates
 
 KEPT, MOVED = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
 PARALLEL: Any = {"concurrency": 4, "ordering": "partition"}
@@ -41,7 +42,7 @@ class TestARevokeOfOnePartition:
             assert bench.consumer.assigned == {KEPT}
             assert bench.consumer._assignment.partitions[KEPT] is before
             assert gates.running == {b"kept"}
-            assert (bench.committed(0), bench.committed(1)) == (None, 1)
+            assert (bench.committed(0), bench.committed(1)) == (0, 1)
             gates.open(b"kept")
             await bench.until(lambda: bench.committed(0) == 1)
         assert gates.begun == [b"kept", b"moved"]
@@ -153,7 +154,7 @@ class TestALostPartition:
             assert bench.consumer._assignment.partitions == {KEPT: before}
             gates.open(b"kept")
             await bench.until(lambda: gates.ended == [b"done", b"kept"])
-        assert (bench.committed(0), bench.committed(1)) == (1, None)
+        assert (bench.committed(0), bench.committed(1)) == (1, 0)
 
     async def test_ends_the_drain_of_its_revoke_without_a_commit(
         self, bench: Bench, gates: Gates, handler: Handler
@@ -168,7 +169,7 @@ class TestALostPartition:
             await bench.until(revoking.done, ms=1_000)
             assert [(event.partitions, event.lost) for event in events] == [((MOVED,), True)]
             gates.open_all()
-        assert (bench.committed(0), bench.committed(1)) == (1, None)
+        assert (bench.committed(0), bench.committed(1)) == (1, 0)
 
 
 class TestAnAddedPartition:
@@ -237,3 +238,22 @@ class TestPartitionsThatAreAssignedDuringAStop:
             bench.app.telemetry.listen(PartitionsRevoked, assign_again)
         assert len(assigning) == 1
         assert assignment.partitions == {}
+
+
+class TestAPartitionThatIsLostWhileItsRecordsAreHandledOneAtATime:
+    async def test_is_read_when_it_is_assigned_again(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+        """An earlier owner has died; all its records have run alone, and more are waited for when it is lost."""
+        mark = OwnerMark(Ownership.BEGUN, deaths=1, owner="another")
+        text = CommitMetadata(0, bench.kafka.topics.id(TOPIC), mark=mark).as_text(3_500, place_of(GROUP, KEPT))
+        bench.kafka.commit(GROUP, TOPIC, KEPT.partition, offset=0, metadata=text)
+        gates.open_all()
+        await bench.send(b"alone", partition=0)
+        async with bench.running(handler):
+            await bench.until(lambda: gates.ended == [b"alone"] and bench.committed(0) == 1, ms=900)
+            listener, assignment = bench.consumer._rebalance_listener, bench.consumer._assignment
+            assert assignment.partitions[KEPT].is_held
+            await listener.on_lost([KEPT])
+            await listener.on_assigned([KEPT])
+            await bench.kafka.advance(ms=3_000)
+            await bench.send(b"later", partition=0)
+            await bench.until(lambda: b"later" in gates.ended, ms=5_000)
