@@ -11,6 +11,7 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.broker.readiness import knows_itself
+from tests.support.ports import closed_port
 
 Answering = Callable[[bytes], int]
 
@@ -51,6 +52,5 @@ class TestABroker:
         assert knows_itself(answering(b"\x15\x03")) is None  # as TLS does where plain text comes
 
     def test_that_does_not_run_cannot_be_asked(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as bound:
-            port = bound.getsockname()[1]
-        assert knows_itself(port) is None
+        with closed_port() as port:
+            assert knows_itself(port) is None

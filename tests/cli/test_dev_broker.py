@@ -13,6 +13,7 @@ from evkafka.cli.connection import find_cluster, open_app, open_connected_app
 from evkafka.cli.dev_broker import announced, app_connects_to, dev_servers
 from evkafka.cli.options import AppOptions, ClusterOptions
 from evkafka.config import producer_settings
+from tests.support.ports import closed_port
 
 CONFIGURED = ["localhost:9092"]
 TARGET = "shop_of_dev:app"
@@ -123,9 +124,7 @@ class TestTheAddress:
         assert dev_servers(CONFIGURED, tmp_path, TARGET) is None
 
     def test_is_unchanged_after_dev_was_killed(self, tmp_path: Path, port: int) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            ended = listener.getsockname()[1]
-        with announced(TARGET, tmp_path, ended):
+        with closed_port() as ended, announced(TARGET, tmp_path, ended):
             assert dev_servers(CONFIGURED, tmp_path, TARGET) is None
 
     def test_is_unchanged_if_the_environment_has_one(

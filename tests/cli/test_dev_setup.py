@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from evkafka.cli.impl.dev_setup import choose_port
 from evkafka.cli.impl.run_options import RunOptions, WebPort
-
-HOST = "127.0.0.1"
-
-
-@contextmanager
-def taken(*ports: int) -> Iterator[None]:
-    with contextlib.ExitStack() as servers:
-        for port in ports:
-            servers.enter_context(socket.create_server((HOST, port)))
-        yield
-
-
-def free_ports(count: int) -> range:
-    """Ports in a row that nobody has, below those that the system gives to whoever asks for any."""
-    while True:
-        first = random.randrange(20_000, 30_000)
-        with contextlib.suppress(OSError), taken(*range(first, first + count)):
-            return range(first, first + count)
+from tests.support.ports import HOST, free_port, free_ports, taken
 
 
 class TestChoosePort:
     def test_takes_the_apps_own_port(self) -> None:
-        (own,) = free_ports(1)
+        own = free_port()
         assert choose_port(HOST, own, None) == WebPort(own, own)
 
     def test_takes_the_next_one_if_another_program_has_it(self) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import random
 import re
 import shlex
 import signal
@@ -22,9 +20,11 @@ import pytest
 from evkafka.broker import KafkaBroker
 from tests.cli.support import Start, environment, evkafka, stderr_of, write_app
 from tests.support.kafka_topics import MakeTopic
+from tests.support.ports import free_port
 from tests.support.waiting import eventually_sync
 
 CAUGHT = "was assigned"
+SERVED = "AsyncAPI documentation, health and metrics of this app"
 
 UNTIL_RELEASED = """
 import asyncio
@@ -72,6 +72,7 @@ class TestRun:
         app.until("order a by")
         send(tmp_path, orders, "b")
         app.until("no b today")
+        app.until("http://127.0.0.1:")
         url = re.search(r"http://127\.0\.0\.1:\d+/", app.printed)
         assert url is not None
         with urllib.request.urlopen(f"{url[0]}livez") as answer:
@@ -189,7 +190,8 @@ class TestWorkers:
         group.until("worker 2 runs as process", times=2)
         send(tmp_path, orders, "a")
         group.until("order a by")
-        assert group.printed.count("AsyncAPI documentation, health and metrics of this app") == 1
+        group.until(SERVED)
+        assert group.printed.count(SERVED) == 1
         now = workers_of(group.printed)
         assert now[1] == pids[1]
         assert group.stop(signal.SIGINT) == 0
@@ -295,15 +297,6 @@ class TestReload:
         assert app.printed.count(CAUGHT) == 1
 
 
-def nobodys_port() -> int:
-    """Below those that the system gives to whoever asks for any: free now, and a moment later."""
-    while True:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            port = random.randrange(20_000, 30_000)
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
 class TestDev:
     def test_on_a_given_broker_topics_are_created_and_the_hint_works(
         self, kafka_broker: KafkaBroker, tmp_path: Path, running: Start
@@ -325,7 +318,7 @@ class TestDev:
     def test_over_reloads_the_page_keeps_its_address_and_its_token(
         self, kafka_broker: KafkaBroker, tmp_path: Path, running: Start
     ) -> None:
-        wanted = nobodys_port()
+        wanted = free_port()
         write_app(tmp_path, servers="nowhere:9092", topic=f"dev-{time.monotonic_ns()}", web=True)
         source = tmp_path / "shop.py"
         good = source.read_text().replace("web_port=0", f"web_port={wanted}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from evkafka.broker import KafkaBroker
 from tests.docs.programs import Start
 from tests.support.doc_pages import ROOT, blocks, file
 from tests.support.kafka_topics import MakeTopic
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 pytest_plugins = ["pytester"]
@@ -63,9 +63,7 @@ async def test_an_app_inside_starlette_and_an_api_inside_an_app_start_and_stop_t
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     orders = await topic()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("API_PORT", str(port))
     servers = f'"bootstrap_servers": "{kafka_broker.bootstrap_servers}"'
     for name in ("api.py", "page.py", "worker.py"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from tests.docs.programs import Start
 from tests.support.curl import curl
 from tests.support.doc_pages import ROOT, blocks, file
 from tests.support.kafka_topics import MakeTopic
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 PAGE = "docs/operations.md"
@@ -41,13 +41,6 @@ class ExampleApp:
 
 def commands() -> list[str]:
     return [line for block in blocks(PAGE) if block.language == "sh" for line in block.code.splitlines()]
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from evkafka import EVKafkaProducer
 from evkafka.broker import KafkaBroker
 from tests.support import postgres
 from tests.support.kafka_topics import MakeTopic
+from tests.support.ports import free_port
 from tests.support.processes import committed
 from tests.support.waiting import eventually
 
@@ -125,9 +125,7 @@ async def test_a_webhook_answers_when_kafka_has_the_event_and_the_same_process_h
     topic: MakeTopic, example: StartExample
 ) -> None:
     await topic(name="deliveries")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
 
     app = example("uvicorn", "examples.webhook:api", "--port", str(port))
     await app.prints("Uvicorn running")

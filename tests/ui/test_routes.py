@@ -117,7 +117,7 @@ class TestLive:
                 await anext(one)
             before = len(created)
             await asyncio.gather(*(_after(one, 3) for one in lines))
-            assert len(created) - before <= 4
+            assert len(created) - before < 3 * len(lines)
             ends = asyncio.gather(*(_to_the_end(one) for one in lines))
         await asyncio.wait_for(ends, 60)
 
@@ -144,7 +144,7 @@ class TestOrders:
 
         await page.order("pause", **where)
         paused = await page.shows(lambda one: one["consumers"][0]["state"] == "Paused")
-        assert "is paused" in paused["problems"][0]["what"]
+        assert any("is paused" in one["what"] for one in paused["problems"])
         await page.order("resume", **where)
         await page.shows(lambda one: one["consumers"][0]["state"] == "Up to date")
         await page.order("seek", **where, offset=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import socket
 import subprocess
 import sys
 
@@ -27,6 +26,7 @@ from evkafka.kafka.client.log_filters import (
 from evkafka.kafka.consumer.source import KafkaSource
 from tests.support.kafka_reader import Listener, Reader, consumer_settings
 from tests.support.kafka_topics import MakeTopic
+from tests.support.ports import closed_port
 
 
 def record(message: str, *args: object, level: int = logging.ERROR) -> logging.LogRecord:
@@ -177,9 +177,8 @@ class TestCoordinator:
 
 
 async def test_a_failed_topic_lookup_names_the_server_and_the_cause() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and does not listen
-        server = f"127.0.0.1:{taken.getsockname()[1]}"
+    with closed_port() as port:
+        server = f"127.0.0.1:{port}"
         with pytest.raises(BrokerUnavailable) as raised:
             await ensure_topics(
                 ConnectionSettings(bootstrap_servers=(server,)), {"orders.billing.dlq": "orders"}, timeout_s=1.0

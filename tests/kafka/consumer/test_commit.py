@@ -166,7 +166,7 @@ class TestAnswers:
 
         with pytest.raises(CommitRefused):
             await reader.source.commit({TopicPartition(name, 0): 3}, timeout_s=5)
-        await eventually(lambda: len(reader.listener.assigned) == 2)
+        await eventually(lambda: len(reader.listener.assigned) >= 2)
         await reader.source.commit({TopicPartition(name, 0): 3}, timeout_s=5)
 
     @pytest.mark.parametrize("code", [14, 15, 16, 7])

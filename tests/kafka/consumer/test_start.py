@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
 from evkafka.kafka.consumer.source import KafkaSource
 from tests.support.kafka_reader import Listener, Read, consumer_settings
 from tests.support.kafka_topics import MakeTopic, produce
+from tests.support.ports import closed_port
 from tests.support.proxy import METADATA, Proxy
 from tests.support.waiting import PATIENCE_S, SLACK_S, eventually
 
@@ -109,10 +109,8 @@ def tls(context: ssl.SSLContext) -> dict[str, Any]:
 
 class TestUnreachableServers:
     async def test_a_closed_port_is_named_with_its_cause(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-
-        error, took = await failing_start(f"127.0.0.1:{port}", start_timeout_s=1.0)
+        with closed_port() as port:
+            error, took = await failing_start(f"127.0.0.1:{port}", start_timeout_s=1.0)
 
         assert isinstance(error, BrokerUnavailable)
         assert f"127.0.0.1:{port}: connection refused" in str(error)
@@ -151,22 +149,19 @@ class TestUnreachableServers:
     async def test_one_living_server_of_several_is_enough(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
     ) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            dead = f"127.0.0.1:{server.getsockname()[1]}"
+        with closed_port() as dead:
+            reader = await read(f"127.0.0.1:{dead},{kafka_broker.bootstrap_servers}", await topic(), name)
 
-        reader = await read(f"{dead},{kafka_broker.bootstrap_servers}", await topic(), name)
-
-        await eventually(lambda: reader.source.state() == "steady")
+            await eventually(lambda: reader.source.state() == "steady")
 
     async def test_brokers_with_an_unreachable_advertised_listener(
         self, kafka_broker: KafkaBroker, proxy: Proxy
     ) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            dead = server.getsockname()[1]
         own = int(proxy.bootstrap_servers.rsplit(":")[1])
-        proxy.rewrite(METADATA, lambda frame: frame.replace(own.to_bytes(4, "big"), dead.to_bytes(4, "big")))
+        with closed_port() as dead:
+            proxy.rewrite(METADATA, lambda frame: frame.replace(own.to_bytes(4, "big"), dead.to_bytes(4, "big")))
 
-        error, took = await failing_start(proxy.bootstrap_servers, start_timeout_s=1.5)
+            error, took = await failing_start(proxy.bootstrap_servers, start_timeout_s=1.5)
 
         assert isinstance(error, BrokerUnavailable)
         assert f"127.0.0.1:{dead}" in str(error)

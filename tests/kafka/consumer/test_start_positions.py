@@ -152,9 +152,9 @@ class TestResetRule:
 
         reader = await read(fake.bootstrap_servers, name, name, auto_offset_reset=reset)
 
-        await eventually(lambda: reader.source.position(TopicPartition(name, 0)) == 10)
+        await eventually(lambda: reader.listener.resets)
         assert reader.listener.resets == [OffsetReset(TopicPartition(name, 0), 2, position, "out_of_range")]
-        assert reader.offsets() == list(range(position, 10))
+        await eventually(lambda: reader.offsets() == list(range(position, 10)))
 
     @pytest.mark.parametrize("reset", ["earliest", "latest"])
     async def test_behind_finished_records_reading_goes_on_with_the_first_one_that_is_left(

@@ -199,7 +199,7 @@ class TestTimeLeft:
             await send_out("first")
             await proxy.set("blackhole")
             await put_in(servers, source, "a")
-            await eventually(lambda: len(attempts) == 3)
+            await eventually(lambda: len(attempts) >= 3)
             await proxy.set("pass")
             await eventually(lambda: _settled(app))
         written = await values(servers, out)

@@ -125,11 +125,17 @@ class TestDeadLetters:
                 await expect(page.get_by_role("button", name="Show billing")).to_have_count(1)
 
     async def _looked_for(self, page: Page) -> None:
-        containing = page.get_by_label("Containing")
+        containing, boxes = page.get_by_label("Containing"), page.get_by_role("checkbox", name="Select billing")
+
+        async def is_written() -> bool:  # a moment after its error is shown
+            await looked(page)
+            return await boxes.count() == 1
+
+        await eventually(is_written)
         for text, found in (("a rate for CHF", 0), ("RATE for eur", 1)):
             await containing.fill(text)
             await containing.press("Enter")
-            await expect(page.get_by_role("checkbox", name="Select billing")).to_have_count(found)
+            await expect(boxes).to_have_count(found)
 
     async def test_some_are_discarded_on_the_page_and_others_by_the_command(
         self, shop: OpenShop, open_page: OpenPage, caplog: pytest.LogCaptureFixture
