@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from evkafka.broker import KafkaBroker
 from tests.support import prerequisites
-from tests.support.kafka_topics import MakeTopic, create_topic
+from tests.support.kafka_topics import MakeTopic, admin_of, create_topic
 from tests.support.waiting import eventually
 
 
@@ -58,19 +57,15 @@ def kafka_broker() -> Iterator[KafkaBroker]:
 
 async def _group_coordinator(servers: str) -> None:
     """The first look for a coordinator makes the broker create the topic of its offsets, and is refused until then."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
+    async with admin_of(servers) as admin:
 
-    async def found() -> bool:
-        try:
-            return await admin.find_coordinator("any") is not None
-        except GroupCoordinatorNotAvailableError:
-            return False
+        async def found() -> bool:
+            try:
+                return await admin.find_coordinator("any") is not None
+            except GroupCoordinatorNotAvailableError:
+                return False
 
-    try:
         await eventually(found, what="the group coordinator")
-    finally:
-        await admin.close()
 
 
 @pytest.fixture
@@ -89,12 +84,8 @@ def topic(kafka_broker: KafkaBroker) -> MakeTopic:
         brokers: str = kafka_broker.bootstrap_servers,
     ) -> str:
         name = name or f"{prefix}-{uuid.uuid4().hex[:12]}"
-        admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
-        await admin.start()
-        try:
+        async with admin_of(brokers) as admin:
             await create_topic(admin, name, partitions, config)
-        finally:
-            await admin.close()
         return name
 
     return make

@@ -277,7 +277,7 @@ class TestReplayThatIsKilled:
     @pytest.mark.slow
     async def test_to_the_handler_loses_no_record_and_repeats_at_most_one(self, shop: Shop) -> None:
         poison = await self._poison(shop)
-        process = shop.start("replay", "--app", "shop:app", "--to-handler", "--rate", "50")
+        process = shop.start("replay", "--app", "shop:app", "--to-handler", "--rate", "20")
         await eventually(lambda: shop.handled().total() >= 20)
         process.kill()
         process.communicate(timeout=240)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -13,6 +14,17 @@ from tests.support.waiting import eventually
 
 MakeTopic = Callable[..., Awaitable[str]]
 """The fixture `topic`."""
+
+
+@asynccontextmanager
+async def admin_of(servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An administration client, closed at the exit."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
 
 
 async def create_topic(
@@ -43,12 +55,8 @@ async def produce(servers: str, topic: str, count: int = 10, *, partition: int =
 
 async def committed(servers: str, group: str, topic: str, partition: int = 0) -> int | None:
     """The group's committed offset; None if it has none."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
-    try:
+    async with admin_of(servers) as admin:
         offsets = await admin.list_consumer_group_offsets(group)
-    finally:
-        await admin.close()
     found = offsets.get(TopicPartition(topic, partition))
     return None if found is None else found.offset
 

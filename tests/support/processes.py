@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from evkafka.broker import KafkaBroker
+from tests.support.kafka_topics import admin_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,12 +91,8 @@ def ids(journal: Path, what: str = "done") -> list[Any]:
 
 async def committed(bootstrap_servers: str, group_id: str, topic: str) -> dict[int, int]:
     """The group's committed offsets by partition."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    await admin.start()
-    try:
+    async with admin_of(bootstrap_servers) as admin:
         offsets = await admin.list_consumer_group_offsets(group_id)
-    finally:
-        await admin.close()
     return {
         tp.partition: meta.offset
         for tp, meta in offsets.items()
@@ -120,6 +119,36 @@ async def send_work(
                 partition=work.get("partition", partition),
             )
         await producer.flush()
+
+
+@contextlib.asynccontextmanager
+async def endless_work(
+    bootstrap_servers: str, topic: str, *, partitions: int, takes_ms: float
+) -> AsyncIterator[Counter[int]]:
+    """Keep sending work to all partitions, about as fast as one worker does it, so that there is always some left.
+
+    Yields the number of sent records by partition; after the exit it is final.
+    """
+    sent, over = Counter[int](), asyncio.Event()
+
+    async def send() -> None:
+        while not over.is_set():
+            works = [
+                {"id": f"{number}-{sent[number] + n}", "partition": number, "takes_ms": takes_ms}
+                for n in range(10)
+                for number in range(partitions)
+            ]
+            await send_work(bootstrap_servers, topic, works)
+            sent.update(work["partition"] for work in works)  # type: ignore[arg-type]
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), 10 * partitions * takes_ms / 1000)
+
+    sending = asyncio.ensure_future(send())
+    try:
+        yield sent
+    finally:
+        over.set()
+        await sending
 
 
 StartWorker = Callable[..., Worker]

@@ -15,10 +15,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from evkafka import EVKafkaApp, Handler, Request
-from tests.support.kafka_topics import committed, create_topic
+from tests.support.kafka_topics import admin_of, create_topic
 from tests.support.waiting import SLACK_S, eventually
 
 SESSION_S, DRAIN_S, GRACE_S = 2.0, 20.0, 5.0
@@ -80,12 +79,8 @@ class Stream:
         self.started.append((partition, offset))
 
     async def create(self) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
-        await admin.start()
-        try:
+        async with admin_of(self.servers) as admin:
             await create_topic(admin, self.topic, self.partitions)
-        finally:
-            await admin.close()
 
     @contextlib.asynccontextmanager
     async def flowing(self, **config: Any) -> AsyncIterator[EVKafkaApp]:
@@ -151,16 +146,20 @@ class Stream:
     async def is_done(self, app: EVKafkaApp | None = None) -> None:
         """Wait until all written records are handled and committed; the app must not have ended."""
 
-        async def over() -> bool:
-            assert app is None or app.service is None or app.service.failure is None, app.service.failure  # type: ignore[union-attr]
-            assert not self.lost(), f"not handled: {self.lost()[:5]}"
-            ends = await self._ends()
-            for number in self.written:
-                found = await committed(self.servers, self.group, self.topic, number)
-                assert found == ends[number], f"[{number}] is committed up to {found} of {ends[number]}"
-            return True
+        partitions = [TopicPartition(self.topic, number) for number in self.written]
+        async with AIOKafkaConsumer(bootstrap_servers=self.servers) as consumer, admin_of(self.servers) as admin:
+            consumer.assign(partitions)
 
-        await eventually(over, RECOVERY_S, what="lag 0")
+            async def over() -> bool:
+                assert app is None or app.service is None or app.service.failure is None, app.service.failure  # type: ignore[union-attr]
+                assert not self.lost(), f"not handled: {self.lost()[:5]}"
+                ends = await consumer.end_offsets(partitions)
+                found = await admin.list_consumer_group_offsets(self.group)
+                committed = {tp: found[tp].offset for tp in partitions if tp in found}
+                assert committed == ends, f"{committed} is committed of {ends}"
+                return True
+
+            await eventually(over, RECOVERY_S, what="lag 0")
 
     def lost(self) -> list[tuple[int, int]]:
         started = set(self.started)
@@ -175,9 +174,3 @@ class Stream:
                 f"[{number}]@{offset} is started after {ahead}"
             )
             highest[number] = max(ahead, offset)
-
-    async def _ends(self) -> dict[int, int]:
-        async with AIOKafkaConsumer(bootstrap_servers=self.servers) as consumer:
-            partitions = [TopicPartition(self.topic, number) for number in self.written]
-            consumer.assign(partitions)
-            return {tp.partition: end for tp, end in (await consumer.end_offsets(partitions)).items()}

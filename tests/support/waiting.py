@@ -10,7 +10,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_INTERVAL_S = 0.01
+_SHORTEST_PAUSE_S = 0.01
+_LONGEST_PAUSE_S = 0.1
 
 PATIENCE_S = 120.0
 """How long a test waits for an expected event. It only ends endless waits: a slow machine may use all of it."""
@@ -25,7 +26,7 @@ async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_s: float
     An AssertionError of the predicate counts as "not yet", and is raised when the time is up: a test may wait for its
     own assertions.
     """
-    deadline = time.monotonic() + timeout_s
+    start_s = time.monotonic()
     while True:
         refusal: AssertionError | None = None
         try:
@@ -35,17 +36,24 @@ async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_s: float
                 return value
         except AssertionError as error:
             refusal = error
-        if time.monotonic() >= deadline:
+        waited_s = time.monotonic() - start_s
+        if waited_s >= timeout_s:
             raise refusal or AssertionError(f"{what or 'the condition'} did not come about within {timeout_s:g} s")
-        await asyncio.sleep(_INTERVAL_S)
+        await asyncio.sleep(_pause_s(waited_s))
 
 
 def eventually_sync(predicate: Callable[[], T], timeout_s: float = PATIENCE_S, *, what: str = "") -> T:
     """`eventually` for tests without an event loop."""
-    deadline = time.monotonic() + timeout_s
+    start_s = time.monotonic()
     while True:
         if value := predicate():
             return value
-        if time.monotonic() >= deadline:
+        waited_s = time.monotonic() - start_s
+        if waited_s >= timeout_s:
             raise AssertionError(f"{what or 'the condition'} did not come about within {timeout_s:g} s")
-        time.sleep(_INTERVAL_S)
+        time.sleep(_pause_s(waited_s))
+
+
+def _pause_s(waited_s: float) -> float:
+    """How long to pause before the next look: a twentieth of the wait so far, so that long waits cost little."""
+    return min(max(waited_s / 20, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)

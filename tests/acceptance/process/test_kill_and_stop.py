@@ -31,14 +31,14 @@ class TestKill:
         self, kafka_broker: KafkaBroker, topic: MakeTopic, worker: StartWorker, journal: Path
     ) -> None:
         name = await topic(partitions=4)
-        works = [{"id": n, "partition": n % 4, "takes_ms": 2} for n in range(2000)]
+        works = [{"id": n, "partition": n % 4, "takes_ms": 2} for n in range(1000)]
         await send_work(kafka_broker.bootstrap_servers, name, works)
-        for target in (100, 400, 900):
+        for target in (100, 300, 500):
             process = worker(name)
             await eventually(lambda target=target: len(set(ids(journal))) >= target)  # type: ignore[misc]
             process.kill()
         last = worker(name)
-        await eventually(lambda: len(set(ids(journal))) == 2000)
+        await eventually(lambda: len(set(ids(journal))) == 1000)
         assert last.terminate() == 0
 
     async def test_records_of_a_partition_are_handled_in_order(
