@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -58,8 +59,7 @@ async def test_an_endpoint_that_blocks_the_loop_is_named_while_it_does(
         await eventually(lambda: log.record)
         record = log.record
         assert record is not None
-        assert "on_order has blocked the event loop for 1." in record.getMessage()
-        assert f"at {name}[0]@0" in record.getMessage()
+        assert re.search(rf"on_order has blocked the event loop for \d+\.\d s at {name}\[0\]@0", record.getMessage())
 
         async def is_counted() -> bool:
             text = (await get(app.web_url, "metrics")).text
