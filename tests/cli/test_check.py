@@ -91,6 +91,7 @@ class TestCheck:
         assert ended.stdout.splitlines()[-1] == "OK"
         assert f"may join group '{name}.group'" in ended.stdout
         assert "invoices may write" in ended.stdout
+        assert "classic protocol; the brokers offer the consumer protocol too" in ended.stdout
 
     async def test_more_metadata_than_the_brokers_accept_is_a_warning(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, tmp_path: Path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -73,9 +72,7 @@ class TestDeadLetters:
 class TestNames:
     @pytest.mark.parametrize("name", [*HOSTILE, "grp[/bold]", "[red]x", "x\\", "a:smile:b"])
     def test_of_groups_are_printed_as_they_are_written(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-        group: Any = SimpleNamespace(state="Stable", members=())
-        assert isinstance(Group, type)
-        print_group_heading(name, group, [])
+        print_group_heading(name, Group("Stable", ()), [])
         output.print_table(["group", "what"], [[name, name]])
         printed = capsys.readouterr().out
         assert printed.count("\n") == 3
