@@ -40,14 +40,28 @@ class MemoryCluster(ClusterState):
         self.topics.create(name, partitions)
 
     def add_partitions(self, name: str, count: int) -> None:
-        """Add this many partitions to a topic; the groups that read it rebalance, as on a metadata refresh."""
+        """Add this many partitions to a topic; the groups that read it assign them, as on a metadata refresh."""
         self.topics.add_partitions(name, count)
         self._topic_changed(name)
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic, its records, and the offsets that groups have committed for it. A topic of this name that is
+        created later is another topic.
+
+        Raises:
+            UnknownTopic: there is no such topic.
+        """
+        self.trace.note("topic %s is deleted", name)
+        self.topics.delete(name)
+        for member in self._members:
+            member.topic_deleted(name)
+        for group in self._groups.values():
+            group.topic_deleted(name)
 
     def _topic_changed(self, name: str) -> None:
         for group in self._groups.values():
             if any(isinstance(member, MemorySource) and member.reads(name) for member in group.members):
-                group.rebalance()
+                group.update()
         for member in self._members:
             member.topic_changed(name)
 

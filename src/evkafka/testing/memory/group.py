@@ -1,47 +1,30 @@
-"""A consumer group: members, generations, committed offsets, eager rebalances in Kafka's order of events."""
+"""A consumer group: members, generations, committed offsets, and the eager rebalances of the classic protocol, in
+Kafka's order of events. `reconciliation.py` has the consumer protocol."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
-from typing import Protocol
+from collections.abc import Mapping
 
 from evkafka.records import TopicPartition
 from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
+from evkafka.testing.memory.member import Member, format_partitions
+from evkafka.testing.memory.reconciliation import Reconciliation
 from evkafka.testing.memory.state import ClusterState
-
-
-class Member(Protocol):
-    """A group member, as the group uses it; see `MemorySource`.
-
-    Attributes:
-        name: its name in the trace and in errors.
-        order: partitions are assigned to members in this order.
-        alive: False once its process has crashed or it has left.
-        haunts: True from a crash until the session has expired: the group still counts it as a member.
-    """
-
-    name: str
-    order: int
-    alive: bool
-    haunts: bool
-
-    def topics(self) -> Collection[str]: ...
-    async def revoke(self) -> None: ...
-    async def assign(self, partitions: Collection[TopicPartition], generation: int) -> None: ...
 
 
 class Group:
     """Rebalances whenever a member joins or leaves: first every revoke, then, in a new generation, every assign.
 
     As with the real coordinator, a rebalance waits for all members it knows, so a crashed one delays it until its
-    session expires.
+    session expires. As soon as a member speaks the consumer protocol, `Reconciliation` assigns instead.
 
     Attributes:
+        generation: of the classic protocol, or the epoch of the consumer protocol.
         committed: partition -> offset.
         metadata: partition -> metadata committed with the offset; absent if there was none.
         epochs: partition -> leader epoch of the record before the offset; UNKNOWN if the commit had none.
-        rebalancing: True from the first revoke to the last assign.
+        rebalancing: True from the first revoke to the last assign of a rebalance that stops all members.
     """
 
     def __init__(self, name: str, cluster: ClusterState) -> None:
@@ -53,29 +36,81 @@ class Group:
         self.members: list[Member] = []
         self.rebalancing = False
         self._cluster = cluster
+        self._reconciliation = Reconciliation(name, self.members, cluster)
+        self._moving_all: asyncio.Task[None] | None = None
         self._wanted = False
         self._task: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------ members
 
     def join(self, member: Member) -> None:
+        predecessor = self._predecessor(member)
+        if predecessor is not None and not predecessor.left:  # UNRELEASED_INSTANCE_ID
+            self._cluster.background(self._join_after(member, predecessor))
+            return
         self._cluster.trace.note("group %s: %s joins", self.name, member.name)
+        if predecessor is not None:
+            predecessor.haunts = False
+            self.members.remove(predecessor)
+            self._reconciliation.replace(predecessor, member)
         self.members.append(member)
-        self.rebalance()
+        self.update()
 
     def leave(self, member: Member) -> None:
         if member in self.members:
             self._cluster.trace.note("group %s: %s leaves", self.name, member.name)
             self.members.remove(member)
-            self.rebalance()
+            self.update()
+
+    def _predecessor(self, member: Member) -> Member | None:
+        """The member that has its instance id."""
+        if member.instance_id is None:
+            return None
+        return next((one for one in self.members if one.instance_id == member.instance_id), None)
+
+    async def _join_after(self, member: Member, predecessor: Member) -> None:
+        """Its instance id is in use: it joins when that member has left, or its session has expired."""
+        while predecessor in self.members and not predecessor.left:
+            await self._cluster.change()
+        if member.alive:
+            self.join(member)
 
     def rebalance(self) -> None:
-        """Begin a rebalance, or another one after the one that is running."""
+        """Move every partition, as a test asks for it: all are revoked, then assigned."""
+        if not self._reconciliation.active:
+            self.update()
+        elif self._moving_all is None or self._moving_all.done():
+            self._moving_all = self._cluster.background(self._move_all())
+
+    async def _move_all(self) -> None:
+        self.generation += 1
+        self._reconciliation.revoke_all(self.generation)
+        while not self._reconciliation.settled:
+            await self._cluster.change()
+        self.update()
+
+    @property
+    def settled(self) -> bool:
+        """Whether no partition is being revoked or assigned."""
+        moving_all = self._moving_all is not None and not self._moving_all.done()
+        return not self.rebalancing and not moving_all and self._reconciliation.settled
+
+    def update(self) -> None:
+        """Members or topics have changed: begin a rebalance, or another one after the one that is running."""
+        if self._reconciliation.active and self._is_incremental:
+            self.generation += 1
+            self._reconciliation.update(self.generation)
+            return
+        self._reconciliation.end()
         self._wanted = True
         if self._task is None or self._task.done():
             self.rebalancing = True
             self._task = self._cluster.background(self._run())
         self._cluster.wake()
+
+    @property
+    def _is_incremental(self) -> bool:
+        return any(member.incremental for member in self.members)
 
     async def _run(self) -> None:
         try:
@@ -88,6 +123,9 @@ class Group:
                 if self._wanted:
                     continue  # a member joined or left meanwhile; those that have revoked have nothing left to revoke
                 self.generation += 1
+                if self._is_incremental:
+                    self._reconciliation.begin(self.generation)
+                    return
                 assignments = self._assignments()
                 for member, share in assignments:
                     self._cluster.trace.note(
@@ -95,7 +133,7 @@ class Group:
                         self.name,
                         self.generation,
                         member.name,
-                        _format_partitions(share),
+                        format_partitions(share),
                     )
                 await asyncio.gather(*(member.assign(share, self.generation) for member, share in assignments))
         finally:
@@ -123,6 +161,14 @@ class Group:
                 turn += 1
         return shares
 
+    def topic_deleted(self, name: str) -> None:
+        """Its offsets are deleted with it, and its partitions are revoked."""
+        for offsets in (self.committed, self.metadata, self.epochs):
+            for tp in [tp for tp in offsets if tp.topic == name]:
+                del offsets[tp]
+        self._reconciliation.revoke_topic(name)
+        self.update()
+
     # ------------------------------------------------------------------ offsets
 
     def write(
@@ -138,7 +184,3 @@ class Group:
             self.metadata.pop(tp, None)
             self.epochs[tp] = epochs.before(tp, offsets[tp]) if epochs is not None else UNKNOWN
         self.metadata.update({tp: text for tp, text in metadata.items() if tp in offsets})
-
-
-def _format_partitions(partitions: Collection[TopicPartition]) -> str:
-    return ", ".join(f"{tp.topic}[{tp.partition}]" for tp in partitions) or "nothing"

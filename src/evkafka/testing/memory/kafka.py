@@ -147,7 +147,8 @@ class InMemoryKafka(MemoryCluster):
         await self._driver.turns()
 
     def rebalance(self, group: str | None = None) -> Awaitable[None]:
-        """Rebalance the group (None: every group). It begins at once; awaiting it lets time pass until it ends.
+        """Rebalance the group (None: every group): all partitions are revoked and assigned again, with either group
+        protocol. It begins at once; awaiting it lets time pass until it ends.
 
         Raises:
             NotSettled: when awaited: it has not ended within ten minutes of virtual time.
@@ -159,9 +160,7 @@ class InMemoryKafka(MemoryCluster):
         return _LazyAwaitable(lambda: self._until_rebalanced(groups))
 
     async def _until_rebalanced(self, groups: list[Group]) -> None:
-        ended = await self._driver.drive(
-            lambda: not any(group.rebalancing for group in groups), most_s=LONGEST_REBALANCE_S
-        )
+        ended = await self._driver.drive(lambda: all(group.settled for group in groups), most_s=LONGEST_REBALANCE_S)
         if not ended:
             raise NotSettled(f"the rebalance has not finished: {'; '.join(self._explain(self.unfinished()))}")
 
@@ -190,7 +189,7 @@ class InMemoryKafka(MemoryCluster):
 
     def unfinished(self) -> list[str]:
         """Describe what is still to be done; empty if nothing."""
-        words = [f"group {group.name} rebalances" for group in self._groups.values() if group.rebalancing]
+        words = [f"group {group.name} rebalances" for group in self._groups.values() if not group.settled]
         for running in self._apps.values():
             words += running.unfinished()
         for source in self._members:

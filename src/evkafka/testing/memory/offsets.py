@@ -23,9 +23,13 @@ class CommittingMember(Protocol):
 
     alive: bool
     expired: bool
-    generation: int
-    positions: dict[TopicPartition, int]
-    epochs: LeaderEpochs
+    assigned_in: dict[TopicPartition, int]
+
+    @property
+    def positions(self) -> dict[TopicPartition, int]: ...
+    @property
+    def epochs(self) -> LeaderEpochs: ...
+    def topic_id(self, topic: str) -> str: ...
 
 
 class OffsetCommits:
@@ -47,7 +51,8 @@ class OffsetCommits:
         self, offsets: Mapping[TopicPartition, int], metadata: Mapping[TopicPartition, str], *, timeout_s: float
     ) -> None:
         """See `RecordSource.commit`."""
-        answer = self._request(dict(offsets), dict(metadata), self._member.generation)
+        assigned_in = self._member.assigned_in
+        answer = self._request(dict(offsets), dict(metadata), {tp: assigned_in.get(tp) for tp in offsets})
         if self._cluster.faults.commit_s[1] == 0.0:
             await answer
             return
@@ -57,9 +62,16 @@ class OffsetCommits:
             raise CommitUnknown(f"no answer to a commit within {timeout_s:g} s") from None
 
     async def _request(
-        self, offsets: Mapping[TopicPartition, int], metadata: Mapping[TopicPartition, str], generation: int
+        self,
+        offsets: Mapping[TopicPartition, int],
+        metadata: Mapping[TopicPartition, str],
+        held: Mapping[TopicPartition, int | None],
     ) -> None:
-        """The request arrives after half of the latency, the answer after the other half."""
+        """The request arrives after half of the latency, the answer after the other half.
+
+        Args:
+            held: in which generation each partition was assigned, when the request was sent.
+        """
         await self._cluster.hop()
         latency_s = self._cluster.faults.latency_s(self._cluster.faults.commit_s)
         if latency_s:
@@ -72,25 +84,30 @@ class OffsetCommits:
             case "unknown, lost":
                 raise CommitUnknown("no answer, by the test")
             case "unknown, written":
-                self._write(offsets, metadata, generation)
+                self._write(offsets, metadata, held)
                 raise CommitUnknown("no answer, by the test")
         if self._cluster.away:
             raise BrokerUnavailable("the in-memory Kafka is unavailable")
-        self._write(offsets, metadata, generation)
+        self._write(offsets, metadata, held)
         if latency_s:
             await sleep(self._cluster.clock, latency_s / 2)
 
     def _write(
-        self, offsets: Mapping[TopicPartition, int], metadata: Mapping[TopicPartition, str], generation: int
+        self,
+        offsets: Mapping[TopicPartition, int],
+        metadata: Mapping[TopicPartition, str],
+        held: Mapping[TopicPartition, int | None],
     ) -> None:
         member = self._member
         if self._group is None:
             raise CommitRefused("a consumer without a group cannot commit: give it a group_id")
         if any(len(text) > MAX_METADATA_BYTES for text in metadata.values()):
             raise MetadataTooLarge("OFFSET_METADATA_TOO_LARGE")
-        is_member = member.alive and not member.expired and generation == member.generation != -1
-        if not is_member or any(tp not in member.positions for tp in offsets):
+        is_member = member.alive and not member.expired
+        if not is_member or any(held[tp] is None or member.assigned_in.get(tp) != held[tp] for tp in offsets):
             raise CommitRefused("the partitions now belong to another member")
+        if any(member.topic_id(tp.topic) != self._cluster.topics.id(tp.topic) for tp in offsets):
+            raise CommitRefused("the topic was deleted after its partitions had been assigned")
         self._group.write(offsets, metadata, member.epochs)
 
     def is_behind(self, tp: TopicPartition, position: int) -> bool:

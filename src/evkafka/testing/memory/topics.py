@@ -41,6 +41,7 @@ class Topics:
         self._random = random
         self._logs: dict[str, list[PartitionLog]] = {}
         self._ids: dict[str, str] = {}
+        self._created = itertools.count()
         self._transactions = itertools.count()
         self.on_new_topic: Callable[[str], None] = lambda _: None
 
@@ -59,7 +60,7 @@ class Topics:
             raise ValueError(f"topic {name!r}: a name has 1 to 249 letters, digits, dots, underscores and hyphens")
         if partitions < 1:
             raise ValueError(f"topic {name!r}: a topic has at least 1 partition, not {partitions}")
-        self._ids[name] = f"topic-{len(self._ids)}"
+        self._ids[name] = f"topic-{next(self._created)}"
         self._logs[name] = [PartitionLog(TopicPartition(name, number)) for number in range(partitions)]
         self.on_new_topic(name)
 
@@ -73,9 +74,18 @@ class Topics:
         logs = self.logs(name)
         logs += [PartitionLog(TopicPartition(name, number)) for number in range(len(logs), len(logs) + count)]
 
+    def delete(self, name: str) -> None:
+        """Delete a topic with its records.
+
+        Raises:
+            UnknownTopic: there is no such topic.
+        """
+        self.logs(name)
+        del self._logs[name], self._ids[name]
+
     def id(self, name: str) -> str:
-        """The topic id, as brokers assign it."""
-        return self._ids[name]
+        """The topic id, as brokers assign it; empty if there is no such topic."""
+        return self._ids.get(name, "")
 
     def names(self) -> Sequence[str]:
         return sorted(self._logs)
