@@ -10,6 +10,7 @@ import pytest
 from evkafka import EVKafkaApp, Handler, Retry, Skip
 from evkafka.telemetry import RecordsLost
 from tests.conformance.apps import Order, Seen, make_app
+from tests.conformance.protocols import membership_matters
 from tests.support.backends import Backend, committed_is, stopping_app
 
 PRE: dict[str, Any] = {"auto_commit_mode": "pre-commit"}
@@ -65,6 +66,7 @@ class TestFailure:
         assert isinstance(stopped[0].__cause__, MemoryError)
 
 
+@membership_matters
 class TestIntervalZero:
     async def test_a_batch_is_committed_before_its_first_record_runs(self, backend: Backend) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
@@ -85,6 +87,7 @@ class TestIntervalZero:
             await committed_is(backend, config, topic, 3)
 
 
+@membership_matters
 class TestDrain:
     async def test_received_records_run_at_the_stop(self, backend: Backend, pre: dict[str, Any]) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()

@@ -13,6 +13,7 @@ from evkafka.middleware import Middleware
 from evkafka.runtime.settle import StopApp
 from evkafka.types import App
 from tests.conformance.apps import Order
+from tests.conformance.protocols import membership_matters
 from tests.conformance.table import LANES, QUICK
 from tests.support.backends import Backend, committed_is
 
@@ -35,6 +36,7 @@ class Worker:
         self.app.add_consumer(config, handler)  # type: ignore[arg-type]
 
 
+@membership_matters
 @pytest.mark.parametrize("lanes", LANES)
 class TestStop:
     async def test_a_record_in_flight_finishes_and_is_committed(self, backend: Backend, lanes: str) -> None:
@@ -67,6 +69,7 @@ class TestStop:
         assert sorted(second.seen) == sorted({(0, 0), (0, 1)} - finished)
 
 
+@membership_matters
 class TestMembers:
     async def test_share_the_partitions_and_the_remaining_one_takes_over(self, backend: Backend) -> None:
         topic = await backend.topic(partitions=4)
@@ -100,6 +103,7 @@ def _partition_count(app: EVKafkaApp) -> int:
     return len(consumer.partitions)
 
 
+@membership_matters
 class TestLogs:
     async def test_a_position_deleted_by_retention_is_reset(self, backend: Backend) -> None:
         topic = await backend.topic()

@@ -6,23 +6,33 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.runtime.settle import StopApp
+from tests.conformance.protocols import ON_A_REAL_KAFKA
 from tests.conformance.table import LANES, QUICK, TABLE, Row
 from tests.conformance.table_run import FIRST, SUBJECT, THIRD, Run, send_three
-from tests.support.backends import Backend, MemoryBackend, check_all, committed_is
+from tests.support.backends import Backend, GroupProtocol, MemoryBackend, check_all, committed_is
 
 
+@pytest.mark.parametrize("group_protocol", ["classic", "consumer"])
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
-async def test_the_outcome_of_a_record_that(row: Row, lanes: str) -> None:
-    backend = MemoryBackend()
+async def test_the_outcome_of_a_record_that(row: Row, lanes: str, group_protocol: GroupProtocol) -> None:
+    backend = MemoryBackend(group_protocol)
     async with backend.kafka:
         await check_row(backend, row, lanes)
 
 
 @pytest.mark.kafka
+@pytest.mark.parametrize("group_protocol", ON_A_REAL_KAFKA)
 @pytest.mark.parametrize("lanes", LANES)
-async def test_all_outcomes_on_a_real_kafka(kafka_broker: KafkaBroker, lanes: str) -> None:
-    await check_all(kafka_broker.bootstrap_servers, TABLE, lambda backend, row: check_row(backend, row, lanes))
+async def test_all_outcomes_on_a_real_kafka(
+    kafka_broker: KafkaBroker, lanes: str, group_protocol: GroupProtocol
+) -> None:
+    await check_all(
+        kafka_broker.bootstrap_servers,
+        TABLE,
+        lambda backend, row: check_row(backend, row, lanes),
+        group_protocol=group_protocol,
+    )
 
 
 async def check_row(backend: Backend, row: Row, lanes: str) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.runtime.settle import StopApp
+from tests.conformance.protocols import ON_A_REAL_KAFKA
 from tests.conformance.table import LANES, PRE_COMMIT, Row
 from tests.conformance.table_run import SUBJECT, THIRD, Run, send_three
-from tests.support.backends import Backend, MemoryBackend, check_all, committed_is
+from tests.support.backends import Backend, GroupProtocol, MemoryBackend, check_all, committed_is
 
 FORMS: dict[str, dict[str, Any]] = {
     "on interval": {"auto_commit_mode": "pre-commit", "auto_commit_interval_ms": 100},
@@ -18,21 +19,29 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("group_protocol", ["classic", "consumer"])
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("row", PRE_COMMIT, ids=lambda row: row.name)
-async def test_the_outcome_of_a_record_that(row: Row, form: str, lanes: str) -> None:
-    backend = MemoryBackend()
+async def test_the_outcome_of_a_record_that(row: Row, form: str, lanes: str, group_protocol: GroupProtocol) -> None:
+    backend = MemoryBackend(group_protocol)
     async with backend.kafka:
         await check_row(backend, row, form, lanes)
 
 
 @pytest.mark.kafka
+@pytest.mark.parametrize("group_protocol", ON_A_REAL_KAFKA)
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("form", FORMS)
-async def test_all_outcomes_on_a_real_kafka(kafka_broker: KafkaBroker, form: str, lanes: str) -> None:
-    servers = kafka_broker.bootstrap_servers
-    await check_all(servers, PRE_COMMIT, lambda backend, row: check_row(backend, row, form, lanes))
+async def test_all_outcomes_on_a_real_kafka(
+    kafka_broker: KafkaBroker, form: str, lanes: str, group_protocol: GroupProtocol
+) -> None:
+    await check_all(
+        kafka_broker.bootstrap_servers,
+        PRE_COMMIT,
+        lambda backend, row: check_row(backend, row, form, lanes),
+        group_protocol=group_protocol,
+    )
 
 
 async def check_row(backend: Backend, row: Row, form: str, lanes: str) -> None:

@@ -1,4 +1,5 @@
-"""The two backends of the suite, the in-memory Kafka and a real one, behind one interface."""
+"""The two backends of the suite, the in-memory Kafka and a real one, behind one interface, with either group
+protocol."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
-from typing import Any, Protocol, TypeVar
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Literal, Protocol, TypeVar
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -27,11 +28,17 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 CONCURRENCY = 8
 
+GroupProtocol = Literal["classic", "consumer"]
+
+CLASSIC_KEYS: dict[str, Any] = {"heartbeat_interval_ms": 100, "session_timeout_ms": 6000}
+"""With the consumer protocol these are settings of the brokers."""
+
 
 class Backend(Protocol):
     """The operations of a conformance test on Kafka."""
 
     real: bool
+    group_protocol: GroupProtocol
 
     async def topic(self, partitions: int = 1, *, name: str | None = None) -> str: ...
     def config(self, *topics: str, **keys: Any) -> dict[str, Any]: ...
@@ -62,7 +69,8 @@ def as_bytes(value: Any) -> bytes | None:
 class MemoryBackend:
     real = False
 
-    def __init__(self) -> None:
+    def __init__(self, group_protocol: GroupProtocol = "classic") -> None:
+        self.group_protocol: GroupProtocol = group_protocol
         self.kafka = InMemoryKafka(seed=1)
 
     async def topic(self, partitions: int = 1, *, name: str | None = None) -> str:
@@ -74,6 +82,7 @@ class MemoryBackend:
         return {
             "topics": list(topics),
             "group_id": f"g-{uuid.uuid4().hex[:8]}",
+            "group_protocol": self.group_protocol,
             "auto_offset_reset": "earliest",
             "auto_commit_interval_ms": 100,
             **keys,
@@ -137,8 +146,9 @@ class RealBackend:
 
     real = True
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(self, bootstrap_servers: str, group_protocol: GroupProtocol = "classic") -> None:
         self.servers = bootstrap_servers
+        self.group_protocol: GroupProtocol = group_protocol
         self._clients = AsyncExitStack()
         self._admin_client: AIOKafkaAdminClient | None = None
         self._producer: AIOKafkaProducer | None = None
@@ -158,10 +168,10 @@ class RealBackend:
             "topics": list(topics),
             "bootstrap_servers": self.servers,
             "group_id": f"g-{uuid.uuid4().hex[:12]}",
+            "group_protocol": self.group_protocol,
             "auto_offset_reset": "earliest",
             "auto_commit_interval_ms": 100,
-            "heartbeat_interval_ms": 100,
-            "session_timeout_ms": 6000,
+            **(CLASSIC_KEYS if self.group_protocol == "classic" else {}),
             **keys,
         }
 
@@ -274,13 +284,19 @@ class Named(Protocol):
 R = TypeVar("R", bound=Named)
 
 
-async def check_all(servers: str, rows: Sequence[R], check: Callable[[Backend, R], Awaitable[None]]) -> None:
+async def check_all(
+    servers: str,
+    rows: Sequence[R],
+    check: Callable[[Backend, R], Awaitable[None]],
+    *,
+    group_protocol: GroupProtocol = "classic",
+) -> None:
     """Check all rows on a real Kafka, several at once, because they mostly wait for joins.
 
     Raises:
         ExceptionGroup: some rows failed; each error has its row's name in a note.
     """
-    backend, slots, errors = RealBackend(servers), asyncio.Semaphore(CONCURRENCY), list[Exception]()
+    backend, slots, errors = RealBackend(servers, group_protocol), asyncio.Semaphore(CONCURRENCY), list[Exception]()
 
     async def check_one(row: R) -> None:
         async with slots:
@@ -308,19 +324,28 @@ def stopping_app() -> Any:
         caught.append(error)
 
 
-__all__ = ["Backend", "KafkaError", "MemoryBackend", "RealBackend", "check_all", "stopping_app"]
+__all__ = ["Backend", "KafkaError", "MemoryBackend", "RealBackend", "check_all", "open_backend", "stopping_app"]
+
+
+@asynccontextmanager
+async def open_backend(
+    request: pytest.FixtureRequest, kind: Literal["memory", "real"], group_protocol: GroupProtocol = "classic"
+) -> AsyncIterator[Backend]:
+    """A backend for one test."""
+    if kind == "memory":
+        memory = MemoryBackend(group_protocol)
+        async with memory.kafka:
+            yield memory
+    else:
+        real = RealBackend(request.getfixturevalue("kafka_broker").bootstrap_servers, group_protocol)
+        yield real
+        await real.close()
 
 
 @pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.kafka)])
 async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
-    if request.param == "memory":
-        memory = MemoryBackend()
-        async with memory.kafka:
-            yield memory
-    else:
-        real = RealBackend(request.getfixturevalue("kafka_broker").bootstrap_servers)
-        yield real
-        await real.close()
+    async with open_backend(request, request.param) as opened:
+        yield opened
 
 
 @pytest.fixture
