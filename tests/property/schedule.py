@@ -11,6 +11,7 @@ import os
 import random
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
+from typing import Literal
 
 from evkafka import ConsumerConfig, EVKafkaApp
 from evkafka.control import ConsumerControl
@@ -25,13 +26,25 @@ ALWAYS = 1_000_000
 SEED_VARIABLE = "EVKAFKA_SCHEDULE_SEED"
 
 
+Protocols = Literal["classic", "consumer", "mixed"]
+"""The group protocol of all members, or a random one for each."""
+
+
 class Schedule:
     """One run: members, records and faults; then an end without faults, in which everything must recover."""
 
     def __init__(
-        self, seed: int, config: ConsumerConfig, *, steps: int = 12, kind: Kind = "records", cancels: bool = False
+        self,
+        seed: int,
+        config: ConsumerConfig,
+        *,
+        steps: int = 12,
+        kind: Kind = "records",
+        cancels: bool = False,
+        protocols: Protocols = "classic",
     ) -> None:
         self.cancels = cancels
+        self.protocols: Protocols = protocols
         self.kind: Kind = kind
         self.types = ["Work", "Bound", "Sync", "Batch"] if kind == "all" else ["Work"]
         self.dead_letters = "max_attempts" in config.get("on_error", {})
@@ -125,12 +138,19 @@ class Schedule:
     async def _start(self) -> None:
         if len(self.members) >= MAX_MEMBERS or self.kafka.away:
             return
-        app = Worker(self.config, self.journal, kind=self.kind).app
+        app = Worker(self._member_config(), self.journal, kind=self.kind).app
         stack = AsyncExitStack()
         await stack.enter_async_context(self.kafka.running(app, joined=False))
         self.members.append((app, stack))
         if self.random.random() < 0.5:
             await self.kafka.advance(ms=500)
+
+    def _member_config(self) -> ConsumerConfig:
+        match self.protocols:
+            case "mixed":
+                return {**self.config, "group_protocol": self.random.choice(["classic", "consumer"])}
+            case protocol:
+                return {**self.config, "group_protocol": protocol}
 
     async def _crash(self) -> None:
         if len(self.members) > 1:
@@ -247,7 +267,13 @@ class Schedule:
 
 
 def run_schedules(
-    seeds: Iterable[int], config: ConsumerConfig, *, steps: int = 12, kind: Kind = "records", cancels: bool = False
+    seeds: Iterable[int],
+    config: ConsumerConfig,
+    *,
+    steps: int = 12,
+    kind: Kind = "records",
+    cancels: bool = False,
+    protocols: Protocols = "classic",
 ) -> None:
     """Run each seed in a new event loop, or only the seed of the environment variable.
 
@@ -255,7 +281,7 @@ def run_schedules(
     """
     replayed = os.environ.get(SEED_VARIABLE)
     for seed in seeds if replayed is None else [int(replayed)]:
-        schedule = Schedule(seed, config, steps=steps, kind=kind, cancels=cancels)
+        schedule = Schedule(seed, config, steps=steps, kind=kind, cancels=cancels, protocols=protocols)
         try:
             with asyncio.Runner() as runner:
                 runner.run(asyncio.wait_for(schedule.run(), 60))

@@ -23,7 +23,7 @@ from evkafka.runtime.partition import Lane, Partition
 from evkafka.testing import NotSettled
 from evkafka.testing.memory.partition_queue import PartitionQueue
 from evkafka.testing.memory.pending_record import PendingRecord
-from tests.property.schedule import BASE, MORE, SEEDS, Broken, run_schedules
+from tests.property.schedule import BASE, MORE, SEEDS, Broken, Protocols, run_schedules
 from tests.property.worker import Kind
 
 SMALL: Any = {"concurrency": 4, "auto_commit_interval_ms": 0, "max_pending_records": 8}
@@ -110,6 +110,54 @@ class TestNothingIsLost:
     @pytest.mark.parametrize(("share", "config"), BATCHES)
     def test_in_many_more_in_batches(self, share: float, config: ConsumerConfig) -> None:
         run_schedules(MORE[: int(len(MORE) * share)], config, kind="batches")
+
+
+NEW_PROTOCOL = [
+    pytest.param(0.2, "consumer", id="consumer"),
+    pytest.param(0.05, "mixed", id="classic-and-consumer"),
+]
+
+
+@pytest.mark.parametrize(("part", "protocols"), NEW_PROTOCOL)
+class TestWithTheConsumerProtocol:
+    """The same, in groups whose members speak the consumer protocol, or one of the two."""
+
+    @pytest.mark.timeout(300)
+    @pytest.mark.parametrize(("share", "config"), RECORDS)
+    def test_nothing_is_lost_in_random_schedules(
+        self, share: float, config: ConsumerConfig, part: float, protocols: Protocols
+    ) -> None:
+        run_schedules(range(int(SEEDS * share * part)), config, protocols=protocols)
+
+    @pytest.mark.timeout(300)
+    @pytest.mark.parametrize(("share", "config"), BATCHES)
+    def test_nothing_is_lost_in_batches(
+        self, share: float, config: ConsumerConfig, part: float, protocols: Protocols
+    ) -> None:
+        run_schedules(range(int(SEEDS * share * part)), config, kind="batches", protocols=protocols)
+
+    @pytest.mark.timeout(300)
+    @pytest.mark.parametrize("config", ALL_KINDS)
+    def test_nothing_is_lost_with_endpoints_of_every_kind(
+        self, config: ConsumerConfig, part: float, protocols: Protocols
+    ) -> None:
+        run_schedules(range(int(SEEDS * 0.02 * part)), config, kind="all", steps=25, protocols=protocols)
+
+    @pytest.mark.long
+    @pytest.mark.timeout(1200)
+    @pytest.mark.parametrize(("share", "config"), RECORDS)
+    def test_nothing_is_lost_in_many_more_schedules(
+        self, share: float, config: ConsumerConfig, part: float, protocols: Protocols
+    ) -> None:
+        run_schedules(MORE[: int(len(MORE) * share * part)], config, protocols=protocols)
+
+    @pytest.mark.long
+    @pytest.mark.timeout(1200)
+    @pytest.mark.parametrize("config", ALL_KINDS)
+    def test_nothing_is_lost_with_endpoints_of_every_kind_in_many_more(
+        self, config: ConsumerConfig, part: float, protocols: Protocols
+    ) -> None:
+        run_schedules(MORE[: int(SEEDS * 0.2 * part)], config, kind="all", steps=25, protocols=protocols)
 
 
 class TestACancelledTask:

@@ -19,6 +19,7 @@ from evkafka import (
     Request,
     Sender,
 )
+from evkafka.telemetry import PartitionsRevoked
 from tests.property.promises import Lane, kept_in_order, lane_of
 
 GROUP, TOPIC, OUT, PARTITIONS, KEYS = "g", "t", "out", 3, 5
@@ -40,14 +41,15 @@ class Journal:
         in_lanes: lane -> the same.
         broken: violations that an endpoint saw. (Raised there, they would be failed attempts.)
         sent: addresses of records whose output was confirmed, in the order of the confirmations.
-        running: lane -> the member that handles a record of it, in the whole group.
+        running: lane -> the member that handles a record of it, in the whole group, and how many times that member had
+            lost partitions when it began: an attempt that runs on after a loss is not its member's any more.
     """
 
     handled: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     in_lanes: dict[Lane, list[int]] = field(default_factory=lambda: defaultdict(list))
     sent: list[tuple[int, int]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
-    running: dict[Lane, Worker] = field(default_factory=dict)
+    running: dict[Lane, tuple[Worker, int]] = field(default_factory=dict)
 
 
 class Worker:
@@ -62,7 +64,9 @@ class Worker:
         self._config = config
         self._journal = journal
         self._sender = Sender()
+        self._losses = 0
         self.app = EVKafkaApp()
+        self.app.telemetry.listen(PartitionsRevoked, self._on_revoked)
         handler, work_on = Handler(), self._make_work_on()
         if kind == "batches":
             self._add_batches(handler, "Work", work_on)
@@ -74,6 +78,9 @@ class Worker:
             self._add_batches(handler, "Batch", work_on)
         self.app.add_consumer(config, handler)
         self.app.add_producer(PRODUCER, self._sender)
+
+    def _on_revoked(self, event: PartitionsRevoked) -> None:
+        self._losses += event.lost
 
     @property
     def expired(self) -> bool:
@@ -137,16 +144,21 @@ class Worker:
         """Check that no other member handles a record of an ordered lane."""
         running = self._journal.running
         mine = {lane for lane in lanes if kept_in_order(self._config, lane)} if not self.expired else set()
-        shared = {lane for lane in mine if lane in running and not running[lane].expired}
+        shared = {lane for lane in mine if lane in running and running[lane][0].owns_since(running[lane][1])}
         if shared:
             self._journal.broken.append(f"two attempts at once in {shared}")
-        running.update(dict.fromkeys(mine, self))
+        entry = (self, self._losses)
+        running.update(dict.fromkeys(mine, entry))
         try:
             yield
         finally:
             for lane in mine:
-                if running.get(lane) is self:
+                if running.get(lane) is entry:
                     del running[lane]
+
+    def owns_since(self, losses: int) -> bool:
+        """Whether it still has the partitions that it had after so many losses."""
+        return self._losses == losses and not self.expired
 
     def _handled(self, lane: Lane, request: Request) -> None:
         self._journal.handled[request.partition].append(request.offset)
