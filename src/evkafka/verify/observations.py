@@ -47,11 +47,13 @@ class Promises:
         in_order: records of one key are handled one after the other.
         session_s: the session timeout of its group.
         drain_s: how long a process may finish records in flight when partitions are revoked.
+        group_protocol: of its consumer.
     """
 
     in_order: bool = True
     session_s: float = 6.0
     drain_s: float = 10.0
+    group_protocol: str = "classic"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from evkafka.config.settings import GroupProtocol
 from evkafka.exceptions import ConfigError
 from evkafka.verify.fault_schedule import KINDS, FaultKind
 
@@ -21,6 +22,9 @@ BUILT_IN: dict[str, Any] = {
     "max_endpoint_exec_time_ms": 20_000,
 }
 """The configuration of the built-in app's consumer. `Options.config` replaces its keys."""
+
+OF_THE_BROKERS = ("session_timeout_ms", "heartbeat_interval_ms")
+"""With the consumer protocol these are settings of the brokers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Options:
         bootstrap_servers: the brokers; None starts a broker for this run, which needs the extra `evkafka[broker]`.
         app: MODULE:APP to run in place of the built-in app, imported from `app_dir`.
         consumer: the app's consumer to verify, if it has several.
+        group_protocol: of the consumer; None for "classic", and for a given app's own.
         event_type: of the records.
         payload: the value of the records for a given app: `{n}` and `{key}` are replaced by number and key.
         config: consumer keys that replace the app's own.
@@ -63,6 +68,7 @@ class Options:
     app: str | None = None
     app_dir: Path = Path()
     consumer: str | None = None
+    group_protocol: GroupProtocol | None = None
     event_type: str = "Verify"
     payload: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
@@ -84,6 +90,11 @@ class Options:
         ]
         if self.bootstrap_servers is not None and "broker" in self.kinds:
             faults.append("a broker given by address cannot be restarted: remove the fault 'broker'")
+        if self.bootstrap_servers is not None and self._incremental and "session_timeout_ms" in self.config:
+            faults.append(
+                f"with the group protocol {self.group_protocol!r} the session timeout is the brokers' own setting,"
+                " group.consumer.session.timeout.ms: leave it out"
+            )
         if self.app is not None and self.payload is None:
             faults.append("your own app needs records that it can handle: give their event type and payload")
         if faults:
@@ -92,6 +103,41 @@ class Options:
     @property
     def consumer_config(self) -> dict[str, Any]:
         """The configuration of the built-in app's consumer; for a given app, the keys that replace its own."""
+        config = self._given_config
+        if self.group_protocol is not None:
+            config["group_protocol"] = self.group_protocol
+        left_out = OF_THE_BROKERS if self._incremental else ()
+        return {key: value for key, value in config.items() if key not in left_out}
+
+    @property
+    def broker_properties(self) -> dict[str, Any]:
+        """The settings of a broker that is started for this run, for the times of `consumer_config` that are its own
+        with the consumer protocol."""
+        if not self._incremental:
+            return {}
+        times = {**BUILT_IN, **self.config}
+        session_ms, heartbeat_ms = (times[key] for key in OF_THE_BROKERS)
+        return {
+            "group.consumer.min.session.timeout.ms": session_ms,
+            "group.consumer.session.timeout.ms": session_ms,
+            "group.consumer.min.heartbeat.interval.ms": heartbeat_ms,
+            "group.consumer.heartbeat.interval.ms": heartbeat_ms,
+        }
+
+    @property
+    def broker_session_s(self) -> float | None:
+        """The session timeout that `broker_properties` set; None if the consumer's own setting, or an unknown one of
+        given brokers, counts."""
+        if self.bootstrap_servers is not None or not self._incremental:
+            return None
+        return float({**BUILT_IN, **self.config}["session_timeout_ms"]) / 1000
+
+    @property
+    def _incremental(self) -> bool:
+        return self.group_protocol in ("consumer", "auto")
+
+    @property
+    def _given_config(self) -> dict[str, Any]:
         return dict(self.config) if self.app is not None else {**BUILT_IN, **self.config}
 
 
@@ -109,3 +155,18 @@ def kinds_of(given: str | None, *, own_broker: bool, own_app: bool = True) -> tu
     if unknown := [name for name in names if name not in OTHERS]:
         raise ConfigError(f"unknown fault {', '.join(map(repr, unknown))}; the faults are {', '.join(OTHERS)}")
     return tuple(kind for kind in OTHERS if kind in names)
+
+
+def group_protocol_of(given: str | None) -> GroupProtocol | None:
+    """The group protocol of this name; None if none is given.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if given is None:
+        return None
+    protocols: tuple[GroupProtocol, ...] = get_args(GroupProtocol)
+    for protocol in protocols:
+        if protocol == given:
+            return protocol
+    raise ConfigError(f"unknown group protocol {given!r}; the protocols are {', '.join(protocols)}")

@@ -37,6 +37,7 @@ class Report:
 
     Attributes:
         seed: repeats the schedule.
+        group_protocol: of the app's consumer.
         sent: records given to the producer.
         acknowledged: records that the broker confirmed.
         unconfirmed: records whose send failed.
@@ -67,6 +68,7 @@ class Report:
     """
 
     seed: int = 0
+    group_protocol: str = "classic"
     sent: int = 0
     acknowledged: int = 0
     unconfirmed: int = 0

@@ -84,7 +84,7 @@ async def _cluster(options: Options, progress: Progress) -> AsyncIterator[tuple[
         yield options.bootstrap_servers, None
         return
     progress("starting Apache Kafka")
-    async with KafkaBroker(properties={"auto.create.topics.enable": False}) as broker:
+    async with KafkaBroker(properties={"auto.create.topics.enable": False, **options.broker_properties}) as broker:
         yield broker.bootstrap_servers, broker
 
 
@@ -136,7 +136,7 @@ class _Run:
             await self._settle()
             await self._stop_processes()
             report = check_run(await self._observe(), max_duplicates=self._options.max_duplicates)
-        return replace(report, seed=self._options.seed)
+        return replace(report, seed=self._options.seed, group_protocol=self._promises.group_protocol)
 
     # ------------------------------------------------------------------ preparation
 
@@ -251,7 +251,8 @@ class _Run:
     def _promises(self) -> Promises:
         """The promises that the processes recorded when they started."""
         promises = next(entry.more for entry in self._read() if entry.event == "up" and entry.more is not None)
-        return Promises(**promises)
+        session_s = self._options.broker_session_s
+        return Promises(**{**promises, **({} if session_s is None else {"session_s": session_s})})
 
     async def _committed(self) -> Mapping[int, int]:
         offsets = await group_offsets(self._connection, self._group_id)

@@ -40,6 +40,7 @@ def main(argument: str) -> None:
         in_order=settings.ordering != "unordered" or settings.concurrency == 1,
         session_s=settings.session_timeout_s,
         drain_s=settings.revoke_drain_timeout_s,
+        group_protocol=settings.group_protocol,
     )
     try:
         run(app, canceller)

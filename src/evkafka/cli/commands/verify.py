@@ -52,8 +52,18 @@ class _Consuming:
     ordering: Annotated[
         str | None, typer.Option(help="key, partition or unordered.", metavar="ORDER", show_default="key")
     ] = None
+    group_protocol: Annotated[
+        str | None,
+        typer.Option(help="classic, consumer or auto. Default: classic, or the given app's own.", metavar="PROTOCOL"),
+    ] = None
     session_timeout_ms: Annotated[
-        int | None, typer.Option(help="Of the consumer.", metavar="MS", min=500, show_default="6000")
+        int | None,
+        typer.Option(
+            help="Of the consumer; with the consumer protocol, of the broker.",
+            metavar="MS",
+            min=500,
+            show_default="6000",
+        ),
     ] = None
     auto_commit_interval_ms: Annotated[
         int | None, typer.Option(help="Of the consumer.", metavar="MS", min=0, show_default="100")
@@ -117,7 +127,7 @@ def verify_command(load: _Load, faults: _Faults, consuming: _Consuming, app: _Ap
     Exits with code 1 if a check fails.
     """
     from evkafka.cli.impl.verify import read_payload, run_verify
-    from evkafka.verify.options import Options, kinds_of
+    from evkafka.verify.options import Options, group_protocol_of, kinds_of
 
     options = Options(
         lasts_s=load.minutes * 60 if load.seconds is None else load.seconds,
@@ -134,6 +144,7 @@ def verify_command(load: _Load, faults: _Faults, consuming: _Consuming, app: _Ap
         app=app.app,
         app_dir=app.app_dir,
         consumer=app.consumer,
+        group_protocol=group_protocol_of(consuming.group_protocol),
         event_type=app.event_type,
         payload=read_payload(app.payload),
         config=consuming.consumer_config(),

@@ -84,6 +84,7 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
     ordered = report.out_of_order is not None
     return [
         ("faults", str(sum(report.faults.values())), f"{faults}; seed {report.seed}"),
+        ("group protocol", report.group_protocol, ""),
         ("sent", str(report.sent), f"acknowledged {report.acknowledged}, with an error {report.unconfirmed}"),
         ("in the log", str(report.written), ""),
         ("lost writes", str(len(report.lost_writes)), "acknowledged, but not in the log"),
