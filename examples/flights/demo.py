@@ -137,9 +137,8 @@ async def produce_and_show(servers: str, board: Board, flights_per_s: float, *, 
                 await asyncio.sleep(REDRAW_S)
 
         async def send(stranger: AirlineRegistered) -> int:
-            between = _between(flights, stranger)
             return await produce(
-                servers, flights_per_s=flights_per_s, sent=lambda number: table.sent(), between=between
+                servers, flights_per_s=flights_per_s, sent=table.sent, between=_between(flights, stranger)
             )
 
         drawing = asyncio.ensure_future(redraw())
@@ -147,7 +146,7 @@ async def produce_and_show(servers: str, board: Board, flights_per_s: float, *, 
             sent = await send(STRANGERS[0])
             await board.handles(sent)
             for stranger in cycle(STRANGERS[1:]) if keep_running else ():
-                table.more(sent + len(flights))
+                table.more(len(flights))
                 sent += await send(stranger)
                 await board.handles(sent)
         finally:

@@ -6,12 +6,14 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable, Mapping
+from itertools import islice
 
 from evkafka import EVKafkaError, EVKafkaProducer
 
 from .events import TOPIC, AirlineRegistered, Flight, read_flights
 
 FLIGHTS_PER_S = 400.0
+BURSTS_PER_S = 20
 
 
 async def produce(
@@ -21,7 +23,7 @@ async def produce(
     sent: Callable[[int], object] = lambda count: None,
     between: Mapping[int, Flight | AirlineRegistered] | None = None,
 ) -> int:
-    """Send every flight. Its key is its aircraft, so that the flights of one aircraft stay in order.
+    """Send every flight, in short bursts. Its key is its aircraft, so that the flights of one aircraft stay in order.
 
     Args:
         sent: called with the number of confirmed flights.
@@ -30,16 +32,19 @@ async def produce(
     Returns:
         The number of flights.
     """
-    count = 0
+    count, flights, others = 0, read_flights(), between or {}
     loop = asyncio.get_running_loop()
     async with EVKafkaProducer({"bootstrap_servers": bootstrap_servers, "topic": TOPIC}) as producer:
         began_s = loop.time()
-        for flight in read_flights():
+        while burst := list(islice(flights, max(1, round(flights_per_s / BURSTS_PER_S)))):
             await asyncio.sleep(began_s + count / flights_per_s - loop.time())
-            if between is not None and (more := between.get(count)) is not None:
-                await producer.send_event(more, type(more).__name__, key=more.carrier)
-            await producer.send_event(flight, type(flight).__name__, key=flight.tail_number)
-            count += 1
+            queued = []
+            for number, flight in enumerate(burst, count):
+                if (more := others.get(number)) is not None:
+                    queued.append(await producer.enqueue_event(more, type(more).__name__, key=more.carrier))
+                queued.append(await producer.enqueue_event(flight, type(flight).__name__, key=flight.tail_number))
+            await asyncio.gather(*queued)
+            count += len(burst)
             sent(count)
     return count
 

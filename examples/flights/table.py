@@ -17,18 +17,22 @@ class LiveTable:
 
     def __init__(self, board: Board, flights: int) -> None:
         self._board = board
+        self._flights = flights
+        self._sent_before = 0
         self._progress = Progress(TextColumn("{task.description:8}"), BarColumn(40), MofNCompleteColumn())
         self._sent = self._progress.add_task("sent", total=flights)
         self._handled = self._progress.add_task("handled", total=flights)
 
-    def sent(self) -> None:
-        """Count one more sent flight."""
-        self._progress.advance(self._sent)
+    def sent(self, flights: int) -> None:
+        """Show how many flights have been sent this time."""
+        self._progress.update(self._sent, completed=self._sent_before + flights)
 
     def more(self, flights: int) -> None:
-        """Set the total number of flights."""
+        """So many flights more will be sent."""
+        self._sent_before = self._flights
+        self._flights += flights
         for task in (self._sent, self._handled):
-            self._progress.update(task, total=flights)
+            self._progress.update(task, total=self._flights)
 
     def render(self) -> Group:
         self._progress.update(self._handled, completed=self._board.handled)
