@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from hypothesis import strategies as st
@@ -10,7 +11,8 @@ ANY_TEXT = st.text(st.one_of(st.characters(), st.sampled_from("\ud800\udfff\x1b\
 
 
 def acted_on(text: str) -> list[str]:
-    return [character for character in text if unicodedata.category(character) in ACTED_ON]
+    found = {character for character in set(text) if unicodedata.category(character) in ACTED_ON}
+    return re.findall(f"[{re.escape(''.join(found))}]", text) if found else []
 
 
 ACTED_ON = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
