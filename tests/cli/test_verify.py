@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -52,6 +53,7 @@ class TestOptions:
             (["--app", "shop:app", "--payload", "{}"], "no module 'shop'"),
             (["--payload", "@nowhere.json"], "--payload @nowhere.json: the file cannot be read"),
             (["--ordering", "sideways"], "ordering"),
+            (["--group-protocol", "new"], "unknown group protocol 'new'; the protocols are classic, consumer, auto"),
         ],
     )
     def test_that_cannot_work_are_one_sentence_with_exit_code_2(
@@ -82,6 +84,7 @@ class TestRun:
         assert end.returncode == 0, end.stdout + end.stderr
         assert "nothing was lost" in end.stdout
         assert "seed 4" in end.stdout
+        assert re.search(r"group protocol +classic", end.stdout)
         assert "kill" in end.stderr
 
     @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

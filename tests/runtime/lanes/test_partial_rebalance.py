@@ -147,7 +147,9 @@ class TestALostPartition:
             await bench.send(b"moved", partition=1, event_type="C")
             await bench.until(lambda: gates.ended == [b"done"] and len(bench.consumer.at_work) == 2)
             before = bench.consumer._assignment.partitions[KEPT]
-            await bench.consumer._rebalance_listener.on_lost([MOVED])
+            losing = asyncio.ensure_future(bench.consumer._rebalance_listener.on_lost([MOVED]))
+            await asyncio.sleep(0)
+            assert losing.done()
             [event] = events
             assert (event.partitions, event.abandoned, event.lost) == ((MOVED,), 1, True)
             await bench.until(lambda: cancelled == [b"moved"], ms=10)
@@ -165,8 +167,9 @@ class TestALostPartition:
             await one_of_each(bench, gates)
             revoking = revoke(bench, MOVED)
             await bench.kafka.advance(ms=100)
-            await bench.consumer._rebalance_listener.on_lost([MOVED])
+            losing = asyncio.ensure_future(bench.consumer._rebalance_listener.on_lost([MOVED]))
             await bench.until(revoking.done, ms=1_000)
+            assert losing.done()
             assert [(event.partitions, event.lost) for event in events] == [((MOVED,), True)]
             gates.open_all()
         assert (bench.committed(0), bench.committed(1)) == (1, 0)
