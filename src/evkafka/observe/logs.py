@@ -127,8 +127,8 @@ def _revoked(event: PartitionsRevoked) -> None:
 def _partitions_lost(event: PartitionsRevoked) -> None:
     cut = f"; {event.abandoned} attempts were cancelled" if event.abandoned else ""
     logger.warning(
-        "consumer %s: partitions lost: %s. The group has removed this member, or has given them to another one; nothing"
-        " of them was committed, and their next owner handles again what was not%s",
+        "consumer %s: partitions lost: %s: the group has given them to other members. What was not committed is handled"
+        " again by their next owners%s",
         event.consumer,
         _partitions(event.partitions),
         cut,
