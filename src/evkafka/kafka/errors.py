@@ -72,46 +72,6 @@ def code_name(code: int) -> str:
     return f"{name} ({code})"
 
 
-GROUP_REFUSALS = {
-    ErrorCode.GROUP_ID_NOT_FOUND: (
-        "the group has members of the classic protocol, or is no group of consumers, and the brokers do not convert it"
-        " (group.consumer.migration.policy); set group_protocol to 'classic', or stop all its members first"
-    ),
-    ErrorCode.UNSUPPORTED_VERSION: (
-        "the brokers do not offer the consumer group protocol: the cluster's feature group.version must be 1, and the"
-        " brokers' group.coordinator.rebalance.protocols must contain 'consumer'; or set group_protocol to 'classic'"
-    ),
-    ErrorCode.UNRELEASED_INSTANCE_ID: (
-        "another member of the group has the same group_instance_id and has not left; give every process its own"
-    ),
-    ErrorCode.UNSUPPORTED_ASSIGNOR: (
-        "the brokers do not have this assignor (group.consumer.assignors); change or remove group_remote_assignor"
-    ),
-    ErrorCode.INVALID_REGULAR_EXPRESSION: "the brokers cannot read the regular expression (RE2 syntax)",
-}
-"""Answers of the consumer group protocol that waiting does not change, and how to fix each."""
-
-
-def group_error(code: int, group_id: str, said: str | None = None) -> BrokerError:
-    """Our error for an answer of the consumer group protocol.
-
-    Args:
-        said: the broker's own message.
-    """
-    doing = f"membership of group {group_id!r}"
-    message = f"; the broker says: {said.rstrip('.')}" if said else ""
-    match code:
-        case _ if code in GROUP_REFUSALS:
-            return BrokerRefused(f"{doing}: {GROUP_REFUSALS[ErrorCode(code)]} ({code_name(code)}{message})")
-        case ErrorCode.GROUP_MAX_SIZE_REACHED:
-            full = "the group is full (the brokers' group.consumer.max.size)"
-            return BrokerError(f"{doing}: {full} ({code_name(code)}{message})")
-        case _ if kafka.for_code(code) is kafka.UnknownError:
-            return BrokerError(f"{doing}: {code_name(code)}{message}")
-        case _:
-            return translate(kafka.for_code(code)(group_id), doing)
-
-
 def translate(error: BaseException, doing: str) -> BrokerError:
     """Our error for one of aiokafka's or of the network's.
 
