@@ -37,6 +37,10 @@ class TestAMember:
                 Member("shop", "10.0.0.2", "classic", 7, is_moving=True),
                 "member shop on 10.0.0.2: classic protocol, epoch 7, its partitions are changing",
             ),
+            (
+                Member("shop", "10.0.0.2", "consumer", is_away=True),
+                "member shop on 10.0.0.2: stopped; its partitions wait for it",
+            ),
         ],
     )
     def test_of_the_consumer_protocol_has_its_epoch(

@@ -180,6 +180,8 @@ def _client_cause(error: kafka.KafkaError) -> str:
                 "the other members of the group use a different partition_assignment_strategy, or are not consumers;"
                 " stop the whole group to change it"
             )
+        case kafka.IncompatibleBrokerVersion() if _text(error):
+            return _text(error)
         case kafka.KafkaConnectionError() if error.__cause__ is not None:
             return cause(error.__cause__)
         case kafka.KafkaConnectionError() if "closed" in str(error):

@@ -10,7 +10,7 @@ from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import CommitRefused
 from evkafka.kafka.admin.groups import Group, Member, commit_offsets, describe_group, group_offsets, protocol_offer
-from evkafka.kafka.client.group_protocol import LEAVE
+from evkafka.kafka.client.group_protocol import LEAVE, LEAVE_AND_RETURN
 from evkafka.kafka.client.node_connections import NodeConnections
 from evkafka.records import TopicPartition
 from tests.support.group_member import GroupMember
@@ -62,6 +62,16 @@ class TestAGroupOfTheConsumerProtocol:
 
         assert group.state == "Reconciling"
         assert [one.is_moving for one in group.members] == [True, True]
+
+    async def test_shows_a_static_member_that_has_stopped_as_away(
+        self, connection: ConnectionSettings, member: GroupMember, name: str
+    ) -> None:
+        await member.beat(instance_id="pod-0")
+        await member.beat(LEAVE_AND_RETURN, instance_id="pod-0")
+
+        [away] = (await describe_group(connection, name)).members
+
+        assert away == Member("shop", "127.0.0.1", "consumer", is_away=True)
 
 
 class TestAGroupOfTheClassicProtocol:

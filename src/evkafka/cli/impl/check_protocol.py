@@ -48,7 +48,8 @@ def _check_move(
     if group.protocol != "classic" or not group.active:
         return
     policy = (broker_settings or {}).get(MIGRATION_POLICY, UPGRADING[0])
-    members = f"group {group_id!r} has {len(group.members)} members of the classic protocol"
+    number = len(group.members)
+    members = f"group {group_id!r} has {number} member{'' if number == 1 else 's'} of the classic protocol"
     if policy.lower() not in UPGRADING:
         yield ConfigFinding(
             "error",
@@ -64,4 +65,6 @@ def _check_move(
             "change partition_assignment_strategy first, with all members stopped",
         )
     else:
-        yield ConfigFinding("ok", f"{members}: the brokers convert it when the first other member joins")
+        yield ConfigFinding(
+            "ok", f"{members}: the brokers convert it when the first member of the consumer protocol joins"
+        )

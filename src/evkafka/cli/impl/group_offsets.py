@@ -183,5 +183,7 @@ def print_member(member: Member) -> None:
         details = [f"{member.protocol} protocol", f"epoch {member.epoch}"]
     if member.is_moving:
         details.append("its partitions are changing")
+    if member.is_away:
+        details.append("stopped; its partitions wait for it")
     more = f": {', '.join(details)}" if details else ""
     screen().print(styled("member ", (member.client_id, "bold"), f" on {member.host}{more}"))

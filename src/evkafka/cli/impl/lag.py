@@ -28,7 +28,7 @@ def show_lag(queries: list[GroupQuery], *, max_lag: int | None, as_json: bool) -
     for name, (group, partitions) in groups.items():
         print_group_heading(name, group, partitions)
         for member in group.members:
-            if member.is_moving:
+            if member.is_moving or member.is_away:
                 print_member(member)
         if not partitions:
             continue

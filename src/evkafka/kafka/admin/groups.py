@@ -23,7 +23,7 @@ from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import CommitRefused
 from evkafka.kafka.admin.reader import partitions_of
 from evkafka.kafka.admin.session import admin_session, limited, reader_session
-from evkafka.kafka.client.group_protocol import ConsumerGroupDescribeRequest, DescribedMember
+from evkafka.kafka.client.group_protocol import LEAVE_AND_RETURN, ConsumerGroupDescribeRequest, DescribedMember
 from evkafka.kafka.client.protocol_offer import ProtocolOffer, look_up_protocol_offer
 from evkafka.kafka.errors import ErrorCode
 from evkafka.kafka.options import connection_options
@@ -41,8 +41,9 @@ class Member:
 
     Attributes:
         protocol: the one that it has joined with: a group of the consumer protocol may have members of both.
-        epoch: its member epoch; None in a group of the classic protocol.
+        epoch: its member epoch; None in a group of the classic protocol, and while a static member is away.
         is_moving: whether it has to give up partitions, or waits for some.
+        is_away: whether it is a static member that has stopped; its partitions wait for it, for a session.
     """
 
     client_id: str
@@ -50,6 +51,7 @@ class Member:
     protocol: Protocol = "classic"
     epoch: int | None = None
     is_moving: bool = False
+    is_away: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +108,14 @@ async def _describe_consumer_group(admin: Any, group_id: str) -> Group | None:
 
 
 def _member(member: DescribedMember) -> Member:
+    is_away = member.epoch == LEAVE_AND_RETURN
     return Member(
         client_id=member.client_id,
         host=member.host.lstrip("/"),
         protocol="classic" if member.is_classic else "consumer",
-        epoch=member.epoch,
-        is_moving=member.assigned != member.target,
+        epoch=None if is_away else member.epoch,
+        is_moving=member.assigned != member.target and not is_away,
+        is_away=is_away,
     )
 
 
