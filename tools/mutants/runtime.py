@@ -16,11 +16,17 @@ LANES = [
     Breakage(
         "records that have ended in a thread wait for the one that runs there",
         "runtime/executor.py",
-        """        for record, duration_s in ended:
-            if not""",
-        """        for record, duration_s in ended[:0]:
-            if not""",
+        "for record, duration_s, route, unmatched in ended:",
+        "for record, duration_s, route, unmatched in ended[:0]:",
         "they are never committed",
+        ("tests/runtime/lanes/test_thread_runs.py",),
+    ),
+    Breakage(
+        "a thread skips a record that no endpoint takes although the policy is to stop",
+        "runtime/thread_run.py",
+        "return call if self._skips_unmatched else None",
+        "return call",
+        "what stops the app by policy is skipped",
         ("tests/runtime/lanes/test_thread_runs.py",),
     ),
     Breakage(

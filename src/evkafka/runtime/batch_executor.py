@@ -88,7 +88,7 @@ class BatchWalk:
         finally:
             await runner.run_to_completion(attempt.close)
         if result is ABANDONED:
-            self._report.dropped(runner.slot, first)
+            self._report.dropped(runner.slot.route, first)
         elif not wanted or self._settle_run(result, wanted):
             self._put_back(())
 
@@ -144,7 +144,7 @@ class BatchWalk:
         share_s = (self._clock.now() - self._runner.started_s) / len(wanted)
         ledger = self._batch.partition.ledger
         if ledger.sealed:
-            report.dropped(slot, self._records[wanted[0]])
+            report.dropped(slot.route, self._records[wanted[0]])
             return False
         finish = ledger.finish
         for index in wanted:
@@ -232,7 +232,7 @@ class BatchWalk:
         record = self._open.pop(index)
         self._report_finished(index, end, verdict)
         if not self._batch.partition.ledger.finish(record.offset):
-            self._report.dropped(self._runner.slot, record)  # the partition was revoked meanwhile
+            self._report.dropped(self._runner.slot.route, record)  # the partition was revoked meanwhile
             return False
         self._report.finished(self._runner.slot, record, verdict.status, share_s)
         return True

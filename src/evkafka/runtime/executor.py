@@ -300,7 +300,7 @@ class Executor:
                 result, ended_as = None, "skipped"
             if result is None and self._cancel_reason is None:
                 if not finish(record.offset):  # its partition was revoked or reset: the result is too late to count
-                    report.dropped(slot, record)
+                    report.dropped(slot.route, record)
                     return
                 ended = now()
                 if durations_s is not None:
@@ -335,7 +335,9 @@ class Executor:
         """`Slot.open_run`."""
         assert self.lane is not None
         assert self._dispatch.thread_call is not None
-        run = self._thread_run = ThreadRun(self, self.lane, self._dispatch.thread_call, self._clock.now)
+        run = self._thread_run = ThreadRun(
+            self, self.lane, self._dispatch.thread_call, self._skips_unmatched, self._clock.now
+        )
         # Records that have ended do not wait for the one after them, which may take long.
         asyncio.get_running_loop().call_later(2 * RUN_S, self._finish_ended_in_thread)
         return run.following
@@ -355,11 +357,13 @@ class Executor:
         if not ended or lane is None:
             return
         durations_s = self._report.plain_durations(lane.partition.tp.topic)
-        for record, duration_s in ended:
+        for record, duration_s, route, unmatched in ended:
+            if unmatched is not None:
+                self._report.unmatched(record, unmatched)
             if not lane.partition.ledger.finish(record.offset):
-                self._report.dropped(self.slot, record)
+                self._report.dropped(route, record)
             elif durations_s is not None:
-                durations_s[self.slot.route].append(duration_s)
+                durations_s["skipped" if unmatched is not None else route].append(duration_s)
         self._services.note_progress()
 
     async def _walk_batch(self, batch: Batch) -> None:
@@ -400,7 +404,7 @@ class Executor:
             lane.attempt = slot.attempt
             return False
         if result is ABANDONED:
-            self._report.dropped(slot, record)
+            self._report.dropped(slot.route, record)
             return False
         outcome = classify(result)
         if isinstance(outcome, Unmatched):
@@ -429,7 +433,7 @@ class Executor:
     def _finish(self, lane: Lane, record: Record, status: str, duration_s: float) -> bool:
         if not lane.partition.ledger.finish(record.offset):
             # The partition was revoked meanwhile: this result is too late to count.
-            self._report.dropped(self.slot, record)
+            self._report.dropped(self.slot.route, record)
             return False
         self._report.finished(self.slot, record, status, duration_s)
         self.slot.attempt = 1

@@ -81,7 +81,7 @@ class PendingWrites:
             limit_reached = partition.dead_letters.limit_reached(self._dead_letter_limit(slot.route))
         self._report.failed(slot, record, outcome, verdict, limit_reached=limit_reached is not None)
         if partition.ledger.sealed:  # it was revoked meanwhile: its next owner handles the record again
-            self._report.dropped(slot, record)
+            self._report.dropped(slot.route, record)
             return
         if limit_reached is not None:
             raise self._limit.error(address_of(record), limit_reached, verdict.error)
@@ -106,7 +106,7 @@ class PendingWrites:
             self._scheduler.add_settled_behind(lane, behind)
         else:  # it was revoked meanwhile
             for settled in behind:
-                self._report.dropped(settled.slot, settled.record)
+                self._report.dropped(settled.slot.route, settled.record)
 
     def _start(self, write: PendingWrite) -> None:
         write.task = self._tasks.start(f"write-{address_of(write.record)}", self._written_by(write))
@@ -167,13 +167,13 @@ class PendingWrites:
         if partition.ledger.finish(settled.record.offset):
             self._report.finished(settled.slot, settled.record, settled.status, settled.duration_s)
         else:
-            self._report.dropped(settled.slot, settled.record)
+            self._report.dropped(settled.slot.route, settled.record)
 
     def _leave_lane(self, write: PendingWrite, behind: Sequence[SettledBehind]) -> None:
         self._scheduler.end_write(write.lane, [write.record, *(settled.record for settled in behind)])
 
     def _abandoned(self, write: PendingWrite) -> None:
-        self._report.dropped(write.slot, write.record)
+        self._report.dropped(write.slot.route, write.record)
         behind, write.lane.behind = write.lane.behind, ()
         for settled in behind:
-            self._report.dropped(settled.slot, settled.record)
+            self._report.dropped(settled.slot.route, settled.record)

@@ -404,16 +404,16 @@ class Dispatch:
         gated: the record's endpoint if it takes batches or has its own `concurrency`, else None: such a record must
             pass `Admission`. The attribute is None if the handler has no such endpoint.
         open_batch: one attempt at these records, all of them `gated` to the batch endpoint `slot.route`.
-        thread_call: one attempt at this record, as a call for the thread that has just run the endpoint `slot.route`;
-            None if the record is for another endpoint. The attribute is None if no attempt is such a call alone: there
-            is no plain `def` endpoint without dependencies, or something encloses the endpoint.
+        thread_call: one attempt at this record, as a call for a thread that has just run another one; `Unmatched` if
+            no endpoint takes the record; None if its endpoint is not a plain `def` without dependencies. The attribute
+            is None if no attempt is such a call alone: there is no such endpoint, or something encloses the endpoints.
     """
 
     call: Callable[[Record, Slot], Awaitable[object] | Unmatched]
     route: Callable[[Record], Route | None]
     gated: Callable[[Record], Route | None] | None
     open_batch: Callable[[Sequence[Record], Slot], BatchAttempt]
-    thread_call: Callable[[Record, Slot], ThreadCall | None] | None = None
+    thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None] | None = None
 
 
 class BatchAttempt(Protocol):

@@ -201,10 +201,9 @@ class TelemetryReporter:
             )
         )
 
-    def dropped(self, slot: Slot, record: Record) -> None:
-        self._telemetry.emit(
-            ResultDropped(self._consumer, record.topic, record.partition, record.offset, _endpoint(slot))
-        )
+    def dropped(self, route: Route | None, record: Record) -> None:
+        endpoint = route.name if route is not None else ""
+        self._telemetry.emit(ResultDropped(self._consumer, record.topic, record.partition, record.offset, endpoint))
 
 
 def _key_hash(key: bytes | None) -> str | None:

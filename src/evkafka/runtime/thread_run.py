@@ -2,20 +2,36 @@
 
 A hop to a thread and back costs more than a short endpoint. So a thread that has handled a record may go on with the
 next one of the lane, as long as this takes no longer than `RUN_S` in all: a longer endpoint has a hop for each record.
+Records that no endpoint takes are skipped in between.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from evkafka.outcomes import Unmatched
 from evkafka.records import Record
 from evkafka.runtime.partition import Lane
-from evkafka.runtime.ports import Slot, ThreadCall
+from evkafka.runtime.ports import Route, Slot, ThreadCall
 
 RUN_S = 0.002
 """A thread begins no further record so long after its run has begun."""
+
+
+class Ended(NamedTuple):
+    """A record that has ended plainly in a thread.
+
+    Attributes:
+        route: its endpoint; None if no endpoint takes it.
+        unmatched: why no endpoint takes it.
+    """
+
+    record: Record
+    duration_s: float
+    route: Route | None
+    unmatched: Unmatched | None = None
 
 
 class Walk(Protocol):
@@ -33,6 +49,7 @@ class ThreadRun:
 
     Args:
         thread_call: the call of a record that may run in the same thread; see `Dispatch.thread_call`.
+        skips_unmatched: whether a record that no endpoint takes is skipped by policy.
         now: the consumer's clock.
     """
 
@@ -40,14 +57,16 @@ class ThreadRun:
         self,
         walk: Walk,
         lane: Lane,
-        thread_call: Callable[[Record, Slot], ThreadCall | None],
+        thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None],
+        skips_unmatched: bool,
         now: Callable[[], float],
     ) -> None:
-        self._ended: list[tuple[Record, float]] = []
+        self._ended: list[Ended] = []
         self._walk = walk
         self._lane = lane
         self._queue = lane.queue  # `Lane.end_walk` gives the lane another one: then this run ends
         self._thread_call = thread_call
+        self._skips_unmatched = skips_unmatched
         self._now = now
         self._ends_s = time.monotonic() + RUN_S
         self._stopped = False
@@ -57,19 +76,30 @@ class ThreadRun:
 
         Called in the thread.
         """
+        now_s = self._now()
+        while True:
+            with self._lane.partition.taking:  # released after each record: the event loop may wait for it
+                match self._next(now_s):
+                    case Unmatched() as unmatched:
+                        began_s, now_s = now_s, self._now()
+                        self._ended.append(Ended(self._queue.popleft(), now_s - began_s, None, unmatched))
+                    case call:
+                        return call
+
+    def _next(self, now_s: float) -> ThreadCall | Unmatched | None:
+        """What to do with the lane's first record. If it is a call, the record is taken out."""
         walk, slot, queue = self._walk, self._walk.slot, self._queue
-        with self._lane.partition.taking:
-            if self._stopped or not queue or time.monotonic() > self._ends_s:
-                return None
-            record = slot.record
-            assert record is not None
-            call = self._thread_call(queue[0], slot)
-            if call is None:
-                return None
-            now_s = self._now()
-            self._ended.append((record, now_s - walk.started_s))
+        if self._stopped or not queue or time.monotonic() > self._ends_s:
+            return None
+        record, route = slot.record, slot.route
+        assert record is not None
+        call = self._thread_call(queue[0], slot)
+        if isinstance(call, Unmatched):
+            return call if self._skips_unmatched else None
+        if call is not None:
+            self._ended.append(Ended(record, now_s - walk.started_s, route))
             slot.record, slot.attempt, walk.started_s = queue.popleft(), 1, now_s
-            return call
+        return call
 
     @property
     def is_open(self) -> bool:
@@ -82,9 +112,9 @@ class ThreadRun:
         with self._lane.partition.taking:
             self._stopped = True
 
-    def take_ended(self) -> Sequence[tuple[Record, float]]:
-        """The records that have ended plainly in the thread since the last call, with their durations; the record that
-        runs, or was the last, is not one of them. Called on the event loop."""
+    def take_ended(self) -> Sequence[Ended]:
+        """The records that have ended plainly in the thread since the last call; the record that runs, or was the last
+        one that ran, is not one of them. Called on the event loop."""
         with self._lane.partition.taking:
             ended, self._ended = self._ended, []
         return ended

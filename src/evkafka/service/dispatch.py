@@ -192,23 +192,31 @@ def _direct_dispatch(
     routes = [_compile_route(endpoint, type_of, overrides) for endpoint in handler.endpoints]
     call = _direct_call(routes, header, _encoded(topic_types))
     route = _route(handler, raw_type)
-    return Dispatch(call, route, gated, open_batch, _thread_call(handler.endpoints, route, type_of))
+    return Dispatch(call, route, gated, open_batch, _thread_call(handler.endpoints, route, raw_type, type_of))
 
 
 def _thread_call(
-    endpoints: Sequence[Endpoint], route: Callable[[Record], Route | None], type_of: TypeOf
-) -> Callable[[Record, Slot], ThreadCall | None] | None:
+    endpoints: Sequence[Endpoint],
+    route: Callable[[Record], Route | None],
+    raw_type: RawTypeOf,
+    type_of: TypeOf,
+) -> Callable[[Record, Slot], ThreadCall | Unmatched | None] | None:
     """`Dispatch.thread_call`."""
     calls: dict[Route, Callable[[Record, Slot], ThreadCall]] = {
         endpoint: call for endpoint in endpoints if (call := endpoint.thread_call(type_of)) is not None
     }
     admit_none = {endpoint for endpoint in endpoints if endpoint.resolve().admits_none}
+    unmatched = UnmatchedTypes()
 
-    def thread_call(record: Record, slot: Slot) -> ThreadCall | None:
+    def thread_call(record: Record, slot: Slot) -> ThreadCall | Unmatched | None:
         endpoint = route(record)
-        if endpoint is None or endpoint is not slot.route or (record.value is None and endpoint not in admit_none):
+        if endpoint is None or (record.value is None and endpoint not in admit_none):
+            return unmatched[raw_type(record), record.value is None]
+        call_of = calls.get(endpoint)
+        if call_of is None:
             return None
-        return calls[endpoint](record, slot)
+        slot.route = endpoint
+        return call_of(record, slot)
 
     return thread_call if calls else None
 

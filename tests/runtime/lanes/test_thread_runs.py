@@ -25,7 +25,7 @@ from tests.support.executors import OneRecord, executors, fail
 from tests.support.lane_effects import Effects, skip_unmatched
 from tests.support.waiting import eventually
 
-E, OTHER, ASYNC = b"E", b"Other", b"Async"
+E, F, OTHER, ASYNC = b"E", b"F", b"Other", b"Async"
 tenant: ContextVar[int | None] = ContextVar("tenant", default=None)
 
 
@@ -80,6 +80,12 @@ class Walked:
                 raise ValueError
             return Skip() if value == b"skip" else None
 
+        @handler.event("F")
+        def on_f(value: bytes, request: Request) -> None:
+            self.handled.append((request.offset, request.attempt, threading.get_ident()))
+            if value == b"twice" and request.attempt == 1:
+                raise ValueError
+
         @handler.event("Async")
         async def on_async(value: bytes, request: Request) -> None:
             self.handled.append((request.offset, request.attempt, threading.get_ident()))
@@ -117,7 +123,7 @@ async def walked() -> AsyncIterator[Walked]:
 
 
 RECORDS = st.lists(
-    st.tuples(st.sampled_from([E, E, E, OTHER, ASYNC]), st.sampled_from([b"done", b"done", b"twice", b"skip", None])),
+    st.tuples(st.sampled_from([E, E, F, OTHER, ASYNC]), st.sampled_from([b"done", b"done", b"twice", b"skip", None])),
     min_size=1,
     max_size=30,
 ).map(lambda kinds: [record_of(offset, *kind) for offset, kind in enumerate(kinds)])
@@ -138,6 +144,31 @@ class TestRuns:
         await walked.all_of([record_of(offset) for offset in range(50)])
         assert walked.offsets == list(range(50))
         assert len(hops) == 1
+
+    async def test_go_on_with_records_of_other_endpoints_and_skip_those_without_one(
+        self, walked: Walked, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hops = list[Any]()
+        monkeypatch.setattr(walked.threads, "submit", _noting(walked.threads.submit, hops))
+        kinds = [(E, b"done"), (OTHER, b"done"), (F, b"done"), (OTHER, b"done"), (E, None), (E, b"done")]
+        records = [record_of(offset, *kind) for offset, kind in enumerate(kinds)]
+        effects = await walked.all_of(records)
+        assert walked.offsets == [0, 2, 5]
+        assert effects.committable == 6
+        assert effects.unmatched.total() == 3
+        assert len(hops) == 1
+
+    async def test_end_at_a_record_without_an_endpoint_if_a_policy_decides_about_it(
+        self, walked: Walked, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        walked.executor._skips_unmatched = False
+        hops = list[Any]()
+        monkeypatch.setattr(walked.threads, "submit", _noting(walked.threads.submit, hops))
+        effects = await walked.all_of([record_of(0), record_of(1, OTHER), record_of(2)])
+        assert walked.offsets == [0, 2]
+        assert effects.unmatched.total() == 1
+        assert effects.committable == 3
+        assert len(hops) == 2
 
     async def test_end_with_their_time(self, walked: Walked, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(thread_run, "RUN_S", -1.0)
