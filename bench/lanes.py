@@ -30,7 +30,7 @@ WAITING = tuple(
         Row(f"{workers} tasks, hand-written", "bench.rows.lanes_asyncio", events, (str(workers),)),
         Row(f"EVKafka, {workers} in flight", "bench.rows.lanes_evkafka", events, (str(workers), "wait")),
     )
-    for workers, events in ((64, 30_000), (500, 150_000))
+    for workers, events in ((64, 30_000), (500, 150_000), (2_000, 300_000))
 )
 NOTHING = (
     Row("one after the other", "bench.rows.lanes_evkafka", 300_000, ("1", "nothing")),
