@@ -195,7 +195,7 @@ ATTEMPTS = [
     Breakage(
         "a success after the partition was revoked counts",
         "runtime/executor.py",
-        "                    report.dropped(slot, record)\n                    return\n",
+        "                    report.dropped(slot.route, record)\n                    return\n",
         "                    pass\n",
         "the metrics count a record here that another member handles again",
         ("tests/runtime/lanes/test_giving_back.py",),
