@@ -6,8 +6,9 @@ import asyncio
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 from bench.compare import run_module
@@ -16,7 +17,15 @@ from bench.rows.latency_probe import output_topic
 from bench.topics import create_topic
 
 EVENTS = 12_000
-RELAYS = (("hand-written on aiokafka", "bench.rows.relay_aiokafka"), ("EVKafka", "bench.rows.relay_evkafka"))
+DIRECT = "Kafka alone: sent and read, no relay"
+RELAYS = (
+    ("hand-written on aiokafka", "bench.rows.relay_aiokafka", ()),
+    ("EVKafka", "bench.rows.relay_evkafka", ()),
+    ("EVKafka, `acks` 1", "bench.rows.relay_evkafka", ("acks=1",)),
+    ("EVKafka, `linger_ms` 5", "bench.rows.relay_evkafka", ("linger_ms=5",)),
+    ("EVKafka, `fetch_max_wait_ms` 10", "bench.rows.relay_evkafka", ("fetch_max_wait_ms=10",)),
+    ("EVKafka, `fetch_min_bytes` 10000", "bench.rows.relay_evkafka", ("fetch_min_bytes=10000",)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +39,10 @@ class Latency:
 
 
 def latencies(bootstrap_servers: str, *, runs: int) -> Sequence[Latency]:
-    measured: dict[str, list[dict[str, float]]] = {title: [] for title, _ in RELAYS}
+    measured: dict[str, list[dict[str, float]]] = {DIRECT: [], **{title: [] for title, *_ in RELAYS}}
     for number in range(1, runs + 1):
-        for title, module in RELAYS:
-            found = _run_relay(bootstrap_servers, module)
+        for title, run in _runs(bootstrap_servers):
+            found = run()
             measured[title].append(found)
             print_progress(
                 f"latency {title}, {number} of {runs}: p50 {found['p50_ms']:.1f} ms, p99 {found['p99_ms']:.1f} ms"
@@ -44,12 +53,24 @@ def latencies(bootstrap_servers: str, *, runs: int) -> Sequence[Latency]:
     ]
 
 
-def _run_relay(bootstrap_servers: str, module: str) -> dict[str, float]:
+def _runs(bootstrap_servers: str) -> Iterator[tuple[str, Callable[[], dict[str, float]]]]:
+    yield DIRECT, partial(_run_direct, bootstrap_servers)
+    for title, module, settings in RELAYS:
+        yield title, partial(_run_relay, bootstrap_servers, module, settings)
+
+
+def _run_direct(bootstrap_servers: str) -> dict[str, float]:
+    topic = f"direct-{uuid.uuid4().hex[:8]}"
+    asyncio.run(create_topic(bootstrap_servers, topic))
+    return run_module(["bench.rows.latency_probe", bootstrap_servers, topic, str(EVENTS), "direct"])
+
+
+def _run_relay(bootstrap_servers: str, module: str, settings: Sequence[str]) -> dict[str, float]:
     """Run a relay once, on new topics."""
     topic = f"relay-{uuid.uuid4().hex[:8]}"
     for name in (topic, output_topic(topic)):
         asyncio.run(create_topic(bootstrap_servers, name))
-    relay = [sys.executable, "-m", module, bootstrap_servers, topic, "0"]
+    relay = [sys.executable, "-m", module, bootstrap_servers, topic, "0", *settings]
     with subprocess.Popen(relay, stderr=subprocess.DEVNULL) as running:
         try:
             return run_module(["bench.rows.latency_probe", bootstrap_servers, topic, str(EVENTS)])

@@ -1,4 +1,4 @@
-"""Sends events at a steady rate, and measures the time until a relay's events arrive.
+"""Sends events at a steady rate, and measures the time until those of a relay arrive; with `direct`, its own.
 
 The time counts from when an event was due, so a pause delays all events that were due during it.
 """
@@ -12,7 +12,7 @@ import time
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from bench.arguments import arguments
+from bench.arguments import arguments, options
 from bench.event import HEADERS, VALUE
 
 PER_S = 1000
@@ -27,7 +27,7 @@ def output_topic(topic: str) -> str:
 
 async def main() -> None:
     args = arguments()
-    out = output_topic(args.topic)
+    out = args.topic if "direct" in options() else output_topic(args.topic)
     consumer = AIOKafkaConsumer(bootstrap_servers=args.bootstrap_servers, enable_auto_commit=False)
     producer = AIOKafkaProducer(bootstrap_servers=args.bootstrap_servers)
     async with consumer, producer:
