@@ -84,7 +84,7 @@ endif
 	@touch $@
 
 $(BENCH_VENV)/.for-bench: pyproject.toml bench/requirements.txt | $(BENCH_VENV)/bin/python
-	$(BENCH_VENV)/bin/pip install -q -e '.[broker,web,metrics,tracing]' -r bench/requirements.txt
+	$(BENCH_VENV)/bin/pip install -q -e '.[broker,web,metrics,tracing,speed]' -r bench/requirements.txt
 	@touch $@
 
 $(DOCS_VENV)/.for-docs: pyproject.toml | $(DOCS_VENV)/bin/python

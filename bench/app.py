@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import bench.extras  # noqa: F401 - before EVKafka is imported
 from bench.arguments import Arguments
 from evkafka import EVKafkaApp
 from evkafka.middleware import Middleware

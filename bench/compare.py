@@ -73,6 +73,7 @@ def consuming(profile: str) -> tuple[Table, ...]:
     events = EVENTS[profile]
     pydantic = (
         Row("EVKafka", "bench.rows.evkafka_default", events),
+        Row("EVKafka, extra `speed`", "bench.rows.evkafka_default", events, ("speed",)),
         Row("confluent-kafka, `consume(500)`, hand-written", "bench.rows.confluent_consume", events, ("pydantic",)),
         Row("confluent-kafka, nothing decoded", "bench.rows.confluent_consume", events, ("nothing",)),
     )
@@ -89,6 +90,7 @@ def consuming(profile: str) -> tuple[Table, ...]:
             Row("aiokafka `getmany` loop, msgspec", "bench.rows.aiokafka_loop", events, ("msgspec",)),
             (
                 Row("EVKafka, msgspec", "bench.rows.evkafka_msgspec", events),
+                Row("EVKafka, msgspec, extra `speed`", "bench.rows.evkafka_msgspec", events, ("speed",)),
                 Row("confluent-kafka, msgspec", "bench.rows.confluent_consume", events, ("msgspec",)),
             ),
         ),

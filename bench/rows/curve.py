@@ -33,7 +33,7 @@ class Padded(BaseModel):
 
 def main() -> None:
     args = arguments()
-    library, handlers, concurrency = options()
+    library, handlers, concurrency = options()[:3]
     models = [create_model(f"Event{number}", __base__=Padded) for number in range(int(handlers))]
     if library == "aiokafka":
         asyncio.run(_run_aiokafka(args, models))

@@ -19,6 +19,7 @@ EXTRAS = {
     "msgspec": ("msgspec",),
     "attrs": ("attrs", "msgspec"),
     "uvloop": ("uvloop",),
+    "speed": ("google-crc32c",),
 }
 ALWAYS = ("evkafka", "aiokafka", "pydantic", "cramjam")
 

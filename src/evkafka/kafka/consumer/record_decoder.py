@@ -21,6 +21,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
+from evkafka.kafka.consumer.checksum import is_intact
 from evkafka.kafka.consumer.decompression import TooLargeUnpacked, decompress, is_compressed
 from evkafka.runtime.leader_epochs import UNKNOWN, EpochStart
 
@@ -167,7 +168,7 @@ class FetchedRecords:
         begin = self._begin = self._at
         self._at = begin + _HEAD + _LENGTH.unpack_from(self._raw, begin + 8)[0]
         batch = self._batch = self._memory.next_batch()
-        if self._check_crcs and not batch.validate_crc():
+        if self._check_crcs and not is_intact(batch, self._raw, begin, self._at):
             raise CorruptRecordException("invalid CRC: the batch is corrupt")
         epoch = first_epoch(self._raw, begin)
         if epoch != UNKNOWN and (not self.epoch_starts or self.epoch_starts[-1].epoch != epoch):
