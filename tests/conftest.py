@@ -43,13 +43,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     prerequisites.build(session.items, say)
 
 
+BROKER_PROPERTIES = {
+    "auto.create.topics.enable": False,
+    # With the consumer protocol the brokers set the times of a group. By default a member hears of a change after up to
+    # five seconds.
+    "group.consumer.min.heartbeat.interval.ms": 100,
+    "group.consumer.heartbeat.interval.ms": 100,
+    "group.consumer.min.session.timeout.ms": 1_000,
+    "group.consumer.session.timeout.ms": 10_000,
+}
+
+
 @pytest.fixture(scope="session")
 def kafka_broker() -> Iterator[KafkaBroker]:
     """A real Apache Kafka, started once per run. Topics are to be created.
 
     Do not stop or restart it: make a `KafkaBroker` of your own.
     """
-    with KafkaBroker(properties={"auto.create.topics.enable": False}) as broker:
+    with KafkaBroker(properties=BROKER_PROPERTIES) as broker:
         with ThreadPoolExecutor() as elsewhere:  # a loop may be running here
             elsewhere.submit(asyncio.run, _group_coordinator(broker.bootstrap_servers)).result()
         yield broker

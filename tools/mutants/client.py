@@ -114,9 +114,9 @@ CLIENT = [
     ),
     Breakage(
         "an error of one partition in the offset fetch counts as no committed offset",
-        "kafka/consumer/coordinator.py",
-        "                if code:\n                    raise kafka.for_code(code)(topic)",
-        "                pass",
+        "kafka/consumer/offset_fetch.py",
+        "            if code:\n                raise error_for(code, topic)",
+        "            pass",
         "the group begins at the end of the topic, and all before it is skipped",
         ("tests/kafka/consumer/test_early_records.py",),
     ),

@@ -51,6 +51,7 @@ func main() {
 		kfake.SleepOutOfOrder(),
 		kfake.GroupMinSessionTimeout(100*time.Millisecond),
 		kfake.AllowAutoTopicCreation(),
+		kfake.BrokerConfigs(map[string]string{"group.consumer.heartbeat.interval.ms": "100"}),
 		kfake.ListenFn(l.sockets.listen),
 	)
 	exitOn(err)

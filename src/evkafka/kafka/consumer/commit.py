@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from aiokafka import errors as kafka
+from aiokafka.protocol.api import Request
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
-from evkafka.kafka.client.protocol import EpochCommitRequest
 from evkafka.kafka.errors import ErrorCode, cause, code_name, translate
 from evkafka.runtime.ports import MetadataTooLarge
 
@@ -49,8 +49,11 @@ class MemberAssignment(NamedTuple):
     member_id: str
 
 
-class CommittingMember(Protocol):
-    """The member that commits, as far as a commit needs it."""
+A_contra = TypeVar("A_contra", contravariant=True)
+
+
+class CommittingMember(Protocol[A_contra]):
+    """The member that commits, as far as a commit needs it. An assignment is what it commits under."""
 
     group_id: str
 
@@ -63,17 +66,19 @@ class CommittingMember(Protocol):
     @property
     def retry_backoff_s(self) -> float: ...
 
-    def is_current(self, assignment: MemberAssignment) -> bool: ...
+    def is_current(self, assignment: A_contra) -> bool: ...
 
     def commit_request(
-        self, generation: int, member_id: str, offsets: Mapping[ClientPartition, tuple[int, str]]
-    ) -> EpochCommitRequest: ...
+        self, assignment: A_contra, offsets: Mapping[ClientPartition, tuple[int, str]]
+    ) -> Request[Any]: ...
 
     async def ensure_coordinator_known(self) -> None: ...
 
-    async def write(self, request: EpochCommitRequest, *, check: Callable[[], None]) -> Awaitable[Any]: ...
+    async def write(self, request: Any, *, check: Callable[[], None]) -> Awaitable[Any]: ...
 
     def coordinator_dead(self) -> None: ...
+
+    def awaits_epoch(self) -> bool: ...
 
     def request_rejoin(self) -> None: ...
 
@@ -82,18 +87,20 @@ class CommittingMember(Protocol):
     def fenced(self) -> None: ...
 
 
-class Commit:
+A = TypeVar("A")
+
+
+class Commit(Generic[A]):
     """One commit of one assignment, with a deadline."""
 
     def __init__(
-        self, member: CommittingMember, assignment: MemberAssignment, offsets: Mapping[ClientPartition, tuple[int, str]]
+        self, member: CommittingMember[A], assignment: A, offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> None:
         self._member = member
         self._assignment = assignment
         self._offsets = offsets
         self._unanswered = False
         self._last_error = "no answer in time"
-        self._request = member.commit_request(assignment.generation, assignment.member_id, offsets)
 
     async def run(self, timeout_s: float) -> None:
         try:
@@ -115,7 +122,8 @@ class Commit:
         await member.ensure_coordinator_known()
         async with member.commit_lock:
             try:
-                answering = await member.write(self._request, check=self._check_current)
+                request = member.commit_request(self._assignment, self._offsets)
+                answering = await member.write(request, check=self._check_current)
                 self._unanswered = True
                 answer = await answering
             except (kafka.KafkaError, OSError, TimeoutError, BrokerUnavailable) as error:
@@ -141,7 +149,12 @@ class Commit:
             case ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
                 self._last_error, self._unanswered = code_name(code), False
                 return False
-            case ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:  # not tried again: a new topic of this name may exist by then
+            case ErrorCode.STALE_MEMBER_EPOCH if member.awaits_epoch():
+                # The group has moved on; the same commit is sent with the epoch of the next heartbeat's answer.
+                self._last_error, self._unanswered = code_name(code), False
+                return False
+            case ErrorCode.UNKNOWN_TOPIC_OR_PARTITION | ErrorCode.UNKNOWN_TOPIC_ID:
+                # Not tried again: a new topic of this name may exist by then.
                 raise CommitRefused(f"{what}: the topic seems to have been deleted; nothing was written")
             case ErrorCode.COORDINATOR_NOT_AVAILABLE | ErrorCode.NOT_COORDINATOR | ErrorCode.REQUEST_TIMED_OUT:
                 self._last_error, self._unanswered = code_name(code), code == ErrorCode.REQUEST_TIMED_OUT

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as kafka
-from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
 from aiokafka.structs import TopicPartition as ClientPartition
@@ -17,16 +16,25 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerUnavailable, ConfigError
 from evkafka.kafka.client.client import Client
+from evkafka.kafka.client.group_protocol import ConsumerGroupHeartbeatRequest
 from evkafka.kafka.client.protocol import StaticHeartbeatRequest
 from evkafka.kafka.client.topic_ids import request_topic_ids
+from evkafka.kafka.consumer.consumer_coordinator import ConsumerCoordinator
 from evkafka.kafka.consumer.coordinator import ContainedCoordinator
 from evkafka.kafka.consumer.fetcher import ContainedFetcher
+from evkafka.kafka.consumer.group_member import GroupMember
+from evkafka.kafka.consumer.group_protocols import uses_consumer_protocol
 from evkafka.kafka.consumer.groupless import GrouplessCoordinator
+from evkafka.kafka.consumer.incremental import IncrementalFetcher, IncrementalSubscriptions
+from evkafka.kafka.consumer.leader_epochs import EpochOffset
+from evkafka.kafka.consumer.subscriptions import Subscriptions
 from evkafka.kafka.options import consumer_options, coordinator_options, fetcher_options
 from evkafka.records import TopicPartition
 from evkafka.runtime.commit_metadata import lists_finished, place_of
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.subscription import TopicPattern
+
+F = TypeVar("F", bound=ContainedFetcher)
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -34,16 +42,8 @@ MIN_FETCH_SILENCE_S = 5.0
 
 TOPIC_IDS_S = 5.0
 
-
-class Subscriptions(SubscriptionState):
-    @property
-    def fetcher_idle_time(self) -> float:
-        """Never idle: the runtime's own watchdog checks the polls (aiokafka-defects.md#poll-clock).
-
-        One cancelled poll stops aiokafka's clock for good. And a member that it expels because it has no records to
-        read can never join again.
-        """
-        return 0.0
+HEARTBEAT_ANSWER_S = 10.0
+"""How long the answer to a heartbeat of the consumer protocol may take. The coordinator answers at once."""
 
 
 class ContainedConsumer(AIOKafkaConsumer):
@@ -53,7 +53,6 @@ class ContainedConsumer(AIOKafkaConsumer):
 
     Attributes:
         epochs: leader epochs of the records read so far. Written by the fetcher.
-        topic_ids: assigned topic -> its id; without the topics whose id is not known.
     """
 
     _closed = True  # until the constructor has succeeded: aiokafka's __del__ fails for a constructor that raised
@@ -67,9 +66,11 @@ class ContainedConsumer(AIOKafkaConsumer):
         self._settings = settings
         self._on_failure = on_failure
         self._subscription = Subscriptions()
-        self._topics_at_start: frozenset[str] | None = None
+        self._partitions_at_start: Mapping[str, int] | None = None
+        self._member: ContainedCoordinator | ConsumerCoordinator | None = None
+        self._coordinator: ContainedCoordinator | ConsumerCoordinator | GrouplessCoordinator
+        self._topic_ids: Mapping[str, str] = {}
         self.epochs = LeaderEpochs()
-        self.topic_ids: Mapping[str, str] = {}
         join_s = options["request_timeout_ms"] / 1000
         heartbeat_s = settings.session_timeout_s
         # A broker answers a fetch after `fetch_max_wait_ms` at the latest, if need be without records. A connection
@@ -82,6 +83,7 @@ class ContainedConsumer(AIOKafkaConsumer):
                 SyncGroupRequest: join_s,
                 HeartbeatRequest: heartbeat_s,
                 StaticHeartbeatRequest: heartbeat_s,
+                ConsumerGroupHeartbeatRequest: HEARTBEAT_ANSWER_S,
                 FetchRequest: fetch_s,
             },
             **options,
@@ -99,8 +101,13 @@ class ContainedConsumer(AIOKafkaConsumer):
         return self._fetcher
 
     @property
-    def coordinator(self) -> ContainedCoordinator | GrouplessCoordinator:
+    def coordinator(self) -> ContainedCoordinator | ConsumerCoordinator | GrouplessCoordinator:
         return self._coordinator
+
+    @property
+    def member(self) -> GroupMember | None:
+        """The coordinator as a member of its group; None without a group."""
+        return self._member
 
     @property
     def subscriptions(self) -> Subscriptions:
@@ -135,14 +142,10 @@ class ContainedConsumer(AIOKafkaConsumer):
         Raises:
             BrokerUnavailable, KafkaError: no metadata.
         """
-        settings, client, subscription = self._settings, self._client, self._subscription
+        settings, client = self._settings, self._client
         client.first_server = first
-        if settings.topic_pattern is not None:
-            subscription.subscribe_pattern(TopicPattern.of(settings), listener=listener)
-        else:
-            topics = {topic.name for topic in settings.topics}
-            subscription.subscribe(topics, listener=listener)
-            client.set_topics(topics)
+        if settings.topic_pattern is None:
+            client.set_topics({topic.name for topic in settings.topics})
         try:
             await client.bootstrap()
         except kafka.KafkaConnectionError as error:
@@ -152,48 +155,85 @@ class ContainedConsumer(AIOKafkaConsumer):
         # Bootstrap servers may answer while the brokers that they name (advertised.listeners) do not.
         while not await client.force_metadata_update():  # noqa: ASYNC110  # no event says when to try again
             await asyncio.sleep(self._retry_backoff_ms / 1000)
-        self._coordinator = self._make_coordinator(listener, self.epochs)
-        self._fetcher = ContainedFetcher(
-            client,
-            subscription,
-            committed=self._coordinator.committed,
+        if await uses_consumer_protocol(client, settings):
+            self._open_incremental(listener)
+        else:
+            self._open_classic(listener)
+
+    def _open_classic(self, listener: Any) -> None:
+        settings, subscription = self._settings, self._subscription
+        if settings.topic_pattern is not None:
+            subscription.subscribe_pattern(TopicPattern.of(settings), listener=listener)
+        else:
+            subscription.subscribe({topic.name for topic in settings.topics}, listener=listener)
+        if settings.group_id is None:
+            self._coordinator = GrouplessCoordinator(
+                self._client,
+                subscription,
+                listener=listener,
+                exclude_internal_topics=self._exclude_internal_topics,
+            )
+        else:
+            self._coordinator = self._member = ContainedCoordinator(
+                self._client,
+                subscription,
+                looks_up_topics=settings.auto_offset_reset != "none",
+                epochs=self.epochs,
+                on_failure=self._on_failure,
+                **coordinator_options(self),
+            )
+        self._fetcher = self._make_fetcher(ContainedFetcher)
+
+    def _open_incremental(self, listener: Any) -> None:
+        self._subscription = IncrementalSubscriptions(topic.name for topic in self._settings.topics)
+        fetcher = self._make_fetcher(IncrementalFetcher)
+        self._coordinator = self._member = ConsumerCoordinator(
+            self._client,
+            self._subscription,
+            fetcher,
+            self._settings,
+            listener=listener,
+            epochs=self.epochs,
+            retry_backoff_s=self._retry_backoff_ms / 1000,
+            on_failure=self._on_failure,
+        )
+        self._coordinator.start()
+        self._fetcher = fetcher
+
+    def _make_fetcher(self, kind: type[F]) -> F:
+        return kind(
+            self._client,
+            self._subscription,
+            committed=self._committed,
             epochs=self.epochs,
             is_new=self._is_new,
             has_finished_behind=self._has_finished_behind,
-            reset=settings.auto_offset_reset,
-            max_decompressed_bytes=settings.max_decompressed_bytes,
+            reset=self._settings.auto_offset_reset,
+            max_decompressed_bytes=self._settings.max_decompressed_bytes,
             on_failure=self._on_failure,
             **fetcher_options(self),
         )
 
-    def _make_coordinator(self, listener: Any, epochs: LeaderEpochs) -> ContainedCoordinator | GrouplessCoordinator:
-        if self._group_id is None:
-            return GrouplessCoordinator(
-                self._client,
-                self._subscription,
-                listener=listener,
-                exclude_internal_topics=self._exclude_internal_topics,
-            )
-        return ContainedCoordinator(
-            self._client,
-            self._subscription,
-            looks_up_topics=self._settings.auto_offset_reset != "none",
-            epochs=epochs,
-            on_failure=self._on_failure,
-            **coordinator_options(self),
-        )
+    async def _committed(self, partitions: Collection[ClientPartition]) -> Mapping[ClientPartition, EpochOffset]:
+        return await self._coordinator.committed(partitions)
 
     def _has_finished_behind(self, tp: ClientPartition, offset: int) -> bool:
         if self._group_id is None or self._settings.at_most_once:
             return False
         place = place_of(self._group_id, TopicPartition(*tp))
-        return lists_finished(self._coordinator.found_commits.get(tp), offset, place)
+        return self._member is not None and lists_finished(self._member.found_commits.get(tp), offset, place)
 
     # ------------------------------------------------------------------ topic ids
 
+    @property
+    def topic_ids(self) -> Mapping[str, str]:
+        """Assigned topic -> its id; without the topics whose id is not known."""
+        member = self._member
+        return member.topic_ids if isinstance(member, ConsumerCoordinator) else self._topic_ids
+
     async def look_up_topic_ids(self, topics: Collection[str]) -> None:
         """Look up the ids of the topics that were just assigned. Without an answer in time they stay unknown."""
-        self.topic_ids = {}
+        self._topic_ids = {}
         try:
             async with asyncio.timeout(TOPIC_IDS_S):
                 while not await self._request_topic_ids(topics):  # noqa: ASYNC110  # no event says when to try again
@@ -207,24 +247,38 @@ class ContainedConsumer(AIOKafkaConsumer):
 
     async def _request_topic_ids(self, topics: Collection[str]) -> bool:
         try:
-            self.topic_ids = (await request_topic_ids(self._client, topics)).topics
+            self._topic_ids = (await request_topic_ids(self._client, topics)).topics
         except kafka.KafkaError as error:
             logger.debug("looking up topic ids: %r", error)
             return False
         return True
 
+    # ------------------------------------------------------------------ the whole assignment of the classic protocol
+
+    def begin_assignment(self) -> None:
+        """Allow commits under the assignment that has just been received."""
+        if isinstance(self._member, ContainedCoordinator):
+            self._member.begin_assignment()
+
+    def end_assignment(self) -> None:
+        """Refuse further commits: the partitions have been revoked."""
+        if isinstance(self._member, ContainedCoordinator):
+            self._member.end_assignment()
+
     # ------------------------------------------------------------------ which partitions are new
 
     def note_first_assignment(self) -> None:
-        """Remember which topics exist at the first assignment: those existed when this consumer started."""
-        if self._topics_at_start is None:
-            exists = self._client.cluster.partitions_for_topic
-            self._topics_at_start = frozenset(topic for topic in self._subscription.topics if exists(topic))
+        """Remember which partitions exist at the first assignment: those existed when this consumer started."""
+        if self._partitions_at_start is None:
+            existing = self._client.cluster.partitions_for_topic
+            counts = {topic: len(existing(topic) or ()) for topic in self._subscription.topics}
+            self._partitions_at_start = {topic: count for topic, count in counts.items() if count}
 
     def _is_new(self, tp: ClientPartition) -> bool:
         """Whether a partition without a committed offset appeared after the group's start.
 
-        It did if the group had committed offsets of its topic before we joined, or if the topic did not exist then.
+        It did if the group had committed offsets of its topic before we joined, or if it did not exist then.
         """
-        started_without = self._topics_at_start is not None and tp.topic not in self._topics_at_start
+        at_start = self._partitions_at_start
+        started_without = at_start is not None and tp.partition >= at_start.get(tp.topic, 0)
         return started_without or tp.topic in self._coordinator.topics_before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from aiokafka import errors as kafka
@@ -19,8 +19,9 @@ from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused
 from evkafka.kafka.client.protocol import EpochCommitRequest, EpochOffsetFetchRequest, StaticHeartbeatRequest
 from evkafka.kafka.consumer.commit import Commit, MemberAssignment, format_partitions
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
+from evkafka.kafka.consumer.offset_fetch import read_commits
 from evkafka.kafka.errors import ErrorCode, code_name, translate
-from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
+from evkafka.runtime.leader_epochs import LeaderEpochs
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -197,15 +198,14 @@ class ContainedCoordinator(GroupCoordinator):
         """Whether the coordination has ended; `check_errors` raises the reason."""
         return bool(self._coordination_task.done())
 
-    @property
-    def needed_heartbeat(self) -> asyncio.Task[Any] | None:
+    def needed_tasks(self) -> Iterator[tuple[str, asyncio.Task[Any] | None]]:
         """The heartbeat task while the membership depends on it; None before and during a join, which ends it.
 
         aiokafka's heartbeat task swallows a cancellation and returns. Then no heartbeat is sent any more, and the
         coordination loops without a pause (aiokafka-defects.md#ended-tasks).
         """
         joined = self.member_id and not self._performed_join_prepare
-        return self._heartbeat_task if joined else None
+        yield "heartbeat", self._heartbeat_task if joined else None
 
     # ------------------------------------------------------------------ the assignment
 
@@ -217,6 +217,10 @@ class ContainedCoordinator(GroupCoordinator):
     def end_assignment(self) -> None:
         """Refuse further commits: the partitions have been revoked."""
         self.assignment = None
+
+    def awaits_epoch(self) -> bool:
+        """No: the classic protocol has generations."""
+        return False
 
     def is_current(self, assignment: MemberAssignment) -> bool:
         """Whether this is still the member that received the assignment, and the assignment is still valid."""
@@ -243,6 +247,10 @@ class ContainedCoordinator(GroupCoordinator):
     def retry_backoff_s(self) -> float:
         return float(self._retry_backoff_ms / 1000)
 
+    @property
+    def session_s(self) -> float:
+        return float(self._session_timeout_ms / 1000)
+
     async def write(self, request: EpochCommitRequest, *, check: Callable[[], None]) -> Awaitable[Any]:
         """Send a request to the coordinator; see `Client.write`."""
         if self.coordinator_id is None:
@@ -252,8 +260,6 @@ class ContainedCoordinator(GroupCoordinator):
 
     async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, EpochOffset]:
         """The group's committed offsets with their leader epochs, of these partitions or (None) of all.
-
-        A partition without a committed offset is left out. Only an offset of -1 counts as "no commit".
 
         Raises:
             KafkaError: any error in the answer.
@@ -269,19 +275,7 @@ class ContainedCoordinator(GroupCoordinator):
         )
         if getattr(answer, "error_code", 0) == ErrorCode.GROUP_ID_NOT_FOUND:
             return {}  # a group that does not exist has committed nothing
-        found: dict[ClientPartition, EpochOffset] = {}
-        for topic, rows in answer.topics:
-            for partition, offset, *epoch, metadata, code in rows:
-                if code:
-                    raise kafka.for_code(code)(topic)
-                tp = ClientPartition(topic, partition)
-                found[tp] = EpochOffset(offset, *(epoch or (UNKNOWN,)))
-                self.found_commits.pop(tp, None)
-                if offset >= 0:
-                    self.found_commits[tp] = (offset, metadata or "")
-        if partitions is not None and (missing := set(partitions) - set(found)):
-            raise kafka.KafkaProtocolError(f"the response lacks {sorted(missing)}")
-        return {tp: committed for tp, committed in found.items() if committed.offset >= 0}
+        return read_commits(answer.topics, partitions, self.found_commits)
 
     def _handle_metadata_update(self, cluster: Any) -> None:
         if self.assignment is not None and self._matches_other_topics(cluster):
@@ -354,12 +348,17 @@ class ContainedCoordinator(GroupCoordinator):
             for topic, rows in request._topics
             for partition, offset, metadata in rows
         }
-        return self.commit_request(request._consumer_group_generation_id, request._consumer_id, offsets)
+        return self._commit_of(request._consumer_group_generation_id, request._consumer_id, offsets)
 
     def commit_request(
-        self, generation: int, member_id: str, offsets: Mapping[ClientPartition, tuple[int, str]]
+        self, assignment: MemberAssignment, offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> EpochCommitRequest:
         """A commit of offsets with their metadata and the leader epochs of the records before them."""
+        return self._commit_of(assignment.generation, assignment.member_id, offsets)
+
+    def _commit_of(
+        self, generation: int, member_id: str, offsets: Mapping[ClientPartition, tuple[int, str]]
+    ) -> EpochCommitRequest:
         by_topic: dict[str, list[tuple[int, int, int, str]]] = {}
         for tp, (offset, metadata) in offsets.items():
             epoch = self._epochs.before(tp, offset)

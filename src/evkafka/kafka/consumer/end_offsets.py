@@ -60,10 +60,12 @@ class EndOffsets:
 
     async def _update_from(self, assignment: Any, leader: int, tps: Collection[ClientPartition]) -> None:
         for tp, end in (await self._look_up(leader, tps, READ_UNCOMMITTED)).items():
-            assignment.state_value(tp).highwater = end
+            if (state := assignment.state_value(tp)) is not None:  # else it was revoked meanwhile
+                state.highwater = end
         if self._reads_committed:
             for tp, end in (await self._look_up(leader, tps, READ_COMMITTED)).items():
-                assignment.state_value(tp).lso = end
+                if (state := assignment.state_value(tp)) is not None:
+                    state.lso = end
 
     async def _look_up(self, leader: int, tps: Collection[ClientPartition], level: int) -> dict[ClientPartition, int]:
         """The ends that the leader returns. The next round asks again for the others."""

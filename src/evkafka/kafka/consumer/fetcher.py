@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from aiokafka import errors as kafka
 from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchError, FetchResult, OffsetResetStrategy
+from aiokafka.consumer.subscription_state import PartitionStatus
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition as ClientPartition
 
@@ -17,6 +18,7 @@ from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.kafka.client.log_throttle import LogThrottle
 from evkafka.kafka.consumer.buffers import Blocked, Buffer, UnverifiedPosition
 from evkafka.kafka.consumer.leader_epochs import Divergence, EpochOffset, divergences
+from evkafka.kafka.consumer.offset_fetch import StaleMemberError
 from evkafka.kafka.consumer.record_decoder import FetchedRecords, KafkaRecord, first_epoch
 from evkafka.kafka.errors import translate
 from evkafka.records import OffsetReset, TopicPartition, Unreadable
@@ -353,7 +355,9 @@ class ContainedFetcher(RawFetcher):
             failure = translate(
                 error, "looking up the starting offsets of " + ", ".join(sorted({tp.topic for tp in tps}))
             )
-            if isinstance(failure, BrokerRefused) or not getattr(error, "retriable", False):
+            if isinstance(error, StaleMemberError):
+                logger.debug("%s; trying again", failure)
+            elif isinstance(failure, BrokerRefused) or not getattr(error, "retriable", False):
                 self._on_failure(failure)
             else:
                 self._warnings.warn(f"{failure}; trying again")
@@ -381,8 +385,8 @@ class ContainedFetcher(RawFetcher):
         )
         to_look_up: dict[ClientPartition, tuple[Any, int]] = {}
         for tp in tps:
-            state = assignment.state_value(tp)
-            if not assignment.active or state._position != (None if tp in open_ else positions[tp].offset):
+            at = assignment.state_value(tp)._position
+            if not _is_assigned(assignment, tp) or at != (None if tp in open_ else positions[tp].offset):
                 continue  # a rebalance or a seek has come meanwhile
             self._verified[tp] = leaders[tp]
             if tp in diverged:
@@ -393,7 +397,7 @@ class ContainedFetcher(RawFetcher):
                 to_look_up[tp] = self._rule(tp)
             else:
                 self._epochs.begin(tp, positions[tp].epoch)
-                state.seek(positions[tp].offset)
+                assignment.state_value(tp).seek(positions[tp].offset)
         if to_look_up:
             await self._look_up(assignment, node_id, to_look_up)
         return bool(self._resets)
@@ -468,7 +472,7 @@ class ContainedFetcher(RawFetcher):
                 shorter[tp] = self._reset_rule(tp)  # not retention: the log ends before that offset
                 continue
             is_unverified = isinstance(self._records.get(tp), UnverifiedPosition)
-            if assignment.active and (is_unverified or not state.has_valid_position):
+            if _is_assigned(assignment, tp) and (is_unverified or not state.has_valid_position):
                 from_offset = self._out_of_range.pop(tp, None)
                 self._reset_to(assignment, tp, from_offset, EpochOffset(offsets[tp][0], UNKNOWN), reason)
         if shorter:
@@ -499,6 +503,11 @@ class ContainedFetcher(RawFetcher):
         if self._reset == "earliest" or is_new:
             return reason, OffsetResetStrategy.EARLIEST
         return reason, OffsetResetStrategy.LATEST
+
+
+def _is_assigned(assignment: Any, tp: ClientPartition) -> bool:
+    """False after a rebalance that has replaced the assignment, or has taken this partition."""
+    return bool(assignment.active and assignment.state_value(tp)._status is not PartitionStatus.UNASSIGNED)
 
 
 def _asks_for(request: FetchRequest, tp: ClientPartition) -> bool:

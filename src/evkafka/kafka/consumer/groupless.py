@@ -66,12 +66,6 @@ class GrouplessCoordinator(NoGroupCoordinator):
         """Always empty: nothing is ever committed."""
         return {}
 
-    def begin_assignment(self) -> None:
-        """Nothing to do: nothing is committed under it."""
-
-    def end_assignment(self) -> None:
-        """Nothing to do."""
-
     def tasks(self) -> list[asyncio.Task[Any] | None]:
         return [self._changing, getattr(self, "_reset_committed_task", None)]
 

@@ -76,10 +76,10 @@ class Rebalances(ConsumerRebalanceListener):
             self._on_failure(translate(error, "revoking partitions"))
         finally:
             self.state = self.state.revoke()
-            self._consumer.coordinator.end_assignment()
+            self._consumer.end_assignment()
 
     async def on_partitions_assigned(self, assigned: Collection[ClientPartition]) -> None:
-        self._consumer.coordinator.begin_assignment()
+        self._consumer.begin_assignment()
         self.state = self.state.assign()
         try:
             if self._looks_up_ids and assigned:
@@ -92,3 +92,30 @@ class Rebalances(ConsumerRebalanceListener):
             self._on_failure(translate(error, "assigning partitions"))
         self.state = self.state.take_over()
         self._consumer.note_first_assignment()
+
+    # ------------------------------------------------------------------ the consumer protocol: partitions come and go
+
+    async def add(self, assigned: Collection[ClientPartition]) -> None:
+        """These partitions are assigned in addition to the others."""
+        try:
+            await self._listener.on_assigned([TopicPartition(*tp) for tp in assigned])
+        except Exception as error:
+            self._on_failure(translate(error, "assigning partitions"))
+        self.state = self.state.assign().take_over()
+        self._consumer.note_first_assignment()
+
+    async def give_back(self, revoked: Collection[ClientPartition]) -> None:
+        """These partitions are given back when this returns."""
+        try:
+            await self._listener.on_revoked([TopicPartition(*tp) for tp in revoked])
+        except Exception as error:
+            self._on_failure(translate(error, "revoking partitions"))
+
+    async def lose(self, lost: Collection[ClientPartition]) -> None:
+        """These partitions, all that there were, have other owners already."""
+        self.state = self.state.revoke()
+        try:
+            if lost:
+                await self._listener.on_lost([TopicPartition(*tp) for tp in lost])
+        except Exception as error:
+            self._on_failure(translate(error, "losing partitions"))

@@ -18,7 +18,6 @@ from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.consumer.close import close
 from evkafka.kafka.consumer.consumer import ContainedConsumer
-from evkafka.kafka.consumer.coordinator import ContainedCoordinator
 from evkafka.kafka.consumer.end_offsets import EndOffsets
 from evkafka.kafka.consumer.rebalance import AssignmentState, Rebalances
 from evkafka.kafka.errors import translate
@@ -99,12 +98,14 @@ class KafkaSource:
         wanted = {topic.name for topic in self._settings.topics}
         if unauthorized := sorted(wanted & consumer.client.cluster.unauthorized_topics):
             raise translate(kafka.TopicAuthorizationFailedError(*unauthorized), self._servers)
-        if isinstance(consumer.coordinator, ContainedCoordinator):
+        if consumer.member is not None:
             try:
                 async with asyncio.timeout(CHECK_RIGHTS_S):
-                    await consumer.coordinator.check_authorized()
+                    await consumer.member.check_authorized()
             except kafka.GroupAuthorizationFailedError as error:
                 raise translate(kafka.GroupAuthorizationFailedError(self._settings.group_id), self._servers) from error
+            except kafka.IncompatibleBrokerVersion as error:
+                raise translate(error, self._servers) from error
             except (kafka.KafkaError, OSError, TimeoutError) as error:
                 logger.debug("cannot check yet whether group %r may be joined: %r", self._settings.group_id, error)
 
@@ -236,8 +237,8 @@ class KafkaSource:
         yield "metadata", consumer.client.metadata_task
         yield "topic watch", self._topic_watch
         yield "ends", self._end_offsets_watch
-        if isinstance(coordinator := consumer.coordinator, ContainedCoordinator):
-            yield "heartbeat", coordinator.needed_heartbeat
+        if consumer.member is not None:
+            yield from consumer.member.needed_tasks()
 
     # ------------------------------------------------------------------ positions
 
@@ -293,28 +294,27 @@ class KafkaSource:
             return "lost"
         if consumer is None or not consumer.is_open:
             return "connecting"
-        coordinator = consumer.coordinator
-        if consumer.fetcher.task.done() or coordinator.dead:
+        member = consumer.member
+        if consumer.fetcher.task.done() or consumer.coordinator.dead:
             return "lost"
-        now_s, session_s = consumer.client.now_s(), self._settings.session_timeout_s
+        session_s = member.session_s if member is not None else self._settings.session_timeout_s
+        now_s = consumer.client.now_s()
         silent = now_s - consumer.client.answered_at_s > session_s and not consumer.fetcher.receives()
         if self._is_rebalancing(consumer):
-            if isinstance(coordinator, ContainedCoordinator) and coordinator.coordinator_id is None:
+            if member is not None and member.coordinator_id is None:
                 never_assigned = self._assignment_state is AssignmentState.NEVER_ASSIGNED
                 return "connecting" if never_assigned else "lost"
             # A join is answered when all members have joined: silence alone does not mean a lost connection.
             return "lost" if silent and consumer.client.last_error is not None else "joining"
-        if silent or (isinstance(coordinator, ContainedCoordinator) and now_s - coordinator.heard_at_s > session_s):
+        if silent or (member is not None and now_s - member.heard_at_s > session_s):
             return "lost"
         return "connecting" if self._absent_topics() else "steady"
 
     # ------------------------------------------------------------------ commits
 
     def starting_commit(self, partition: TopicPartition) -> tuple[int, str] | None:
-        coordinator = self._started().coordinator
-        if not isinstance(coordinator, ContainedCoordinator):
-            return None
-        return coordinator.found_commits.get(ClientPartition(*partition))
+        member = self._started().member
+        return member.found_commits.get(ClientPartition(*partition)) if member is not None else None
 
     def topic_id(self, topic: str) -> str:
         return self._started().topic_ids.get(topic, "")
@@ -329,14 +329,14 @@ class KafkaSource:
         timeout_s: float,
         metadata: Mapping[TopicPartition, str] | None = None,
     ) -> None:
-        coordinator = self._started().coordinator
-        if not isinstance(coordinator, ContainedCoordinator):
+        member = self._started().member
+        if member is None:
             raise CommitRefused("a consumer without a group cannot commit: give it a group_id")
         if self._stopped:
             raise CommitRefused("this source has been stopped")
         if offsets:
             texts = metadata or {}
-            await coordinator.commit(
+            await member.commit(
                 {ClientPartition(*tp): (offset, texts.get(tp, "")) for tp, offset in offsets.items()},
                 timeout_s=timeout_s,
             )

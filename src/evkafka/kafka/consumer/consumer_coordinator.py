@@ -1,0 +1,345 @@
+"""A member of a group of the consumer protocol (KIP-848).
+
+Two tasks carry out what `membership.py` decides. This one sends heartbeats, also while partitions are drained; that of
+`reconciler.py` gives partitions back and takes others over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import uuid
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from aiokafka import errors as kafka
+from aiokafka.structs import TopicPartition as ClientPartition
+
+from evkafka.config.settings import ConsumerSettings
+from evkafka.exceptions import BrokerError, BrokerUnavailable
+from evkafka.kafka.client.client import Client
+from evkafka.kafka.client.group_protocol import ConsumerGroupHeartbeatRequest, MemberChanges
+from evkafka.kafka.client.log_throttle import LogThrottle
+from evkafka.kafka.client.tasks import start_task
+from evkafka.kafka.consumer.group_connection import GroupConnection
+from evkafka.kafka.consumer.group_protocols import check_offered
+from evkafka.kafka.consumer.group_refusals import refusal
+from evkafka.kafka.consumer.group_session import DEFAULT_SESSION_S, group_session_s
+from evkafka.kafka.consumer.incremental import IncrementalFetcher, IncrementalSubscriptions
+from evkafka.kafka.consumer.leader_epochs import EpochOffset
+from evkafka.kafka.consumer.member_offsets import MemberOffsets
+from evkafka.kafka.consumer.membership import Answer, Heartbeat, Membership, State, TopicIdPartition, Verdict
+from evkafka.kafka.consumer.reconciler import AssignmentListener, Reconciler
+from evkafka.kafka.consumer.topic_names import TopicNames
+from evkafka.kafka.errors import ErrorCode, code_name, translate
+from evkafka.kafka.options import commits_by_itself, milliseconds
+from evkafka.runtime.leader_epochs import LeaderEpochs
+from evkafka.runtime.subscription import TopicPattern
+
+logger = logging.getLogger("evkafka.runtime.kafka")
+
+
+class ConsumerCoordinator:
+    """One member of a group.
+
+    Args:
+        listener: is told of the changes.
+        epochs: leader epochs of the records read so far. They are committed with the offsets.
+        retry_backoff_s: the pause before something is tried again.
+        on_failure: called with the error that makes this source unusable.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        subscriptions: IncrementalSubscriptions,
+        fetcher: IncrementalFetcher,
+        settings: ConsumerSettings,
+        *,
+        listener: AssignmentListener,
+        epochs: LeaderEpochs,
+        retry_backoff_s: float,
+        on_failure: Callable[[BrokerError], object],
+    ) -> None:
+        assert settings.group_id is not None
+        self.group_id = settings.group_id
+        self._client = client
+        self._subscriptions = subscriptions
+        self._settings = settings
+        self._on_failure = on_failure
+        self._pattern = TopicPattern.of(settings) if settings.topic_pattern is not None else None
+        self._warnings = LogThrottle(logger)
+        self._due = asyncio.Event()  # the next heartbeat may be due earlier than it was
+        self._knows_session = False
+        self._connection = GroupConnection(client, self.group_id, retry_backoff_s=retry_backoff_s)
+        self._membership = Membership(
+            subscriptions.topics, session_s=DEFAULT_SESSION_S, retry_s=retry_backoff_s, now_s=client.now_s()
+        )
+        self._offsets = MemberOffsets(
+            self._connection,
+            self._membership,
+            instance_id=settings.group_instance_id,
+            epochs=epochs,
+            heartbeat_now=self._heartbeat_now,
+            on_fenced=lambda: self._refuse(ErrorCode.FENCED_INSTANCE_ID, None),
+        )
+        self._reconciler = Reconciler(
+            self._membership,
+            self._offsets,
+            TopicNames(client),
+            listener,
+            fetcher,
+            epochs,
+            commits_positions=commits_by_itself(settings),
+            news=self._due.set,
+        )
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def start(self) -> None:
+        """Begin to join the group."""
+        if self._pattern is not None:
+            self._client.cluster.add_listener(self._match_topics)
+            self._match_topics(self._client.cluster)
+        work = {"heartbeat": self._send_heartbeats(), "rebalance": self._reconciler.run()}
+        if commits_by_itself(self._settings):
+            work["commit"] = self._commit_positions()
+        for name, coroutine in work.items():
+            self._tasks[name] = start_task(name, self._settings.connection, self._contained(name, coroutine))
+
+    async def _contained(self, name: str, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except BrokerError as error:
+            self._on_failure(error)
+        except kafka.KafkaError as error:
+            self._on_failure(translate(error, f"{name} of group {self.group_id!r}"))
+
+    # ------------------------------------------------------------------ heartbeats
+
+    async def _send_heartbeats(self) -> None:
+        """Send heartbeats until the member is refused, or leaves."""
+        membership = self._membership
+        while True:
+            await self._wait_until_due()
+            if self._client.now_s() >= membership.expires_s:
+                await self._lose(f"no heartbeat was answered for {membership.session_s:g} s")
+                continue
+            try:
+                answer = await self._exchange()
+            except (kafka.KafkaError, OSError, BrokerUnavailable) as error:
+                self._unanswered(error)
+                continue
+            if not await self._follow(answer):
+                return
+
+    async def _wait_until_due(self) -> None:
+        membership = self._membership
+        while (wait_s := min(membership.due_s, membership.expires_s) - self._client.now_s()) > 0:
+            self._due.clear()
+            try:
+                async with asyncio.timeout(wait_s if wait_s < math.inf else None):
+                    await self._due.wait()
+            except TimeoutError:
+                return
+
+    def _heartbeat_now(self) -> None:
+        self._membership.hasten(self._client.now_s())
+        self._due.set()
+
+    async def _exchange(self) -> Any:
+        """Send a heartbeat, and return its answer. Ends when the session does.
+
+        Raises:
+            KafkaError, OSError, BrokerUnavailable: there was none.
+        """
+        membership = self._membership
+        left_s = membership.expires_s - self._client.now_s()
+        async with asyncio.timeout(left_s if left_s < math.inf else None):
+            node_id = await self._connection.find()
+            if not self._knows_session:
+                membership.session_s = await group_session_s(self._client, node_id, self.group_id)
+                self._knows_session = True
+            if membership.state is State.JOINING and self._settings.auto_offset_reset != "none":
+                await self._offsets.look_up_topics()
+            beat = membership.heartbeat(self._client.now_s())
+            return await self._connection.send(self._request(beat))
+
+    def _request(self, beat: Heartbeat) -> ConsumerGroupHeartbeatRequest:
+        settings, owned = self._settings, None
+        if beat.owned is not None:
+            owned = defaultdict[uuid.UUID, list[int]](list)
+            for topic_id, partition in beat.owned:
+                owned[topic_id].append(partition)
+        changes = MemberChanges(
+            # Always, so that the coordinator notices another process with the same id.
+            instance_id=settings.group_instance_id,
+            rack_id=settings.options.get("client_rack") if beat.is_full else None,
+            rebalance_timeout_ms=milliseconds(settings.rebalance_timeout_s) if beat.is_full else None,
+            topics=beat.topics,
+            assignor=settings.group_remote_assignor if beat.is_full else None,
+            owned=owned,
+        )
+        return ConsumerGroupHeartbeatRequest(self.group_id, self._membership.member_id, beat.epoch, changes)
+
+    def _unanswered(self, error: Exception) -> None:
+        failure = translate(error, f"heartbeat of group {self.group_id!r}")
+        if not isinstance(failure, BrokerUnavailable):
+            raise failure
+        self._warnings.warn(f"{failure}; trying again")
+        self._connection.lose()
+        self._membership.unanswered(self._client.now_s())
+
+    async def _follow(self, answer: Any) -> bool:
+        """Do what an answer asks for. False if the member cannot be one any more."""
+        code = answer.error_code
+        match self._membership.answered(_read(answer), self._client.now_s()):
+            case Verdict.ACCEPTED:
+                self._reconciler.look_again()
+            case Verdict.RETRY:
+                logger.debug("heartbeat of group %r: %s; trying again", self.group_id, code_name(code))
+            case Verdict.FIND_COORDINATOR:
+                logger.debug("heartbeat of group %r: %s; looking for it", self.group_id, code_name(code))
+                self._connection.lose()
+            case Verdict.FENCED:
+                await self._lose(f"the group has removed this member: {code_name(code)}")
+            case Verdict.UNRELEASED:
+                self._warnings.warn(
+                    f"group {self.group_id!r} waits for the end of an earlier process with the group_instance_id"
+                    f" {self._settings.group_instance_id!r}: one that did not leave is removed after"
+                    f" {self._membership.session_s:g} s"
+                )
+            case Verdict.REFUSED:
+                self._refuse(code, answer.error_message)
+                return False
+            case Verdict.FAILED:
+                said = f": {answer.error_message}" if answer.error_message else ""
+                raise BrokerError(f"heartbeat of group {self.group_id!r}: {code_name(code)}{said}")
+        return True
+
+    async def _lose(self, reason: str) -> None:
+        lost = await self._reconciler.lose()
+        logger.warning(
+            "group %r: %s; %sjoining it again",
+            self.group_id,
+            reason,
+            f"{lost} partitions are lost; " if lost else "",
+        )
+
+    def _refuse(self, code: int, message: str | None) -> None:
+        self._on_failure(refusal(code, message, self._settings, self._subscriptions.topics))
+
+    # ------------------------------------------------------------------ topics
+
+    def _match_topics(self, cluster: Any) -> None:
+        """The metadata are new: subscribe to the topics that match the pattern. The brokers' own matching would not
+        exclude dead-letter topics."""
+        assert self._pattern is not None
+        existing = cluster.topics(self._settings.options.get("exclude_internal_topics", True))
+        topics = {topic for topic in existing if self._pattern.match(topic)}
+        if topics != set(self._subscriptions.topics):
+            self._subscriptions.resubscribe(topics)
+            self._membership.subscribe(topics)
+            self._due.set()
+
+    # ------------------------------------------------------------------ offsets
+
+    @property
+    def topic_ids(self) -> Mapping[str, str]:
+        """Assigned topic -> its id."""
+        return self._reconciler.topic_ids
+
+    @property
+    def topics_before(self) -> frozenset[str]:
+        """Topics that the group had committed offsets of before the latest join."""
+        return self._offsets.topics_before
+
+    @property
+    def found_commits(self) -> Mapping[ClientPartition, tuple[int, str]]:
+        return self._offsets.found_commits
+
+    async def check_authorized(self) -> None:
+        await check_offered(self._client, self.group_id)
+
+    async def committed(self, partitions: Collection[ClientPartition]) -> dict[ClientPartition, EpochOffset]:
+        """The group's committed offsets; see `MemberOffsets.committed`."""
+        return await self._offsets.committed(partitions)
+
+    async def commit(self, offsets: Mapping[ClientPartition, tuple[int, str]], *, timeout_s: float) -> None:
+        await self._offsets.commit(offsets, timeout_s=timeout_s)
+
+    async def _commit_positions(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.auto_commit_interval_s)
+            await self._reconciler.commit_positions()
+
+    # ------------------------------------------------------------------ the end
+
+    async def close(self) -> None:
+        """Let a change under way end, commit positions if that is configured, and leave the group."""
+        async with self._reconciler.changing:
+            if commits_by_itself(self._settings):
+                await self._reconciler.commit_positions()
+            for task in self._tasks.values():
+                task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self.leave(self._membership.session_s)
+
+    async def leave(self, timeout_s: float) -> None:
+        """Leave the group if the coordinator can be reached: a member that just vanishes keeps its partitions for a
+        session. The group keeps those of a static member, which comes back."""
+        beat = self._membership.leave(is_static=self._settings.group_instance_id is not None)
+        if beat is None or not self._connection.is_open:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._connection.send(self._request(beat))
+        except (kafka.KafkaError, OSError) as error:
+            logger.debug("could not leave group %r in time: %r", self.group_id, error)
+
+    # ------------------------------------------------------------------ what the source asks
+
+    @property
+    def coordinator_id(self) -> int | None:
+        return self._connection.coordinator_id
+
+    @property
+    def heard_at_s(self) -> float:
+        return self._connection.heard_at_s
+
+    @property
+    def session_s(self) -> float:
+        return self._membership.session_s
+
+    @property
+    def dead(self) -> bool:
+        """Whether the heartbeats have ended."""
+        task = self._tasks.get("heartbeat")
+        return task is not None and task.done()
+
+    def needed_tasks(self) -> Iterator[tuple[str, asyncio.Task[Any] | None]]:
+        yield from self._tasks.items()
+
+    def tasks(self) -> list[asyncio.Task[Any] | None]:
+        """Its background tasks."""
+        return list(self._tasks.values())
+
+    def check_errors(self) -> None:
+        """Nothing to do: `on_failure` is called with every error."""
+
+    def failure(self, error: Exception) -> BrokerError:
+        """Translate an error of the coordination."""
+        return translate(error, f"membership of group {self.group_id!r}")
+
+
+def _read(answer: Any) -> Answer:
+    assigned = answer.assigned
+    return Answer(
+        answer.error_code,
+        answer.member_epoch,
+        answer.heartbeat_interval_ms / 1000,
+        None
+        if assigned is None
+        else frozenset(TopicIdPartition(topic_id, n) for topic_id, numbers in assigned.items() for n in numbers),
+    )

@@ -1,0 +1,97 @@
+"""The connection to a group's coordinator, which may move at any time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiokafka import errors as kafka
+from aiokafka.client import ConnectionGroup, CoordinationType
+
+from evkafka.kafka.client.client import Client
+from evkafka.kafka.client.log_throttle import LogThrottle
+from evkafka.kafka.errors import cause
+
+logger = logging.getLogger("evkafka.runtime.kafka")
+
+
+class GroupConnection:
+    """Finds the coordinator of one group, and sends to it.
+
+    Attributes:
+        coordinator_id: its node; None while it is not known.
+        heard_at_s: time of its last answer, by the loop's clock.
+    """
+
+    def __init__(self, client: Client, group_id: str, *, retry_backoff_s: float) -> None:
+        self._client = client
+        self.group_id = group_id
+        self.retry_backoff_s = retry_backoff_s
+        self._finding = asyncio.Lock()
+        self._warnings = LogThrottle(logger)
+        self.coordinator_id: int | None = None
+        self.heard_at_s = client.now_s()
+
+    async def find(self) -> int:
+        """Wait until the coordinator is known and connected. The caller limits the time.
+
+        Raises:
+            GroupAuthorizationFailedError: the group may not be described.
+            KafkaError: waiting cannot help.
+        """
+        async with self._finding:
+            while (node_id := self.coordinator_id) is None:
+                if not await self._look_up():
+                    await asyncio.sleep(self.retry_backoff_s)
+            return node_id
+
+    async def _look_up(self) -> bool:
+        try:
+            node_id = await self._client.coordinator_lookup(CoordinationType.GROUP, self.group_id)
+        except kafka.GroupAuthorizationFailedError as error:
+            raise kafka.GroupAuthorizationFailedError(self.group_id) from error
+        except kafka.KafkaError as error:
+            if not error.retriable:
+                raise
+            self._warnings.warn(f"group {self.group_id!r} has no coordinator yet: {cause(error)}; trying again")
+            await self._client.force_metadata_update()
+            return False
+        if not await self._client.ready(node_id, group=ConnectionGroup.COORDINATION):
+            return False
+        self.coordinator_id = node_id
+        logger.debug("node %d is the coordinator of group %r", node_id, self.group_id)
+        return True
+
+    def lose(self) -> None:
+        """The node is not the coordinator any more, or does not answer: it is looked up before the next request."""
+        self.coordinator_id = None
+
+    async def send(self, request: Any) -> Any:
+        """Send a request, and return its answer.
+
+        Raises:
+            KafkaError: there was none; the coordinator is looked up before the next request.
+        """
+        node_id = await self.find()
+        try:
+            answer = await self._client.send(node_id, request, group=ConnectionGroup.COORDINATION)
+        except kafka.KafkaError:
+            self.lose()
+            raise
+        self.heard_at_s = self._client.now_s()
+        return answer
+
+    async def write(self, request: Any, *, check: Callable[[], None]) -> Awaitable[Any]:
+        """Send a request with a last check; see `Client.write`."""
+        if self.coordinator_id is None:
+            raise kafka.GroupCoordinatorNotAvailableError
+        answering: Awaitable[Any] = await self._client.write(self.coordinator_id, request, check=check)
+        return answering
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request would go out at once."""
+        node_id = self.coordinator_id
+        return node_id is not None and self._client.is_connected(node_id, ConnectionGroup.COORDINATION)

@@ -1,0 +1,50 @@
+"""A member of a group, as its source sees it, whatever the group's protocol is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from aiokafka.structs import TopicPartition as ClientPartition
+
+
+class GroupMember(Protocol):
+    """One member of a group."""
+
+    @property
+    def found_commits(self) -> Mapping[ClientPartition, tuple[int, str]]:
+        """The committed offsets that were last looked up, with their metadata."""
+
+    @property
+    def heard_at_s(self) -> float:
+        """Time of the coordinator's last answer, by the loop's clock."""
+
+    @property
+    def coordinator_id(self) -> int | None:
+        """The node of the group's coordinator; None while it is not known."""
+
+    @property
+    def session_s(self) -> float:
+        """How long the group waits for a heartbeat before it gives the partitions to others."""
+
+    async def check_authorized(self) -> None:
+        """Ask whether the group may be joined.
+
+        Raises:
+            GroupAuthorizationFailedError: it may not.
+            IncompatibleBrokerVersion: the brokers do not have the group's protocol.
+            KafkaError: there was no answer.
+        """
+
+    def needed_tasks(self) -> Iterable[tuple[str, asyncio.Task[Any] | None]]:
+        """The tasks that the membership depends on at this moment, with their names."""
+
+    async def commit(self, offsets: Mapping[ClientPartition, tuple[int, str]], *, timeout_s: float) -> None:
+        """Commit these offsets with their metadata as the current member, or not at all.
+
+        Raises:
+            CommitRefused: nothing was written, for at least one of the partitions.
+            CommitUnknown: there was no answer in time; it may have been written.
+            BrokerUnavailable, BrokerRefused, BrokerError: nothing was written.
+        """

@@ -1,0 +1,193 @@
+"""The committed offsets of one member of the consumer protocol: it looks them up, and commits them."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from aiokafka import errors as kafka
+from aiokafka.structs import TopicPartition as ClientPartition
+
+from evkafka.exceptions import CommitRefused
+from evkafka.kafka.client import group_protocol
+from evkafka.kafka.consumer.commit import Commit, format_partitions
+from evkafka.kafka.consumer.group_connection import GroupConnection
+from evkafka.kafka.consumer.leader_epochs import EpochOffset
+from evkafka.kafka.consumer.membership import JOIN, Membership
+from evkafka.kafka.consumer.offset_fetch import StaleMemberError, error_for, read_commits
+from evkafka.kafka.errors import ErrorCode
+from evkafka.runtime.leader_epochs import LeaderEpochs
+
+
+class Hold:
+    """One assignment of one partition. It may be committed for as long as the hold is among those of the member.
+
+    Attributes:
+        deleted: the topic was deleted since. An offset of it, committed for a new topic of the same name, would skip
+            records of the new one (aiokafka-defects.md#recreated-topics).
+    """
+
+    __slots__ = ("deleted", "topic_id")
+
+    def __init__(self, topic_id: uuid.UUID) -> None:
+        self.topic_id = topic_id
+        self.deleted = False
+
+
+class MemberOffsets:
+    """Offsets of one member.
+
+    Args:
+        instance_id: the member's `group_instance_id`.
+        epochs: leader epochs of the records read so far. They are committed with the offsets.
+        heartbeat_now: called when a commit has shown that the coordinator has news for the member.
+        on_fenced: called when another process has taken the member's instance id.
+
+    Attributes:
+        held: the partitions that may be committed: those of the member, and those that it is giving back.
+        topics_before: topics that the group had committed offsets of before this member joined.
+        found_commits: the committed offsets that were last looked up, with their metadata.
+    """
+
+    def __init__(
+        self,
+        connection: GroupConnection,
+        membership: Membership,
+        *,
+        instance_id: str | None,
+        epochs: LeaderEpochs,
+        heartbeat_now: Callable[[], object],
+        on_fenced: Callable[[], object],
+    ) -> None:
+        self.group_id = connection.group_id
+        self.retry_backoff_s = connection.retry_backoff_s
+        self.commit_lock = asyncio.Lock()
+        self.held: dict[ClientPartition, Hold] = {}
+        self.topics_before: frozenset[str] = frozenset()
+        self.found_commits: dict[ClientPartition, tuple[int, str]] = {}
+        self._connection = connection
+        self._membership = membership
+        self._instance_id = instance_id
+        self._epochs = epochs
+        self._heartbeat_now = heartbeat_now
+        self._on_fenced = on_fenced
+
+    # ------------------------------------------------------------------ holds
+
+    def hold(self, topic_ids: Mapping[ClientPartition, uuid.UUID]) -> None:
+        """Allow commits of these partitions, which have just been assigned."""
+        self.held.update({tp: Hold(topic_id) for tp, topic_id in topic_ids.items()})
+
+    def release(self, tps: Iterable[ClientPartition]) -> None:
+        """Refuse further commits of these partitions."""
+        for tp in tps:
+            self.held.pop(tp, None)
+
+    # ------------------------------------------------------------------ looking up
+
+    async def look_up_topics(self) -> None:
+        """Look up which topics the group has committed offsets of.
+
+        Called before the join: later commits may be those of members that start at the same time.
+        """
+        answer = await self._fetch(group_protocol.MemberOffsetFetchRequest(self.group_id, None, require_stable=False))
+        self.topics_before = frozenset(tp.topic for tp in read_commits(answer, None, {}))
+
+    async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, EpochOffset]:
+        """The group's committed offsets of these partitions, with their leader epochs.
+
+        Raises:
+            KafkaError: any error in the answer.
+        """
+        if not partitions:
+            return {}
+        by_topic: dict[str, list[int]] = {}
+        for tp in partitions:
+            by_topic.setdefault(tp.topic, []).append(tp.partition)
+        if self._membership.epoch == JOIN:
+            raise StaleMemberError("the member is joining its group again")
+        request = group_protocol.MemberOffsetFetchRequest(
+            self.group_id,
+            list(by_topic.items()),
+            member_id=self._membership.member_id,
+            member_epoch=self._membership.epoch,
+        )
+        return read_commits(await self._fetch(request), partitions, self.found_commits)
+
+    async def _fetch(self, request: group_protocol.MemberOffsetFetchRequest) -> Any:
+        answer = await self._connection.send(request)
+        match answer.error_code:
+            case 0:
+                return answer.topics
+            case ErrorCode.GROUP_ID_NOT_FOUND:
+                return []  # a group that does not exist has committed nothing
+            case ErrorCode.UNKNOWN_MEMBER_ID | ErrorCode.STALE_MEMBER_EPOCH as code:
+                self._heartbeat_now()
+                raise StaleMemberError(f"group {self.group_id!r} does not know this epoch of the member ({code})")
+            case code:
+                error = error_for(code, self.group_id)
+                if isinstance(error, kafka.NotCoordinatorForGroupError | kafka.GroupCoordinatorNotAvailableError):
+                    self._connection.lose()
+                raise error
+
+    # ------------------------------------------------------------------ committing
+
+    async def commit(self, offsets: Mapping[ClientPartition, tuple[int, str]], *, timeout_s: float) -> None:
+        """Commit these offsets with their metadata as the current member, or not at all; see `GroupMember.commit`."""
+        if foreign := [tp for tp in offsets if tp not in self.held]:
+            raise CommitRefused(f"group {self.group_id!r}: not assigned to this member: {format_partitions(foreign)}")
+        holds = {tp: self.held[tp] for tp in offsets if not self.held[tp].deleted}
+        if holds:
+            await Commit(self, holds, {tp: offsets[tp] for tp in holds}).run(timeout_s)
+        if refused := [tp for tp in offsets if tp not in holds]:
+            raise CommitRefused(f"group {self.group_id!r}: deleted after assignment: {format_partitions(refused)}")
+
+    # What `Commit` needs of a member.
+
+    @property
+    def is_static(self) -> bool:
+        return self._instance_id is not None
+
+    def is_current(self, holds: Mapping[ClientPartition, Hold]) -> bool:
+        """Whether all of these partitions are still the same assignment."""
+        return all(self.held.get(tp) is hold and not hold.deleted for tp, hold in holds.items())
+
+    def commit_request(
+        self, holds: Mapping[ClientPartition, Hold], offsets: Mapping[ClientPartition, tuple[int, str]]
+    ) -> group_protocol.MemberCommitRequest:
+        """A commit under the present epoch. Topics go by id where the broker has that."""
+        by_topic: dict[str, list[tuple[int, int, int, str]]] = {}
+        for tp, (offset, metadata) in offsets.items():
+            epoch = self._epochs.before(tp, offset)
+            by_topic.setdefault(tp.topic, []).append((tp.partition, offset, epoch, metadata))
+        member = group_protocol.CommittingMember(
+            self.group_id, self._membership.epoch, self._membership.member_id, self._instance_id
+        )
+        topic_ids = {tp.topic: hold.topic_id for tp, hold in holds.items()}
+        return group_protocol.MemberCommitRequest(member, list(by_topic.items()), topic_ids)
+
+    async def ensure_coordinator_known(self) -> None:
+        await self._connection.find()
+
+    async def write(self, request: group_protocol.MemberCommitRequest, *, check: Callable[[], None]) -> Awaitable[Any]:
+        return await self._connection.write(request, check=check)
+
+    def coordinator_dead(self) -> None:
+        self._connection.lose()
+
+    def awaits_epoch(self) -> bool:
+        """The answer to a heartbeat with the new epoch is on its way, or comes with the next one."""
+        self._heartbeat_now()
+        return True
+
+    def request_rejoin(self) -> None:
+        self._heartbeat_now()
+
+    def reset_generation(self) -> None:
+        """The next heartbeat is answered with what has become of the member."""
+        self._heartbeat_now()
+
+    def fenced(self) -> None:
+        self._on_fenced()

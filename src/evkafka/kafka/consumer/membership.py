@@ -1,0 +1,349 @@
+"""The membership of one consumer in a group of the consumer protocol (KIP-848), as a state machine. Pure: no I/O here.
+
+The brokers assign. Each heartbeat's answer may contain the partitions that this member may have; the member gives back
+what is not among them, then reports what it still has, and only then do the brokers give it to somebody else.
+
+    state          means                                            next heartbeat
+    JOINING        the group does not know this member (any more)   now: epoch 0, everything
+    RECONCILING    gives partitions back, or takes them over        each interval; now, when one of these has ended
+    STEADY         has what the brokers have assigned               each interval
+    LEAVING        has left                                         none
+
+    answer                         state it leads to            partitions
+    no error                       RECONCILING or STEADY        `next_change` says what to give back and to take
+    coordinator away or moved      as before                    kept; the next heartbeat repeats everything
+    no answer for a session        JOINING                      all lost: the group has given them to others
+    fenced, unknown member         JOINING                      all lost
+    instance id still in use       JOINING                      none yet; tried again for a session
+    any other error                the source fails
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import NamedTuple
+
+from evkafka.kafka.errors import ErrorCode
+
+JOIN, LEAVE, LEAVE_AND_RETURN = 0, -1, -2
+"""Member epochs with a meaning of their own."""
+
+MAX_RETRY_S = 1.0
+"""The longest pause between two heartbeats that failed."""
+
+RELEASE_SLACK_S = 5.0
+"""How much longer than a session a static member waits until its instance id is released."""
+
+
+class TopicIdPartition(NamedTuple):
+    """A partition of one topic: another topic of the same name has another id."""
+
+    topic_id: uuid.UUID
+    partition: int
+
+
+Partitions = frozenset[TopicIdPartition]
+NONE: Partitions = frozenset()
+
+
+class State(Enum):
+    JOINING = auto()
+    RECONCILING = auto()
+    STEADY = auto()
+    LEAVING = auto()
+
+
+# ---------------------------------------------------------------------------- what goes in
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The coordinator's answer to a heartbeat.
+
+    Attributes:
+        interval_s: when to send the next heartbeat.
+        assigned: all partitions that the member may have; None: as in the answer before.
+    """
+
+    code: int
+    epoch: int = 0
+    interval_s: float = 0.0
+    assigned: Partitions | None = None
+
+
+# ---------------------------------------------------------------------------- what comes out
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a heartbeat says. None: as in the heartbeat before.
+
+    Attributes:
+        is_full: it repeats everything that the coordinator knows of the member.
+        owned: the partitions that the member has, also those that it is giving back.
+    """
+
+    epoch: int
+    is_full: bool = False
+    topics: frozenset[str] | None = None
+    owned: Partitions | None = None
+
+
+class Verdict(Enum):
+    """What an answer means."""
+
+    ACCEPTED = auto()
+    RETRY = auto()
+    FIND_COORDINATOR = auto()
+    FENCED = auto()
+    """All partitions are lost, and the member joins again."""
+    UNRELEASED = auto()
+    """Another process has the member's instance id, or has ended without leaving."""
+    REFUSED = auto()
+    """Waiting cannot help."""
+    FAILED = auto()
+    """An error that this module does not know."""
+
+
+VERDICTS: Mapping[int, Verdict] = {
+    0: Verdict.ACCEPTED,
+    ErrorCode.UNKNOWN_SERVER_ERROR: Verdict.RETRY,
+    ErrorCode.REQUEST_TIMED_OUT: Verdict.RETRY,
+    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS: Verdict.RETRY,
+    ErrorCode.THROTTLING_QUOTA_EXCEEDED: Verdict.RETRY,
+    ErrorCode.COORDINATOR_NOT_AVAILABLE: Verdict.FIND_COORDINATOR,
+    ErrorCode.NOT_COORDINATOR: Verdict.FIND_COORDINATOR,
+    ErrorCode.UNKNOWN_MEMBER_ID: Verdict.FENCED,
+    ErrorCode.FENCED_MEMBER_EPOCH: Verdict.FENCED,
+    ErrorCode.UNRELEASED_INSTANCE_ID: Verdict.UNRELEASED,
+    ErrorCode.FENCED_INSTANCE_ID: Verdict.REFUSED,
+    ErrorCode.INCONSISTENT_GROUP_PROTOCOL: Verdict.REFUSED,
+    ErrorCode.INVALID_GROUP_ID: Verdict.REFUSED,
+    ErrorCode.TOPIC_AUTHORIZATION_FAILED: Verdict.REFUSED,
+    ErrorCode.GROUP_AUTHORIZATION_FAILED: Verdict.REFUSED,
+    ErrorCode.UNSUPPORTED_VERSION: Verdict.REFUSED,
+    ErrorCode.INVALID_REQUEST: Verdict.REFUSED,
+    ErrorCode.GROUP_ID_NOT_FOUND: Verdict.REFUSED,
+    ErrorCode.GROUP_MAX_SIZE_REACHED: Verdict.REFUSED,
+    ErrorCode.UNSUPPORTED_ASSIGNOR: Verdict.REFUSED,
+    ErrorCode.INVALID_REGULAR_EXPRESSION: Verdict.REFUSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """These partitions are drained, committed and given back; then `given_back` is called."""
+
+    partitions: Partitions
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """These partitions are taken over; then `taken` is called. Empty at the end of a change that adds none."""
+
+    partitions: Partitions
+
+
+# ---------------------------------------------------------------------------- the machine
+
+
+class Membership:
+    """One member. Times are those of one clock, in seconds.
+
+    Args:
+        topics: the names that the member subscribes to. It joins as soon as there is one.
+        session_s: how long the group waits for a heartbeat before it gives the partitions to others.
+        retry_s: the pause after a heartbeat that failed; it doubles with each further one.
+
+    Attributes:
+        member_id: chosen here, and kept.
+        topics: the names that the member subscribes to.
+        has_joined: a heartbeat was sent, so the group may know the member.
+        epoch: of the last answer.
+        owned: the partitions that the member has, also those that it is giving back.
+        session_s: may be corrected when the group's own setting is known.
+        due_s: when the next heartbeat is to be sent; minus infinity for now, infinity for never.
+    """
+
+    def __init__(self, topics: Iterable[str], *, session_s: float, retry_s: float, now_s: float) -> None:
+        self.member_id = str(uuid.uuid4())
+        self.topics = frozenset(topics)
+        self.has_joined = False
+        self.epoch = JOIN
+        self.owned: Partitions = NONE
+        self.session_s = session_s
+        self._retry_s = retry_s
+        self._target: Partitions = NONE
+        self._giving_back: Partitions = NONE
+        self._taking: Partitions = NONE
+        self._change_is_open = False  # a change has begun, and its end was not reported to the listener yet
+        self._is_left = False
+        # What the coordinator knows, if the last heartbeat was answered.
+        self._told_topics: frozenset[str] | None = None
+        self._told_owned: Partitions | None = None
+        self._is_acknowledged = True  # it knows that the present target is carried out
+        # What the heartbeat says that is in flight.
+        self._topics_in_flight = self.topics
+        self._owned_in_flight = self.owned
+        self._acknowledges = False
+        self._sent_s = self._accepted_s = now_s  # when it was sent, and when the last one was sent that was accepted
+        self._failures = 0
+        self._unreleased_since_s: float | None = None
+        self._next_s = now_s
+
+    @property
+    def state(self) -> State:
+        if self._is_left:
+            return State.LEAVING
+        if self.epoch == JOIN:
+            return State.JOINING
+        is_changing = self._giving_back or self._taking or self._target != self.owned
+        return State.RECONCILING if is_changing else State.STEADY
+
+    # ------------------------------------------------------------------ heartbeats
+
+    @property
+    def due_s(self) -> float:
+        if self._is_left or (self.epoch == JOIN and not self.topics):
+            return math.inf
+        # With news it is due at once: others wait for what was given back. Not while the last one is in flight or has
+        # failed: what the coordinator knows is unknown then.
+        is_known = self._told_topics is not None
+        return -math.inf if is_known and (self._told_topics != self.topics or self._reports_owned) else self._next_s
+
+    @property
+    def _reports_owned(self) -> bool:
+        """Whether the next heartbeat says what the member has. It does so after each change of the target, even if the
+        member has the same as before: what was taken and given back between two heartbeats was never reported."""
+        is_carried_out = not self._giving_back and not self._taking and self.owned <= self._target
+        return self.owned != self._told_owned or (is_carried_out and not self._is_acknowledged)
+
+    @property
+    def expires_s(self) -> float:
+        """When the group gives the partitions to others, unless a heartbeat is answered before."""
+        return self._accepted_s + self.session_s if self.epoch != JOIN else math.inf
+
+    def heartbeat(self, now_s: float) -> Heartbeat:
+        """The next heartbeat. `answered` or `unanswered` follows."""
+        beat = Heartbeat(
+            self.epoch,
+            is_full=self._told_topics is None,
+            topics=self.topics if self.topics != self._told_topics else None,
+            owned=self.owned if self._reports_owned else None,
+        )
+        self._acknowledges = beat.owned is not None and beat.owned <= self._target
+        self._topics_in_flight, self._owned_in_flight, self._sent_s = self.topics, self.owned, now_s
+        self.has_joined = True
+        # Until the answer has come it is unknown what the coordinator knows.
+        self._told_topics = self._told_owned = None
+        return beat
+
+    def answered(self, answer: Answer, now_s: float) -> Verdict:
+        """The answer to the last heartbeat. After FENCED, `lose` is to be called."""
+        verdict = VERDICTS.get(answer.code, Verdict.FAILED)
+        if answer.code == ErrorCode.GROUP_ID_NOT_FOUND and self.epoch != JOIN:
+            verdict = Verdict.FENCED  # the group was deleted, and the member with it
+        if verdict is not Verdict.UNRELEASED:
+            self._unreleased_since_s = None
+        match verdict:
+            case Verdict.ACCEPTED:
+                self._accept(answer, now_s)
+            case Verdict.UNRELEASED:
+                return self._wait_for_release(now_s)
+            case Verdict.RETRY | Verdict.FIND_COORDINATOR | Verdict.FENCED:
+                self.unanswered(now_s)
+            case Verdict.REFUSED | Verdict.FAILED:
+                pass
+        return verdict
+
+    def unanswered(self, now_s: float) -> None:
+        """The last heartbeat has no answer, or one that says nothing. The next one repeats everything."""
+        self._next_s = now_s + min(self._retry_s * 2**self._failures, max(MAX_RETRY_S, self._retry_s))
+        self._failures = min(self._failures + 1, 10)
+
+    def _accept(self, answer: Answer, now_s: float) -> None:
+        self._failures = 0
+        self._told_topics, self._told_owned = self._topics_in_flight, self._owned_in_flight
+        self._accepted_s = self._sent_s
+        if self.epoch == JOIN:
+            self._change_is_open = True
+        self.epoch = answer.epoch
+        self._is_acknowledged |= self._acknowledges
+        if answer.assigned is not None and answer.assigned != self._target:
+            self._target = answer.assigned
+            self._is_acknowledged = False
+        self._next_s = now_s + answer.interval_s
+
+    def _wait_for_release(self, now_s: float) -> Verdict:
+        if self._unreleased_since_s is None:
+            self._unreleased_since_s = now_s
+        if now_s - self._unreleased_since_s > self.session_s + RELEASE_SLACK_S:
+            return Verdict.REFUSED
+        self._next_s = now_s + MAX_RETRY_S
+        return Verdict.UNRELEASED
+
+    def hasten(self, now_s: float) -> None:
+        """Send the next heartbeat now: somebody has heard that the epoch is an old one."""
+        self._next_s = min(self._next_s, now_s)
+
+    def subscribe(self, topics: Iterable[str]) -> None:
+        """Subscribe to other topics."""
+        self.topics = frozenset(topics)
+
+    # ------------------------------------------------------------------ partitions
+
+    @property
+    def missing(self) -> Partitions:
+        """Assigned, and not taken over yet."""
+        return self._target - self.owned - self._taking
+
+    def next_change(self, known: Collection[uuid.UUID]) -> GiveBack | Take | None:
+        """What to do now; None while there is nothing to do. One change at a time.
+
+        Args:
+            known: the topic ids whose names are known; partitions of others are taken later.
+        """
+        if self._giving_back or self._taking:
+            return None
+        if give_back := self.owned - self._target:
+            self._giving_back = give_back
+            return GiveBack(give_back)
+        if take := frozenset(one for one in self.missing if one.topic_id in known):
+            self._taking = take
+            self._change_is_open = False
+            return Take(take)
+        if self._change_is_open and not self.missing:
+            self._change_is_open = False
+            return Take(NONE)
+        return None
+
+    def taken(self) -> None:
+        """The partitions of the last `Take` are this member's now."""
+        self.owned |= self._taking
+        self._taking = NONE
+
+    def given_back(self) -> None:
+        """The partitions of the last `GiveBack` are given back; others may have them once a heartbeat has said so."""
+        if self._giving_back:  # otherwise they were lost meanwhile
+            self.owned -= self._giving_back
+            self._giving_back = NONE
+            self._change_is_open = True
+
+    def lose(self) -> Partitions:
+        """The group does not know this member any more: it joins again. Returns the partitions that are lost."""
+        lost = self.owned | self._taking
+        self.epoch = JOIN
+        self.owned = self._target = self._giving_back = self._taking = NONE
+        self._told_topics = self._told_owned = None
+        self._change_is_open = False
+        return lost
+
+    def leave(self, *, is_static: bool) -> Heartbeat | None:
+        """The last heartbeat; None if there was no first one. The group keeps a static member's partitions for a
+        session."""
+        was_left, self._is_left = self._is_left, True
+        return Heartbeat(LEAVE_AND_RETURN if is_static else LEAVE) if self.has_joined and not was_left else None
