@@ -26,6 +26,7 @@ _CONSUMER = ConsumerStatus(
     topics=("orders",),
     required=True,
     membership="steady",
+    group_epoch=None,
     partitions=(),
     attempts=(),
     silent_s=0,

@@ -84,6 +84,18 @@ class SourceListener(Protocol):
 SourceState = Literal["connecting", "joining", "steady", "lost"]
 
 
+class GroupEpoch(NamedTuple):
+    """Which assignment of its group a member has.
+
+    Attributes:
+        protocol: the one that the member has joined with.
+        number: its member epoch; with the classic protocol the generation.
+    """
+
+    protocol: Literal["classic", "consumer"]
+    number: int
+
+
 class RecordSource(Protocol):
     """One member of one consumer group (or a groupless reader), for one life: start once, stop once.
 
@@ -165,6 +177,9 @@ class RecordSource(Protocol):
         It is `joining` until the group has assigned partitions, or none; with the classic protocol in each rebalance. A
         member that keeps partitions while others move is `steady`.
         """
+
+    def group_epoch(self) -> GroupEpoch | None:
+        """The assignment that this member has now; None without a group, and before the first."""
 
     def assignment(self) -> Collection[TopicPartition]:
         """The partitions that are assigned to this member now."""

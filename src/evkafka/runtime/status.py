@@ -17,7 +17,7 @@ from evkafka.runtime.commit_metadata import Ownership
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.flow_control import Reason as UnreadReason
 from evkafka.runtime.partition import Partition, PendingWrite, Reason
-from evkafka.runtime.ports import SourceState
+from evkafka.runtime.ports import GroupEpoch, SourceState
 from evkafka.runtime.watchdog import Watchdog
 
 ERROR_CHARACTERS = 300
@@ -155,6 +155,7 @@ class ConsumerStatus:
 
     Attributes:
         topics: the topics that it subscribes to, by name or as a pattern.
+        group_epoch: which assignment of its group it has; None without one.
         silent_s: how long the current poll has been running.
         joining_s: how long the current rebalance has been running.
         longest_poll_s: the longest time that either may take.
@@ -167,6 +168,7 @@ class ConsumerStatus:
     topics: tuple[str, ...]
     required: bool
     membership: Membership
+    group_epoch: GroupEpoch | None
     partitions: tuple[PartitionStatus, ...]
     attempts: tuple[AttemptStatus, ...]
     silent_s: float
@@ -238,6 +240,7 @@ def consumer_status(
         topics=topics or ((settings.topic_pattern.pattern,) if settings.topic_pattern is not None else ()),
         required=settings.required,
         membership=assignment.source.state() if assignment.source is not None else "none",
+        group_epoch=assignment.source.group_epoch() if assignment.source is not None else None,
         partitions=tuple(_partition(assignment, one, running, blocking) for one in assignment.partitions.values()),
         attempts=tuple(_attempt(executor, now_s, overran=executor in late) for executor in running),
         silent_s=watchdog.silent_s,

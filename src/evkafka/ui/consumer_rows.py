@@ -59,9 +59,12 @@ class ConsumerRows:
         notes = self.health.consumer_notes(consumer)
         if (hidden := len(consumer.partitions) - len(partitions)) > 0:
             notes = *notes[: REASONS_SHOWN - 1], f"{hidden:,} more partitions are in the metrics only"
+        epoch = consumer.group_epoch
         return ConsumerRow(
             name=consumer.name,
             group_id=consumer.group_id,
+            group_protocol=epoch.protocol if epoch is not None else None,
+            group_epoch=epoch.number if epoch is not None else None,
             topics=list(consumer.topics[:PARTITIONS_SHOWN]),
             state=state,
             kind=kind,

@@ -131,6 +131,8 @@ class AttemptRow(RecordAddress):
 class ConsumerRow(TypedDict):
     name: str
     group_id: str | None
+    group_protocol: str | None
+    group_epoch: int | None
     topics: list[str]
     state: str
     kind: Kind

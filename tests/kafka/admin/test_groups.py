@@ -51,6 +51,16 @@ class TestAGroupOfTheConsumerProtocol:
         assert await group_offsets(connection, name) == offsets
         assert (await protocol_offer(connection, name)).obstacle is None
 
+    async def test_has_the_epoch_that_its_source_knows(
+        self, kafka_broker: KafkaBroker, connection: ConnectionSettings, topic: MakeTopic, name: str, read: Read
+    ) -> None:
+        reader = await read(kafka_broker.bootstrap_servers, await topic(), name, group_protocol="consumer")
+        await eventually(lambda: reader.source.state() == "steady")
+
+        [member] = (await describe_group(connection, name)).members
+
+        assert reader.source.group_epoch() == ("consumer", member.epoch)
+
     async def test_shows_the_members_whose_partitions_are_changing(
         self, connection: ConnectionSettings, member: GroupMember, name: str
     ) -> None:
@@ -85,3 +95,4 @@ class TestAGroupOfTheClassicProtocol:
 
         assert (group.state, group.protocol, group.epoch, group.assignor) == ("Stable", "classic", None, "roundrobin")
         assert [(one.protocol, one.epoch) for one in group.members] == [("classic", None)]
+        assert reader.source.group_epoch() == ("classic", 1)

@@ -30,12 +30,13 @@ from evkafka.kafka.consumer.group_session import DEFAULT_SESSION_S, group_sessio
 from evkafka.kafka.consumer.incremental import IncrementalFetcher, IncrementalSubscriptions
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.member_offsets import MemberOffsets
-from evkafka.kafka.consumer.membership import Answer, Heartbeat, Membership, State, TopicIdPartition, Verdict
+from evkafka.kafka.consumer.membership import JOIN, Answer, Heartbeat, Membership, State, TopicIdPartition, Verdict
 from evkafka.kafka.consumer.reconciler import AssignmentListener, Reconciler
 from evkafka.kafka.consumer.topic_names import TopicNames
 from evkafka.kafka.errors import ErrorCode, code_name, translate
 from evkafka.kafka.options import commits_by_itself, milliseconds
 from evkafka.runtime.leader_epochs import LeaderEpochs
+from evkafka.runtime.ports import GroupEpoch
 from evkafka.runtime.subscription import TopicPattern
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -143,6 +144,12 @@ class ConsumerCoordinator:
                     await self._due.wait()
             except TimeoutError:
                 return
+
+    @property
+    def group_epoch(self) -> GroupEpoch | None:
+        """The assignment that the member has now; None before the first."""
+        epoch = self._membership.epoch
+        return GroupEpoch("consumer", epoch) if epoch > JOIN else None
 
     def _heartbeat_now(self) -> None:
         self._membership.hasten(self._client.now_s())

@@ -22,6 +22,7 @@ from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.offset_fetch import read_commits
 from evkafka.kafka.errors import ErrorCode, code_name, translate
 from evkafka.runtime.leader_epochs import LeaderEpochs
+from evkafka.runtime.ports import GroupEpoch
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -232,6 +233,12 @@ class ContainedCoordinator(GroupCoordinator):
         )
 
     # ------------------------------------------------------------------ offsets
+
+    @property
+    def group_epoch(self) -> GroupEpoch | None:
+        """The assignment that the member has now; None before the first, and during a rebalance."""
+        assignment = self.assignment
+        return GroupEpoch("classic", assignment.generation) if assignment is not None else None
 
     @property
     def is_static(self) -> bool:

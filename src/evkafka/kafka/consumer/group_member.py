@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from aiokafka.structs import TopicPartition as ClientPartition
 
+from evkafka.runtime.ports import GroupEpoch
+
 
 class GroupMember(Protocol):
     """One member of a group."""
@@ -27,6 +29,10 @@ class GroupMember(Protocol):
     @property
     def session_s(self) -> float:
         """How long the group waits for a heartbeat before it gives the partitions to others."""
+
+    @property
+    def group_epoch(self) -> GroupEpoch | None:
+        """The assignment that the member has now; None before the first."""
 
     async def check_authorized(self) -> None:
         """Ask whether the group may be joined.

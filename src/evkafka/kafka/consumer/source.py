@@ -22,7 +22,7 @@ from evkafka.kafka.consumer.end_offsets import EndOffsets
 from evkafka.kafka.consumer.rebalance import AssignmentState, Rebalances
 from evkafka.kafka.errors import translate
 from evkafka.records import Record, TopicPartition
-from evkafka.runtime.ports import SourceListener, SourceState
+from evkafka.runtime.ports import GroupEpoch, SourceListener, SourceState
 from evkafka.runtime.supervision.tasks import TaskEnded
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -309,6 +309,10 @@ class KafkaSource:
         if silent or (member is not None and now_s - member.heard_at_s > session_s):
             return "lost"
         return "connecting" if self._absent_topics() else "steady"
+
+    def group_epoch(self) -> GroupEpoch | None:
+        member = self._consumer.member if self._consumer is not None else None
+        return member.group_epoch if member is not None else None
 
     # ------------------------------------------------------------------ commits
 

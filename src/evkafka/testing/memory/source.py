@@ -10,7 +10,7 @@ from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.leader_epochs import LeaderEpochs
-from evkafka.runtime.ports import SourceListener, SourceState
+from evkafka.runtime.ports import GroupEpoch, SourceListener, SourceState
 from evkafka.runtime.subscription import TopicPattern
 from evkafka.testing.memory.group import Group
 from evkafka.testing.memory.offsets import OffsetCommits
@@ -348,6 +348,11 @@ class MemorySource:
             return "joining"
         absent = any(topic.name not in self._cluster.topics for topic in self._settings.topics)
         return "connecting" if absent else "steady"
+
+    def group_epoch(self) -> GroupEpoch | None:
+        if self._group is None or self.generation < 0:
+            return None
+        return GroupEpoch("consumer" if self.incremental else "classic", self.generation)
 
     def assignment(self) -> Collection[TopicPartition]:
         return list(self.positions)

@@ -48,7 +48,9 @@ function sentenceLine() {
 }
 
 function describe(now) {
-  const group = now.group_id ? `group ${now.group_id}` : "no group";
+  const epoch = now.group_protocol === "classic" ? "generation" : "epoch";
+  const protocol = now.group_protocol ? ` (${now.group_protocol} protocol, ${epoch} ${now.group_epoch})` : "";
+  const group = now.group_id ? `group ${now.group_id}${protocol}` : "no group";
   return [group, `reads ${now.topics.join(", ")}`, plural(now.partitions.length, "partition"), `${rate(now.handled_per_s)} records per second`, now.rebuilds ? `recreated ${plural(now.rebuilds, "time")}` : ""].filter(Boolean).join(" · ");
 }
 
