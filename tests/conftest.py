@@ -13,9 +13,12 @@ import pytest
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from evkafka.broker import KafkaBroker
+from evkafka.broker.jars import cache_dir
 from tests.support import prerequisites
 from tests.support.kafka_topics import MakeTopic, admin_of, create_topic
 from tests.support.waiting import eventually
+
+KAFKA_CACHE = cache_dir()  # before `pytester` changes HOME
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -77,6 +80,12 @@ async def _group_coordinator(servers: str) -> None:
                 return False
 
         await eventually(found, what="the group coordinator")
+
+
+@pytest.fixture
+def kafka_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Kafka that is started by a test of `pytester`, which has a HOME of its own, uses the jars of this user."""
+    monkeypatch.setenv("EVKAFKA_CACHE_DIR", str(KAFKA_CACHE))
 
 
 @pytest.fixture

@@ -107,9 +107,13 @@ class TestLife:
             assert again.port != first_port
             assert await read_one(again, "orders") == b"one"
 
-    def test_stop_removes_temporary_data_and_may_be_repeated(self):
-        broker = KafkaBroker().start()
+    async def test_outlives_the_thread_that_started_it_and_leaves_nothing_when_it_is_stopped_even_twice(self):
+        broker = KafkaBroker()
+        starter = threading.Thread(target=broker.start)
+        starter.start()
+        await asyncio.to_thread(starter.join)
         home, pid = broker.home, broker.pid
+        assert await topics_of(broker) == []
         assert (home / "server.properties").exists()
         broker.stop()
         broker.stop()
@@ -118,16 +122,6 @@ class TestLife:
         assert broker.wait(0)
         with pytest.raises(RuntimeError, match=r"before start\(\) and after stop\(\)"):
             _ = broker.bootstrap_servers
-
-    async def test_outlives_the_thread_that_started_it(self):
-        broker = KafkaBroker()
-        starter = threading.Thread(target=broker.start)
-        starter.start()
-        await asyncio.to_thread(starter.join)
-        try:
-            assert await topics_of(broker) == []
-        finally:
-            broker.stop()
 
     async def test_cancelled_start_leaves_nothing_behind(self):
         broker = KafkaBroker()
@@ -140,12 +134,11 @@ class TestLife:
 
 
 class TestProperties:
-    async def test_topics_are_not_created_if_that_is_disabled(self):
-        async with KafkaBroker(properties={"auto.create.topics.enable": False}) as broker:
-            async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
-                producer.client.add_topic("a-typo")
-                await producer.client.force_metadata_update()
-            assert await topics_of(broker) == []
+    async def test_topics_are_not_created_if_that_is_disabled(self, kafka_broker):
+        async with AIOKafkaProducer(bootstrap_servers=kafka_broker.bootstrap_servers) as producer:
+            producer.client.add_topic("a-typo")
+            await producer.client.force_metadata_update()
+        assert "a-typo" not in await topics_of(kafka_broker)
 
     async def test_login_by_password(self):
         module = "org.apache.kafka.common.security.plain.PlainLoginModule"

@@ -175,7 +175,7 @@ MAKERS: list[Callable[[dict[str, object]], object]] = [
 class TestJunk:
     @pytest.mark.parametrize("make", MAKERS, ids=["consumer", "producer", "policy"])
     @given(values=configurations, secret=planted)
-    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_becomes_settings_or_one_config_error_and_shows_no_secret(
         self, make: Callable[[dict[str, object]], object], values: dict[str, object], secret: dict[str, object]
     ) -> None:

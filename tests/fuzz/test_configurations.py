@@ -13,25 +13,25 @@ from tests.fuzz.configurations import ANY, ENVIRONMENTS, configurations
 
 
 @pytest.mark.parametrize("kind", ["consumer", "producer", "policy"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_configuration_is_accepted_or_its_error_names_the_key(kind: str, data: st.DataObject) -> None:
     check_settings(kind, data.draw(configurations(kind)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(configurations("consumer"))
 def test_an_accepted_configuration_runs(consumer: dict[Any, Any]) -> None:
     check_app({"topics": ["orders"], "group_id": "g", **consumer})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(ENVIRONMENTS)
 def test_environment_variables_are_accepted_or_refused(variables: dict[str, str]) -> None:
     check_environment(variables)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(ANY)
 def test_a_value_of_another_type_is_refused(anything: Any) -> None:
     if not isinstance(anything, dict):

@@ -8,7 +8,7 @@ from tests.fuzz.inputs import Case, cases
 from tests.fuzz.run import check_case
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(cases())
 def test_each_record_has_the_expected_outcome(case: Case) -> None:
     check_case(case)

@@ -203,7 +203,9 @@ class TestMemoryFixture:
 
 @pytest.mark.kafka
 class TestKafkaFixture:
-    def test_it_is_one_broker_for_the_run_and_topics_of_each_tests_own(self, suite: pytest.Pytester) -> None:
+    def test_it_is_one_broker_for_the_run_and_topics_of_each_tests_own(
+        self, suite: pytest.Pytester, kafka_cache: None
+    ) -> None:
         suite.makepyfile(
             """
             import pytest
