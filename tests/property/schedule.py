@@ -7,6 +7,7 @@ A seed determines its schedule: the same seed is the same run, in any process. `
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 from collections.abc import Iterable
@@ -294,13 +295,18 @@ def run_schedules(
             raise
 
 
-__all__ = ["GROUP", "TOPIC", "Broken", "Schedule", "run_schedules"]
+__all__ = ["GROUP", "TOPIC", "Broken", "Schedule", "first", "run_schedules"]
 
 
-SEEDS = int(os.environ.get("EVKAFKA_SCHEDULES", "1000"))
+SEEDS = int(os.environ.get("EVKAFKA_SCHEDULES", "500"))
 
 
-MORE = range(1_000_000, 1_000_000 + 4 * SEEDS)
+def first(share: float) -> range:
+    """This share of the seeds of every run; at least one."""
+    return range(math.ceil(SEEDS * share))
+
+
+MORE = range(1_000_000, 1_000_000 + 8 * SEEDS)
 """Other seeds than those of every run, for `make test-long`."""
 
 

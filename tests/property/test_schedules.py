@@ -23,7 +23,7 @@ from evkafka.runtime.partition import Lane, Partition
 from evkafka.testing import NotSettled
 from evkafka.testing.memory.partition_queue import PartitionQueue
 from evkafka.testing.memory.pending_record import PendingRecord
-from tests.property.schedule import BASE, MORE, SEEDS, Broken, Protocols, run_schedules
+from tests.property.schedule import BASE, MORE, SEEDS, Broken, Protocols, first, run_schedules
 from tests.property.worker import Kind
 
 SMALL: Any = {"concurrency": 4, "auto_commit_interval_ms": 0, "max_pending_records": 8}
@@ -80,24 +80,24 @@ class TestNothingIsLost:
     @pytest.mark.timeout(300)
     @pytest.mark.parametrize(("share", "config"), RECORDS)
     def test_in_random_schedules(self, share: float, config: ConsumerConfig) -> None:
-        run_schedules(range(int(SEEDS * share)), config)
+        run_schedules(first(share), config)
 
     @pytest.mark.timeout(300)
     @pytest.mark.parametrize(("share", "config"), BATCHES)
     def test_in_batches(self, share: float, config: ConsumerConfig) -> None:
-        run_schedules(range(int(SEEDS * share)), config, kind="batches")
+        run_schedules(first(share), config, kind="batches")
 
     @pytest.mark.timeout(300)
     @pytest.mark.parametrize("config", ALL_KINDS)
     def test_with_endpoints_of_every_kind(self, config: ConsumerConfig) -> None:
         """Limited event types, threads and batches, with pauses, seeks, dead letters, retry topics and stops."""
-        run_schedules(range(int(SEEDS * 0.02)), config, kind="all", steps=25)
+        run_schedules(first(0.02), config, kind="all", steps=25)
 
     @pytest.mark.long
     @pytest.mark.timeout(1200)
     @pytest.mark.parametrize("config", ALL_KINDS)
     def test_with_endpoints_of_every_kind_in_many_more(self, config: ConsumerConfig) -> None:
-        run_schedules(MORE[: int(SEEDS * 0.2)], config, kind="all", steps=25)
+        run_schedules(MORE[: int(SEEDS * 0.4)], config, kind="all", steps=25)
 
     @pytest.mark.long
     @pytest.mark.timeout(600)
@@ -127,21 +127,21 @@ class TestWithTheConsumerProtocol:
     def test_nothing_is_lost_in_random_schedules(
         self, share: float, config: ConsumerConfig, part: float, protocols: Protocols
     ) -> None:
-        run_schedules(range(int(SEEDS * share * part)), config, protocols=protocols)
+        run_schedules(first(share * part), config, protocols=protocols)
 
     @pytest.mark.timeout(300)
     @pytest.mark.parametrize(("share", "config"), BATCHES)
     def test_nothing_is_lost_in_batches(
         self, share: float, config: ConsumerConfig, part: float, protocols: Protocols
     ) -> None:
-        run_schedules(range(int(SEEDS * share * part)), config, kind="batches", protocols=protocols)
+        run_schedules(first(share * part), config, kind="batches", protocols=protocols)
 
     @pytest.mark.timeout(300)
     @pytest.mark.parametrize("config", ALL_KINDS)
     def test_nothing_is_lost_with_endpoints_of_every_kind(
         self, config: ConsumerConfig, part: float, protocols: Protocols
     ) -> None:
-        run_schedules(range(int(SEEDS * 0.02 * part)), config, kind="all", steps=25, protocols=protocols)
+        run_schedules(first(0.02 * part), config, kind="all", steps=25, protocols=protocols)
 
     @pytest.mark.long
     @pytest.mark.timeout(1200)
@@ -157,7 +157,7 @@ class TestWithTheConsumerProtocol:
     def test_nothing_is_lost_with_endpoints_of_every_kind_in_many_more(
         self, config: ConsumerConfig, part: float, protocols: Protocols
     ) -> None:
-        run_schedules(MORE[: int(SEEDS * 0.2 * part)], config, kind="all", steps=25, protocols=protocols)
+        run_schedules(MORE[: int(SEEDS * 0.4 * part)], config, kind="all", steps=25, protocols=protocols)
 
 
 class TestACancelledTask:

@@ -153,13 +153,13 @@ class TestWhatDoesNotMove:
     @pytest.mark.timeout(300)
     @pytest.mark.parametrize("keys", ORDERINGS)
     def test_is_never_interrupted_and_nothing_is_handled_twice(self, keys: Any) -> None:
-        run_calm_schedules(int(SEEDS * 0.015), {**CALM, **keys})
+        run_calm_schedules(int(SEEDS * 0.02), {**CALM, **keys})
 
     @pytest.mark.long
     @pytest.mark.timeout(1200)
     @pytest.mark.parametrize("keys", ORDERINGS)
     def test_is_never_interrupted_in_many_more(self, keys: Any) -> None:
-        run_calm_schedules(int(SEEDS * 0.2), {**CALM, **keys})
+        run_calm_schedules(int(SEEDS * 0.4), {**CALM, **keys})
 
 
 class TestTheCheckItself:

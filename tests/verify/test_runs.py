@@ -19,13 +19,13 @@ HERE = Path(__file__).parents[2]
 
 def options(broker: KafkaBroker, home: Path, **more: Any) -> Options:
     wanted = {
-        "lasts_s": 12.0,
+        "lasts_s": 8.0,
         "processes": 2,
         "seed": 7,
-        "rate": 200,
+        "rate": 100,
         "partitions": 4,
         "keys": 50,
-        "kill_every_s": 4.0,
+        "kill_every_s": 2.5,
         "fault_every_s": 0.0,
         "kinds": (),
         "bootstrap_servers": broker.bootstrap_servers,
@@ -42,7 +42,7 @@ class TestBuiltInApp:
     ) -> None:
         report = await verify(options(kafka_broker, tmp_path))
         assert report.problems == ()
-        assert report.faults == {"kill": 3}
+        assert report.faults["kill"] >= 2
         assert report.handled == report.written == report.acknowledged == report.sent
         assert report.sent > 100
         assert report.committed == report.end == report.sent
@@ -50,7 +50,13 @@ class TestBuiltInApp:
     @pytest.mark.long
     async def test_stopped_frozen_and_joined_loses_nothing(self, kafka_broker: KafkaBroker, tmp_path: Path) -> None:
         run = options(
-            kafka_broker, tmp_path, kill_every_s=0, fault_every_s=3.0, kinds=("stop", "freeze", "members"), seed=3
+            kafka_broker,
+            tmp_path,
+            lasts_s=12.0,
+            kill_every_s=0,
+            fault_every_s=3.0,
+            kinds=("stop", "freeze", "members"),
+            seed=3,
         )
         report = await verify(run)
         assert report.problems == ()
@@ -84,6 +90,7 @@ class TestGivenApp:
             bootstrap_servers=None,
             app="tests.verify.apps:sound",
             config={},
+            lasts_s=12.0,
             fault_every_s=6.0,
             kinds=("broker",),
             **GIVEN,

@@ -11,7 +11,7 @@ import pytest
 from evkafka import ConsumerConfig, Handler, Request
 from tests.property import schedule
 from tests.property.promises import Broken
-from tests.property.schedule import BASE, MORE, SEEDS
+from tests.property.schedule import BASE, MORE, first
 from tests.property.worker import Worker, WorkOn
 
 
@@ -69,7 +69,7 @@ class TestNothingIsLost:
         self, monkeypatch: pytest.MonkeyPatch, config: ConsumerConfig, worker: type[Worker]
     ) -> None:
         monkeypatch.setattr(schedule, "Worker", worker)
-        schedule.run_schedules(range(int(SEEDS * 0.03)), config, kind="batches" if worker is FailsWhole else "records")
+        schedule.run_schedules(first(0.03), config, kind="batches" if worker is FailsWhole else "records")
 
     @pytest.mark.long
     @pytest.mark.timeout(600)
