@@ -196,6 +196,22 @@ COMMITS = [
         ("tests/runtime/test_committer.py",),
     ),
     Breakage(
+        "the early commit is left out",
+        "runtime/commit_timer.py",
+        "if self._clock.now() < self._ends_s and self._records_wait():",
+        "if self._clock.now() < self._ends_s:",
+        "a crash repeats ten times as many records",
+        ("tests/runtime/test_commit_timer.py",),
+    ),
+    Breakage(
+        "a commit goes out early while records wait",
+        "runtime/assignment.py",
+        "return self.scheduler.has_ready_lane or any(partition.has_backlog",
+        "return any(partition.has_backlog",
+        "a loaded consumer commits ten times as often as its interval says",
+        ("tests/runtime/lanes/test_commit_times.py",),
+    ),
+    Breakage(
         "two commits run at once",
         "runtime/committer.py",
         "self._lock = asyncio.Lock()",

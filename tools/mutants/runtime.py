@@ -321,7 +321,7 @@ ASSIGNMENT = [
     Breakage(
         "a position from the reset policy is not committed at once",
         "runtime/rebalance.py",
-        "        partition.set_position(to_offset)\n        assignment.commit_due.set()",
+        "        partition.set_position(to_offset)\n        assignment.commit_timer.due.set()",
         "        partition.set_position(to_offset)",
         "after a crash before the first commit the group reads from another position",
         ("tests/runtime/lanes/test_resets.py",),

@@ -164,8 +164,10 @@ class ConsumerConfig(_ConnectionOptions, total=False, closed=True):
     """"post-commit" (default): at least once, an offset is committed after its record was processed.
     "pre-commit": at most once, an offset is committed as its record is received."""
     auto_commit_interval_ms: int
-    """Milliseconds between commits. Default 5000 [auto.commit.interval.ms]. 0 with post-commit: as soon as there is
-    something to commit; with pre-commit: each polled batch, before its first record is handled."""
+    """The longest time that a finished record waits for its commit, in milliseconds. Default 5000
+    [auto.commit.interval.ms]. With post-commit it is a tenth of that (10 ms at least) while no further record waits to
+    be handled; 0: as soon as there is something to commit. With pre-commit it is the time between two commits; 0: each
+    polled batch is committed before its first record is handled."""
     auto_offset_reset: Literal["latest", "earliest", "none"]
     """Where to start without a committed offset; "none" is an error. Default "latest" [auto.offset.reset]."""
     unmatched: Literal["skip", "dead_letter", "stop"]

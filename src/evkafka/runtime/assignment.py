@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from evkafka.config.settings import ConsumerSettings
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.commit_metadata import CommitMetadata, MetadataLimit, Unusable, parse_metadata, place_of
+from evkafka.runtime.commit_timer import CommitTimer
 from evkafka.runtime.committer import Committer
 from evkafka.runtime.flow_control import FlowControl
 from evkafka.runtime.partition import Partition
@@ -37,7 +38,7 @@ class Assignment:
         metadata_limit: how much metadata a commit may have.
         taken: records put into lanes, without those that were dropped unfinished.
         handing_over: locked from a poll's return until its records are in their lanes.
-        commit_due: set when a commit should not wait for the interval.
+        commit_timer: when the next commit goes out.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Assignment:
         self.committer: Committer | None = None
         self.taken = 0
         self.handing_over = asyncio.Lock()
-        self.commit_due = asyncio.Event()
+        self.commit_timer = CommitTimer(clock, settings, records_wait=self._records_wait, work_runs=self._work_runs)
         self._ordering = "partition" if settings.concurrency == 1 else settings.ordering
 
     # ------------------------------------------------------------------ partitions
@@ -156,6 +157,14 @@ class Assignment:
     def finished(self) -> int:
         """Records that were finished since the start."""
         return self.taken - sum(partition.ledger.unfinished for partition in self.partitions.values())
+
+    def _records_wait(self) -> bool:
+        """Whether a lane waits for an executor, or records of a partition's only lane wait behind its running one.
+        Records that wait for an earlier one of their key do not count: there are executors that have time."""
+        return self.scheduler.has_ready_lane or any(partition.has_backlog for partition in self.partitions.values())
+
+    def _work_runs(self) -> bool:
+        return self.scheduler.has_ready_lane or any(partition.running for partition in self.partitions.values())
 
     @property
     def uncommitted(self) -> bool:

@@ -205,6 +205,7 @@ class Consumer:
     def kill(self) -> None:
         """End at once: no drain, no commit, no leaving. As a crash does, for tests of crashes."""
         self._tasks.close()
+        self._assignment.commit_timer.stop()
         self._watchdog.stop()
         self._corrupt_records.stop()
         self._writes.stop()
@@ -265,21 +266,17 @@ class Consumer:
             raise failure
 
     async def _commit_loop(self) -> None:
-        """Commit on the interval, and at once when something asks for it (a reset; interval 0)."""
-        assignment, interval_s = self._assignment, self.settings.auto_commit_interval_s
+        """Commit when the timer says so, and at once when something asks for it (a seek, a reset)."""
+        assignment, timer = self._assignment, self._assignment.commit_timer
         if assignment.at_most_once:
             await asyncio.get_running_loop().create_future()  # the client, or the poller, commits
         while self._poller.running:
-            due = asyncio.ensure_future(assignment.commit_due.wait())
-            try:
-                await wait_any(self._clock, due, timeout_s=interval_s or None)
-            finally:
-                due.cancel()
-            assignment.commit_due.clear()
+            await timer.due.wait()
+            timer.restart()
             committer = assignment.committer
             if committer is not None and not await committer.commit(assignment.partitions.values()):
-                await sleep(self._clock, max(interval_s, 1.0))
-                assignment.commit_due.set()
+                await sleep(self._clock, max(self.settings.auto_commit_interval_s, 1.0))
+                timer.due.set()
 
     async def _first_failure(self) -> BaseException | None:
         """Wait for the stop (None) or for the failure that ends this source's life."""
@@ -334,7 +331,7 @@ class Consumer:
         self._poller.running = False
         self._watchdog.watch(None)
         self._assignment.flow.room.set()
-        self._assignment.commit_due.set()
+        self._assignment.commit_timer.due.set()
         self._tasks.allow_end(*tasks)
         poll = tasks[0]
         if not poll.done() and not self._stop_signal.failure.done():
@@ -350,6 +347,7 @@ class Consumer:
     async def _end(self) -> None:
         """End every task of this consumer. Only threads that cannot be stopped run on."""
         await self.close()  # stopped before its first turn, it still has the source that `start` connected
+        self._assignment.commit_timer.stop()
         self._watchdog.stop()
         self._corrupt_records.stop()
         self._writes.stop()
@@ -395,7 +393,7 @@ class Consumer:
         partition = assignment.restart(partition)
         source.seek(tp, offset)
         partition.set_position(offset)
-        assignment.commit_due.set()
+        assignment.commit_timer.due.set()
 
     @property
     def assigned(self) -> frozenset[TopicPartition]:

@@ -42,6 +42,7 @@ class Intake:
         assignment, tp = self._assignment, partition.tp
         assert assignment.source is not None
         assignment.taken += len(records)
+        assignment.commit_timer.note()  # the end of a record in the middle of a lane may not be noted
         assignment.scheduler.add_records(partition, records, assignment.source.position(tp))
         assignment.flow.check_full(partition)
         if assignment.flow.is_full(tp) or assignment.poll_size() == 0:

@@ -481,6 +481,11 @@ class Partition:
         """The lane of all its records, if the partition as a whole is kept in order."""
         return self._whole
 
+    @property
+    def has_backlog(self) -> bool:
+        """Whether its only lane runs, and has more records."""
+        return self._whole is not None and self.running > 0 and bool(self._whole.queue)
+
     def lane_of(self, record: Record) -> Lane | None:
         """The lane that keeps this record in order; None if it needs no order."""
         if self._whole is not None:

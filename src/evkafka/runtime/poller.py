@@ -55,7 +55,7 @@ class Poller:
         self._limit = limit
         self._take_over = take_over
         self._progress = progress
-        self._positions_due_s = 0.0
+        self._positions_due_s = self._commits_due_s = 0.0
         self.running = False
 
     # ------------------------------------------------------------------ the poll loop
@@ -220,8 +220,8 @@ class Poller:
     def _read_positions(self, source: RecordSource) -> None:
         """Read the client's positions while all records that it returned are in the ledgers (no `await` comes in
         between): an idle partition may be committed up to its position, so that lag is 0 after transaction markers."""
-        assignment = self._assignment
-        self._positions_due_s = assignment.clock.now() + 1.0
+        assignment, now_s = self._assignment, self._assignment.clock.now()
+        self._positions_due_s = now_s + 1.0
         for tp, partition in assignment.partitions.items():
             # While a partition is being revoked, or is closed by a failing record, its position is not recorded: the
             # poll may have moved past dropped records.
@@ -231,5 +231,9 @@ class Poller:
                 and self._begins(partition)  # stops the app if the limit is reached
             ):
                 partition.set_position(source.position(tp))
-        if assignment.settings.auto_commit_interval_s == 0 and assignment.uncommitted:
-            assignment.commit_due.set()
+        # A position, this owner's mark and the dead-letter rate change without a record that ends. And if a record ends
+        # in the middle of a lane right after a commit, only the end of the next one is noted.
+        if now_s >= self._commits_due_s:
+            self._commits_due_s = now_s + assignment.settings.auto_commit_interval_s
+            if assignment.uncommitted:
+                assignment.commit_timer.note()

@@ -1,4 +1,4 @@
-"""What follows when executors have made progress: partitions are read again, reports and commits go out."""
+"""What follows when executors have made progress: partitions are read again, reports go out, and soon a commit."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Progress:
         """An executor has made progress. It is handled once for all executors, in the event loop's next round."""
         if not self._noted:
             self._noted = True
+            self._assignment.commit_timer.note()
             asyncio.get_running_loop().call_soon(self.handle)
 
     def handle(self) -> None:
@@ -30,5 +31,3 @@ class Progress:
         waits_for_room = assignment.at_most_once and not assignment.flow.room.is_set()
         if waits_for_room and assignment.pending <= assignment.settings.max_poll_records // 2:
             assignment.flow.room.set()
-        if not waits_for_room and assignment.settings.auto_commit_interval_s == 0:
-            assignment.commit_due.set()

@@ -95,7 +95,7 @@ class RebalanceListener:
             to_offset = self._unfinished_before(partition, reset)
             partition = assignment.restart(partition)
         partition.set_position(to_offset)
-        assignment.commit_due.set()
+        assignment.commit_timer.due.set()
 
     def _unfinished_before(self, partition: Partition, reset: OffsetReset) -> int:
         """A truncated log still has the records before the truncation: those that are unfinished are read again."""

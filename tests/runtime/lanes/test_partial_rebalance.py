@@ -115,7 +115,7 @@ class TestARevokeOfOnePartition:
             await bench.until(lambda: gates.running == {b"2", b"3"})
             bench.app.telemetry.listen(OffsetsCommitted, lambda event: commits.append(dict(event.offsets)))
             with bench.kafka.latency(commit_ms=400):
-                bench.consumer._assignment.commit_due.set()
+                bench.consumer._assignment.commit_timer.due.set()
                 await bench.kafka.advance(ms=100)
                 gates.open(b"2", b"3")
                 await bench.until(lambda: not gates.running)

@@ -490,7 +490,7 @@ class TestARecordThatKillsItsProcess:
 
     async def test_does_not_wait_for_a_dead_letter_that_cannot_be_written(self, kafka: InMemoryKafka) -> None:
         await send(kafka, 10)
-        await self.lives(kafka, [0], 3, on_error=POLICY)
+        await self.lives(kafka, [0], 3, on_error=POLICY, auto_commit_interval_ms=60_000)
         kafka.fail_sends(*["refused"] * 50, topic="orders.billing.dlq")
         app, seen = make_app(**LANES, on_error=POLICY)
         async with kafka.running(app):
