@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.cli.support import call, running
+from tests.cli.support import call, call_here, running
 
-__all__ = ["call", "running"]
+__all__ = ["call", "call_here", "running"]

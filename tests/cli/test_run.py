@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import environment
+from tests.cli.support import Call, environment
 
 Evkafka = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -61,14 +61,19 @@ def module(tmp_path: Path) -> Callable[..., None]:
     return write
 
 
-def refusal(answer: subprocess.CompletedProcess[str]) -> str:
-    """The one line that a refused command line says."""
-    assert answer.returncode == 2, answer
-    assert answer.stdout == ""
-    lines = answer.stderr.splitlines()
-    assert len(lines) == 1, answer.stderr
-    assert lines[0].startswith("evkafka: ")
-    return lines[0]
+@pytest.fixture
+def refused(call_here: Call) -> Callable[..., str]:
+    """Runs `evkafka ARGUMENTS` in the temporary directory and in this process; returns the one line that it says."""
+
+    def run(*arguments: str) -> str:
+        ended = call_here(*arguments)
+        assert (ended.code, ended.out) == (2, "")
+        lines = ended.err.splitlines()
+        assert len(lines) == 1, ended.err
+        assert lines[0].startswith("evkafka: ")
+        return lines[0]
+
+    return run
 
 
 class TestFinding:
@@ -110,56 +115,56 @@ class TestFinding:
 
 class TestRefusing:
     @pytest.mark.parametrize("target", ["shop", ":app", "shop:", "a:b:c", "shop:app()"])
-    def test_a_target_without_module_and_app(self, evkafka, target):
-        assert f"{target!r} is not MODULE:APP" in refusal(evkafka("run", target))
+    def test_a_target_without_module_and_app(self, refused, target):
+        assert f"{target!r} is not MODULE:APP" in refused("run", target)
 
-    def test_a_file_in_place_of_a_module(self, evkafka, module):
+    def test_a_file_in_place_of_a_module(self, refused, module):
         module("app = App()", name="orders/main.py")
-        assert "write orders.main:app" in refusal(evkafka("run", "./orders/main.py:app"))
+        assert "write orders.main:app" in refused("run", "./orders/main.py:app")
 
-    def test_a_module_that_is_not_there(self, evkafka, module):
+    def test_a_module_that_is_not_there(self, refused, module):
         module("app = App()")
-        line = refusal(evkafka("run", "nothing_like_it:app"))
+        line = refused("run", "nothing_like_it:app")
         assert "no module 'nothing_like_it' in " in line
         assert "--app-dir" in line
 
-    def test_a_misspelt_module(self, evkafka, module):
+    def test_a_misspelt_module(self, refused, module):
         module("app = App()")
-        assert "did you mean 'shop'?" in refusal(evkafka("run", "shpo:app"))
+        assert "did you mean 'shop'?" in refused("run", "shpo:app")
 
-    def test_an_app_dir_that_is_not_there(self, evkafka):
-        assert "--app-dir nowhere is not a directory" in refusal(evkafka("run", "shop:app", "--app-dir", "nowhere"))
+    def test_an_app_dir_that_is_not_there(self, refused):
+        assert "--app-dir nowhere is not a directory" in refused("run", "shop:app", "--app-dir", "nowhere")
 
-    def test_a_misspelt_name(self, evkafka, module):
+    def test_a_misspelt_name(self, refused, module):
         module("billing = App()")
-        assert "'shop' has no 'biling': did you mean 'billing'?" in refusal(evkafka("run", "shop:biling"))
+        assert "'shop' has no 'biling': did you mean 'billing'?" in refused("run", "shop:biling")
 
-    def test_another_name_than_those_of_its_apps(self, evkafka, module):
+    def test_another_name_than_those_of_its_apps(self, refused, module):
         module("billing = App()\nmailing = App()\n")
-        assert "its apps are 'billing', 'mailing'" in refusal(evkafka("run", "shop:zzz"))
+        assert "its apps are 'billing', 'mailing'" in refused("run", "shop:zzz")
 
-    def test_an_app_made_under_the_main_guard(self, evkafka, module):
+    def test_an_app_made_under_the_main_guard(self, refused, module):
         module('if __name__ == "__main__":\n    app = App()\n    app.run()\n')
-        line = refusal(evkafka("run", "shop:app"))
+        line = refused("run", "shop:app")
         assert 'under `if __name__ == "__main__"`' in line
         assert "move it out of there" in line
 
-    def test_a_failing_import_with_file_and_line(self, evkafka, module):
+    def test_a_failing_import_with_file_and_line(self, refused, module):
         module("x = 1\nboom = 1 / 0\n", preamble="")
-        line = refusal(evkafka("run", "shop:app"))
+        line = refused("run", "shop:app")
         assert "shop.py:2: module 'shop' cannot be imported: ZeroDivisionError" in line
 
-    def test_a_module_that_imports_a_missing_module(self, evkafka, module):
+    def test_a_module_that_imports_a_missing_module(self, refused, module):
         module("import not_installed_here\n", preamble="")
-        assert "shop.py:1: module 'shop' cannot be imported: ModuleNotFoundError" in refusal(evkafka("run", "shop:app"))
+        assert "shop.py:1: module 'shop' cannot be imported: ModuleNotFoundError" in refused("run", "shop:app")
 
-    def test_a_module_with_a_syntax_error(self, evkafka, module):
+    def test_a_module_with_a_syntax_error(self, refused, module):
         module("x = (\n", preamble="")
-        assert "shop.py:1: module 'shop' cannot be imported: SyntaxError" in refusal(evkafka("run", "shop:app"))
+        assert "shop.py:1: module 'shop' cannot be imported: SyntaxError" in refused("run", "shop:app")
 
-    def test_an_invalid_config_with_its_own_error(self, evkafka, module):
+    def test_an_invalid_config_with_its_own_error(self, refused, module):
         module("from evkafka.exceptions import ConfigError\nraise ConfigError('topics: name one')\n", preamble="")
-        line = refusal(evkafka("run", "shop:app"))
+        line = refused("run", "shop:app")
         assert line.endswith("shop.py:2: topics: name one")
 
     @pytest.mark.parametrize(
@@ -170,9 +175,9 @@ class TestRefusing:
             ("app = App", "is the class App, not an EVKafkaApp"),
         ],
     )
-    def test_what_is_no_app(self, evkafka, module, source, says):
+    def test_what_is_no_app(self, refused, module, source, says):
         module(source)
-        assert says in refusal(evkafka("run", "shop:app"))
+        assert says in refused("run", "shop:app")
 
     @pytest.mark.parametrize(
         ("source", "says"),
@@ -185,9 +190,9 @@ class TestRefusing:
             ("def app():\n    raise KeyError('HOME')\n", "'shop:app' cannot create the app: KeyError: 'HOME'"),
         ],
     )
-    def test_what_is_no_factory(self, evkafka, module, source, says):
+    def test_what_is_no_factory(self, refused, module, source, says):
         module(source)
-        assert says in refusal(evkafka("run", "shop:app", "--factory"))
+        assert says in refused("run", "shop:app", "--factory")
 
 
 class TestLogging:
@@ -239,8 +244,8 @@ class TestCommandLine:
         assert answer.stdout.endswith("[]\n")
 
     @pytest.mark.parametrize("arguments", [["nothing"], ["run"], ["run", "--nothing"], ["broker", "--port", "x"]])
-    def test_wrong_usage_ends_with_2(self, evkafka, arguments):
-        assert evkafka(*arguments).returncode == 2
+    def test_wrong_usage_ends_with_2(self, call, arguments):
+        assert call(*arguments).code == 2
 
     def test_missing_extra_is_one_sentence(self, tmp_path):
         code = "import sys; sys.modules['typer'] = None\nfrom evkafka.cli import main\nmain()\n"

@@ -14,6 +14,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from evkafka import EVKafkaApp, Handler
+from tests.cli.support import Call
 from tests.support.backends import RealBackend, committed_is
 from tests.support.kafka_topics import read_committed
 from tests.support.waiting import eventually
@@ -242,11 +243,19 @@ class TestTheCommands:
             (("list", "--app", "shop:app", "--since", "soon"), "--since soon: give a time"),
         ],
     )
-    async def test_missing_arguments_are_errors(self, shop: Shop, arguments: tuple[str, ...], expected: str) -> None:
-        process = shop.start(*arguments)
-        _, err = process.communicate(timeout=240)
-        assert process.returncode == 2
-        assert expected in err
+    def test_missing_arguments_are_errors(
+        self,
+        call_here: Call,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        arguments: tuple[str, ...],
+        expected: str,
+    ) -> None:
+        (tmp_path / "shop.py").write_text(SHOP)
+        monkeypatch.setenv("CONFIG", json.dumps({"topics": ["orders"], "group_id": "billing"}))
+        ended = call_here("dlq", arguments[0], "orders.billing.dlq", *arguments[1:])
+        assert ended.code == 2
+        assert expected in ended.err
 
 
 class TestReplayThatIsKilled:
