@@ -21,6 +21,8 @@ JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP = 11, 12, 13, 14
 CONSUMER_GROUP_HEARTBEAT = 68
 
 SLOW_STEP_S = 0.1
+ACCEPT_STEPS = 10
+"""Rounds of the event loop until a connection that asyncio has just accepted is known to the proxy; it takes three."""
 
 Mode = Literal["pass", "blackhole", "refuse"]
 
@@ -90,13 +92,21 @@ class Proxy:
             return
         if mode == "refuse":
             assert self._server is not None
-            self._server.close()
+            await self._stop_listening(self._server)
             self.disconnect()
         elif self._server is not None and not self._server.is_serving():
             self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._own_port)
         self._passing.set()
         if mode == "refuse" and self._connections:
             await asyncio.wait(self._connections, timeout=5)
+
+    async def _stop_listening(self, server: asyncio.Server) -> None:
+        """asyncio would leave a connection open that it has accepted just before the server is closed."""
+        for listening in server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        for _ in range(ACCEPT_STEPS):
+            await asyncio.sleep(0)
+        server.close()
 
     def disconnect(self) -> None:
         for writer in tuple(self._writers):
