@@ -19,8 +19,8 @@ from evkafka.records import Record, TopicPartition
 from tests.support.fake_kafka import FakeKafka
 from tests.support.kafka_reader import Read, Reader
 from tests.support.kafka_topics import MakeTopic, committed, produce
-from tests.support.proxy import COMMIT, CONSUMER_GROUP_HEARTBEAT, OFFSET_FETCH, Proxy
-from tests.support.waiting import eventually
+from tests.support.proxy import COMMIT, CONSUMER_GROUP_HEARTBEAT, FETCH, OFFSET_FETCH, Proxy
+from tests.support.waiting import SLACK_S, eventually
 
 Join = Callable[..., Awaitable[Reader]]
 
@@ -104,6 +104,31 @@ class TestWhatStays:
             await first.source.commit({moved: 5}, timeout_s=5)
         assert first.listener.revoked == [{moved}]
         assert first.listener.lost == []
+
+    async def test_comes_with_a_fetch_that_asked_for_more_than_that(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy, name: str, join: Join
+    ) -> None:
+        servers, orders = kafka_broker.bootstrap_servers, await topic(partitions=2)
+        first = await join(proxy.bootstrap_servers, orders, name)
+        for partition in (0, 1):
+            await produce(servers, orders, 1, partition=partition)
+        await eventually(lambda: len(first.records) == 2)
+        fetch = proxy.on(FETCH, hold=True)
+        await fetch.seen.wait()
+        fetches = proxy.requests.count(FETCH)
+
+        second = await join(servers, orders, name)
+        await eventually(has(second, 1))
+        [moved], [stays] = second.source.assignment(), first.source.assignment()
+        for partition in (0, 1):
+            await produce(servers, orders, 3, partition=partition)
+        assert proxy.requests.count(FETCH) == fetches
+        fetch.release.set()
+
+        await eventually(lambda: first.offsets(stays.partition) == [0, 1, 2, 3])
+        assert first.offsets(moved.partition) == [0]
+        await eventually(lambda: second.offsets(moved.partition)[-3:] == [1, 2, 3])
+        assert (first.errors, second.errors) == ([], [])
 
     async def test_gets_what_a_member_leaves_without_a_revocation(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, join: Join
@@ -420,6 +445,39 @@ class TestStaticMembers:
         await eventually(lambda: reader.errors)
         assert isinstance(reader.errors[0], BrokerRefused)
         assert "group_instance_id 'one'" in str(reader.errors[0])
+
+
+class TestStopping:
+    async def test_during_a_drain_that_does_not_end_is_in_time_and_leaves_the_group(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, join: Join
+    ) -> None:
+        servers, orders = kafka_broker.bootstrap_servers, await topic(partitions=2)
+        first = await join(servers, orders, name)
+        await eventually(has(first, 2))
+        revoking = asyncio.Event()
+
+        async def drain(_: Collection[TopicPartition]) -> None:
+            revoking.set()
+            await asyncio.Event().wait()
+
+        first.listener.revoking = drain
+        second = await join(servers, orders, name)
+        await revoking.wait()
+
+        async with asyncio.timeout(1.0 + SLACK_S):
+            await first.stop(timeout_s=1.0)
+
+        await eventually(has(second, 2))
+
+    async def test_without_brokers_is_in_time(self, topic: MakeTopic, proxy: Proxy, name: str, join: Join) -> None:
+        reader = await join(proxy.bootstrap_servers, await topic(), name)
+        await eventually(has(reader, 1))
+        await proxy.set("blackhole")
+
+        async with asyncio.timeout(1.0 + SLACK_S):
+            await reader.stop(timeout_s=1.0)
+
+        assert reader.source.state() == "lost"
 
 
 class TestTopics:

@@ -9,6 +9,10 @@ EVERY_S = 30.0
 """How often a repeated warning is logged as one."""
 
 
+GRACE_S = 5.0
+"""How long something may fail before it is a warning: a coordinator moves, or a broker restarts."""
+
+
 class LogThrottle:
     """Logs one repeated warning at once and then every half minute; in between it logs at DEBUG.
 
@@ -26,3 +30,26 @@ class LogThrottle:
             self._logger.warning("%s", message)
         else:
             self._logger.debug("%s", message)
+
+
+class Outage:
+    """Warns of something that fails for longer than `GRACE_S`; what ends before is logged at DEBUG."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._warnings = LogThrottle(logger)
+        self._since_s: float | None = None
+
+    def note(self, message: str) -> None:
+        """It has failed again."""
+        now_s = time.monotonic()
+        if self._since_s is None:
+            self._since_s = now_s
+        if now_s - self._since_s < GRACE_S:
+            self._logger.debug("%s", message)
+        else:
+            self._warnings.warn(message)
+
+    def end(self) -> None:
+        """It has succeeded."""
+        self._since_s = None

@@ -69,7 +69,7 @@ class NodeConnections(AIOKafkaClient):
         own = {"max_idle_ms": self._connections_max_idle_ms, "on_close": self._on_connection_closed}
         self._connection_options = shared | own
         self._allow_auto_create_topics = allow_auto_create_topics
-        self._answer_within_s = answer_within_s or {}
+        self._answer_within_s = dict(answer_within_s or {})
         self._connecting: defaultdict[tuple[Any, Any], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._attempts: dict[tuple[Any, Any], SilenceLimit] = {}  # connection attempts in progress
         self._silent: set[Any] = set()  # nodes that are late with an answer or could not be reached
@@ -214,6 +214,10 @@ class NodeConnections(AIOKafkaClient):
     def silence_s(self, kind: type) -> float:
         """How long the answer to this type of request may be silent before it is aborted."""
         return float(min(self._answer_within_s.get(kind, ANSWER_S), self._request_timeout_ms / 1000))
+
+    def expect_answer(self, kind: type, *, within_s: float) -> None:
+        """Set how long to wait for the answers to this type of request."""
+        self._answer_within_s[kind] = within_s
 
     def _received(self, node_id: Any, group: Any) -> tuple[float, int] | None:
         conn: Connection | None = self._conns.get((node_id, group))

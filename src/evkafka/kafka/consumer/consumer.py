@@ -16,7 +16,6 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerUnavailable, ConfigError
 from evkafka.kafka.client.client import Client
-from evkafka.kafka.client.group_protocol import ConsumerGroupHeartbeatRequest
 from evkafka.kafka.client.protocol import StaticHeartbeatRequest
 from evkafka.kafka.client.topic_ids import request_topic_ids
 from evkafka.kafka.consumer.consumer_coordinator import ConsumerCoordinator
@@ -41,9 +40,6 @@ logger = logging.getLogger("evkafka.runtime.kafka")
 MIN_FETCH_SILENCE_S = 5.0
 
 TOPIC_IDS_S = 5.0
-
-HEARTBEAT_ANSWER_S = 10.0
-"""How long the answer to a heartbeat of the consumer protocol may take. The coordinator answers at once."""
 
 
 class ContainedConsumer(AIOKafkaConsumer):
@@ -83,7 +79,6 @@ class ContainedConsumer(AIOKafkaConsumer):
                 SyncGroupRequest: join_s,
                 HeartbeatRequest: heartbeat_s,
                 StaticHeartbeatRequest: heartbeat_s,
-                ConsumerGroupHeartbeatRequest: HEARTBEAT_ANSWER_S,
                 FetchRequest: fetch_s,
             },
             **options,

@@ -21,7 +21,7 @@ from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerUnavailable
 from evkafka.kafka.client.client import Client
 from evkafka.kafka.client.group_protocol import ConsumerGroupHeartbeatRequest, MemberChanges
-from evkafka.kafka.client.log_throttle import LogThrottle
+from evkafka.kafka.client.log_throttle import LogThrottle, Outage
 from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.consumer.group_connection import GroupConnection
 from evkafka.kafka.consumer.group_protocols import check_offered
@@ -40,6 +40,9 @@ from evkafka.runtime.ports import GroupEpoch
 from evkafka.runtime.subscription import TopicPattern
 
 logger = logging.getLogger("evkafka.runtime.kafka")
+
+HEARTBEAT_ANSWER_S = 10.0
+"""How long the answer to a heartbeat may take. The coordinator answers at once."""
 
 
 class ConsumerCoordinator:
@@ -72,6 +75,7 @@ class ConsumerCoordinator:
         self._on_failure = on_failure
         self._pattern = TopicPattern.of(settings) if settings.topic_pattern is not None else None
         self._warnings = LogThrottle(logger)
+        self._outage = Outage(logger)
         self._due = asyncio.Event()  # the next heartbeat may be due earlier than it was
         self._knows_session = False
         self._connection = GroupConnection(client, self.group_id, retry_backoff_s=retry_backoff_s)
@@ -166,12 +170,18 @@ class ConsumerCoordinator:
         async with asyncio.timeout(left_s if left_s < math.inf else None):
             node_id = await self._connection.find()
             if not self._knows_session:
-                membership.session_s = await group_session_s(self._client, node_id, self.group_id)
-                self._knows_session = True
+                await self._look_up_session(node_id)
             if membership.state is State.JOINING and self._settings.auto_offset_reset != "none":
                 await self._offsets.look_up_topics()
             beat = membership.heartbeat(self._client.now_s())
             return await self._connection.send(self._request(beat))
+
+    async def _look_up_session(self, node_id: int) -> None:
+        session_s = await group_session_s(self._client, node_id, self.group_id)
+        # A connection that is silent is found in time for another heartbeat over a new one.
+        self._client.expect_answer(ConsumerGroupHeartbeatRequest, within_s=min(session_s / 3, HEARTBEAT_ANSWER_S))
+        self._membership.session_s = session_s
+        self._knows_session = True
 
     def _request(self, beat: Heartbeat) -> ConsumerGroupHeartbeatRequest:
         settings, owned = self._settings, None
@@ -194,7 +204,7 @@ class ConsumerCoordinator:
         failure = translate(error, f"heartbeat of group {self.group_id!r}")
         if not isinstance(failure, BrokerUnavailable):
             raise failure
-        self._warnings.warn(f"{failure}; trying again")
+        self._outage.note(f"{failure}; trying again")
         self._connection.lose()
         self._membership.unanswered(self._client.now_s())
 
@@ -203,6 +213,7 @@ class ConsumerCoordinator:
         code = answer.error_code
         match self._membership.answered(_read(answer), self._client.now_s()):
             case Verdict.ACCEPTED:
+                self._outage.end()
                 self._reconciler.look_again()
             case Verdict.RETRY:
                 logger.debug("heartbeat of group %r: %s; trying again", self.group_id, code_name(code))

@@ -11,7 +11,7 @@ from aiokafka import errors as kafka
 from aiokafka.client import ConnectionGroup, CoordinationType
 
 from evkafka.kafka.client.client import Client
-from evkafka.kafka.client.log_throttle import LogThrottle
+from evkafka.kafka.client.log_throttle import Outage
 from evkafka.kafka.errors import cause
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -30,7 +30,7 @@ class GroupConnection:
         self.group_id = group_id
         self.retry_backoff_s = retry_backoff_s
         self._finding = asyncio.Lock()
-        self._warnings = LogThrottle(logger)
+        self._outage = Outage(logger)
         self.coordinator_id: int | None = None
         self.heard_at_s = client.now_s()
 
@@ -55,11 +55,12 @@ class GroupConnection:
         except kafka.KafkaError as error:
             if not error.retriable:
                 raise
-            self._warnings.warn(f"group {self.group_id!r} has no coordinator yet: {cause(error)}; trying again")
+            self._outage.note(f"group {self.group_id!r} has no coordinator: {cause(error)}; trying again")
             await self._client.force_metadata_update()
             return False
         if not await self._client.ready(node_id, group=ConnectionGroup.COORDINATION):
             return False
+        self._outage.end()
         self.coordinator_id = node_id
         logger.debug("node %d is the coordinator of group %r", node_id, self.group_id)
         return True
