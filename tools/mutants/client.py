@@ -162,6 +162,83 @@ CLIENT = [
     ),
 ]
 
+WHAT_STAYS = "tests/kafka/consumer/test_consumer_protocol.py::TestWhatStays"
+
+CONSUMER_PROTOCOL = [
+    Breakage(
+        "a partition counts as given back when its revocation begins",
+        "kafka/consumer/membership.py",
+        "            self._giving_back = give_back\n",
+        "            self._giving_back = give_back\n            self.owned -= give_back\n",
+        "its next owner begins before the attempts have ended",
+        ("tests/kafka/consumer/test_membership.py::TestChanges",),
+    ),
+    Breakage(
+        "what was taken and given back between two heartbeats is not reported",
+        "kafka/consumer/membership.py",
+        "or (is_carried_out and not self._is_acknowledged)",
+        "or False",
+        "the coordinator waits for it until it fences the member",
+        ("tests/kafka/consumer/test_membership.py",),
+    ),
+    Breakage(
+        "a session is counted from the answer to its heartbeat",
+        "kafka/consumer/membership.py",
+        "        self._accepted_s = self._sent_s\n",
+        "        self._accepted_s = now_s\n",
+        "a member works on partitions that the group has given to others",
+        ("tests/kafka/consumer/test_membership.py::TestLostAnswers",),
+    ),
+    Breakage(
+        "a heartbeat without an answer is not repeated as a whole",
+        "kafka/consumer/membership.py",
+        "        self._told_topics = self._told_owned = None\n        return beat",
+        "        return beat",
+        "an assignment in a lost answer is never seen",
+        ("tests/kafka/consumer/test_membership.py",),
+    ),
+    Breakage(
+        "a fetch under way sees the assignment of a later moment",
+        "kafka/consumer/incremental.py",
+        "super()._proc_fetch_request(assignment.snapshot(), node_id, request)",
+        "super()._proc_fetch_request(assignment, node_id, request)",
+        "the fetch task fails on a partition that was given back",
+        (f"{WHAT_STAYS}::test_comes_with_a_fetch_that_asked_for_more_than_that",),
+    ),
+    Breakage(
+        "nothing is fetched from a node while a position of its partitions is looked up",
+        "kafka/consumer/incremental.py",
+        "super()._get_actions_per_node(assignment.positioned())",
+        "super()._get_actions_per_node(assignment)",
+        "partitions that stay stand still while the coordinator is away",
+        (f"{WHAT_STAYS}::test_is_not_held_up_by_positions_that_cannot_be_looked_up",),
+    ),
+    Breakage(
+        "records of a partition are handed out while it is drained",
+        "kafka/consumer/reconciler.py",
+        "positions = self._fetcher.end({self._named(one) for one in partitions})",
+        "positions = self._fetcher.positions()",
+        "they are handled twice",
+        (WHAT_STAYS,),
+    ),
+    Breakage(
+        "a partition that was given back may still be committed",
+        "kafka/consumer/reconciler.py",
+        "        self._offsets.release(tps)\n",
+        "",
+        "a late commit moves the next owner's offset back",
+        (WHAT_STAYS,),
+    ),
+    Breakage(
+        "a commit with a stale epoch is refused",
+        "kafka/consumer/member_offsets.py",
+        "        self._heartbeat_now()\n        return True",
+        "        return False",
+        "records are handled again after each change of the group",
+        ("tests/kafka/consumer/test_consumer_protocol.py::TestCommits",),
+    ),
+]
+
 REPLAY = [
     Breakage(
         "a dead letter that was replayed stays open",
@@ -189,4 +266,4 @@ REPLAY = [
     ),
 ]
 
-BREAKAGES = (*PRODUCING, *CLIENT, *REPLAY)
+BREAKAGES = (*PRODUCING, *CLIENT, *CONSUMER_PROTOCOL, *REPLAY)
