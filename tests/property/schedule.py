@@ -113,6 +113,7 @@ class Schedule:
             "fails": self.random.choice([0, 0, 0, 0, 1, 3, ALWAYS if self.dead_letters else 0]),
             "turns": self.random.choice([0, 0, 1, 5]),
             "sends": self.random.choice([False, True]),
+            "lasts_s": self.random.choice([0.0, 0.2, 1.0, 3.0]) if self.kind == "slow" else 0.0,
         }
 
     def _random_key(self) -> str | None:
@@ -139,7 +140,7 @@ class Schedule:
     async def _start(self) -> None:
         if len(self.members) >= MAX_MEMBERS or self.kafka.away:
             return
-        app = Worker(self._member_config(), self.journal, kind=self.kind).app
+        app = Worker(self._member_config(), self.journal, self.kafka.clock, kind=self.kind).app
         stack = AsyncExitStack()
         await stack.enter_async_context(self.kafka.running(app, joined=False))
         self.members.append((app, stack))

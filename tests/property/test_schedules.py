@@ -56,6 +56,10 @@ CANCELLED = [
     pytest.param("batches", {**BASE, **SMALL, "on_error": DEAD_LETTERS}, id="batches"),
     pytest.param("all", {**BASE, **SMALL, "on_error": DEAD_LETTERS}, id="all-kinds"),
 ]
+SLOW = [
+    pytest.param({**BASE, "revoke_drain_timeout_ms": 2_000}, id="in-order"),
+    pytest.param({**BASE, "revoke_drain_timeout_ms": 2_000, "concurrency": 4}, id="by-key"),
+]
 ALL_KINDS = [
     pytest.param({**BASE, **SMALL, "on_error": DEAD_LETTERS}, id="by-key"),
     pytest.param({**BASE, **SMALL, "ordering": "partition", "on_error": DEAD_LETTERS}, id="by-partition"),
@@ -92,6 +96,21 @@ class TestNothingIsLost:
     def test_with_endpoints_of_every_kind(self, config: ConsumerConfig) -> None:
         """Limited event types, threads and batches, with pauses, seeks, dead letters, retry topics and stops."""
         run_schedules(first(0.02), config, kind="all", steps=25)
+
+    @pytest.mark.timeout(300)
+    @pytest.mark.parametrize("protocols", ["classic", "consumer", "mixed"])
+    @pytest.mark.parametrize("config", SLOW)
+    def test_with_endpoints_that_may_take_longer_than_the_drain_time(
+        self, config: ConsumerConfig, protocols: Protocols
+    ) -> None:
+        run_schedules(range(int(SEEDS * 0.02)), config, kind="slow", protocols=protocols)
+
+    @pytest.mark.long
+    @pytest.mark.timeout(1200)
+    @pytest.mark.parametrize("protocols", ["classic", "consumer", "mixed"])
+    @pytest.mark.parametrize("config", SLOW)
+    def test_with_slow_endpoints_in_many_more(self, config: ConsumerConfig, protocols: Protocols) -> None:
+        run_schedules(MORE[: int(SEEDS * 0.3)], config, kind="slow", protocols=protocols)
 
     @pytest.mark.long
     @pytest.mark.timeout(1200)

@@ -19,6 +19,8 @@ from evkafka import (
     Request,
     Sender,
 )
+from evkafka.runtime.clock import sleep
+from evkafka.runtime.ports import Clock
 from evkafka.telemetry import PartitionsRevoked
 from tests.property.promises import Lane, kept_in_order, lane_of
 
@@ -27,7 +29,7 @@ GROUP, TOPIC, OUT, PARTITIONS, KEYS = "g", "t", "out", 3, 5
 PRODUCER: ProducerConfig = {"bootstrap_servers": "nobody:1", "topic": OUT, "delivery_timeout_ms": 8_000}
 
 
-Kind = Literal["records", "batches", "all"]
+Kind = Literal["records", "slow", "batches", "all"]
 
 WorkOn = Callable[[dict[str, Any], Request], Awaitable[None]]
 
@@ -56,12 +58,15 @@ class Worker:
     """An app that is one member of the group.
 
     Args:
-        kind: `records` has an endpoint for single records, `batches` one for batches; `all` has one for single records,
-            one with its own concurrency limit, one that runs in a thread, and one for batches.
+        kind: `records` has an endpoint for single records, `slow` one that may take longer than the drain time,
+            `batches` one for batches; `all` has one for single records, one with its own concurrency limit, one that
+            runs in a thread, and one for batches.
+        clock: of slow endpoints.
     """
 
-    def __init__(self, config: ConsumerConfig, journal: Journal, *, kind: Kind) -> None:
+    def __init__(self, config: ConsumerConfig, journal: Journal, clock: Clock, *, kind: Kind) -> None:
         self._config = config
+        self._clock = clock
         self._journal = journal
         self._sender = Sender()
         self._losses = 0
@@ -130,6 +135,8 @@ class Worker:
         async def work_on(work: dict[str, Any], request: Request) -> None:
             for _ in range(work["turns"]):
                 await asyncio.sleep(0)
+            if work["lasts_s"]:
+                await sleep(self._clock, work["lasts_s"])
             if request.attempt <= work["fails"]:
                 raise ValueError("requested by the schedule")
             if work["sends"]:

@@ -181,10 +181,13 @@ class RebalanceListener:
             assignment.telemetry.emit(PartitionsRevoked(assignment.name, addresses, cut, lost=lost))
 
     async def _wait_until_quiet(self, revoked: Collection[Partition], timeout_s: float) -> None:
-        if any(partition.busy for partition in revoked):
+        # A seek or a reset begins a new `Partition`. An attempt of the one before may still run, and must end too
+        # before another member begins the record.
+        waiting = {*revoked, *(executor.lane.partition for executor in self._running(revoked) if executor.lane)}
+        if any(partition.busy for partition in waiting):
             # A revoke and the stop may wait for the same partition; the one that stops waiting cancels the other's
             # wait.
-            all_quiet = asyncio.gather(*(partition.quiet() for partition in revoked), return_exceptions=True)
+            all_quiet = asyncio.gather(*(partition.quiet() for partition in waiting), return_exceptions=True)
             await wait_any(self._assignment.clock, all_quiet, timeout_s=timeout_s)
             if not all_quiet.done():
                 all_quiet.cancel()
@@ -193,9 +196,12 @@ class RebalanceListener:
 
     def _cancel_attempts(self, partitions: Collection[Partition]) -> int:
         """Cancel the running attempts of these partitions; returns how many. A thread runs on, and blocks its lane."""
-        count = 0
-        for executor in self._executors:
-            if executor.lane is not None and executor.lane.partition in partitions:
-                count += 1
-                executor.cancel("abandoned")
-        return count
+        running = self._running(partitions)
+        for executor in running:
+            executor.cancel("abandoned")
+        return len(running)
+
+    def _running(self, partitions: Collection[Partition]) -> list[Executor]:
+        """The executors that walk a lane of these partitions."""
+        tps = {partition.tp for partition in partitions}
+        return [one for one in self._executors if one.lane is not None and one.lane.partition.tp in tps]

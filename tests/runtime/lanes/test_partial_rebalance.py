@@ -125,6 +125,31 @@ class TestARevokeOfOnePartition:
         assert commits[2:] == [{KEPT: 2}]
 
 
+class TestARevokeAfterASeek:
+    async def test_waits_for_the_attempt_that_began_before_the_seek(
+        self, bench: Bench, gates: Gates, handler: Handler
+    ) -> None:
+        """Its result does not count, but the next owner may not begin a record of its key before it has ended."""
+        async with bench.running(handler, **PARALLEL):
+            await one_of_each(bench, gates)
+            bench.consumer.seek(MOVED, 0)
+            revoking = revoke(bench, MOVED)
+            await bench.kafka.advance(ms=1_000)
+            assert not revoking.done()
+            gates.open(b"moved")
+            await bench.until(revoking.done)
+            gates.open_all()
+
+    async def test_cancels_it_at_the_end_of_the_drain_time(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+        async with bench.running(handler, **PARALLEL, revoke_drain_timeout_ms=500):
+            await one_of_each(bench, gates)
+            bench.consumer.seek(MOVED, 0)
+            revoking = revoke(bench, MOVED)
+            await bench.until(revoking.done, ms=1_000)
+            assert [one.lane.partition.tp for one in bench.consumer.at_work if one.lane is not None] == [KEPT]
+            gates.open_all()
+
+
 class TestALostPartition:
     async def test_has_its_attempts_cancelled_at_once_and_nothing_committed(
         self, bench: Bench, gates: Gates, handler: Handler
