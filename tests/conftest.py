@@ -21,6 +21,15 @@ from tests.support.waiting import eventually
 KAFKA_CACHE = cache_dir()  # before `pytester` changes HOME
 
 
+QUICK_GROUPS = {
+    "group.consumer.min.heartbeat.interval.ms": 200,
+    "group.consumer.heartbeat.interval.ms": 200,
+    "group.consumer.min.session.timeout.ms": 6_000,
+    "group.consumer.session.timeout.ms": 6_000,
+}
+"""With the consumer protocol the brokers set these times. A member learns from its next heartbeat what it is to do."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if addresses := [item.nodeid for item in items if " at 0x" in item.nodeid]:
         raise pytest.UsageError(

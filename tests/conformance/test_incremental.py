@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import Any
 
 from evkafka import EVKafkaApp, Handler, Request
@@ -110,3 +111,37 @@ class TestAMemberThatOnlyWaits:
                 await backend.send(topic, b"x")
                 await committed_is(backend, config, topic, 1)
                 assert (one.revoked, two.assigned) == ([], set())
+
+
+@only_some_move
+class TestAGroupThatIsUpgraded:
+    async def test_member_by_member_and_back_handles_each_record_once(self, backend: Backend) -> None:
+        topic = await backend.topic(PARTITIONS)
+        config = backend.config(topic, **PARALLEL)
+        old_config = {**config, "group_protocol": "classic", "heartbeat_interval_ms": 100}
+        old, new, old_again = Member(old_config), Member(config), Member(old_config)
+        for member in (old, new, old_again):
+            member.gate.set()
+
+        async def handle(offset: int) -> None:
+            await send_to_all(backend, topic)
+            await all_committed(backend, config, topic, offset)
+
+        async with AsyncExitStack() as olds, AsyncExitStack() as news:
+            await olds.enter_async_context(backend.running(old.app))
+            await handle(1)
+            await news.enter_async_context(backend.running(new.app))
+            await backend.until(lambda: len(old.assigned) == len(new.assigned) == 2)
+            await handle(2)
+            await olds.aclose()
+            await backend.until(lambda: len(new.assigned) == PARTITIONS)
+            await handle(3)
+            await olds.enter_async_context(backend.running(old_again.app))
+            await backend.until(lambda: len(old_again.assigned) == len(new.assigned) == 2)
+            await handle(4)
+            await news.aclose()
+            await backend.until(lambda: len(old_again.assigned) == PARTITIONS)
+            await handle(5)
+        begun = old.begun + new.begun + old_again.begun
+        assert sorted(begun) == [(partition, offset) for partition in range(PARTITIONS) for offset in range(5)]
+        assert max(begun.values()) == 1

@@ -246,7 +246,7 @@ ASSIGNMENT = [
     Breakage(
         "a revoke does not wait for an attempt from before a seek",
         "runtime/rebalance.py",
-        "        waiting = {*revoked, *(executor.lane.partition for executor in self._running(revoked) if executor.lane)}",
+        "        waiting = {*revoked, *(one.lane.partition for one in self._running(revoked) if one.lane)}",
         "        waiting = set(revoked)",
         "two members of the group run a record of one key at once",
         ("tests/runtime/lanes/test_partial_rebalance.py",),

@@ -183,7 +183,7 @@ class RebalanceListener:
     async def _wait_until_quiet(self, revoked: Collection[Partition], timeout_s: float) -> None:
         # A seek or a reset begins a new `Partition`. An attempt of the one before may still run, and must end too
         # before another member begins the record.
-        waiting = {*revoked, *(executor.lane.partition for executor in self._running(revoked) if executor.lane)}
+        waiting = {*revoked, *(one.lane.partition for one in self._running(revoked) if one.lane)}
         if any(partition.busy for partition in waiting):
             # A revoke and the stop may wait for the same partition; the one that stops waiting cancels the other's
             # wait.
