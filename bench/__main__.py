@@ -8,7 +8,7 @@ import os
 import sys
 from dataclasses import replace
 
-from bench import app_costs, curves, lanes, plots, report, workers
+from bench import app_costs, curves, lanes, plots, rebalance, report, workers
 from bench.compare import EVENTS, PRODUCING, WATCHED, compare, consuming
 from bench.event import ENVIRONMENT, PROFILE, PROFILES
 from bench.latency import latencies
@@ -94,6 +94,13 @@ def _workers(servers: str, options: argparse.Namespace) -> str:
     return f"\n{workers.markdown(figures)}"
 
 
+def _rebalance(servers: str, options: argparse.Namespace) -> str:
+    figures = rebalance.measure_all(servers)
+    report.write("rebalance", figures, rebalance.markdown(figures))
+    plots.draw_pauses(figures.rows)
+    return f"\n{rebalance.markdown(figures)}"
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--pairs", type=int, default=9, help="pairs of a row with the baseline (9)")
@@ -106,6 +113,7 @@ def _arguments() -> argparse.Namespace:
         ("--lanes", _lanes, "only records in flight, batches, and a blocked handler"),
         ("--curves", _curves, "only the cost by partitions, handlers, keys and size; draws pictures"),
         ("--workers", _workers, "only two workers compared with one"),
+        ("--rebalance", _rebalance, "only a rolling restart with each group protocol; draws a picture"),
         ("--viewers", _watch, "only the cost of metrics and of the open dashboard"),
         ("--produce", _produce, "only producing, and end-to-end latency"),
     ):

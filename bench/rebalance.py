@@ -31,22 +31,43 @@ MEMBERS, PARTITIONS, IN_FLIGHT = 4, 24, 16
 HANDLER_S = 0.05
 INTERVAL_S = 0.1
 """Time between two records of one partition."""
-RESTART_EVERY_S = 25.0
-START_S = 20.0
-STOP_S = 60.0
+RESTART_EVERY_S = 15.0
+START_S = STOP_S = 60.0
+"""How long a process may take to handle its first record, and to stop."""
 BEFORE_S = 5.0
 SHOWN_S = 0.25
 
+SLOW_PARTITION = 0
+SLOW_S = 5.0
+"""What a record of the slow partition takes, in the rows that have one. It is in no figure itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What the processes of a row run: a module, the group's protocol, seconds that a record of partition 0 takes."""
+
+    title: str
+    module: str
+    protocol: str = "classic"
+    slow_s: float = HANDLER_S
+
+
+EVKAFKA = "bench.rows.rebalance_evkafka"
 ROWS = (
-    ("EVKafka, classic protocol", "bench.rows.rebalance_evkafka", "classic"),
-    ("EVKafka, consumer protocol", "bench.rows.rebalance_evkafka", "consumer"),
-    ("FastStream", "bench.rows.rebalance_faststream", "classic"),
+    Member("EVKafka, classic protocol", EVKAFKA),
+    Member("EVKafka, consumer protocol", EVKAFKA, "consumer"),
+    Member("FastStream", "bench.rows.rebalance_faststream"),
+    Member("EVKafka, classic protocol, slow records", EVKAFKA, "classic", SLOW_S),
+    Member("EVKafka, consumer protocol, slow records", EVKAFKA, "consumer", SLOW_S),
 )
 METHOD = (
     f"{MEMBERS} processes, {PARTITIONS} partitions, one record per partition every {INTERVAL_S * 1000:g} ms, handlers "
     f"that wait {HANDLER_S * 1000:g} ms. Each process is stopped with SIGTERM and started again, one every "
-    f"{RESTART_EVERY_S:g} s. A standstill is the time between two records of a partition, less "
-    f"{INTERVAL_S * 1000:g} ms. Kafka's default settings; Kafka on the same machine."
+    f"{RESTART_EVERY_S:g} s; each time each of the {PARTITIONS} partitions either stays with its process or moves. A "
+    f"standstill is the time between two records of a partition, less {INTERVAL_S * 1000:g} ms; those above "
+    f"{SHOWN_S * 1000:g} ms are added up. Steady after is the median time from the signal to the last change. With "
+    f"slow records, those of one partition take {SLOW_S:g} s each; the other {PARTITIONS - 1} are measured. Kafka 4.2 "
+    "with its default settings, on the same machine."
 )
 
 
@@ -99,28 +120,28 @@ class RebalanceFigures:
 
 
 def measure_all(servers: str, *, only: str | None = None) -> RebalanceFigures:
-    rows = [asyncio.run(_measure(servers, *row)) for row in ROWS if only is None or only in row[0]]
+    rows = [asyncio.run(_measure(servers, row)) for row in ROWS if only is None or only in row.title]
     return RebalanceFigures(today(), machine(), rows)
 
 
 # ---------------------------------------------------------------------------- the run
 
 
-async def _measure(servers: str, title: str, module: str, protocol: str) -> RollingRestart:
-    print_progress(f"{title}: {MEMBERS} restarts, {START_S + MEMBERS * RESTART_EVERY_S:g} s")
+async def _measure(servers: str, row: Member) -> RollingRestart:
+    print_progress(f"{row.title}: {MEMBERS} restarts, {(MEMBERS + 1) * RESTART_EVERY_S:g} s")
     topic = group = f"rebalance-{uuid.uuid4().hex[:8]}"
     await create_topic(servers, topic, PARTITIONS)
-    command = [sys.executable, "-m", module, servers, topic, "0", group, protocol]
+    command = [sys.executable, "-m", row.module, servers, topic, "0", group, row.protocol, str(row.slow_s)]
     ended: list[list[Any]] = []
     async with _steady_load(servers, topic):
-        running = [await _start(command) for _ in range(MEMBERS)]
-        await asyncio.sleep(START_S)
+        running = await asyncio.gather(*(_start(command) for _ in range(MEMBERS)))
+        await asyncio.sleep(RESTART_EVERY_S)
         signals_s = []
         for number in range(MEMBERS):
             signals_s.append(time.monotonic())
             ended.append(await _stop(running[number]))
             running[number] = await _start(command)
-            await asyncio.sleep(RESTART_EVERY_S - (time.monotonic() - signals_s[-1]))
+            await asyncio.sleep(signals_s[-1] + RESTART_EVERY_S - time.monotonic())
         end_s = time.monotonic()
         ended += await asyncio.gather(*map(_stop, running))
     handled = sorted(
@@ -131,7 +152,10 @@ async def _measure(servers: str, title: str, module: str, protocol: str) -> Roll
         ),
         key=lambda one: one.at_s,
     )
-    return _row(title, [one for one in handled if one.at_s < end_s], signals_s, end_s)
+    measured = [
+        one for one in handled if one.at_s < end_s and (row.slow_s != SLOW_S or one.partition != SLOW_PARTITION)
+    ]
+    return _row(row.title, measured, signals_s, end_s)
 
 
 @asynccontextmanager
@@ -154,9 +178,14 @@ async def _steady_load(servers: str, topic: str) -> Any:
 
 
 async def _start(command: Sequence[str]) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, limit=2**28
+    """Start a member. Returns when it has handled its first record."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
+    assert process.stdout is not None
+    async with asyncio.timeout(START_S):
+        await process.stdout.readline()
+    return process
 
 
 async def _stop(process: asyncio.subprocess.Process) -> list[Any]:
@@ -164,7 +193,7 @@ async def _stop(process: asyncio.subprocess.Process) -> list[Any]:
     process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(STOP_S):
         printed, _ = await process.communicate()
-    rows: list[Any] = json.loads(printed.splitlines()[-1])["handled"]
+    rows: list[Any] = json.loads(printed)["handled"]
     return rows
 
 
@@ -210,14 +239,15 @@ def _window(calls: Sequence[Handled], begin_s: float, until_s: float) -> Iterato
 
 def markdown(figures: RebalanceFigures) -> str:
     lines = [
-        "| | partitions that stayed | longest standstill | of those that moved | steady after | handled twice |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| | stayed | their longest standstill | of those that moved | added up | steady after | handled twice |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in figures.rows:
         stayed = [one for restart in row.restarts for one in restart.stayed]
         moved = [one for restart in row.restarts for one in restart.moved]
         lines.append(
             f"| {row.title} | {len(stayed)} of {len(stayed) + len(moved)} | {_seconds(stayed)} | {_seconds(moved)} |"
+            f" {sum(to_s - from_s for _, from_s, to_s in row.pauses):.0f} s |"
             f" {median(one.steady_s for one in row.restarts):.1f} s | {row.twice:,} of {row.records:,} |"
         )
     return "\n".join([*lines, "", METHOD, "", f"{figures.date}, {figures.machine}.", ""])

@@ -28,6 +28,8 @@ handled: list[tuple[float, int, int]] = []
 )
 async def handle(event: dict[str, Any], message: KafkaMessage) -> None:
     raw: Any = message.raw_message
+    if not handled:
+        print("first record", flush=True)
     handled.append((time.monotonic(), raw.partition, raw.offset))
     await asyncio.sleep(HANDLER_S)
 
