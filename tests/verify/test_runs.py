@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 HERE = Path(__file__).parents[2]
 
 
-def options(broker: KafkaBroker, home: Path, **more: Any) -> Options:
+def options(broker: KafkaBroker | None, home: Path, **more: Any) -> Options:
     wanted = {
         "lasts_s": 8.0,
         "processes": 2,
@@ -28,7 +28,7 @@ def options(broker: KafkaBroker, home: Path, **more: Any) -> Options:
         "kill_every_s": 2.5,
         "fault_every_s": 0.0,
         "kinds": (),
-        "bootstrap_servers": broker.bootstrap_servers,
+        "bootstrap_servers": broker.bootstrap_servers if broker is not None else None,
         "config": {"session_timeout_ms": 2000, "heartbeat_interval_ms": 400},
         "home": home,
         **more,
@@ -46,6 +46,17 @@ class TestBuiltInApp:
         assert report.handled == report.written == report.acknowledged == report.sent
         assert report.sent > 100
         assert report.committed == report.end == report.sent
+
+    @pytest.mark.long
+    async def test_with_the_consumer_protocol_loses_nothing(self, tmp_path: Path) -> None:
+        """On a broker of its own, whose session timeout the run sets."""
+        run = options(
+            None, tmp_path, fault_every_s=3.0, kinds=("stop", "freeze", "members"), seed=5, group_protocol="consumer"
+        )
+        report = await verify(run)
+        assert report.problems == ()
+        assert report.group_protocol == "consumer"
+        assert report.faults["kill"] >= 2
 
     @pytest.mark.long
     async def test_stopped_frozen_and_joined_loses_nothing(self, kafka_broker: KafkaBroker, tmp_path: Path) -> None:
