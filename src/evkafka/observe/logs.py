@@ -97,10 +97,11 @@ def _lost_source(event: ConsumerLost) -> None:
 
 def _assigned(event: PartitionsAssigned) -> None:
     added, kept = _partitions(event.partitions), event.total - len(event.partitions)
+    others = f"{kept} other partitions" if kept > 1 else "its other partition"
     if added:
-        text = f"was assigned {added}" + (f", and keeps its other {kept}" if kept else "")
+        text = f"was assigned {added}" + (f", and keeps {others}" if kept else "")
     elif kept:
-        text = f"keeps its other {kept} partitions"
+        text = f"keeps {others}"
     else:
         text = "was assigned no partitions: the other members of its group have them, or the topic does not exist yet"
     logger.info("consumer %s %s", event.consumer, text, extra={"consumer": event.consumer})
