@@ -6,7 +6,7 @@ import asyncio
 import gc
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -28,6 +28,16 @@ QUICK_GROUPS = {
     "group.consumer.session.timeout.ms": 6_000,
 }
 """With the consumer protocol the brokers set these times. A member learns from its next heartbeat what it is to do."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Garbage collections would examine thousands of new tests again and again, and find none to delete."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
