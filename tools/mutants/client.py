@@ -214,6 +214,14 @@ CONSUMER_PROTOCOL = [
         (f"{WHAT_STAYS}::test_is_not_held_up_by_positions_that_cannot_be_looked_up",),
     ),
     Breakage(
+        "a position that was looked up for a partition that was given back is used",
+        "kafka/consumer/fetcher.py",
+        "assignment.active and assignment.state_value(tp)._status is not PartitionStatus.UNASSIGNED",
+        "assignment.active",
+        "a reset is reported for a partition of another member",
+        (f"{WHAT_STAYS}::test_finds_its_position_with_an_answer_that_has_others_too",),
+    ),
+    Breakage(
         "records of a partition are handed out while it is drained",
         "kafka/consumer/reconciler.py",
         "positions = self._fetcher.end({self._named(one) for one in partitions})",

@@ -14,12 +14,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.broker import KafkaBroker
+from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerRefused, CommitRefused
+from evkafka.kafka.admin.groups import describe_group
 from evkafka.records import Record, TopicPartition
 from tests.support.fake_kafka import FakeKafka
 from tests.support.kafka_reader import Read, Reader
 from tests.support.kafka_topics import MakeTopic, committed, produce
-from tests.support.proxy import COMMIT, CONSUMER_GROUP_HEARTBEAT, FETCH, OFFSET_FETCH, Proxy
+from tests.support.proxy import COMMIT, CONSUMER_GROUP_HEARTBEAT, FETCH, LIST_OFFSETS, OFFSET_FETCH, Proxy
 from tests.support.waiting import SLACK_S, eventually
 
 Join = Callable[..., Awaitable[Reader]]
@@ -130,6 +132,25 @@ class TestWhatStays:
         assert first.offsets(moved.partition) == [0]
         await eventually(lambda: second.offsets(moved.partition)[-3:] == [1, 2, 3])
         assert (first.errors, second.errors) == ([], [])
+
+    async def test_finds_its_position_with_an_answer_that_has_others_too(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy, name: str, join: Join
+    ) -> None:
+        servers, orders = kafka_broker.bootstrap_servers, await topic(partitions=2)
+        lookup = proxy.on(LIST_OFFSETS, hold=True)
+        first = await join(proxy.bootstrap_servers, orders, name)
+        await lookup.seen.wait()
+
+        second = await join(servers, orders, name)
+        await eventually(has(second, 1))
+        [moved], [stays] = second.source.assignment(), first.source.assignment()
+        lookup.release.set()
+
+        await eventually(lambda: first.source.position(stays) == 0)
+        await eventually(lambda: first.listener.resets)
+        assert [reset.partition for reset in first.listener.resets] == [stays]
+        assert first.source.position(moved) is None
+        assert first.errors == []
 
     async def test_gets_what_a_member_leaves_without_a_revocation(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, join: Join
@@ -575,6 +596,15 @@ class TestTheChoiceOfTheProtocol:
         reader = await join(proxy.bootstrap_servers, await topic(), name, group_protocol=wanted)
         await eventually(has(reader, 1))
         assert (CONSUMER_GROUP_HEARTBEAT in proxy.requests) is used
+
+    async def test_the_wanted_assignor_is_used(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, join: Join
+    ) -> None:
+        servers = kafka_broker.bootstrap_servers
+        reader = await join(servers, await topic(), name, group_remote_assignor="range")
+        await eventually(has(reader, 1))
+        group = await describe_group(ConnectionSettings(bootstrap_servers=(servers,)), name)
+        assert (group.protocol, group.assignor) == ("consumer", "range")
 
     async def test_auto_is_classic_where_the_protocol_is_switched_off(
         self, fake: FakeKafka, name: str, join: Join, caplog: pytest.LogCaptureFixture
