@@ -25,17 +25,24 @@ from tests.property.schedule import BASE, GROUP, SEEDS, TOPIC
 
 PARTITIONS, MOST_MEMBERS, STEPS = 8, 4, 20
 
-CALM: ConsumerConfig = {**BASE, "group_protocol": "consumer", "auto_commit_interval_ms": 300, "on_error": {}}
+CALM: Any = {
+    **{key: value for key, value in BASE.items() if key != "on_error"},
+    "group_protocol": "consumer",
+    "auto_commit_interval_ms": 300,
+}
 
 ORDERINGS = [
     pytest.param({}, id="in-order"),
     pytest.param({"concurrency": 8}, id="by-key"),
     pytest.param({"concurrency": 8, "ordering": "partition", "auto_commit_interval_ms": 0}, id="by-partition"),
+    pytest.param({"concurrency": 8, "auto_commit_mode": "pre-commit"}, id="at-most-once"),
+    pytest.param({"auto_commit_mode": "pre-commit", "auto_commit_interval_ms": 0}, id="at-most-once-strictly"),
 ]
 
 
 class Member:
-    """An app whose endpoint takes up to two seconds of the virtual clock, less than the drain time.
+    """An app whose endpoint takes up to two seconds of the virtual clock, less than the drain time. At most once, all
+    records that were read must end within it: there it takes no more than a twentieth.
 
     Attributes:
         revoked: the partitions that were revoked so far.
@@ -45,12 +52,13 @@ class Member:
         self, config: ConsumerConfig, kafka: InMemoryKafka, begun: Counter[tuple[int, int]], seed: int
     ) -> None:
         self.revoked: list[TopicPartition] = []
-        handler, times = Handler(), random.Random(seed)
+        handler, random_time = Handler(), random.Random(seed)
+        times_s = [0.0, 0.05] if config.get("auto_commit_mode") == "pre-commit" else [0.0, 0.05, 2.0]
 
         @handler.event("E")
         async def on_e(value: bytes, request: Request) -> None:
             begun[request.partition, request.offset] += 1
-            await sleep(kafka.clock, times.choice([0.0, 0.05, 2.0]))
+            await sleep(kafka.clock, random_time.choice(times_s))
 
         self.app = EVKafkaApp()
         self.app.telemetry.listen(PartitionsRevoked, lambda event: self.revoked.extend(event.partitions))
@@ -81,6 +89,7 @@ class CalmSchedule:
                 for _ in range(STEPS):
                     await self.random.choice([self._send, self._send, self._pass_time, self._join, self._leave])()
                 await self.kafka.settle()
+                await self.kafka.advance(ms=1_000)  # at most once, the client commits on its interval
                 self._nothing_was_handled_twice_or_lost()
             finally:
                 for member in self.members:
