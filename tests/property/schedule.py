@@ -149,10 +149,16 @@ class Schedule:
 
     def _member_config(self) -> ConsumerConfig:
         match self.protocols:
+            case "classic":
+                return self.config
+            case "consumer":
+                return {**self.config, "group_protocol": "consumer", "group_instance_id": self._random_instance_id()}
             case "mixed":
                 return {**self.config, "group_protocol": self.random.choice(["classic", "consumer"])}
-            case protocol:
-                return {**self.config, "group_protocol": protocol}
+
+    def _random_instance_id(self) -> str | None:
+        """Of a static member, in half of the cases; two members with one id wait for each other."""
+        return self.random.choice([None, None, "one", "two"])
 
     async def _crash(self) -> None:
         if len(self.members) > 1:
