@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from evkafka.kafka.consumer.membership import (
+    EAGER_INTERVALS,
+    EAGER_S,
     JOIN,
     LEAVE,
     LEAVE_AND_RETURN,
@@ -121,7 +123,7 @@ class TestChanges:
         settled(member, 0, 1)
         exchange(member, assigned(0))
         assert member.next_change({TOPIC}) == GiveBack(partitions(1))
-        assert member.due_s == INTERVAL_S  # heartbeats go on meanwhile, and say nothing new
+        assert member.due_s == EAGER_S  # heartbeats go on meanwhile, and say nothing new
         beat, _ = exchange(member, UNCHANGED, INTERVAL_S)
         assert beat == Heartbeat(1)
         assert member.next_change({TOPIC}) is None
@@ -158,7 +160,18 @@ class TestChanges:
         assert member.due_s == -math.inf
         beat, _ = exchange(member, UNCHANGED)
         assert beat == Heartbeat(1, owned=NONE)
-        assert member.due_s == INTERVAL_S
+        assert member.due_s == EAGER_S
+
+    def test_are_waited_for_with_more_heartbeats(self, member: Membership) -> None:
+        """The partitions that a new member gets have to be given back by others first."""
+        settled(member)
+        until_s = EAGER_INTERVALS * INTERVAL_S
+        exchange(member, UNCHANGED, until_s - 1.0)
+        assert member.due_s == until_s - 1.0 + EAGER_S
+        exchange(member, UNCHANGED, until_s)
+        assert member.due_s == until_s + INTERVAL_S
+        exchange(member, Answer(0, 2, INTERVAL_S, None), 100.0)  # another member has come or gone
+        assert member.due_s == 100.0 + EAGER_S
 
     def test_a_subscription_is_told_at_once(self, member: Membership) -> None:
         settled(member, 0)

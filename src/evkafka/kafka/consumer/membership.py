@@ -6,7 +6,7 @@ what is not among them, then reports what it still has, and only then do the bro
     state          means                                            next heartbeat
     JOINING        the group does not know this member (any more)   now: epoch 0, everything
     RECONCILING    gives partitions back, or takes them over        each interval; now, when one of these has ended
-    STEADY         has what the brokers have assigned               each interval
+    STEADY         has what the brokers have assigned               each interval; sooner while the group changes
     LEAVING        has left                                         none
 
     answer                         state it leads to            partitions
@@ -34,6 +34,13 @@ JOIN, LEAVE, LEAVE_AND_RETURN = 0, -1, -2
 
 MAX_RETRY_S = 1.0
 """The longest pause between two heartbeats that failed."""
+
+EAGER_S = 0.5
+"""The longest pause between two heartbeats while the group changes: what others give back is taken that much sooner.
+The brokers' interval (`group.consumer.heartbeat.interval.ms`) is five seconds by default."""
+
+EAGER_INTERVALS = 2
+"""For how many of the brokers' intervals the group may be changing: within one the others hear of it, and give back."""
 
 RELEASE_SLACK_S = 5.0
 """How much longer than a session a static member waits until its instance id is released."""
@@ -192,6 +199,7 @@ class Membership:
         self._acknowledges = False
         self._sent_s = self._accepted_s = now_s  # when it was sent, and when the last one was sent that was accepted
         self._failures = 0
+        self._eager_until_s = now_s  # until then others may be giving partitions back
         self._unreleased_since_s: float | None = None
         self._next_s = now_s
 
@@ -271,12 +279,15 @@ class Membership:
         self._accepted_s = self._sent_s
         if self.epoch == JOIN:
             self._change_is_open = True
+        if answer.epoch != self.epoch:
+            self._eager_until_s = now_s + EAGER_INTERVALS * answer.interval_s
         self.epoch = answer.epoch
         self._is_acknowledged |= self._acknowledges
         if answer.assigned is not None and answer.assigned != self._target:
             self._target = answer.assigned
             self._is_acknowledged = False
-        self._next_s = now_s + answer.interval_s
+        is_eager = now_s < self._eager_until_s
+        self._next_s = now_s + (min(EAGER_S, answer.interval_s) if is_eager else answer.interval_s)
 
     def _wait_for_release(self, now_s: float) -> Verdict:
         if self._unreleased_since_s is None:
