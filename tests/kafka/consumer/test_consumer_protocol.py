@@ -504,6 +504,20 @@ class TestStopping:
 
 
 class TestTopics:
+    async def test_one_that_is_created_later_is_read_from_its_beginning(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, join: Join
+    ) -> None:
+        servers = kafka_broker.bootstrap_servers
+        reader = await join(servers, name, name, auto_offset_reset="latest")
+        await eventually(lambda: reader.listener.assigned == [set()])
+        assert reader.source.state() == "connecting"
+
+        await topic(name=name)
+        await produce(servers, name, 3)
+
+        await eventually(lambda: reader.offsets() == [0, 1, 2])
+        assert reader.source.state() == "steady"
+
     async def test_one_that_grows_is_read_from_the_beginning_of_its_new_partitions(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, join: Join
     ) -> None:
