@@ -8,15 +8,19 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConnectionSettings
-from evkafka.exceptions import CommitRefused
+from evkafka.exceptions import BrokerError, CommitRefused
 from evkafka.kafka.admin.groups import Group, Member, commit_offsets, describe_group, group_offsets, protocol_offer
 from evkafka.kafka.client.group_protocol import LEAVE, LEAVE_AND_RETURN
 from evkafka.kafka.client.node_connections import NodeConnections
 from evkafka.records import TopicPartition
+from tests.support.fake_kafka import FakeKafka
 from tests.support.group_member import GroupMember
 from tests.support.kafka_reader import Read
 from tests.support.kafka_topics import MakeTopic
+from tests.support.proxy import OFFSET_FETCH
 from tests.support.waiting import eventually
+
+DESCRIBE_GROUPS = 15
 
 
 @pytest.fixture
@@ -96,3 +100,36 @@ class TestAGroupOfTheClassicProtocol:
         assert (group.state, group.protocol, group.epoch, group.assignor) == ("Stable", "classic", None, "roundrobin")
         assert [(one.protocol, one.epoch) for one in group.members] == [("classic", None)]
         assert reader.source.group_epoch() == ("classic", 1)
+
+
+class TestACoordinatorThatIsAway:
+    """On the fake cluster, whose coordinator answers with an error at first."""
+
+    @pytest.mark.parametrize("code", [14, 15, 16])
+    @pytest.mark.parametrize("top_level", [False, True])
+    async def test_is_asked_for_the_commits_again(self, fake: FakeKafka, name: str, code: int, top_level: bool) -> None:
+        await fake.create(name)
+        at, connection = (
+            TopicPartition(name, 0),
+            ConnectionSettings(bootstrap_servers=tuple(fake.bootstrap_servers.split(","))),
+        )
+        await commit_offsets(connection, name, {at: 7})
+        fault = await fake.fault(OFFSET_FETCH, code, group=name, count=2, top_level=top_level)
+
+        assert await group_offsets(connection, name) == {at: 7}
+        assert await fault.hits() == 2
+
+    @pytest.mark.parametrize("code", [14, 15, 16])
+    async def test_is_asked_for_the_members_again(self, fake: FakeKafka, name: str, code: int) -> None:
+        fault = await fake.fault(DESCRIBE_GROUPS, code, group=name, count=2)
+        connection = ConnectionSettings(bootstrap_servers=tuple(fake.bootstrap_servers.split(",")))
+
+        assert (await describe_group(connection, name)).state == "Dead"
+        assert await fault.hits() == 2
+
+    async def test_is_an_error_after_the_time_limit(self, fake: FakeKafka, name: str) -> None:
+        await fake.fault(OFFSET_FETCH, 14, group=name, count=-1, top_level=True)
+        connection = ConnectionSettings(bootstrap_servers=tuple(fake.bootstrap_servers.split(",")))
+
+        with pytest.raises(BrokerError, match="no answer within"):
+            await group_offsets(connection, name, timeout_s=0.5)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import (
@@ -14,6 +15,7 @@ from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
     IncompatibleBrokerVersion,
+    NotCoordinatorForGroupError,
     TopicAuthorizationFailedError,
     for_code,
 )
@@ -24,12 +26,14 @@ from evkafka.exceptions import CommitRefused
 from evkafka.kafka.admin.reader import partitions_of
 from evkafka.kafka.admin.session import admin_session, limited, reader_session
 from evkafka.kafka.client.group_protocol import LEAVE_AND_RETURN, ConsumerGroupDescribeRequest, DescribedMember
+from evkafka.kafka.client.protocol import EpochOffsetFetchRequest
 from evkafka.kafka.client.protocol_offer import ProtocolOffer, look_up_protocol_offer
 from evkafka.kafka.errors import ErrorCode
 from evkafka.kafka.options import connection_options
 from evkafka.records import TopicPartition
 
 Protocol = Literal["classic", "consumer"]
+Answer = TypeVar("Answer")
 
 RETRY_S = 0.1
 """The wait before a coordinator is looked up again."""
@@ -83,8 +87,24 @@ async def describe_group(connection: ConnectionSettings, group_id: str, *, timeo
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     async with admin_session(connection, f"describing group {group_id!r}", timeout_s) as admin:
-        # The request of the classic protocol calls a group of the consumer protocol "Dead", so it comes second.
-        return await _describe_consumer_group(admin, group_id) or await _describe_classic_group(admin, group_id)
+        return await _from_coordinator(partial(_describe, admin, group_id))
+
+
+async def _from_coordinator(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Ask again while there is no coordinator, until the session's time is over.
+
+    The first look-up makes a new cluster create its offsets topic, and fails until then. Later a coordinator may move.
+    """
+    while True:
+        try:
+            return await ask()
+        except (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError):
+            await asyncio.sleep(RETRY_S)
+
+
+async def _describe(admin: Any, group_id: str) -> Group:
+    # The request of the classic protocol calls a group of the consumer protocol "Dead", so it comes second.
+    return await _describe_consumer_group(admin, group_id) or await _describe_classic_group(admin, group_id)
 
 
 async def _describe_consumer_group(admin: Any, group_id: str) -> Group | None:
@@ -125,10 +145,9 @@ async def _describe_classic_group(admin: Any, group_id: str) -> Group:
     code, _, state, _, assignor, members = described[:6]
     if code == ErrorCode.GROUP_AUTHORIZATION_FAILED:
         raise GroupAuthorizationFailedError(group_id)
+    if code == ErrorCode.GROUP_ID_NOT_FOUND:  # newer brokers; older ones answer with the state "Dead"
+        return Group("Dead", ())
     if code:
-        # Newer brokers answer with an error for a group that does not exist.
-        if state in ("", "Dead"):
-            return Group("Dead", ())
         raise for_code(code)(group_id)
     return Group(state, tuple(Member(member[1], member[2].lstrip("/")) for member in members), assignor=assignor)
 
@@ -140,12 +159,7 @@ async def protocol_offer(connection: ConnectionSettings, group_id: str, *, timeo
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     async with admin_session(connection, f"looking up the protocols of group {group_id!r}", timeout_s) as admin:
-        while True:
-            try:
-                return await look_up_protocol_offer(admin.client, group_id)
-            except (GroupCoordinatorNotAvailableError, GroupLoadInProgressError):
-                # The first lookup makes a new cluster create its offsets topic, and fails until then.
-                await asyncio.sleep(RETRY_S)
+        return await _from_coordinator(partial(look_up_protocol_offer, admin.client, group_id))
 
 
 class GroupCommit(NamedTuple):
@@ -175,12 +189,27 @@ async def group_commits(
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     async with admin_session(connection, f"reading the committed offsets of group {group_id!r}", timeout_s) as admin:
-        found = await admin.list_consumer_group_offsets(group_id)
-    return {
-        TopicPartition(at.topic, at.partition): GroupCommit(one.offset, one.metadata or "")
-        for at, one in found.items()
-        if one.offset >= 0
-    }
+        return await _from_coordinator(partial(_fetch_commits, admin, group_id))
+
+
+async def _fetch_commits(admin: Any, group_id: str) -> Mapping[TopicPartition, GroupCommit]:
+    """aiokafka's admin client ignores the error of the whole answer: it would look like a group without commits
+    (aiokafka-defects.md#failed-lookup)."""
+    node = await admin.find_coordinator(group_id)
+    answer = await admin.client.send(node, EpochOffsetFetchRequest(group_id, None))
+    code = getattr(answer, "error_code", 0)
+    if code == ErrorCode.GROUP_ID_NOT_FOUND:
+        return {}
+    if code:
+        raise for_code(code)(group_id)
+    found = {}
+    for topic, rows in answer.topics:
+        for partition, offset, *_, metadata, code_of_partition in rows:
+            if code_of_partition:
+                raise for_code(code_of_partition)(topic)
+            if offset >= 0:
+                found[TopicPartition(topic, partition)] = GroupCommit(offset, metadata or "")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
