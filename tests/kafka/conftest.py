@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.support.fake_kafka import fake, fake_program
+from tests.support.fake_kafka import fake, fake_cluster, fake_program
 from tests.support.kafka_reader import read
 from tests.support.proxy import proxy
 
-__all__ = ["fake", "fake_program", "proxy", "read"]
+__all__ = ["fake", "fake_cluster", "fake_program", "proxy", "read"]
 
 Produce = Callable[..., Awaitable[None]]
 

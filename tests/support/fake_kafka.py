@@ -80,6 +80,7 @@ class FakeKafka:
         assert self._process.stdout is not None
         ready = json.loads(self._process.stdout.readline())
         self.bootstrap_servers = ",".join(ready["brokers"])
+        self._faults: list[int] = []
         self._control = f"http://{ready['control']}"
 
     def __enter__(self) -> Self:
@@ -100,11 +101,22 @@ class FakeKafka:
     async def fault(
         self, api_key: int, code: int, *, count: int = 1, group: str = "", topic: str = "", top_level: bool = False
     ) -> Fault:
-        """Answer the next `count` requests of this kind with this error; -1: until it is healed."""
-        return Fault(
-            self,
-            await self._ask("fault", key=api_key, code=code, count=count, group=group, topic=topic, topLevel=top_level),
+        """Answer the next `count` requests of this kind with this error; -1: until it is healed, or the test ends.
+
+        Args:
+            top_level: the error is that of the whole answer: then group and topic are not looked at.
+        """
+        number = await self._ask(
+            "fault", key=api_key, code=code, count=count, group=group, topic=topic, topLevel=top_level
         )
+        self._faults.append(number)
+        return Fault(self, number)
+
+    def heal_all(self) -> None:
+        """End all faults: the next test must not meet them."""
+        faults, self._faults = self._faults, []
+        for number in faults:
+            self._post("heal", {"id": number})
 
     async def never_answer(self, api_key: int, *, count: int = 1) -> None:
         await self._ask("never_answer", key=api_key, count=count)
@@ -173,7 +185,14 @@ def fake_program() -> Any:
 
 
 @pytest.fixture(scope="session")
-def fake(fake_program: Any) -> Iterator[FakeKafka]:
-    """A fake cluster of three brokers, shared by the whole run: tests inject faults for one group or topic."""
+def fake_cluster(fake_program: Any) -> Iterator[FakeKafka]:
+    """A fake cluster of three brokers, shared by the whole run."""
     with FakeKafka(fake_program) as kafka:
         yield kafka
+
+
+@pytest.fixture
+def fake(fake_cluster: FakeKafka) -> Iterator[FakeKafka]:
+    """The fake cluster. Tests inject faults for one group or topic; they end with the test."""
+    yield fake_cluster
+    fake_cluster.heal_all()

@@ -22,7 +22,7 @@ from evkafka.testing import InMemoryKafka
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # not the module: pytest-xdist may run its tests in two parts
 def exporter() -> InMemorySpanExporter:
     """A process can set its provider only once."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
