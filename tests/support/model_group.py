@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from evkafka.kafka.consumer.membership import JOIN, LEAVE, Answer, Heartbeat, Partitions, TopicIdPartition
+from evkafka.kafka.client.group_protocol import JOIN, LEAVE
+from evkafka.kafka.consumer.membership import Answer, Heartbeat, Partitions, TopicIdPartition
 from evkafka.kafka.errors import ErrorCode
 
 NONE: Partitions = frozenset()

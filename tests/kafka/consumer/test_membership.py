@@ -11,12 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from evkafka.kafka.client.group_protocol import JOIN, LEAVE, LEAVE_AND_RETURN
 from evkafka.kafka.consumer.membership import (
     EAGER_INTERVALS,
     EAGER_S,
-    JOIN,
-    LEAVE,
-    LEAVE_AND_RETURN,
     NONE,
     RELEASE_SLACK_S,
     Answer,

@@ -28,6 +28,7 @@ from evkafka.kafka.admin.session import admin_session, limited, reader_session
 from evkafka.kafka.client.group_protocol import LEAVE_AND_RETURN, ConsumerGroupDescribeRequest, DescribedMember
 from evkafka.kafka.client.protocol import EpochOffsetFetchRequest
 from evkafka.kafka.client.protocol_offer import ProtocolOffer, look_up_protocol_offer
+from evkafka.kafka.consumer.offset_fetch import read_commits
 from evkafka.kafka.errors import ErrorCode
 from evkafka.kafka.options import connection_options
 from evkafka.records import TopicPartition
@@ -202,14 +203,9 @@ async def _fetch_commits(admin: Any, group_id: str) -> Mapping[TopicPartition, G
         return {}
     if code:
         raise for_code(code)(group_id)
-    found = {}
-    for topic, rows in answer.topics:
-        for partition, offset, *_, metadata, code_of_partition in rows:
-            if code_of_partition:
-                raise for_code(code_of_partition)(topic)
-            if offset >= 0:
-                found[TopicPartition(topic, partition)] = GroupCommit(offset, metadata or "")
-    return found
+    found: dict[ClientPartition, tuple[int, str]] = {}
+    read_commits(answer.topics, None, found)
+    return {TopicPartition(*at): GroupCommit(*one) for at, one in found.items()}
 
 
 @dataclass(frozen=True, slots=True)

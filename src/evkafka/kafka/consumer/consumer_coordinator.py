@@ -20,7 +20,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerUnavailable
 from evkafka.kafka.client.client import Client
-from evkafka.kafka.client.group_protocol import ConsumerGroupHeartbeatRequest, MemberChanges
+from evkafka.kafka.client.group_protocol import JOIN, ConsumerGroupHeartbeatRequest, MemberChanges
 from evkafka.kafka.client.log_throttle import LogThrottle, Outage
 from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.consumer.group_connection import GroupConnection
@@ -30,7 +30,7 @@ from evkafka.kafka.consumer.group_session import DEFAULT_SESSION_S, group_sessio
 from evkafka.kafka.consumer.incremental import IncrementalFetcher, IncrementalSubscriptions
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.member_offsets import MemberOffsets
-from evkafka.kafka.consumer.membership import JOIN, Answer, Heartbeat, Membership, State, TopicIdPartition, Verdict
+from evkafka.kafka.consumer.membership import Answer, Heartbeat, Membership, State, TopicIdPartition, Verdict
 from evkafka.kafka.consumer.reconciler import AssignmentListener, Reconciler
 from evkafka.kafka.consumer.topic_names import TopicNames
 from evkafka.kafka.errors import ErrorCode, code_name, translate

@@ -15,7 +15,7 @@ from evkafka.kafka.client import group_protocol
 from evkafka.kafka.consumer.commit import Commit, format_partitions
 from evkafka.kafka.consumer.group_connection import GroupConnection
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
-from evkafka.kafka.consumer.membership import JOIN, Membership
+from evkafka.kafka.consumer.membership import Membership
 from evkafka.kafka.consumer.offset_fetch import StaleMemberError, error_for, read_commits
 from evkafka.kafka.errors import ErrorCode
 from evkafka.runtime.leader_epochs import LeaderEpochs
@@ -106,7 +106,7 @@ class MemberOffsets:
         by_topic: dict[str, list[int]] = {}
         for tp in partitions:
             by_topic.setdefault(tp.topic, []).append(tp.partition)
-        if self._membership.epoch == JOIN:
+        if self._membership.epoch == group_protocol.JOIN:
             raise StaleMemberError("the member is joining its group again")
         request = group_protocol.MemberOffsetFetchRequest(
             self.group_id,

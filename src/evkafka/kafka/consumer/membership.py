@@ -27,10 +27,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
+from evkafka.kafka.client.group_protocol import JOIN, LEAVE, LEAVE_AND_RETURN
 from evkafka.kafka.errors import ErrorCode
-
-JOIN, LEAVE, LEAVE_AND_RETURN = 0, -1, -2
-"""Member epochs with a meaning of their own."""
 
 MAX_RETRY_S = 1.0
 """The longest pause between two heartbeats that failed."""
