@@ -101,7 +101,7 @@ class RollingRestart:
 
     Attributes:
         signals_s: when each process was told to stop, in seconds since a moment before the first signal.
-        pauses: (partition, from, to) of every standstill above `SHOWN_S`, on the same clock, for the picture.
+        pauses: (partition, from, to) of every standstill above `SHOWN_S`, on the same clock. The chart shows them.
     """
 
     title: str

@@ -111,8 +111,8 @@ class Options:
 
     @property
     def broker_properties(self) -> dict[str, Any]:
-        """The settings of a broker that is started for this run, for the times of `consumer_config` that are its own
-        with the consumer protocol."""
+        """The settings of a broker that is started for this run: with the consumer protocol the times of
+        `consumer_config` are the broker's."""
         if not self._incremental:
             return {}
         times = {**BUILT_IN, **self.config}
