@@ -50,11 +50,14 @@ class ConsumerLost(Event):
 class PartitionsAssigned(Event):
     """Partitions were added to those that the consumer has; none, if a rebalance has only taken some away.
 
-    `total` is how many it has now.
+    `total` is how many it has now, `protocol` the group's ("classic" or "consumer"), `epoch` the member's epoch; with
+    the classic protocol the generation.
     """
 
     partitions: tuple[TopicPartition, ...]
     total: int
+    protocol: str | None = None
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,8 @@ def _assigned(event: PartitionsAssigned) -> None:
         text = f"keeps {others}"
     else:
         text = "was assigned no partitions: the other members of its group have them, or the topic does not exist yet"
-    logger.info("consumer %s %s", event.consumer, text, extra={"consumer": event.consumer})
+    group = f" ({event.protocol} protocol, epoch {event.epoch})" if event.protocol is not None else ""
+    logger.info("consumer %s %s%s", event.consumer, text, group, extra={"consumer": event.consumer})
 
 
 def _revoked(event: PartitionsRevoked) -> None:

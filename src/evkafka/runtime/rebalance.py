@@ -78,7 +78,10 @@ class RebalanceListener:
             assignment.begin(tp)
         assignment.flow.room.set()
         total = len(assignment.partitions)
-        assignment.telemetry.emit(PartitionsAssigned(assignment.name, tuple(sorted(partitions)), total))
+        epoch = assignment.source.group_epoch() if assignment.source is not None else None
+        assignment.telemetry.emit(
+            PartitionsAssigned(assignment.name, tuple(sorted(partitions)), total, *(epoch or (None, None)))
+        )
 
     def on_reset(self, reset: OffsetReset) -> None:
         """The position that the reset rule found is committed at once: a crash before the first commit skips

@@ -17,6 +17,10 @@ LOST = (
 LINES = [
     (PartitionsAssigned("billing", (ONE, TWO), 2), "consumer billing was assigned orders[0 1]"),
     (
+        PartitionsAssigned("billing", (ONE, TWO), 2, "consumer", 5),
+        "consumer billing was assigned orders[0 1] (consumer protocol, epoch 5)",
+    ),
+    (
         PartitionsAssigned("billing", (TWO,), 2),
         "consumer billing was assigned orders[1], and keeps its other partition",
     ),

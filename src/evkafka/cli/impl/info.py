@@ -21,6 +21,7 @@ EXTRAS = {
     "uvloop": ("uvloop",),
     "speed": ("google-crc32c",),
 }
+GROUP_PROTOCOLS = ("classic", "consumer")
 ALWAYS = ("evkafka", "aiokafka", "pydantic", "cramjam")
 
 
@@ -32,6 +33,7 @@ def show_info(*, as_json: bool) -> None:
         "executable": sys.executable,
         "platform": platform.platform(),
         "packages": versions,
+        "group_protocols": list(GROUP_PROTOCOLS),
         "extras": {extra: all(versions[name] for name in names) for extra, names in EXTRAS.items()},
     }
     if as_json:
@@ -39,6 +41,7 @@ def show_info(*, as_json: bool) -> None:
         return
     rows: list[tuple[str, object]] = [("python", info["python"]), ("platform", info["platform"])]
     rows += [(name, versions[name]) for name in ALWAYS]
+    rows.append(("group protocols", ", ".join(GROUP_PROTOCOLS)))
     for extra, names in EXTRAS.items():
         packages = ", ".join(f"{name} {versions[name] or 'not installed'}" for name in names)
         rows.append((f"evkafka[{extra}]", packages))
