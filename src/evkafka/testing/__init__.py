@@ -1,5 +1,5 @@
-"""The test kit: clients that call an app's endpoints, and an in-memory Kafka that the real engine runs on, with a
-virtual clock.
+"""The test kit: clients that call an app's endpoints, an in-memory Kafka that the real engine runs on, with a virtual
+clock, and a schema registry in memory.
 """
 
 from evkafka.service.single_attempt import Delivery
@@ -7,14 +7,18 @@ from evkafka.testing.client import AsyncTestClient, TestClient
 from evkafka.testing.memory import InMemoryKafka, MemoryRecord, NotSettled, UnknownTopic
 from evkafka.testing.real_kafka import RealKafka
 from evkafka.testing.recording import SentEvent
+from evkafka.testing.registry import InMemoryRegistry, RegisteredSchema, RegistryRequest
 
 __all__ = [
     "AsyncTestClient",
     "Delivery",
     "InMemoryKafka",
+    "InMemoryRegistry",
     "MemoryRecord",
     "NotSettled",
     "RealKafka",
+    "RegisteredSchema",
+    "RegistryRequest",
     "SentEvent",
     "TestClient",
     "UnknownTopic",
