@@ -78,6 +78,7 @@ PAGES = {
         (
             PublicName("evkafka", "Handler", ("event", "default", "include_handler")),
             PublicName("evkafka", "Request", ("*",)),
+            PublicName("evkafka", "CloudEvent"),
             PublicName("evkafka", "Depends"),
             PublicName("evkafka", "Skip"),
             PublicName("evkafka", "Retry"),

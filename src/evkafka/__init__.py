@@ -42,6 +42,7 @@ from evkafka.outcomes import BatchError, DeadLetter, Retry, Skip
 from evkafka.producer import EVKafkaProducer
 from evkafka.records import RecordMetadata
 from evkafka.sender import Sender
+from evkafka.serde.cloudevents.event import CloudEvent
 
 if TYPE_CHECKING:
     from evkafka.testing.client import TestClient
@@ -51,6 +52,7 @@ __all__ = [
     "BatchError",
     "BrokerConfig",
     "BrokerError",
+    "CloudEvent",
     "ConfigError",
     "ConsumerConfig",
     "Context",

@@ -11,6 +11,8 @@ from typing_extensions import TypeVar
 from evkafka.exceptions import UnsupportedValueError
 from evkafka.records import Record
 from evkafka.runtime.ports import Slot
+from evkafka.serde.cloudevents.event import CloudEvent
+from evkafka.serde.cloudevents.reading import EventRecord
 from evkafka.state import State
 
 if TYPE_CHECKING:
@@ -235,6 +237,21 @@ class Request(Generic[StateT]):
     @property
     def event_type(self) -> str | None:
         return self.context.message.event_type
+
+    @property
+    def cloudevent(self) -> CloudEvent:
+        """The attributes of the record's CloudEvent.
+
+        Raises:
+            RuntimeError: the consumer's configuration does not have `"envelope": "cloudevents"`.
+        """
+        record = self.context.record
+        if isinstance(record, EventRecord):
+            return record.cloudevent
+        raise RuntimeError(
+            f"request.cloudevent: consumer {self.context.consumer.name!r} does not read CloudEvents; set"
+            ' "envelope": "cloudevents" in its configuration'
+        )
 
     @property
     def attempt(self) -> int:

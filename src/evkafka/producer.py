@@ -27,6 +27,9 @@ Key = str | bytes | int | UUID
 Headers = Mapping[str, bytes | str | None] | Sequence[tuple[str, bytes | str | None]]
 Pairs = list[tuple[str, bytes | None]]
 
+Wrap = Callable[[bytes | None, Pairs], tuple[bytes | None, Pairs]]
+"""Puts value and headers, with those of tracing, into an envelope."""
+
 SendEnded = Callable[[RecordMetadata | None, BaseException | None], None]
 """Called with the address of a confirmed record, or with the error of a send."""
 
@@ -144,6 +147,10 @@ class EVKafkaProducer:
         """Why it cannot send at the moment, as far as known; empty if it can."""
         return "it is not running" if self._sink is None else self._sink.unavailable_reason()
 
+    def timestamp_ms(self) -> int:
+        """The time of its clock, in milliseconds since the epoch."""
+        return (self._clock or SystemClock()).timestamp_ms()
+
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop in which it was started and must be used; None while it does not run."""
@@ -193,10 +200,15 @@ class EVKafkaProducer:
         partition: int | None = None,
         timestamp_ms: int | None = None,
         headers: Headers | None = None,
+        wrap: Wrap | None = None,
     ) -> asyncio.Future[RecordMetadata]:
         """Queue one event, for pipelining: the future has the result or error of `send_event`.
 
         Returns once there is room in the queue. Cancelling the future withdraws an event that is still queued.
+
+        Args:
+            wrap: puts the encoded value and all headers into an envelope, and must not fail; a `Sender` with an
+                envelope has one.
         """
         sink = self._running()
         topic = topic or self.settings.topic
@@ -208,6 +220,8 @@ class EVKafkaProducer:
         value, own_key, pairs = _encoded(event, event_type, topic, key, headers)
         timeout_s = self._timeout_s(event_type, topic)
         observers = self._observers(topic, event_type, pairs)
+        if wrap is not None:
+            value, pairs = wrap(value, pairs)
         record = OutgoingRecord(topic, value, own_key, partition, timestamp_ms, pairs, event_type)
         sending = sink.send(record, timeout_s=timeout_s)
         return await (_observe(sending, observers) if observers else sending)

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
 from evkafka.config.arguments import is_text
 from evkafka.config.error_policy import topic_fault
@@ -15,6 +15,7 @@ from evkafka.endpoints.signature import local_names
 from evkafka.exceptions import ConfigError, DeliveryError
 from evkafka.producer import EVKafkaProducer, Headers, Key
 from evkafka.records import RecordMetadata
+from evkafka.serde.cloudevents.writing import MODES, CloudEventsEnvelope, Mode
 
 T = TypeVar("T")
 
@@ -229,7 +230,15 @@ class OutboundEndpoint(Generic[T]):
         value = self._outbound.value(event, topic)
         if key is UNSET:
             key = self._outbound.key(event, topic)
-        return await producer.send_event(value, self.event_type, topic, key, partition, timestamp_ms, headers)
+        envelope = self._sender.envelope
+        if envelope is None:
+            return await producer.send_event(value, self.event_type, topic, key, partition, timestamp_ms, headers)
+        now_ms = producer.timestamp_ms() if timestamp_ms is None else timestamp_ms
+        key, headers = self._outbound.headers(envelope, value, key, headers, topic, now_ms)
+        queued = await producer.enqueue_event(
+            value, self.event_type, topic, key, partition, timestamp_ms, headers, envelope.wrap
+        )
+        return await queued
 
     def _topic(self, producer: EVKafkaProducer) -> str:
         return self.topic or producer.settings.topic or ""
@@ -240,9 +249,27 @@ class OutboundDecorator(Protocol):
 
 
 class Sender:
-    """Outbound events of one producer: declare them, pass the sender to `app.add_producer`, call them."""
+    """Outbound events of one producer: declare them, pass the sender to `app.add_producer`, call them.
 
-    def __init__(self) -> None:
+    Args:
+        envelope: "cloudevents" sends CloudEvents 1.0; None (default) sends the payload with the `Event-Type` header.
+            Headers of a call that begin with `ce_` are attributes: `headers={"ce_subject": "invoice/1"}`.
+        source: the attribute `source` of its CloudEvents, a URI reference such as "/billing".
+        mode: of CloudEvents. "binary" (default): attributes are headers, and the value is the data. "structured": the
+            value is a JSON object with attributes and data.
+
+    Raises:
+        ConfigError: an argument is invalid, or is missing.
+    """
+
+    def __init__(
+        self,
+        *,
+        envelope: Literal["cloudevents"] | None = None,
+        source: str | None = None,
+        mode: Literal["binary", "structured"] = "binary",
+    ) -> None:
+        self.envelope = _envelope(envelope, source, mode)
         self._endpoints: list[OutboundEndpoint[Any]] = []
         self._producer: EVKafkaProducer | None = None
 
@@ -344,6 +371,26 @@ class Sender:
             " from an endpoint or a task of the running app; in the lifespan, use a separate EVKafkaProducer. (Was"
             " the Sender passed to app.add_producer?)"
         )
+
+
+def _envelope(envelope: object, source: object, mode: Mode) -> CloudEventsEnvelope | None:
+    match envelope:
+        case None if source is None and mode == "binary":
+            return None
+        case None:
+            raise ConfigError('Sender: source and mode belong to an envelope: Sender(envelope="cloudevents", ...)')
+        case "cloudevents":
+            pass
+        case _:
+            raise ConfigError(f'Sender: envelope is "cloudevents" or None, not {envelope!r}')
+    if not is_text(source):
+        raise ConfigError(
+            "Sender: CloudEvents need a source, a URI reference that names the sender:"
+            f' Sender(envelope="cloudevents", source="/billing"); got {source!r}'
+        )
+    if mode not in MODES:
+        raise ConfigError(f"Sender: mode is {' or '.join(map(repr, MODES))}, not {mode!r}")
+    return CloudEventsEnvelope(source, mode)
 
 
 def _check_event(event_type: str, topic: str | None, key: object, key_field: str | None) -> None:

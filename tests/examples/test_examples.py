@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import subprocess
@@ -13,6 +14,9 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from cloudevents.core.bindings import kafka as cloudevents
+from cloudevents.core.v1.event import CloudEvent
 
 from evkafka import EVKafkaProducer
 from evkafka.broker import KafkaBroker
@@ -119,6 +123,32 @@ async def test_two_clusters_are_read_by_one_handler_each_with_its_own_header(
 
     await app.prints("old: P1 at Porto")
     await app.prints("new: P1 at Madrid")
+
+
+async def test_orders_of_the_cloudevents_sdk_become_invoices_that_it_reads(
+    kafka_broker: KafkaBroker, topic: MakeTopic, example: StartExample
+) -> None:
+    for name in ("orders", "invoices"):
+        await topic(name=name)
+    servers = kafka_broker.bootstrap_servers
+    async with AIOKafkaProducer(bootstrap_servers=servers) as producer:
+        for number, write in enumerate((cloudevents.to_binary_event, cloudevents.to_structured_event)):
+            attributes = {"id": f"e{number}", "source": "/shop", "type": "com.example.order.placed"}
+            message = write(CloudEvent(attributes, {"order_id": str(number), "cents": 250}))
+            await producer.send_and_wait("orders", message.value, headers=list(message.headers.items()))
+
+    app = example("evkafka.cli", "run", "examples.cloud_events:app")
+
+    await app.prints("e0 from /shop: invoice for 0")
+    await app.prints("e1 from /shop: invoice for 1")
+    async with AIOKafkaConsumer("invoices", bootstrap_servers=servers, auto_offset_reset="earliest") as consumer:
+        for number in range(2):
+            record = await asyncio.wait_for(consumer.getone(), 60)
+            message = cloudevents.KafkaMessage(dict(record.headers), record.key, record.value)
+            invoice = cloudevents.from_kafka_event(message)
+            assert (invoice.get_source(), invoice.get_id()) == ("/billing", f"invoice of e{number}")
+            assert (invoice.get_subject(), record.key) == (str(number), str(number).encode())
+            assert invoice.get_data() == {"order_id": str(number), "cents": 250}
 
 
 async def test_a_webhook_answers_when_kafka_has_the_event_and_the_same_process_handles_it(

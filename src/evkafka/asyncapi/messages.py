@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evkafka.asyncapi.cloudevents import structured_example, structured_payload
 from evkafka.asyncapi.examples import NO_EXAMPLE, example_of
 from evkafka.asyncapi.references import without_none
+from evkafka.serde.cloudevents.event import STRUCTURED_JSON
+from evkafka.serde.cloudevents.writing import CloudEventsEnvelope
 from evkafka.serde.json_schema import Direction, admits, media_type
 
 BINDING = "0.5.0"
@@ -25,6 +28,7 @@ class Message:
         headers: a schema.
         key: a schema; None if nothing is known about the key.
         tombstone: True if a null value is an event too.
+        structured: set if the value is a CloudEvent in structured mode, with the payload as its data.
     """
 
     title: str
@@ -37,6 +41,7 @@ class Message:
     tags: tuple[str, ...] = ()
     key: Mapping[str, Any] | None = None
     tombstone: bool = False
+    structured: CloudEventsEnvelope | None = None
 
     def document(self, payload: dict[str, Any], schemas: Schemas) -> dict[str, Any]:
         """The message object of the document.
@@ -45,17 +50,25 @@ class Message:
             payload: the payload's schema.
             schemas: the schemas that it refers to, by name.
         """
+        examples, content_type = self._examples(payload, schemas), media_type(self.payload)
+        if self.structured is not None:
+            source = self.structured.source
+            payload, content_type = structured_payload(payload, self.name, source), STRUCTURED_JSON
+            examples = [
+                {**example, "payload": structured_example(example["payload"], self.name, source)}
+                for example in examples
+            ]
         return without_none(
             name=self.name,
             title=self.title,
             summary=self.summary,
             description=self.description,
             tags=tags_of(self.tags),
-            contentType=media_type(self.payload),
+            contentType=content_type,
             headers=dict(self.headers),
             payload=payload,
             bindings={"kafka": {"key": dict(self.key), "bindingVersion": BINDING}} if self.key else None,
-            examples=self._examples(payload, schemas),
+            examples=examples,
         ) | ({"x-tombstone": True} if self.tombstone else {})
 
     def headers_with(self, descriptions: Mapping[str, str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.sender import OutboundEndpoint
+from evkafka.serde.cloudevents.writing import CloudEventsEnvelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,16 @@ class ConsumerContract:
 
 @dataclass(frozen=True, slots=True)
 class ProducerContract:
-    """A declared producer."""
+    """A declared producer.
+
+    Attributes:
+        envelope: of its sender's events; None if they have none.
+    """
 
     name: str
     settings: ProducerSettings
     endpoints: tuple[OutboundEndpoint[Any], ...]
+    envelope: CloudEventsEnvelope | None = None
 
 
 @dataclass(frozen=True, slots=True)

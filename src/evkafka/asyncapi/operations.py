@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from evkafka.asyncapi.cloudevents import cloudevents_headers
 from evkafka.asyncapi.messages import BINDING, Message, typed_headers
 from evkafka.asyncapi.model import ConsumerContract, ProducerContract
 from evkafka.config.settings import ConnectionSettings
@@ -13,6 +14,7 @@ from evkafka.endpoints.endpoint import Endpoint
 from evkafka.producer import TYPE_HEADER
 from evkafka.sender import OutboundEndpoint
 from evkafka.serde.annotations import written_name
+from evkafka.serde.cloudevents.writing import CloudEventsEnvelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,9 @@ def received_message(consumer: ConsumerContract, topic: ContractTopic, endpoint:
         name=event_type,
         payload=endpoint.payload,
         direction="in",
-        headers=typed_headers(
+        headers=cloudevents_headers(event_type)
+        if consumer.settings.envelope is not None
+        else typed_headers(
             consumer.type_header, event_type, required=topic.name is None or types.get(topic.name) != event_type
         ),
         summary=endpoint.summary,
@@ -144,7 +148,7 @@ def send_operations(producer: ProducerContract) -> Iterator[Operation]:
             owner=producer.name,
             connection=producer.settings.connection,
             topic=ContractTopic(topic) if topic is not None else ContractTopic(None, "No topic is declared."),
-            message=_sent_message(endpoint),
+            message=_sent_message(endpoint, producer.envelope),
             title=f"{endpoint.event_type} to {topic or 'a topic that is not declared'}",
             bindings={
                 "kafka": {
@@ -156,18 +160,24 @@ def send_operations(producer: ProducerContract) -> Iterator[Operation]:
         )
 
 
-def _sent_message(endpoint: OutboundEndpoint[Any]) -> Message:
+def _sent_message(endpoint: OutboundEndpoint[Any], envelope: CloudEventsEnvelope | None) -> Message:
     endpoint.resolve()
+    headers = (
+        typed_headers(TYPE_HEADER, endpoint.event_type)
+        if envelope is None
+        else cloudevents_headers(endpoint.event_type, envelope.source, envelope.mode)
+    )
     return Message(
         title=endpoint.event_type,
         name=endpoint.event_type,
         payload=endpoint.payload,
         direction="out",
-        headers=typed_headers(TYPE_HEADER, endpoint.event_type),
+        headers=headers,
         summary=endpoint.summary,
         description=endpoint.description,
         tags=endpoint.tags,
         key=_key(endpoint.key, endpoint.payload),
+        structured=envelope if envelope is not None and envelope.mode == "structured" else None,
     )
 
 

@@ -176,6 +176,9 @@ class ConsumerConfig(_ConnectionOptions, total=False, closed=True):
     """What to do after a failed attempt. Default: retry forever; post-commit only."""
     max_endpoint_exec_time_ms: int
     """The time limit of one attempt, in milliseconds. Default 20000."""
+    envelope: Literal["cloudevents"] | None
+    """"cloudevents": records are CloudEvents 1.0, in binary or structured mode. The attribute `type` is the event type,
+    and `request.cloudevent` has the attributes. A record that is no CloudEvent cannot be decoded. Default None."""
     concurrency: int
     """The maximum number of records in flight, 1 to 10000. Default 1."""
     ordering: Literal["partition", "key", "unordered"]

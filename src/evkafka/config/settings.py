@@ -37,6 +37,7 @@ RemoteAssignor = Literal["uniform", "range"]
 AutoCommitMode = Literal["pre-commit", "post-commit"]
 AutoOffsetReset = Literal["latest", "earliest", "none"]
 Ordering = Literal["partition", "key", "unordered"]
+Envelope = Literal["cloudevents"]
 IsolationLevel = Literal["read_committed", "read_uncommitted"]
 Unmatched = Literal["skip", "dead_letter", "stop"]
 Then = Literal["stop", "skip", "dead_letter"]
@@ -123,6 +124,7 @@ class ConsumerSettings:
     auto_offset_reset: AutoOffsetReset = setting("latest", Choice(AutoOffsetReset))
     max_endpoint_exec_time_s: float = setting(20.0, Seconds(1))
     consumer_timeout_s: float = setting(0.2, Seconds(1))
+    envelope: Envelope | None = setting(None, Choice(Envelope, none=True))
     concurrency: int = setting(1, Integer(1, 10_000))
     ordering: Ordering = setting("key", Choice(Ordering))
     max_pending_records: int = setting(10_000, Integer(1))

@@ -8,8 +8,10 @@ from typing import Protocol
 from evkafka.config.settings import ConsumerSettings
 from evkafka.dlq.dead_letter import DeadLetterRecord
 from evkafka.dlq.replay import DryRunCheck
+from evkafka.exceptions import DecodeError
 from evkafka.handler import Handler
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
+from evkafka.records import Record
 from evkafka.serde.decode_errors import decode_fault
 
 WOULD_RUN = "would run"
@@ -25,9 +27,10 @@ class CheckedConsumer(Protocol):
     @property
     def middleware(self) -> Sequence[Middleware] | None: ...
     @property
-    def type_header(self) -> str: ...
+    def stack_type_header(self) -> str: ...
     @property
     def topic_event_types(self) -> Mapping[str, str]: ...
+    def read_event(self, record: Record) -> Record: ...
 
 
 def predict_outcome(
@@ -58,21 +61,26 @@ def predict_outcome(
 
 def dry_run_check(consumer: CheckedConsumer) -> DryRunCheck:
     """A check whether a dead letter would reach an endpoint of this consumer."""
-    type_header, topic_types = consumer.type_header, consumer.topic_event_types
+    type_header, topic_types = consumer.stack_type_header, consumer.topic_event_types
     is_default = all(layer.cls is JsonTypedDecoderMiddleware for layer in consumer.middleware or ())
 
     def check(dead_letter: DeadLetterRecord) -> str | None:
         if reason := other_group_reason(dead_letter, consumer.settings.group_id):
             return reason
-        header = dict(reversed(dead_letter.record.headers)).get(type_header)
+        try:
+            record = consumer.read_event(dead_letter.record)
+        except DecodeError as error:
+            return str(error)
+        header = dict(reversed(record.headers)).get(type_header)
         if header is not None:
             event_type: str | None = header.decode(errors="replace")
         else:
             event_type = topic_types.get(dead_letter.topic or "")
         if not is_default:
             event_type = event_type or dead_letter.event_type
-        value = dead_letter.record.value
-        outcome, reason = predict_outcome(consumer.handler, event_type=event_type, value=value, decodes=is_default)
+        outcome, reason = predict_outcome(
+            consumer.handler, event_type=event_type, value=record.value, decodes=is_default
+        )
         return reason or (None if outcome == WOULD_RUN else outcome)
 
     return check

@@ -9,8 +9,11 @@ from typing import Any
 
 from evkafka.endpoints.signature import Function, Parameter, file_and_line, parameters_of, resolved
 from evkafka.exceptions import ConfigError, EncodeError
+from evkafka.producer import Pairs, header_pairs, key_bytes
 from evkafka.serde.annotations import NotYetDefined, may_have_field
+from evkafka.serde.cloudevents.writing import CloudEventsEnvelope
 from evkafka.serde.encoding import encoder_for
+from evkafka.serde.json_schema import media_type
 
 OPTIONS = ("key", "partition", "timestamp_ms", "headers")
 
@@ -142,6 +145,29 @@ class Outbound:
             return self._key_of(event)
         except Exception as error:  # the user's own function may raise anything; the error names the event
             raise self._error(f"its key could not be created: {type(error).__name__}: {error}", topic) from error
+
+    def headers(
+        self, envelope: CloudEventsEnvelope, value: bytes | None, key: Any, given: Any, topic: str, now_ms: int
+    ) -> tuple[bytes | None, Pairs]:
+        """The key and the headers of an event with an envelope.
+
+        Args:
+            given: the headers of the call.
+
+        Raises:
+            EncodeError: the key, a header or an attribute is invalid.
+        """
+        try:
+            return envelope.headers(
+                header_pairs(given),
+                event_type=self._event_type,
+                key=key_bytes(key),
+                value=value,
+                content_type=media_type(self.payload),
+                now_ms=now_ms,
+            )
+        except (TypeError, ValueError) as error:
+            raise self._error(str(error), topic) from error
 
     def _error(self, why: str, topic: str) -> EncodeError:
         return EncodeError(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from evkafka.exceptions import DecodeError
 from evkafka.observe.error_text import ERROR_CHARACTERS, error_text
 from evkafka.runtime.failure_cause import app_traceback, needs_traceback, reported_exception
 from evkafka.serde.safe_text import one_line
@@ -164,7 +165,7 @@ def _message(event: AttemptFailed) -> tuple[object, ...]:
         return "no endpoint handles %s[%d]@%d (%s); %s", *address, event.reason, consequence
     return (
         "%s failed at %s[%d]@%d, attempt %d; %s: %s",
-        event.endpoint or "the middleware",
+        event.endpoint or ("decoding" if isinstance(event.error, DecodeError) else "the middleware"),
         *address,
         event.attempt,
         consequence,

@@ -18,7 +18,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.handler import Handler
 from evkafka.middleware import Middleware, type_header
 from evkafka.producer import EVKafkaProducer
-from evkafka.records import TopicPartition
+from evkafka.records import Record, TopicPartition
 from evkafka.runtime.dead_letters.retry_topics import (
     RetryTopics,
     retry_consumer_name,
@@ -29,8 +29,11 @@ from evkafka.runtime.delayed_records import dispatch_origins
 from evkafka.runtime.ports import Clock, Cluster, Dispatch, Route
 from evkafka.runtime.subscription import excluded_names
 from evkafka.sender import Sender
+from evkafka.serde.cloudevents.event import TYPE_HEADER as CLOUDEVENTS_TYPE_HEADER
+from evkafka.serde.cloudevents.reading import read_event
 from evkafka.service.consumer_plan import ConsumerPlan, RetryPlan
 from evkafka.service.dispatch import build_dispatch
+from evkafka.service.dispatch_events import dispatch_events
 from evkafka.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -64,9 +67,22 @@ class DeclaredConsumer:
         return self.handler.endpoints if self.handler is not None else None
 
     @property
-    def type_header(self) -> str:
+    def stack_type_header(self) -> str:
         """The header that its stack reads the event type from."""
         return type_header(self.middleware)
+
+    @property
+    def type_header(self) -> str:
+        """The header of its records that has the event type. CloudEvents in structured mode may lack it."""
+        return self.stack_type_header if self.settings.envelope is None else CLOUDEVENTS_TYPE_HEADER
+
+    def read_event(self, record: Record) -> Record:
+        """The record as its stack sees it: with an envelope, the event in it.
+
+        Raises:
+            DecodeError: the record has no valid envelope.
+        """
+        return record if self.settings.envelope is None else read_event(record, self.stack_type_header)
 
     @property
     def topic_event_types(self) -> dict[str, str]:
@@ -145,7 +161,9 @@ class DeclaredConsumer:
         dispatch = build_dispatch(
             self.target, self.middleware, topic_event_types=self.topic_event_types, overrides=overrides
         )
-        trace = spans.trace_dispatch if spans is not None else _untraced
+        dispatch, delayed_dispatch = self._with_envelope(
+            dispatch, spans.trace_dispatch if spans is not None else _untraced
+        )
         retries = None
         self.check_policies()
         if retry_topics := self.retry_topics():
@@ -153,7 +171,7 @@ class DeclaredConsumer:
             retries = RetryPlan(
                 name,
                 retry_consumer_settings(self.settings, retry_topics),
-                trace(dispatch_origins(dispatch)),
+                delayed_dispatch,
                 retry_topics,
                 lambda: paused(name),
             )
@@ -161,11 +179,18 @@ class DeclaredConsumer:
         return ConsumerPlan(
             self.name,
             self.settings_with_dead_letter_topics(),
-            trace(dispatch),
+            dispatch,
             policies,
             lambda: paused(self.name),
             retries,
         )
+
+    def _with_envelope(self, dispatch: Dispatch, trace: Callable[[Dispatch], Dispatch]) -> tuple[Dispatch, Dispatch]:
+        """The dispatches of its topics and of its retry topics, with tracing and envelope."""
+        if self.settings.envelope is None:
+            return trace(dispatch), trace(dispatch_origins(dispatch))
+        events = dispatch_events(dispatch, self.read_event, trace)
+        return events, dispatch_origins(events)
 
     def settings_with_dead_letter_topics(self) -> ConsumerSettings:
         """Its settings, with the dead-letter topics of all policies. In the topic of an event type's own policy, the
@@ -200,7 +225,8 @@ class DeclaredProducer:
 
     def contract(self) -> ProducerContract:
         """Describe it for the contract document."""
-        return ProducerContract(self.name, producer_settings(self.config), self.sender.endpoints)
+        settings = producer_settings(self.config)
+        return ProducerContract(self.name, settings, self.sender.endpoints, self.sender.envelope)
 
     def create_producer(
         self, *, cluster: Cluster, clock: Clock, telemetry: Telemetry, spans: Tracing | None

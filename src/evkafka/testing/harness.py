@@ -18,12 +18,16 @@ from evkafka.runtime.backend import Backend, current_backend, use_backend
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.failure_cause import Fatal
 from evkafka.runtime.ports import Slot
+from evkafka.serde.cloudevents.writing import complete_headers
 from evkafka.serde.encoding import encode
 from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.lifespan import as_state
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of
 from evkafka.testing.recording import Positions, RecordingCluster, SentEvent
+
+TEST_SOURCE = "/test"
+"""The source of the CloudEvents that a test client sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,13 @@ class CompiledConsumer:
 
     Attributes:
         type_header: the header that its middleware reads the event type from.
+        envelope: its records' envelope; None if it has none.
         threads: runs plain `def` endpoints, as many at once as in production.
     """
 
     plan: ConsumerPlan
     type_header: str
+    envelope: str | None
     threads: ThreadPoolExecutor
 
 
@@ -106,7 +112,7 @@ class Harness:
     def _compile(self, declared: DeclaredConsumer) -> CompiledConsumer:
         plan = self._app.compile_consumer(declared)
         threads = ThreadPoolExecutor(plan.settings.concurrency, thread_name_prefix=f"evkafka-{plan.name}")
-        return CompiledConsumer(plan, declared.type_header, threads)
+        return CompiledConsumer(plan, declared.type_header, declared.settings.envelope, threads)
 
     async def _start_producers(self, stack: AsyncExitStack) -> None:
         for declared in self._app.producers.values():
@@ -157,6 +163,8 @@ class Harness:
         try:
             value = None if event is None else encode(event)
             own_key, pairs = key_bytes(key), header_list(headers, event_type, consumer.type_header)
+            if consumer.envelope is not None:
+                pairs = complete_headers(pairs, source=TEST_SOURCE)
         except (TypeError, ValueError, RecursionError) as error:
             raise EncodeError(
                 f"event {event_type!r} ({type(event).__name__}) cannot be encoded as a record of {topic!r}: {error}",

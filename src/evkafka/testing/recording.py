@@ -16,6 +16,7 @@ from evkafka.records import Record, RecordMetadata
 from evkafka.runtime.ports import OutgoingRecord, RecordSource, TopicIds
 from evkafka.sender import Sender
 from evkafka.serde.annotations import raw_kind
+from evkafka.serde.cloudevents.reading import data_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class SentEvent:
 
     Attributes:
         event: the decoded value: JSON if it is JSON, else text, else the bytes; None for a tombstone. A payload that
-            a Sender declares as `str` or `bytes` is always that.
+            a Sender declares as `str` or `bytes` is always that. Of a CloudEvent, its data.
         event_type, topic, key: as they were sent.
         value: the bytes. None for a tombstone; the annotation says `bytes` so that tests of other events need no check.
         headers: by name, with the `Event-Type`; the last header of a name, and no null headers.
@@ -107,7 +108,7 @@ class RecordingSink:
         topic, value, key, partition, timestamp_ms, headers, event_type = record
         self._sent.append(
             SentEvent(
-                event=decoded(value, self._declared.get(event_type or "")),
+                event=decoded(data_of(value, headers), self._declared.get(event_type or "")),
                 event_type=event_type or "",
                 topic=topic,
                 key=key,

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from evkafka import Context, EVKafkaApp, Handler, Sender, Skip
+from evkafka import Context, EVKafkaApp, Handler, Request, Sender, Skip
 from evkafka.middleware import Middleware
 from evkafka.testing import InMemoryKafka
 
@@ -244,6 +244,57 @@ class TestSends:
         kafka = await handled(app, {}, headers={"traceparent": PARENT})
         [record] = kafka.records("orders.billing.dlq")
         assert dict(record.headers)["traceparent"] == PARENT.encode()
+
+
+class TestCloudEvents:
+    EVENT = {"specversion": "1.0", "id": "7", "source": "/shop", "type": "OrderPlaced", "traceparent": PARENT}  # noqa: RUF012
+
+    @pytest.mark.parametrize("mode", ["binary", "structured"])
+    async def test_the_parent_is_the_trace_of_the_event(self, spans: InMemorySpanExporter, mode: str) -> None:
+        value: Any = {} if mode == "binary" else {**self.EVENT, "data": {}}
+        headers = {f"ce_{name}": text for name, text in self.EVENT.items()}
+        if mode == "structured":
+            headers = {"content-type": "application/cloudevents+json"}
+        app = app_with(handling(), envelope="cloudevents")
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("orders", value, headers=headers)
+            await kafka.settle()
+        [span] = named(spans, "process orders")
+        assert span.parent is not None
+        assert f"{span.parent.span_id:016x}" == "b7ad6b7169203331"
+
+    async def test_an_invalid_event_is_a_span_with_the_error(self, spans: InMemorySpanExporter) -> None:
+        app = app_with(handling(), envelope="cloudevents", on_error={"max_attempts": 1, "then": "skip"})
+        await handled(app, {}, headers={"traceparent": PARENT})
+        [span] = named(spans, "process orders")
+        assert (span.attributes or {})["error.type"] == "evkafka.exceptions.DecodeError"
+        assert span.parent is not None
+
+    @pytest.mark.parametrize("mode", ["binary", "structured"])
+    async def test_a_sent_event_has_the_trace_of_its_send(self, spans: InMemorySpanExporter, mode: Any) -> None:
+        handler, sender = Handler(), Sender(envelope="cloudevents", source="/billing", mode=mode)
+
+        @sender.event("Invoiced", topic="orders")
+        async def send_invoice(event: dict[str, Any]) -> None: ...
+
+        @handler.event("OrderPlaced")
+        async def on_order(event: dict[str, Any]) -> None:
+            await send_invoice(event)
+
+        @handler.event("Invoiced")
+        async def on_invoice(event: dict[str, Any], request: Request) -> None:
+            seen.append(request.cloudevent.extensions["traceparent"])
+
+        seen: list[Any] = []
+        app = app_with(handler, envelope="cloudevents")
+        app.add_producer({}, sender)
+        headers = {f"ce_{name}": text for name, text in self.EVENT.items()}
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("orders", {}, headers=headers)
+            await kafka.settle()
+        [sent] = named(spans, "send orders")
+        assert sent.context is not None
+        assert seen == [f"00-{sent.context.trace_id:032x}-{sent.context.span_id:016x}-01"]
 
 
 class TestSwitch:

@@ -17,7 +17,7 @@ from evkafka.cli.output import plain, print_json, progress_bar
 from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.dlq.dry_run import predict_outcome
-from evkafka.exceptions import ConfigError
+from evkafka.exceptions import ConfigError, DecodeError
 from evkafka.kafka.admin.log_reader import follow
 from evkafka.records import Record
 from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
@@ -126,7 +126,7 @@ async def _replay(found: FoundCluster, history: History, report: Report, *, dry_
     )
     async with _record_runner(found, declared, dry_run=dry_run) as run_record:
         with progress_bar("decoding" if dry_run else "replaying", total) as show_progress:
-            async with aclosing(batches), aclosing(_records(batches, history, found.type_header)) as records:
+            async with aclosing(batches), aclosing(_records(batches, history, declared)) as records:
                 async for record in records:
                     unread = isinstance(record, UnreadRecord)
                     outcome, failure = ("unreadable", str(record)) if unread else await run_record(record)
@@ -137,19 +137,26 @@ async def _replay(found: FoundCluster, history: History, report: Report, *, dry_
 
 
 async def _records(
-    batches: AsyncIterator[Sequence[Record]], history: History, type_header: str
+    batches: AsyncIterator[Sequence[Record]], history: History, declared: DeclaredConsumer
 ) -> AsyncGenerator[Record]:
     """The records of the wanted event types, at the wanted rate."""
     interval_s, next_s = 1 / history.rate if history.rate else 0.0, time.monotonic()
     async for batch in batches:
         for record in batch:
             unread = isinstance(record, UnreadRecord)  # its type is not known
-            if history.event_types and not unread and event_type_of(record, type_header) not in history.event_types:
+            if history.event_types and not unread and _type_of(record, declared) not in history.event_types:
                 continue
             if interval_s:
                 await asyncio.sleep(max(0.0, next_s - time.monotonic()))
                 next_s = max(next_s + interval_s, time.monotonic())
             yield record
+
+
+def _type_of(record: Record, declared: DeclaredConsumer) -> str | None:
+    try:
+        return event_type_of(declared.read_event(record), declared.stack_type_header)
+    except DecodeError:
+        return None
 
 
 # ---------------------------------------------------------------------------- one record
@@ -161,19 +168,23 @@ async def _record_runner(
 ) -> AsyncIterator[RecordRunner]:
     """A function that decodes a record (dry run), or runs it through the handler of the started app."""
     if dry_run:
-        yield _decode_with(declared, found.type_header)
+        yield _decode_with(declared)
         return
     assert found.app is not None
     async with local_consumer(found.app, declared) as consumer:
         yield _handle_with(consumer)
 
 
-def _decode_with(declared: DeclaredConsumer, type_header: str) -> RecordRunner:
+def _decode_with(declared: DeclaredConsumer) -> RecordRunner:
     types = declared.topic_event_types
 
     async def decode(record: Record) -> tuple[str, str | None]:
-        event_type = event_type_of(record, type_header) or types.get(record.topic)
-        return predict_outcome(declared.handler, event_type=event_type, value=record.value)
+        try:
+            event = declared.read_event(record)
+        except DecodeError as error:
+            return "would fail", str(error)
+        event_type = event_type_of(event, declared.stack_type_header) or types.get(record.topic)
+        return predict_outcome(declared.handler, event_type=event_type, value=event.value)
 
     return decode
 

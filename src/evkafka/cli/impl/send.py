@@ -22,12 +22,17 @@ from evkafka.exceptions import ConfigError, EVKafkaError
 from evkafka.kafka.cluster import KafkaCluster
 from evkafka.records import RecordMetadata
 from evkafka.runtime.ports import OutgoingRecord
+from evkafka.serde.cloudevents.event import TYPE_HEADER as CLOUDEVENTS_TYPE_HEADER
+from evkafka.serde.cloudevents.writing import complete_headers
 from evkafka.serde.decode_errors import decode_fault
 from evkafka.serde.decoding import Decoder
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
 BATCH_EVENTS = 1000
+
+SOURCE = "/evkafka/send"
+"""The source of the CloudEvents that the command sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +231,7 @@ class _EventReader:
         options, headers = self._options, self._headers
         if options.event_type is not None:
             headers = ((self._type_header, options.event_type.encode()), *headers)
+        headers = self._with_envelope(headers)
         key = None if options.key is None else options.key.encode()
         if options.key_field is not None and value is not None:
             key = _key_of_field(value, options.key_field, source)
@@ -251,7 +257,14 @@ class _EventReader:
         if event_type is not None:
             headers = [(name, value) for name, value in headers if name != self._type_header]
             headers.insert(0, (self._type_header, str(event_type).encode()))
-        return Event(value, event_type, key, (*headers, *self._headers), self._options.partition, source)
+        all_headers = self._with_envelope((*headers, *self._headers))
+        return Event(value, event_type, key, all_headers, self._options.partition, source)
+
+    def _with_envelope(self, headers: Headers) -> Headers:
+        """The headers with those that a consumer of CloudEvents requires."""
+        if self._type_header != CLOUDEVENTS_TYPE_HEADER:
+            return headers
+        return tuple(complete_headers(list(headers), source=SOURCE))
 
 
 def _key_of_field(payload: bytes, field: str, source: str) -> bytes:

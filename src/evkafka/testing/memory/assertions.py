@@ -8,6 +8,7 @@ from typing import Any
 
 from evkafka.producer import key_bytes
 from evkafka.records import TopicPartition
+from evkafka.serde.cloudevents.reading import data_of
 from evkafka.serde.encoding import encode
 from evkafka.testing.memory.cluster import MemoryCluster
 from evkafka.testing.memory.group import Group
@@ -133,12 +134,13 @@ def shown(record: MemoryRecord) -> str:
 
 
 def _same_value(record: MemoryRecord, event: Any) -> bool:
-    if event is None or record.value is None:
-        return event is None and record.value is None
+    value = data_of(record.value, record.headers)
+    if event is None or value is None:
+        return event is None and value is None
     wanted = encode(event)
-    if record.value == wanted:
+    if value == wanted:
         return True
     try:
-        return bool(json.loads(record.value) == json.loads(wanted))
+        return bool(json.loads(value) == json.loads(wanted))
     except ValueError:
         return False

@@ -255,7 +255,7 @@ class InMemoryKafka(MemoryCluster):
         """Assert that an app has written such a record, and return the matching ones; the error lists the topic's.
 
         Args:
-            event: its value, encoded as by a producer; JSON values are compared by content.
+            event: its value, encoded as by a producer; JSON values are compared by content. Of a CloudEvent, its data.
             headers: headers that it must have, among others.
             times: the exact number of records; None: one or more; 0: none.
         """

@@ -1,0 +1,127 @@
+"""`CloudEvent`: the attributes of an event. They are checked here, in whatever mode it was written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+SPECVERSION = "1.0"
+REQUIRED = ("id", "source", "specversion", "type")
+OPTIONAL = ("subject", "time", "datacontenttype", "dataschema")
+HEADER_PREFIX = "ce_"
+TYPE_HEADER = HEADER_PREFIX + "type"
+CONTENT_TYPE = "content-type"
+STRUCTURED = "application/cloudevents"
+STRUCTURED_JSON = f"{STRUCTURED}+json; charset=UTF-8"
+TRACE_ATTRIBUTES = ("traceparent", "tracestate")
+"""Attributes of the extension "Distributed Tracing". The trace context's headers have the same names."""
+
+AttributeValue = str | int | bool
+
+_VERSION = re.compile(r"\d{1,3}(\.\d{1,3}){0,2}")
+
+
+class EventFault(ValueError):
+    """A record is not a valid CloudEvent. The text may be shown: it contains nothing of the event's data."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudEvent:
+    """The attributes of a CloudEvent, without its data, as `request.cloudevent` has them.
+
+    Attributes:
+        id: with `source`, identifies the event: an event that is sent twice has the same.
+        source: where it happened, a URI reference.
+        type: the event type, which chooses the endpoint.
+        specversion: always "1.0".
+        subject: what it is about, in its source.
+        time: when it happened.
+        datacontenttype: the media type of the data; None means JSON.
+        dataschema: a URI of the data's schema.
+        extensions: all further attributes. In binary mode their values are str. `partitionkey` is the record's key,
+            if the event does not say otherwise and the key is text.
+    """
+
+    id: str
+    source: str
+    type: str
+    specversion: str = SPECVERSION
+    subject: str | None = None
+    time: datetime | None = None
+    datacontenttype: str | None = None
+    dataschema: str | None = None
+    extensions: Mapping[str, AttributeValue] = field(default_factory=dict)
+
+
+def event_of(attributes: Mapping[str, AttributeValue]) -> CloudEvent:
+    """The event with these attributes.
+
+    Raises:
+        EventFault: a required one is missing, the specversion is unknown, or one has an invalid value.
+    """
+    missing = [name for name in REQUIRED if attributes.get(name) in (None, "")]
+    if missing:
+        raise EventFault(f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+    for name in (*REQUIRED, *OPTIONAL):
+        if not isinstance(attributes.get(name, ""), str):
+            raise EventFault(f"attribute {name} must be a string")
+    version = str(attributes["specversion"])
+    if version != SPECVERSION:
+        shown = repr(version) if _VERSION.fullmatch(version) else "of the event"
+        raise EventFault(f"specversion {shown} is not supported: EVKafka reads {SPECVERSION}")
+    time = attributes.get("time")
+    return CloudEvent(
+        id=str(attributes["id"]),
+        source=str(attributes["source"]),
+        type=str(attributes["type"]),
+        subject=_text(attributes, "subject"),
+        time=None if time is None else parse_time(str(time)),
+        datacontenttype=_text(attributes, "datacontenttype"),
+        dataschema=_text(attributes, "dataschema"),
+        extensions={name: value for name, value in attributes.items() if name not in REQUIRED and name not in OPTIONAL},
+    )
+
+
+def parse_time(text: str) -> datetime:
+    """Raises EventFault if it is not a timestamp of RFC 3339."""
+    try:
+        time = datetime.fromisoformat(text.upper())
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None or text[10:11] not in ("T", "t", " "):
+        raise EventFault("attribute time is not an RFC 3339 timestamp, such as 2026-05-01T12:00:00Z")
+    return time
+
+
+def is_text(value: bytes) -> bool:
+    """Whether it is valid UTF-8."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def is_structured(content_type: bytes) -> bool:
+    """Whether a record with this header `content-type` has the whole event as its value."""
+    return content_type[: len(STRUCTURED)].lower() == STRUCTURED.encode()
+
+
+def is_json(datacontenttype: str | None) -> bool:
+    """Whether data of this media type is JSON. It is without a media type."""
+    if datacontenttype is None:
+        return True
+    media = datacontenttype.partition(";")[0].strip().lower()
+    return media.endswith(("/json", "+json"))
+
+
+def _text(attributes: Mapping[str, AttributeValue], name: str) -> str | None:
+    value = attributes.get(name)
+    return None if value is None else str(value)
+
+
+def _listed(names: list[str]) -> str:
+    *others, last = names
+    return f"required attribute{'s' if others else ''} {', '.join(others)}{' and ' if others else ''}{last}"

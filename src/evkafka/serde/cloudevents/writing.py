@@ -1,0 +1,178 @@
+"""Puts CloudEvents into records.
+
+A send first gets the headers of the binary mode (`headers`), then tracing adds its own, and `wrap` gives the record the
+mode that was asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, get_args
+
+from evkafka.serde.cloudevents.event import (
+    CONTENT_TYPE,
+    HEADER_PREFIX,
+    REQUIRED,
+    SPECVERSION,
+    STRUCTURED_JSON,
+    TRACE_ATTRIBUTES,
+    is_json,
+    is_structured,
+    is_text,
+    parse_time,
+)
+
+Mode = Literal["binary", "structured"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+Pairs = list[tuple[str, bytes | None]]
+
+PARTITION_KEY = HEADER_PREFIX + "partitionkey"
+
+_NAME = re.compile(r"[a-z0-9]+")
+_RESERVED = ("data", "data_base64", "datacontenttype")
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudEventsEnvelope:
+    """Makes CloudEvents of a sender's events.
+
+    Attributes:
+        source: the attribute `source` of its events.
+    """
+
+    source: str
+    mode: Mode = "binary"
+
+    def headers(
+        self,
+        given: Pairs,
+        *,
+        event_type: str,
+        key: bytes | None,
+        value: bytes | None,
+        content_type: str,
+        now_ms: int,
+    ) -> tuple[bytes | None, Pairs]:
+        """The record's key and headers, in binary mode.
+
+        Args:
+            given: the headers of the send: those that begin with `ce_` are attributes.
+            value: the data; None if there is none.
+            content_type: the media type of the data, unless `given` has one.
+
+        Raises:
+            ValueError: an attribute has an invalid name or value, or the data is not of the given media type.
+        """
+        attributes = self._attributes(given, event_type)
+        attributes.setdefault(HEADER_PREFIX + "time", _time(now_ms).encode())
+        if key is None:
+            key = attributes.get(PARTITION_KEY)
+        elif PARTITION_KEY not in attributes and is_text(key):
+            attributes[PARTITION_KEY] = key
+        others: Pairs = [(name, value) for name, value in given if not name.startswith(HEADER_PREFIX)]
+        if value is not None:
+            self._add_content_type(others, value, content_type)
+        return key, [*attributes.items(), *others]
+
+    def _add_content_type(self, headers: Pairs, value: bytes, content_type: str) -> None:
+        own = next((text for name, text in headers if name == CONTENT_TYPE and text is not None), None)
+        if own is None:
+            headers.append((CONTENT_TYPE, content_type.encode()))
+        elif self.mode == "structured" and is_json(own.decode()) and not is_json(content_type):
+            try:
+                json.loads(value)
+            except ValueError as error:
+                raise ValueError(f"the header {CONTENT_TYPE} says JSON, but the payload is not JSON") from error
+
+    def _attributes(self, given: Pairs, event_type: str) -> dict[str, bytes]:
+        own = {name[len(HEADER_PREFIX) :]: value for name, value in given if name.startswith(HEADER_PREFIX)}
+        attributes = {
+            "specversion": SPECVERSION.encode(),
+            "id": str(uuid.uuid4()).encode(),
+            "source": self.source.encode(),
+            "type": event_type.encode(),
+        }
+        for name, value in own.items():
+            _check_attribute(name, value, event_type)
+            if value is not None:
+                attributes[name] = value
+        return {HEADER_PREFIX + name: value for name, value in attributes.items()}
+
+    def wrap(self, value: bytes | None, headers: Pairs) -> tuple[bytes | None, Pairs]:
+        """Value and headers of the record in this mode. The trace context in the headers becomes attributes."""
+        names = {name for name, _ in headers}
+        traced = [
+            (HEADER_PREFIX + name, text)
+            for name, text in headers
+            if name in TRACE_ATTRIBUTES and HEADER_PREFIX + name not in names
+        ]
+        return (value, [*headers, *traced]) if self.mode == "binary" else _structured(value, [*headers, *traced])
+
+
+def complete_headers(headers: Pairs, *, source: str) -> Pairs:
+    """The headers with the required attributes that they lack, except the type, unless they are of the structured
+    mode."""
+    names = {name for name, _ in headers}
+    if any(name == CONTENT_TYPE and value is not None and is_structured(value) for name, value in headers):
+        return headers
+    defaults = {"specversion": SPECVERSION, "id": str(uuid.uuid4()), "source": source}
+    missing = [name for name in defaults if HEADER_PREFIX + name not in names]
+    return [*headers, *((HEADER_PREFIX + name, defaults[name].encode()) for name in missing)]
+
+
+def _structured(value: bytes | None, headers: Pairs) -> tuple[bytes, Pairs]:
+    """The event as a JSON object, without headers of the binary mode: some readers recognize the mode by them."""
+    content_type: str | None = None
+    attributes: dict[str, str] = {}
+    others: Pairs = [(CONTENT_TYPE, STRUCTURED_JSON.encode())]
+    for name, text in headers:
+        if name == CONTENT_TYPE:
+            content_type = None if text is None else text.decode()
+        elif not name.startswith(HEADER_PREFIX):
+            others.append((name, text))
+        elif text is not None:
+            attributes[name[len(HEADER_PREFIX) :]] = text.decode()
+    if value is not None and content_type is not None:
+        attributes["datacontenttype"] = content_type
+    envelope = json.dumps(attributes, ensure_ascii=False, separators=(",", ":")).encode()
+    return (envelope if value is None else envelope[:-1] + _member(value, content_type) + b"}"), others
+
+
+def _member(value: bytes, content_type: str | None) -> bytes:
+    """The data as a member of the JSON object: JSON as it is, text as a string, anything else in base64."""
+    if is_json(content_type):
+        return b',"data":' + value
+    if content_type is not None and content_type.lower().startswith("text/") and is_text(value):
+        return b',"data":' + json.dumps(value.decode(), ensure_ascii=False).encode()
+    return b',"data_base64":"' + base64.b64encode(value) + b'"'
+
+
+def _check_attribute(name: str, value: bytes | None, event_type: str) -> None:
+    header = HEADER_PREFIX + name
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"the header {header!r} cannot be an attribute: a name has lower-case letters and digits only")
+    if name in _RESERVED:
+        raise ValueError(f"the header {header} is reserved; the data's media type is the header {CONTENT_TYPE}")
+    if name in REQUIRED and not value:
+        raise ValueError(f"the header {header} is empty, but the attribute is required")
+    if value is None:
+        return
+    if not is_text(value):
+        raise ValueError(f"the header {header} is not valid UTF-8")
+    match name:
+        case "specversion" if value.decode() != SPECVERSION:
+            raise ValueError(f"the header {header} must be {SPECVERSION}")
+        case "type" if value.decode() != event_type:
+            raise ValueError(f"the header {header} is not the event type {event_type!r}; leave it out")
+        case "time":
+            parse_time(value.decode())
+
+
+def _time(ms: int) -> str:
+    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,30 @@
+"""`evkafka send` to a consumer of CloudEvents writes events that it accepts."""
+
+from __future__ import annotations
+
+import json
+
+from evkafka.cli.impl.send import read_events
+from evkafka.cli.options import EventOptions
+from evkafka.serde.cloudevents.reading import read_event
+from evkafka.testing import MemoryRecord
+
+
+def test_an_event_has_the_required_attributes() -> None:
+    options = EventOptions(payload='{"order_id":"1"}', event_type="OrderPlaced", header=["ce_source=/shop"])
+    [event] = read_events(options, "ce_type")
+    record = MemoryRecord("orders", 0, 0, 0, None, event.value, tuple(event.headers))
+    sent = read_event(record, "Event-Type").cloudevent
+    assert (sent.type, sent.source, bool(sent.id)) == ("OrderPlaced", "/shop", True)
+
+
+def test_a_record_in_structured_mode_stays_as_it_is() -> None:
+    value = json.dumps({"specversion": "1.0", "id": "7", "source": "/shop", "type": "OrderPlaced"})
+    options = EventOptions(payload=value, header=["content-type=application/cloudevents+json"])
+    [event] = read_events(options, "ce_type")
+    assert event.headers == (("content-type", b"application/cloudevents+json"),)
+
+
+def test_a_consumer_without_the_envelope_gets_the_type_only() -> None:
+    [event] = read_events(EventOptions(payload="{}", event_type="OrderPlaced"), "Event-Type")
+    assert event.headers == (("Event-Type", b"OrderPlaced"),)
