@@ -13,7 +13,7 @@ import pytest
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from evkafka.broker import KafkaBroker
-from evkafka.broker.jars import cache_dir
+from evkafka.broker.maven import cache_dir
 from tests.support import prerequisites
 from tests.support.kafka_topics import MakeTopic, admin_of, create_topic
 from tests.support.waiting import eventually

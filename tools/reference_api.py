@@ -123,6 +123,7 @@ PAGES = {
             PublicName("evkafka.testing", "NotSettled"),
             PublicName("evkafka.testing", "UnknownTopic"),
             PublicName("evkafka.broker", "KafkaBroker", ("*",)),
+            PublicName("evkafka.broker", "LocalRegistry", ("*",)),
         ),
     ),
 }

@@ -383,7 +383,7 @@ def _envelope(envelope: object, source: object, mode: Mode) -> CloudEventsEnvelo
             pass
         case _:
             raise ConfigError(f'Sender: envelope is "cloudevents" or None, not {envelope!r}')
-    if not is_text(source):
+    if not isinstance(source, str) or not source:
         raise ConfigError(
             "Sender: CloudEvents need a source, a URI reference that names the sender:"
             f' Sender(envelope="cloudevents", source="/billing"); got {source!r}'

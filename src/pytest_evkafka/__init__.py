@@ -1,4 +1,4 @@
-"""EVKafka's pytest plugin: the fixtures `evkafka_client`, `evkafka_memory` and `evkafka_kafka`.
+"""EVKafka's pytest plugin: the fixtures `evkafka_client`, `evkafka_memory`, `evkafka_kafka` and `evkafka_registry`.
 
 It is outside of the package `evkafka`, because pytest loads it in every test suite of an environment in which EVKafka
 is installed: nothing of EVKafka is imported until a test uses one of the fixtures.
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from evkafka import EVKafkaApp
+    from evkafka.broker import LocalRegistry
     from evkafka.testing import AsyncTestClient, InMemoryKafka, RealKafka, TestClient
 
-__all__ = ["evkafka_app", "evkafka_client", "evkafka_kafka", "evkafka_memory"]
+__all__ = ["evkafka_app", "evkafka_client", "evkafka_kafka", "evkafka_memory", "evkafka_registry"]
 
 
 @pytest.fixture
@@ -82,6 +83,26 @@ def evkafka_kafka(_evkafka_broker: Any) -> RealKafka:
     from evkafka.testing import RealKafka
 
     return RealKafka(_evkafka_broker.bootstrap_servers)
+
+
+@pytest.fixture(scope="session")
+def evkafka_registry() -> Iterator[LocalRegistry]:
+    """A real schema registry, started once per test run; `evkafka_registry.url` is its address.
+
+    Needs the extra `evkafka[broker]`. The first start downloads 158 MB.
+    """
+    from evkafka import ConfigError
+    from evkafka.broker import LocalRegistry
+
+    registry = LocalRegistry()
+    try:
+        registry.start()
+    except ConfigError as error:  # the extra, or Java, is missing: the error says what to install
+        pytest.fail(f"evkafka_registry: {error}", pytrace=False)
+    try:
+        yield registry
+    finally:
+        registry.stop()
 
 
 # ---------------------------------------------------------------------------- async tests

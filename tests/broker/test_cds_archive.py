@@ -11,7 +11,8 @@ import pytest
 from evkafka.broker import KafkaBroker
 from evkafka.broker import cds_archive as archive
 from evkafka.broker.cds_archive import ClassArchive
-from evkafka.broker.jars import KAFKA_VERSION, cache_dir
+from evkafka.broker.jars import KAFKA_VERSION
+from evkafka.broker.maven import cache_dir
 
 WRITES = '#!/bin/sh\nfor word in "$@"; do case $word in -XX:SharedArchiveFile=*) echo made > ${word#*=};; esac; done\n'
 FAILS = "#!/bin/sh\necho it cannot be done; exit 1\n"

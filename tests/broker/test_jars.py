@@ -3,75 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from evkafka.broker import jars
-from evkafka.broker.jars import KAFKA_VERSION, Jar, kafka_jars, locked_jars
+from evkafka.broker.jars import KAFKA_VERSION, kafka_jars, locked_jars
+from evkafka.broker.maven import MavenFile
 from evkafka.exceptions import BrokerError
 
 
-def jar(artifact: str, content: bytes) -> Jar:
-    return Jar("org.example", artifact, "1.0", len(content), hashlib.sha256(content).hexdigest())
-
-
-class MavenRepository:
-    """Serves `files` by path, and keeps the requested paths."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.asked: list[str] = []
-        repository = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                repository.asked.append(self.path)
-                content = repository.files.get(self.path)
-                self.send_response(404 if content is None else 200)
-                self.send_header("Content-Length", str(len(content or b"")))
-                self.end_headers()
-                self.wfile.write(content or b"")
-
-            def log_message(self, *arguments: object) -> None:
-                """No output in tests."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-    def offer(self, one: Jar, content: bytes) -> None:
-        self.files[f"/org/example/{one.artifact}/1.0/{one.name}"] = content
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+def jar(artifact: str, content: bytes) -> MavenFile:
+    return MavenFile("org.example", artifact, "1.0", len(content), hashlib.sha256(content).hexdigest())
 
 
 @pytest.fixture
-def repository() -> Iterator[MavenRepository]:
-    repository = MavenRepository()
-    yield repository
-    repository.close()
+def home(cache: Path) -> Path:
+    return cache / f"kafka-{KAFKA_VERSION}"
 
 
 @pytest.fixture
-def home(tmp_path: Path, repository: MavenRepository, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache and an empty local Maven repository; jgo's configuration has the local server."""
-    (tmp_path / "jgo.conf").write_text(f"[repositories]\ncentral = {repository.url}\n")
-    monkeypatch.setenv("JGO_CONFIG_FILE", str(tmp_path / "jgo.conf"))
-    monkeypatch.setenv("M2_REPO", str(tmp_path / "m2"))
-    monkeypatch.setenv("EVKAFKA_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    return tmp_path / "cache" / f"kafka-{KAFKA_VERSION}"
-
-
-@pytest.fixture
-def locked(monkeypatch: pytest.MonkeyPatch) -> list[Jar]:
+def locked(monkeypatch: pytest.MonkeyPatch) -> list[MavenFile]:
     """The lock file of these tests: two small jars."""
     two = [jar("one", b"1" * 1000), jar("two", b"2" * 1000)]
     monkeypatch.setattr(jars, "locked_jars", lambda: two)

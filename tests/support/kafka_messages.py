@@ -14,7 +14,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from evkafka.broker.jars import KAFKA_VERSION, cache_dir
+from evkafka.broker.jars import KAFKA_VERSION
+from evkafka.broker.maven import cache_dir
 
 INTEGERS = {"int8": 1, "int16": 2, "int32": 4, "int64": 8}
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import atexit
-import contextlib
 import os
 import shutil
 import tempfile
 import time
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from evkafka.broker.cds_archive import ClassArchive
 from evkafka.broker.jars import KAFKA_VERSION, kafka_jars
 from evkafka.broker.java import check_extra, find_java
 from evkafka.broker.listeners import checked_listeners, scram_options
+from evkafka.broker.local_server import LocalServer
 from evkafka.broker.locked import is_locked
 from evkafka.broker.process import ChildProcess
 from evkafka.broker.properties import (
@@ -40,10 +35,8 @@ _CLUSTER_ID = "ZXZrYWZrYS1icm9rZXItMQ"  # any 16 bytes in base64: clusters of on
 # not pay off in a broker that runs for one test run.
 FAST_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
 
-_running: weakref.WeakSet[KafkaBroker] = weakref.WeakSet()
 
-
-class KafkaBroker:
+class KafkaBroker(LocalServer):
     """A real Apache Kafka (KRaft, one node) on 127.0.0.1; `with`, `async with`, or `start()` and `stop()`.
 
     The methods block (a start takes about two seconds); `async with` runs them in a thread. Kafka ends with the process
@@ -89,6 +82,7 @@ class KafkaBroker:
         jvm_options: tuple[str, ...] = (),
         start_timeout_s: float = 60.0,
     ) -> None:
+        super().__init__("broker", "broker.log")
         self._wanted_port = port or None
         self._wanted_dir = None if data_dir is None else Path(data_dir).expanduser().resolve()
         self._properties = dict(properties or {})
@@ -98,13 +92,9 @@ class KafkaBroker:
         self._archive: ClassArchive | None = None
         self._jvm_options = (f"-Xmx{heap_mb}m", *FAST_START, *jvm_options)
         self._start_timeout_s = start_timeout_s
-        self._home: Path | None = None
         self._client: ReservedPort | None = None
         self._controller: ReservedPort | None = None
         self._listener_ports: dict[str, ReservedPort] = {}
-        self._process: ChildProcess | None = None
-        self._log_start = 0
-        self._owner_pid = os.getpid()
 
     # ------------------------------------------------------------------ state
 
@@ -129,101 +119,23 @@ class KafkaBroker:
             raise RuntimeError("the broker has no address before start() and after stop()")
         return self._client.number
 
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.exit_code is None
-
-    @property
-    def pid(self) -> int | None:
-        """The process id of Java; None while it is not running."""
-        return self._process.pid if self._process is not None and self.running else None
-
-    @property
-    def home(self) -> Path:
-        """The directory of the data, `server.properties` and `broker.log`. Raises RuntimeError as `port` does."""
-        if self._home is None:
-            raise RuntimeError("the broker has no directory before start() and after stop()")
-        return self._home
-
-    def log_tail(self, lines: int = 30) -> str:
-        """The last lines that Kafka has logged since its last start; empty before the start and after the stop."""
-        log = self._log_since_launch().decode("utf-8", "replace")
-        return "\n".join(log.rstrip().splitlines()[-lines:])
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for Kafka's end. Returns True if it has ended or is not running, False on a timeout."""
-        return self._process is None or self._process.wait(timeout_s)
-
-    # ------------------------------------------------------------------ start and stop
-
-    def start(self) -> Self:
-        """Start Kafka and wait until it accepts clients. Does nothing if it is running."""
-        if self.running:
-            return self
-        try:
-            self._launch()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def stop(self, timeout_s: float = 10.0) -> None:
-        """Stop Kafka cleanly, or kill it after the timeout. Removes temporary data. May be called at any time."""
-        self._end(timeout_s)
-        _running.discard(self)
-        self._release()
-
     def kill(self) -> None:
         """Kill Kafka, as in a crash. `start()` or `restart()` starts it again with its port and data.
 
         That start takes some seconds longer, because Kafka's controller waits for the end of the killed broker's
         session.
         """
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-
-    def restart(self, timeout_s: float = 10.0) -> None:
-        """Stop Kafka cleanly and start it again with the same port and data."""
-        self._end(timeout_s)
-        self.start()
+        super().kill()
 
     def _end(self, timeout_s: float) -> None:
-        if self._process is not None:
-            self._process.end(timeout_s)
-            self._process = None
-            if self._archive is not None:
-                self._archive.keep(self.home)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Self:
-        starting = asyncio.ensure_future(asyncio.to_thread(self.start))
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            # The thread cannot be cancelled: let it end, then stop the broker. Otherwise a broker would be running that
-            # its caller does not know of.
-            with contextlib.suppress(Exception):
-                await starting
-            await asyncio.to_thread(self.stop)
-            raise
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await asyncio.to_thread(self.stop)
+        ran = self._process is not None
+        super()._end(timeout_s)
+        if ran and self._archive is not None:
+            self._archive.keep(self.home)
 
     # ------------------------------------------------------------------ steps of a start
 
     def _launch(self) -> None:
-        self._owner_pid = os.getpid()
         check_extra()
         java = find_java(self._java)
         jars = kafka_jars()
@@ -234,10 +146,9 @@ class KafkaBroker:
         self._refuse_used_directory()
         self._write_files()
         self._format_once(command)
-        self._log_start = self._log.stat().st_size if self._log.exists() else 0
+        self._begin_log()
         served = [*self._archive.recording(self.home), "kafka.Kafka", str(self.home / "server.properties")]
-        self._process = ChildProcess([*command, *served], self._log)
-        _running.add(self)
+        self._serve(ChildProcess([*command, *served], self._log))
         self._wait_until_ready()
 
     def _java_command(self, java: Path, jars: list[Path]) -> list[str]:
@@ -282,7 +193,7 @@ class KafkaBroker:
     def _format_once(self, command: list[str]) -> None:
         if (self.home / "log" / "meta.properties").exists():
             return
-        self._log_start = self._log.stat().st_size if self._log.exists() else 0
+        self._begin_log()
         java, *options = command
         tool = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(self.home / "server.properties")]
         # Its arguments have passwords, and every user of the machine can read a command line: Java reads them from a
@@ -319,17 +230,6 @@ class KafkaBroker:
 
     # ------------------------------------------------------------------ its place
 
-    @property
-    def _log(self) -> Path:
-        return self.home / "broker.log"
-
-    def _log_since_launch(self) -> bytes:
-        if self._home is None or not self._log.exists():
-            return b""
-        with self._log.open("rb") as log:
-            log.seek(self._log_start)
-            return log.read()
-
     def _release(self) -> None:
         for port in (self._client, self._controller, *self._listener_ports.values()):
             if port is not None:
@@ -339,11 +239,3 @@ class KafkaBroker:
         if self._home is not None and self._wanted_dir is None:
             shutil.rmtree(self._home, ignore_errors=True)
         self._home = None
-
-
-@atexit.register
-def _stop_all() -> None:
-    for broker in list(_running):
-        if broker._owner_pid != os.getpid():
-            continue  # in a forked child: the broker belongs to its parent
-        broker.stop(timeout_s=5.0)

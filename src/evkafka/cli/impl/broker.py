@@ -1,59 +1,87 @@
-"""`evkafka broker`: runs Kafka in the foreground."""
+"""`evkafka broker`: runs Kafka, and a schema registry, in the foreground."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from evkafka.broker import KafkaBroker
+from evkafka.broker import KafkaBroker, LocalRegistry
+from evkafka.broker.local_server import LocalServer
+from evkafka.cli.dev_broker import REGISTRY_DIRECTORY
 from evkafka.exceptions import ConfigError
 
 
-def run_broker(port: int, *, data_dir: Path | None, properties: Sequence[str], quiet: bool) -> None:
-    """Run Kafka until a signal.
+def run_broker(
+    port: int, *, data_dir: Path | None, properties: Sequence[str], registry_port: int | None, quiet: bool
+) -> None:
+    """Run Kafka, and a schema registry, until a signal.
+
+    Args:
+        registry_port: None for no registry.
 
     Raises:
-        ConfigError, BrokerError: Kafka could not start.
-        SystemExit: with 1, if Kafka ended by itself.
+        ConfigError, BrokerError: one of them could not start.
+        SystemExit: with 1, if one of them ended by itself.
     """
     broker = KafkaBroker(port, data_dir=data_dir, properties=_parse_properties(properties))
+    registry_dir = None if data_dir is None else data_dir / REGISTRY_DIRECTORY
+    registry = None if registry_port is None else LocalRegistry(registry_port, data_dir=registry_dir)
+    servers: dict[str, LocalServer] = {"Kafka": broker} | ({} if registry is None else {"The registry": registry})
     _interrupt_on_signals()
     try:
-        if not quiet:
-            print("Starting Apache Kafka...", file=sys.stderr, flush=True)
+        _say("Starting Apache Kafka...", quiet=quiet)
         broker.start()
-        _print_address(broker, data_dir, quiet=quiet)
-        while not broker.wait(1.0):  # short waits, because on Windows Ctrl-C does not interrupt a wait
-            pass
-        print(f"evkafka: Kafka exited. The end of its log:\n{broker.log_tail()}", file=sys.stderr)
+        if registry is not None:
+            _say("Starting the schema registry...", quiet=quiet)
+            registry.start()
+        _print_addresses(broker, registry, data_dir, quiet=quiet)
+        _wait_for_an_end(servers)
         raise SystemExit(1)
     except KeyboardInterrupt:
-        if not quiet:
-            print("Stopping Apache Kafka...", file=sys.stderr, flush=True)
+        _say("Stopping Apache Kafka...", quiet=quiet)
     finally:
-        _stop(broker)
+        for server in reversed(servers.values()):
+            _stop(server)
 
 
-def _print_address(broker: KafkaBroker, data_dir: Path | None, *, quiet: bool) -> None:
+def _wait_for_an_end(servers: Mapping[str, LocalServer]) -> None:
+    """Return when one of them has exited, and print the end of its log."""
+    while True:
+        for name, server in servers.items():
+            if server.wait(1.0 / len(servers)):  # short waits, because on Windows Ctrl-C does not interrupt a wait
+                print(f"evkafka: {name} exited. The end of its log:\n{server.log_tail()}", file=sys.stderr)
+                return
+
+
+def _say(text: str, *, quiet: bool) -> None:
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _print_addresses(
+    broker: KafkaBroker, registry: LocalRegistry | None, data_dir: Path | None, *, quiet: bool
+) -> None:
     if quiet:
-        print(broker.bootstrap_servers, flush=True)
+        print(broker.bootstrap_servers, *([registry.url] if registry is not None else []), sep="\n", flush=True)
         return
     data = f"kept in {data_dir}" if data_dir else "temporary, deleted at the end (--data DIR keeps it)"
     print(f"Apache Kafka is ready: bootstrap_servers = {broker.bootstrap_servers}")
+    if registry is not None:
+        print(f"The schema registry is ready: {registry.url}")
     print(f"  data    {data}")
     print("  topics  are created at the first use (--property auto.create.topics.enable=false: they are not)")
     print("Ctrl-C stops it.", flush=True)
 
 
-def _stop(broker: KafkaBroker) -> None:
+def _stop(server: LocalServer) -> None:
     try:
-        broker.stop()
+        server.stop()
     except KeyboardInterrupt:  # a second Ctrl-C ends it at once
-        broker.kill()
-        broker.stop()
+        server.kill()
+        server.stop()
 
 
 def _interrupt_on_signals() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from evkafka.cli.app_loader import require_module
-from evkafka.cli.dev_broker import announced
+from evkafka.cli.dev_broker import REGISTRY_DIRECTORY, REGISTRY_VARIABLE, announced
 from evkafka.cli.impl.dev_checks import require_extras
 from evkafka.cli.impl.reload import check_reload, run_reloading
 from evkafka.cli.impl.run import run_app
@@ -21,25 +21,45 @@ from evkafka.exceptions import BrokerError, ConfigError
 from evkafka.web import missing_packages
 from evkafka.web.component import TOKEN_VARIABLE
 
+if TYPE_CHECKING:
+    from evkafka.broker.local_server import LocalServer
+
 USUAL_PORT = 9092
+USUAL_REGISTRY_PORT = 8081
+
+ServerT = TypeVar("ServerT", bound="LocalServer")
 
 
-def run_dev(
-    options: RunOptions, *, reload: bool, directories: Sequence[Path], broker_port: int | None, data: Path | None
-) -> int:
+@dataclass(frozen=True, slots=True)
+class DevServers:
+    """What `evkafka dev` starts besides the app.
+
+    Attributes:
+        broker_port: None for the usual one, or a free one if that is taken.
+        data: the directory of topics, offsets and schemas; None deletes them at the end.
+        registry: whether a schema registry is started.
+    """
+
+    broker_port: int | None
+    data: Path | None
+    registry: bool
+
+
+def run_dev(options: RunOptions, servers: DevServers, *, reload: bool, directories: Sequence[Path]) -> int:
     """Run the app until it is stopped. Returns its exit code.
 
     Raises:
-        ConfigError, BrokerError: an extra is missing, the broker could not start, or the target is no app.
+        ConfigError, BrokerError: an extra is missing, a server could not start, or the target is no app.
     """
-    require_extras(broker=options.bootstrap_servers is None, reload=reload, web=options.web is not False)
+    broker = options.bootstrap_servers is None
+    require_extras(broker=broker, registry=servers.registry, reload=reload, web=options.web is not False)
     if reload:
         check_reload(options, directories)
     else:
         require_module(options.target, options.app_dir)
-    with _broker(options, broker_port, data) as servers:
+    with _broker(options, servers) as bootstrap_servers, _registry(servers):
         web = not missing_packages() if options.web is None else options.web
-        options = replace(options, bootstrap_servers=servers, web=web)
+        options = replace(options, bootstrap_servers=bootstrap_servers, web=web)
         # The token stays the same after a reload, so that a browser stays logged in.
         os.environ.setdefault(TOKEN_VARIABLE, secrets.token_urlsafe(12))
         if reload:
@@ -49,7 +69,7 @@ def run_dev(
 
 
 @contextmanager
-def _broker(options: RunOptions, port: int | None, data: Path | None) -> Iterator[str]:
+def _broker(options: RunOptions, servers: DevServers) -> Iterator[str]:
     if options.bootstrap_servers is not None:
         yield options.bootstrap_servers
         return
@@ -57,19 +77,42 @@ def _broker(options: RunOptions, port: int | None, data: Path | None) -> Iterato
 
     print("Starting Apache Kafka...", file=sys.stderr, flush=True)
     properties: Mapping[str, Any] = {"auto.create.topics.enable": False}
-    broker = KafkaBroker(USUAL_PORT if port is None else port, data_dir=data, properties=properties)
-    try:
-        broker.start()
-    except BrokerError:
-        raise
-    except ConfigError:
-        if port is not None:
-            raise
-        broker = KafkaBroker(data_dir=data, properties=properties)  # another program has the usual port
-        broker.start()
+    broker = _started(lambda port: KafkaBroker(port, data_dir=servers.data, properties=properties), servers.broker_port)
     try:
         print(f"Apache Kafka is ready: {broker.bootstrap_servers}", file=sys.stderr, flush=True)
         with announced(options.target, options.app_dir, broker.port):
             yield broker.bootstrap_servers
     finally:
         broker.stop()
+
+
+@contextmanager
+def _registry(servers: DevServers) -> Iterator[None]:
+    """Start the schema registry, if one is wanted. The app finds its address in the environment."""
+    if not servers.registry:
+        yield
+        return
+    from evkafka.broker import LocalRegistry
+
+    print("Starting the schema registry...", file=sys.stderr, flush=True)
+    data = None if servers.data is None else servers.data / REGISTRY_DIRECTORY
+    registry = _started(lambda port: LocalRegistry(port, data_dir=data), None, usual=USUAL_REGISTRY_PORT)
+    try:
+        print(f"The schema registry is ready: {registry.url}", file=sys.stderr, flush=True)
+        os.environ[REGISTRY_VARIABLE] = registry.url
+        yield
+    finally:
+        registry.stop()
+
+
+def _started(create: Callable[[int | None], ServerT], port: int | None, *, usual: int = USUAL_PORT) -> ServerT:
+    """A server on this port; None: on its usual port, or a free one if another program has that."""
+    server = create(usual if port is None else port)
+    try:
+        return server.start()
+    except BrokerError:
+        raise
+    except ConfigError:
+        if port is not None:
+            raise
+    return create(None).start()

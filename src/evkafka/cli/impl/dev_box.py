@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evkafka.app import EVKafkaApp
+from evkafka.cli.dev_broker import REGISTRY_VARIABLE
 from evkafka.cli.output import plain
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.web import missing_packages
@@ -31,7 +32,7 @@ def print_box(app: EVKafkaApp, servers: str, cluster: str) -> None:
         cluster: the option with which other commands find this broker.
     """
     console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-    lines = [*_web_lines(app), ("Broker", servers), *_consumer_lines(app)]
+    lines = [*_web_lines(app), ("Broker", servers), *_registry_lines(), *_consumer_lines(app)]
     console.print()
     console.rule(Text(plain(f"{app.title} {app.version}"), "bold"), align="left")
     for label, value in lines:
@@ -53,6 +54,11 @@ def _web_lines(app: EVKafkaApp) -> list[Line]:
     url = url_of(app.web_host, app.web_port)
     token = "the app's ui_token" if app.has_ui_token else os.environ[TOKEN_VARIABLE]
     return [("Dashboard", f"{url}ui"), ("API docs", url), ("Token", token)]
+
+
+def _registry_lines() -> list[Line]:
+    url = os.environ.get(REGISTRY_VARIABLE)
+    return [("Registry", url)] if url else []
 
 
 def _consumer_lines(app: EVKafkaApp) -> Iterator[Line]:

@@ -8,7 +8,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.web import missing_packages
 
 
-def require_extras(*, broker: bool, reload: bool, web: bool) -> None:
+def require_extras(*, broker: bool, registry: bool, reload: bool, web: bool) -> None:
     """Check that the extras of the wanted parts are installed. The dashboard is optional: only other extras need to be.
 
     Raises:
@@ -16,15 +16,16 @@ def require_extras(*, broker: bool, reload: bool, web: bool) -> None:
     """
     missing = [
         extra
-        for extra, wanted, package in (("broker", broker, "jgo"), ("reload", reload, "watchfiles"))
+        for extra, wanted, package in (("broker", broker or registry, "jgo"), ("reload", reload, "watchfiles"))
         if wanted and find_spec(package) is None
     ]
     if not missing:
         return
     if web and missing_packages():
         missing.append("web")
+    without = "--bootstrap-servers without --registry" if registry else "--bootstrap-servers"
     instead = " and ".join(
-        option for extra, option in (("broker", "--bootstrap-servers"), ("reload", "--no-reload")) if extra in missing
+        option for extra, option in (("broker", without), ("reload", "--no-reload")) if extra in missing
     )
     raise ConfigError(
         f"evkafka dev needs extras that are not installed: pip install 'evkafka[{','.join(missing)}]', or use {instead}"

