@@ -87,7 +87,7 @@ class CloudEventsEnvelope:
         elif self.mode == "structured" and is_json(own.decode()) and not is_json(content_type):
             try:
                 json.loads(value)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"the header {CONTENT_TYPE} says JSON, but the payload is not JSON") from error
 
     def _attributes(self, given: Pairs, event_type: str) -> dict[str, bytes]:
