@@ -12,11 +12,10 @@ from types import SimpleNamespace
 import pytest
 
 from evkafka.broker import registry_files
-from evkafka.broker.registry_files import ARCHIVE, REGISTRY_VERSION, registry_jar
+from evkafka.broker.registry_files import ARCHIVE, RUNNER, registry_jar
 from evkafka.exceptions import BrokerError
 from tests.support.maven_repository import MavenRepository
 
-RUNNER = f"apicurio-registry-app-{REGISTRY_VERSION}-runner.jar"
 FILES = {RUNNER: b"runner", "lib/one.jar": b"one", "LICENSE": b"text"}
 
 

@@ -126,7 +126,10 @@ class LocalRegistry(LocalServer):
             "quarkus.http.port": self.port,
             "quarkus.management.host": "127.0.0.1",
             "quarkus.management.port": self._management.number,
-            "quarkus.log.console.color": "false",
+            # Warnings only: the log of a registry that runs for days stays small.
+            "quarkus.log.level": "WARN",
+            'quarkus.log.category."io.apicurio".level': "WARN",
+            "quarkus.http.access-log.enabled": "false",
             "quarkus.banner.enabled": "false",
         }
         if self._wanted_dir is not None:

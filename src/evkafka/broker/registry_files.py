@@ -15,8 +15,15 @@ from evkafka.exceptions import BrokerError
 
 REGISTRY_VERSION = "3.3.3"
 ARCHIVE = MavenFile(
-    "io.apicurio", "apicurio-registry-app", REGISTRY_VERSION, 0, "", packaging="tar.gz", classifier="all"
+    "io.apicurio",
+    "apicurio-registry-app",
+    REGISTRY_VERSION,
+    158_577_952,
+    "8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63",
+    packaging="tar.gz",
+    classifier="all",
 )
+RUNNER = "quarkus-run.jar"
 REGISTRY = Product(
     title=f"Apicurio Registry {REGISTRY_VERSION}",
     file="the schema registry's archive",
@@ -27,7 +34,7 @@ REGISTRY = Product(
 SUMS = "sums.json"
 """The checksums of the unpacked files, beside them."""
 
-NEEDED_BYTES = 600_000_000
+NEEDED_BYTES = 400_000_000
 """Free space for the archive and the unpacked files."""
 
 
@@ -41,7 +48,7 @@ def registry_jar() -> Path:
     files = home / "files"
     if not _is_intact(files):
         _install(home, files)
-    return next(files.glob("*-runner.jar"))
+    return files / RUNNER
 
 
 def _is_intact(files: Path) -> bool:
