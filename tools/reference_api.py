@@ -43,6 +43,10 @@ def _exceptions() -> tuple[PublicName, ...]:
             "RecordTooLarge",
             "EncodeError",
             "NotAssigned",
+            "RegistryError",
+            "RegistryUnavailable",
+            "RegistryRefused",
+            "SchemaNotFound",
             "BrokerError",
         ),
         *("BrokerUnavailable", "BrokerRefused", "CommitRefused", "CommitUnknown", "BatchError"),
@@ -100,6 +104,17 @@ PAGES = {
             PublicName("evkafka", "RecordMetadata"),
         ),
     ),
+    "formats.md": Page(
+        "Formats",
+        "Formats of values whose schemas are in a registry. [Schema Registry](../schema-registry.md) explains them.",
+        (
+            PublicName("evkafka.formats", "SchemaRegistry"),
+            PublicName("evkafka.formats", "Avro", ("encode",)),
+            PublicName("evkafka.formats", "Protobuf", ("encode",)),
+            PublicName("evkafka.formats", "JsonSchema", ("encode",)),
+            PublicName("evkafka.formats", "AvroType"),
+        ),
+    ),
     "exceptions.md": Page(
         "Exceptions",
         "All of them are in `evkafka.exceptions`, the common ones also in `evkafka`. A message names the object,"
@@ -119,6 +134,7 @@ PAGES = {
             PublicName("evkafka.testing", "InMemoryRegistry", ("*",)),
             PublicName("evkafka.testing", "RegisteredSchema"),
             PublicName("evkafka.testing", "RegistryRequest"),
+            PublicName("evkafka.testing", "use_registry"),
             PublicName("evkafka.testing", "RealKafka", ("*",)),
             PublicName("evkafka.testing", "NotSettled"),
             PublicName("evkafka.testing", "UnknownTopic"),

@@ -113,7 +113,8 @@ class Context:
     Attributes:
         record: the record, as the client returned it.
         attempt: the number of this attempt at the record, from 1.
-        topic_event_type: the type of those records of this topic that carry none (`TopicConfig.event_type`).
+        topic_event_type: the type of those records of this topic that carry none (`TopicConfig.event_type`, or the name
+            of the value's schema).
         outcome: the handler's outcome for the record; the handler writes it, the runtime reads it.
         slot: the runtime's place for this attempt.
         place: set while the record is part of a batch.

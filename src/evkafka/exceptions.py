@@ -12,6 +12,10 @@ EVKafkaError
 |   +-- RecordRefused        the topic never accepts such a record
 |   +-- EncodeError          the event cannot be serialized (also a TypeError and a ValueError)
 +-- NotAssigned            a seek in a partition that is not assigned to this member
++-- RegistryError          a schema registry answered with an error, or not at all
+|   +-- RegistryUnavailable  it cannot be reached at the moment, or is overloaded: a retry can help
+|   +-- RegistryRefused      it rejects this client, or the request (login, authorization, an incompatible schema)
+|   +-- SchemaNotFound       it has no such schema, subject or version
 +-- BrokerError            the cluster
     +-- BrokerUnavailable    it cannot be reached at the moment: a retry can help
     +-- BrokerRefused        it rejects this client (login, authorization, fenced member): a retry cannot help
@@ -45,6 +49,10 @@ __all__ = [
     "RecordError",
     "RecordRefused",
     "RecordTooLarge",
+    "RegistryError",
+    "RegistryRefused",
+    "RegistryUnavailable",
+    "SchemaNotFound",
     "UnsupportedValueError",
 ]
 
@@ -143,6 +151,22 @@ class EncodeError(DeliveryError, TypeError, ValueError):
 
     def __init__(self, message: str, *, topic: str, event_type: str | None) -> None:
         super().__init__(message, topic=topic, event_type=event_type, may_have_been_written=False)
+
+
+class RegistryError(EVKafkaError):
+    """A schema registry answered with an error, or did not answer."""
+
+
+class RegistryUnavailable(RegistryError):
+    """The schema registry cannot be reached at the moment, or is overloaded. A retry can help."""
+
+
+class RegistryRefused(RegistryError):
+    """The schema registry rejects this client, or the request: login, authorization, an incompatible schema."""
+
+
+class SchemaNotFound(RegistryError):
+    """The schema registry has no such schema, subject or version."""
 
 
 class BrokerError(EVKafkaError):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class TopicPartition(NamedTuple):
@@ -89,3 +92,17 @@ class Unreadable:
     offset: int
     next_offset: int
     error: Exception
+
+
+class NotReady(BaseException):
+    """Raised in place of an attempt: what is needed to decode the record is still being asked for.
+
+    It is no outcome. The record waits, no attempt is counted, and it is dispatched again. Users never see it.
+
+    Attributes:
+        ready: done once the record can be dispatched again.
+    """
+
+    def __init__(self, ready: asyncio.Future[None]) -> None:
+        super().__init__()
+        self.ready = ready

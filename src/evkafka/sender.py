@@ -15,7 +15,9 @@ from evkafka.endpoints.signature import local_names
 from evkafka.exceptions import ConfigError, DeliveryError
 from evkafka.producer import EVKafkaProducer, Headers, Key
 from evkafka.records import RecordMetadata
+from evkafka.serde.annotations import raw_kind
 from evkafka.serde.cloudevents.writing import MODES, CloudEventsEnvelope, Mode
+from evkafka.serde.formats.interface import Outgoing, ValueFormat
 
 T = TypeVar("T")
 
@@ -37,6 +39,7 @@ class OutboundOptions:
 
     Attributes:
         key: returns the record's key for the payload; a str is the name of the payload's field.
+        value_format: None for JSON.
     """
 
     topic: str | None
@@ -44,6 +47,7 @@ class OutboundOptions:
     description: str | None
     tags: tuple[str, ...]
     key: Callable[[Any], Key | None] | str | None
+    value_format: ValueFormat | None = None
 
 
 class OutboundEndpoint(Generic[T]):
@@ -69,6 +73,7 @@ class OutboundEndpoint(Generic[T]):
         self.summary = options.summary
         self.tags = options.tags
         self.key = options.key
+        self.value_format = options.value_format
         self.name, docstring = name_and_docstring(function)
         self.description = options.description if options.description is not None else docstring
         for attribute in ("__doc__", "__module__", "__name__", "__qualname__"):
@@ -97,6 +102,28 @@ class OutboundEndpoint(Generic[T]):
             ConfigError: a name does not exist.
         """
         self._outbound.resolve()
+
+    def described(self, topic: str | None) -> Outgoing | None:
+        """The event for its format, sent to this topic if it has none of its own; None if its values are JSON, or bytes
+        that are sent unchanged.
+
+        Raises:
+            ConfigError: a name in its annotation does not exist.
+        """
+        self.resolve()
+        if self.value_format is None or raw_kind(self.payload) is not None:
+            return None
+        return Outgoing(self._outbound.described(), self.topic or topic or "", self.event_type, self.payload)
+
+    async def prepare(self, topic: str | None) -> None:
+        """Find the schema of its values in the registry.
+
+        Raises:
+            ConfigError, RegistryError: it is not there, or the registry cannot be asked.
+        """
+        event = self.described(topic)
+        if event is not None and self.value_format is not None:
+            self._outbound.encode_by(await self.value_format.encoder(event), self.value_format.media_type)
 
     @overload
     def __call__(
@@ -257,6 +284,8 @@ class Sender:
         source: the attribute `source` of its CloudEvents, a URI reference such as "/billing".
         mode: of CloudEvents. "binary" (default): attributes are headers, and the value is the data. "structured": the
             value is a JSON object with attributes and data.
+        value_format: the format of the values, for events that name none themselves: `Avro`, `Protobuf` or `JsonSchema`
+            from evkafka.formats. Default: "json".
 
     Raises:
         ConfigError: an argument is invalid, or is missing.
@@ -268,7 +297,9 @@ class Sender:
         envelope: Literal["cloudevents"] | None = None,
         source: str | None = None,
         mode: Literal["binary", "structured"] = "binary",
+        value_format: ValueFormat | Literal["json"] | None = None,
     ) -> None:
+        self._format = _checked_format(value_format, "Sender")
         self.envelope = _envelope(envelope, source, mode)
         self._endpoints: list[OutboundEndpoint[Any]] = []
         self._producer: EVKafkaProducer | None = None
@@ -283,6 +314,7 @@ class Sender:
         tags: list[str] | None = None,
         key: Callable[[Any], Key | None] | None = None,
         key_field: str | None = None,
+        value_format: ValueFormat | Literal["json"] | None = None,
     ) -> OutboundDecorator:
         """Declare an outbound event: calling the decorated function with a payload sends it. Its body is not run.
 
@@ -291,6 +323,7 @@ class Sender:
             topic: default: the `topic` of the producer's configuration.
             key: returns the record's key for the payload.
             key_field: the name of the payload's field (or item) that is the key, instead of `key`.
+            value_format: the format of the event's values; default: the sender's.
 
         Raises:
             ConfigError: the function does not take exactly one payload, or the event type is declared already for this
@@ -298,7 +331,8 @@ class Sender:
         """
         _check_event(event_type, topic, key, key_field)
         own_key = key_field if key_field is not None else key
-        options = OutboundOptions(topic, summary, description, tuple(tags or ()), own_key)
+        own_format = self._format if value_format is None else _checked_format(value_format, f"event {event_type!r}")
+        options = OutboundOptions(topic, summary, description, tuple(tags or ()), own_key, own_format)
 
         def declare(fn: Callable[[T], Any], /) -> OutboundEndpoint[T]:
             endpoint: OutboundEndpoint[T] = OutboundEndpoint(self, fn, event_type, options, local_names())
@@ -319,6 +353,24 @@ class Sender:
     @property
     def endpoints(self) -> tuple[OutboundEndpoint[Any], ...]:
         return tuple(self._endpoints)
+
+    @property
+    def formats(self) -> list[ValueFormat]:
+        """The formats of its events, each once."""
+        found = [endpoint.value_format for endpoint in self._endpoints if endpoint.value_format is not None]
+        return list({id(one): one for one in found}.values())
+
+    async def prepare(self, topic: str | None) -> None:
+        """Find the schemas of its events in their registries.
+
+        Args:
+            topic: of events that name none themselves.
+
+        Raises:
+            ConfigError, RegistryError: a schema is not there, or a registry cannot be asked.
+        """
+        for endpoint in self._endpoints:
+            await endpoint.prepare(topic)
 
     def bind(self, producer: EVKafkaProducer) -> None:
         """Send over this producer from now on. The app calls this once the producer has started.
@@ -391,6 +443,19 @@ def _envelope(envelope: object, source: object, mode: Mode) -> CloudEventsEnvelo
     if mode not in MODES:
         raise ConfigError(f"Sender: mode is {' or '.join(map(repr, MODES))}, not {mode!r}")
     return CloudEventsEnvelope(source, mode)
+
+
+def _checked_format(given: object, where: str) -> ValueFormat | None:
+    match given:
+        case None | "json":
+            return None
+        case ValueFormat() if not isinstance(given, type):
+            return given
+        case _:
+            raise ConfigError(
+                f"{where}: value_format is 'json', or Avro(registry), Protobuf(registry) or JsonSchema(registry) from"
+                f" evkafka.formats, not {given!r}"
+            )
 
 
 def _check_event(event_type: str, topic: str | None, key: object, key_field: str | None) -> None:

@@ -8,12 +8,17 @@ from tools import reference, reference_api
 import evkafka
 import evkafka.broker
 import evkafka.exceptions
+import evkafka.formats
 import evkafka.testing
 
 CONFIGURATIONS = {"BrokerConfig", "ConsumerConfig", "ErrorPolicy", "ProducerConfig", "TopicConfig"}
 """Dictionaries: the page of the configuration keys has them."""
 
-OTHERS = {"App": "the type of a handler that is a function", "EVkafkaApp": "the same as EVKafkaApp"}
+OTHERS = {
+    "App": "the type of a handler that is a function",
+    "EVkafkaApp": "the same as EVKafkaApp",
+    "ValueFormat": "the type of a format in annotations",
+}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +31,7 @@ class TestReference:
     def test_is_up_to_date(self, pages: dict[str, str], name: str) -> None:
         assert (reference.PAGES / name).read_text() == pages[name], "run `make docs`"
 
-    @pytest.mark.parametrize("module", [evkafka, evkafka.exceptions, evkafka.testing, evkafka.broker])
+    @pytest.mark.parametrize("module", [evkafka, evkafka.exceptions, evkafka.formats, evkafka.testing, evkafka.broker])
     def test_has_every_public_name(self, pages: dict[str, str], module: object) -> None:
         missing = set(module.__all__) - CONFIGURATIONS - OTHERS.keys()  # type: ignore[attr-defined]
         for text in pages.values():

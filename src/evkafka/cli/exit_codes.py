@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError
+from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError, RegistryError
 from evkafka.serde.safe_text import lines
 
 FAILED, USAGE, NOT_STARTED = 1, 2, 3
@@ -35,7 +35,7 @@ def _code_of_error(error: EVKafkaError) -> int:
             return NOT_STARTED
         case ConfigError():
             return USAGE
-        case BrokerError():
+        case BrokerError() | RegistryError():
             return NOT_STARTED
         case _:
             return FAILED

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evkafka.cli.commands import asyncapi, dlq, offsets, topics
+from evkafka.cli.commands import asyncapi, dlq, offsets, schemas, topics
 from evkafka.cli.commands.broker import broker_command
 from evkafka.cli.commands.check import check_command
 from evkafka.cli.commands.demo import demo_command
@@ -56,6 +56,7 @@ for _command in (
 app.add_typer(topics.app, rich_help_panel=OPERATE)
 app.add_typer(offsets.app, rich_help_panel=OPERATE)
 app.add_typer(asyncapi.app, rich_help_panel=INSPECT, short_help="Print an AsyncAPI document, or compare two.")
+app.add_typer(schemas.app, rich_help_panel=INSPECT)
 app.add_typer(dlq.app, rich_help_panel=OPERATE)
 
 

@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from evkafka.config.connection import LOGIN, read_connection, warn_once
 from evkafka.config.error_policy import DOC, name_fault, read_by_itself, read_error_policy, reads_itself, topic_fault
@@ -22,6 +22,7 @@ from evkafka.config.settings import (
     ErrorPolicySettings,
     TopicSettings,
 )
+from evkafka.serde.formats.interface import ValueFormat
 
 CONSUMER = ConsumerSettings()
 """The defaults."""
@@ -43,8 +44,8 @@ LARGEST_RATIO = 64
 """Default limit for decompression: how many times larger than a partition's fetch a batch may become."""
 
 DECODING = (
-    "payloads are decoded by the endpoint's annotation; for another format, set message.decoded_value_cb in a"
-    " middleware"
+    "payloads are decoded by the endpoint's annotation; for Avro, Protobuf or JSON Schema set value_format, for any"
+    " other format set message.decoded_value_cb in a middleware"
 )
 
 
@@ -93,6 +94,7 @@ def _consumer(section: Section) -> ConsumerSettings:
         "topics": lambda: _topics(section),
         "topic_pattern": lambda: _topic_pattern(section),
         "group_instance_id": lambda: _group_instance_id(section),
+        "value_format": lambda: _consumer_format(section),
         "on_error": lambda: _on_error(section, connection),
     }
     return read_settings(section, base, readers, already_read=READ_FIRST)
@@ -134,9 +136,33 @@ def _topic(section: Section) -> TopicSettings:
         name=section.text("name", ""),
         description=section.text("description", None, none=True, empty=True),
         event_type=section.text("event_type", None, none=True),
+        value_format=value_format(section),
     )
     section.refuse_unknown_keys()
     return topic
+
+
+def _consumer_format(section: Section) -> ValueFormat | None:
+    given = value_format(section)
+    return None if given == "json" else given
+
+
+def value_format(section: Section) -> ValueFormat | Literal["json"] | None:
+    """The key of this name."""
+    match section.value("value_format"):
+        case None | "json" as given:
+            return given
+        case value if value is MISSING:
+            return None
+        case ValueFormat() as given if not isinstance(given, type):
+            return given
+        case other:
+            section.fault(
+                "value_format",
+                f"{in_error(other)} is not a format; give 'json', or Avro(registry), Protobuf(registry) or"
+                " JsonSchema(registry) from evkafka.formats",
+            )
+            return None
 
 
 def _check_names(section: Section, topics: Sequence[TopicSettings]) -> None:

@@ -58,6 +58,8 @@ def shown_fields(settings: Any, prefix: str = "") -> dict[str, str]:
                 flat |= shown_mapping(value, prefix)
             case _, Mapping():
                 flat |= shown_mapping(value, f"{prefix}{field.name}.")
+            case "value_format", _:
+                flat[field.name] = repr(value)  # its registry is shown without login
             case "topics", _:
                 flat[field.name] = ", ".join(topic.name for topic in value)
             case _, re.Pattern():

@@ -14,6 +14,7 @@ from typing import Literal, Protocol, Required
 from typing_extensions import TypedDict
 
 from evkafka.config.masking import Secret
+from evkafka.serde.formats.interface import ValueFormat
 
 __all__ = [
     "BrokerConfig",
@@ -94,6 +95,8 @@ class TopicConfig(TypedDict, total=False, closed=True):
     """A description for the AsyncAPI document. Default None."""
     event_type: str | None
     """The event type of records of this topic that carry none. Default None."""
+    value_format: ValueFormat | Literal["json"] | None
+    """The format of this topic's values. Default None: the consumer's."""
 
 
 class DeadLetterLimit(TypedDict, total=False, closed=True):
@@ -172,6 +175,9 @@ class ConsumerConfig(_ConnectionOptions, total=False, closed=True):
     """Where to start without a committed offset; "none" is an error. Default "latest" [auto.offset.reset]."""
     unmatched: Literal["skip", "dead_letter", "stop"]
     """What to do with a record that no endpoint handles. Default "skip"; post-commit only."""
+    value_format: ValueFormat | Literal["json"] | None
+    """The format of the values, for topics with a schema registry: `Avro`, `Protobuf` or `JsonSchema` from
+    evkafka.formats. Default "json"."""
     on_error: ErrorPolicy
     """What to do after a failed attempt. Default: retry forever; post-commit only."""
     max_endpoint_exec_time_ms: int

@@ -25,6 +25,7 @@ from evkafka.config.key_types import (
     key_types_of,
     setting,
 )
+from evkafka.serde.formats.interface import ValueFormat
 
 MOST_BYTES = 2**63 - 1
 MOST_DECOMPRESSED_BYTES = 2_000_000_000
@@ -80,9 +81,14 @@ CONNECTION_OPTIONS: Mapping[str, KeyType] = {
 
 @dataclass(frozen=True, slots=True)
 class TopicSettings:
+    """Attributes:
+    value_format: of its values; None for the consumer's.
+    """
+
     name: str
     description: str | None = None
     event_type: str | None = None
+    value_format: ValueFormat | Literal["json"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,8 @@ class ConsumerSettings:
     isolation_level: IsolationLevel = setting("read_committed", Choice(IsolationLevel))
     group_instance_id: str | None = setting(None, Special(shown=True))
     unmatched: Unmatched = setting("skip", Choice(Unmatched))
+    value_format: ValueFormat | None = setting(None, Special(shown=True, textual=False))
+    """None for JSON."""
     on_error: ErrorPolicySettings = setting(ErrorPolicySettings(), Special())
     dead_letter_topics: tuple[str, ...] = field(default=(), repr=False)
     """Names of dead-letter topics, with their placeholders, of all policies: a pattern never reads them. Empty while
@@ -154,6 +162,15 @@ class ConsumerSettings:
     def at_most_once(self) -> bool:
         """Whether offsets are committed before their records run."""
         return self.auto_commit_mode == "pre-commit"
+
+    @property
+    def formats_by_topic(self) -> dict[str, ValueFormat | None]:
+        """The topics with a format of their own; None for JSON."""
+        return {
+            topic.name: None if topic.value_format == "json" else topic.value_format
+            for topic in self.topics
+            if topic.value_format is not None
+        }
 
     @property
     def commits_each_poll(self) -> bool:

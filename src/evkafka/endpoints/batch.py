@@ -81,25 +81,37 @@ class DirectBatch:
         self._payloads: list[Any] = []
 
     async def prepare(self) -> Mapping[int, FailureOutcome | None]:
-        decode = self._endpoint.resolve().from_bytes
-        values = [record.value for record in self._records]
         try:  # all in one go first: a value that cannot be decoded is rare
-            self._payloads = [decode(value) if value is not None else None for value in values]
+            self._payloads = self._decode_all()
         except DECODE_FAILURES:
             pass
         else:
             return {}
         # Outside of the `except` block: otherwise this exception is the context of outcomes that validators raise.
-        return self._decode_one_by_one(decode, values)
+        return self._decode_one_by_one()
 
-    def _decode_one_by_one(
-        self, decode: Callable[[bytes], Any], values: list[bytes | None]
-    ) -> dict[int, FailureOutcome | None]:
+    def _decode_all(self) -> list[Any]:
+        if self._slot.formats is not None:
+            return list(map(self._decode_by_format, self._records))
+        decode = self._endpoint.resolve().from_bytes
+        values = [record.value for record in self._records]
+        return [decode(value) if value is not None else None for value in values]
+
+    def _decode_by_format(self, record: Record) -> Any:
+        assert self._slot.formats is not None
+        return self._endpoint.decoder_by(self._slot.formats)(record.value, record) if record.value is not None else None
+
+    def _decode(self, record: Record) -> Any:
+        if self._slot.formats is not None:
+            return self._decode_by_format(record)
+        return self._endpoint.resolve().from_bytes(record.value) if record.value is not None else None
+
+    def _decode_one_by_one(self) -> dict[int, FailureOutcome | None]:
         faults: dict[int, FailureOutcome | None] = {}
-        payloads = self._payloads = [None] * len(values)
-        for index, value in enumerate(values):
+        payloads = self._payloads = [None] * len(self._records)
+        for index, record in enumerate(self._records):
             try:
-                payloads[index] = decode(value) if value is not None else None
+                payloads[index] = self._decode(record)
             except DECODE_FAILURES as error:
                 faults[index] = failure_outcome(self._endpoint.decoding_fault(error, self._records[index]))
         return faults
@@ -219,6 +231,9 @@ class StackBatch:
         self._records: list[StackRecord] = []
 
     async def prepare(self) -> Mapping[int, FailureOutcome | None]:
+        if (formats := self._slot.formats) is not None:
+            for context in self._contexts:
+                formats.check_ready(context.record)
         self._records = [StackRecord(self._stack, context) for context in self._contexts]
         await asyncio.wait([record.ready for record in self._records])
         ended = [index for index, record in enumerate(self._records) if not record.joined]
@@ -274,15 +289,22 @@ def _is(end: FailureOutcome, error: Exception) -> bool:
     return end is error or (isinstance(end, Failed) and end.error is error)
 
 
-def stack_batch(stack: App, records: Sequence[Record], slot: Slot, topic_types: Mapping[str, str]) -> BatchAttempt:
-    """Open a batch through this stack. Each record has a copy of the slot: its stack may write to it."""
+def stack_batch(
+    stack: App, records: Sequence[Record], slot: Slot, untyped: Callable[[Record], str | None]
+) -> BatchAttempt:
+    """Open a batch through this stack. Each record has a copy of the slot: its stack may write to it.
+
+    Args:
+        untyped: gives the event type of a record without a type header.
+    """
     endpoint = slot.route
     assert isinstance(endpoint, Endpoint)
-    contexts = [Context(record, _slot_of_record(slot, record), topic_types.get(record.topic)) for record in records]
+    contexts = [Context(record, _slot_of_record(slot, record), untyped(record)) for record in records]
     return StackBatch(stack, contexts, endpoint, slot)
 
 
 def _slot_of_record(slot: Slot, record: Record) -> Slot:
     own = Slot(slot.consumer, slot.state, slot.threads)
     own.attempt, own.record, own.route, own.overrides = slot.attempt, record, slot.route, slot.overrides
+    own.formats = slot.formats
     return own

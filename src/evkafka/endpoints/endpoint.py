@@ -32,6 +32,8 @@ from evkafka.runtime.ports import BatchLimits, Overrides, Slot, ThreadCall
 from evkafka.serde.annotations import NotYetDefined
 from evkafka.serde.decode_errors import decode_fault
 from evkafka.serde.decoding import DECODE_FAILURES, Decoder, decoder_for
+from evkafka.serde.formats.consumer_formats import ConsumerFormats
+from evkafka.serde.formats.interface import DecodeValue
 
 ALLOWED = (
     "An endpoint takes one payload, typed dict, str, bytes, a pydantic model, a msgspec Struct, an attrs class or "
@@ -189,14 +191,21 @@ class Endpoint:
         self.resolve()
         return self._alone
 
-    def compile(self, type_of: TypeOf, overrides: Overrides) -> Call:
+    def decoder_by(self, formats: ConsumerFormats) -> DecodeValue:
+        """The payload's decoder for a consumer whose values are not all JSON. Its topics decide."""
+        decoder = self.resolve()
+        return formats.decoder(self, self.payload, decoder)
+
+    def compile(self, type_of: TypeOf, overrides: Overrides, formats: ConsumerFormats | None = None) -> Call:
         """Compile `record -> the awaitable of the user's function`, with no coroutine of ours around it.
 
         Args:
             type_of: gives the event type of a default endpoint's record.
             overrides: gives the overrides of its dependencies.
+            formats: of the consumer's topics; None if all values are JSON.
         """
         decode, signature, threaded = self.resolve().from_bytes, self._signature, self.threaded
+        by_format = self.decoder_by(formats) if formats is not None else None
         assert signature is not None
         request_class = signature.request
         function: Callable[[Any, Any], Awaitable[object]] = signature.call  # if `threaded`, its plain result
@@ -206,7 +215,7 @@ class Endpoint:
         def call(record: Record, slot: Slot) -> Awaitable[object]:
             value = record.value
             try:
-                payload = decode(value) if value is not None else None
+                payload = None if value is None else decode(value) if by_format is None else by_format(value, record)
             except DECODE_FAILURES as error:
                 fault = self.decoding_fault(error, record)
             else:
@@ -220,7 +229,7 @@ class Endpoint:
             raise fault
 
         def call_with_dependencies(record: Record, slot: Slot) -> Awaitable[object]:
-            payload = self._decode(decode, record.value, record)
+            payload = self._decode(decode, record.value, record, by_format)
             slot.overrides, replaced = overrides, overrides()
             plan = self.dependency_plan(replaced) if replaced or own_plan is None else own_plan
             if request_class is None and not plan.takes_requests:
@@ -229,15 +238,19 @@ class Endpoint:
 
         return call if self._dependencies is None else call_with_dependencies
 
-    def thread_call(self, type_of: TypeOf) -> Callable[[Record, Slot], ThreadCall] | None:
+    def thread_call(
+        self, type_of: TypeOf, formats: ConsumerFormats | None = None
+    ) -> Callable[[Record, Slot], ThreadCall] | None:
         """Compile `record -> a call that decodes the value and calls the user's function`.
 
         None if the endpoint is not a plain `def` without dependencies.
 
         Args:
             type_of: gives the event type of a default endpoint's record.
+            formats: as in `compile`.
         """
         decode, signature = self.resolve().from_bytes, self._signature
+        by_format = self.decoder_by(formats) if formats is not None else None
         assert signature is not None
         if not self.threaded or self.batch is not None or self._dependencies is not None:
             return None
@@ -245,7 +258,7 @@ class Endpoint:
         own_type = None if self.is_default else self.event_type
 
         def call(record: Record, slot: Slot) -> Any:
-            payload = self._decode(decode, record.value, record)
+            payload = self._decode(decode, record.value, record, by_format)
             if request_class is None:
                 return function(payload, None)
             return function(payload, request_class(Context(record, slot, None, own_type or type_of(record))))
@@ -257,7 +270,9 @@ class Endpoint:
         decoder, message = self.resolve(), context.message
         if message.decoded_value_cb is not None and decoder.from_object is not None and message.value is not None:
             return self._run_decoded(context)
-        payload, alone = self._decode(decoder.from_bytes, message.value, context.record), self._alone
+        by_format = self.decoder_by(context.slot.formats) if context.slot.formats is not None else None
+        payload = self._decode(decoder.from_bytes, message.value, context.record, by_format)
+        alone = self._alone
         return alone(payload) if alone is not None else self._invoke(payload, context)
 
     async def _run_decoded(self, context: Context) -> object:
@@ -292,6 +307,9 @@ class Endpoint:
             return None
         if message.decoded_value_cb is not None and decoder.from_object is not None:
             decode, raw = decoder.from_object, await self._decoded(message.decoded_value_cb, context.record)
+        elif context.slot.formats is not None:
+            by_format, record = self.decoder_by(context.slot.formats), context.record
+            decode = lambda value: by_format(value, record)  # noqa: E731 - as the other decoders
         try:
             return decode(raw)
         except DECODE_FAILURES as error:
@@ -361,10 +379,14 @@ class Endpoint:
             call = functools.partial(_return_batch_error, call)
         return call_with_values(plan, slot, contexts, call, [])
 
-    def _decode(self, decode: Callable[[Any], Any], value: bytes | None, record: Record) -> Any:
+    def _decode(
+        self, decode: Callable[[Any], Any], value: bytes | None, record: Record, by_format: DecodeValue | None
+    ) -> Any:
         """The payload of this value. `compile` and the dispatch repeat this where a call more would be noticed."""
         try:
-            return decode(value) if value is not None else None
+            if value is None:
+                return None
+            return decode(value) if by_format is None else by_format(value, record)
         except DECODE_FAILURES as error:
             fault = self.decoding_fault(error, record)
         raise fault

@@ -10,7 +10,7 @@ from typing import Any
 from evkafka.endpoints.signature import Function, Parameter, file_and_line, parameters_of, resolved
 from evkafka.exceptions import ConfigError, EncodeError
 from evkafka.producer import Pairs, header_pairs, key_bytes
-from evkafka.serde.annotations import NotYetDefined, may_have_field
+from evkafka.serde.annotations import NotYetDefined, admits_none, may_have_field
 from evkafka.serde.cloudevents.writing import CloudEventsEnvelope
 from evkafka.serde.encoding import encoder_for
 from evkafka.serde.json_schema import media_type
@@ -54,6 +54,8 @@ class Outbound:
         self._key_field = key if isinstance(key, str) else None
         self._key_of: KeyOf | None = _key_from_field(key) if isinstance(key, str) else key
         self._encode: Callable[[Any], bytes | None] | None = None
+        self._by_format: Callable[[Any], bytes] | None = None
+        self._media_type = ""
         self.payload: Any = None
         self.payload_name = self._one_parameter().name
         with contextlib.suppress(NotYetDefined):  # it may be defined further down in the file: `resolve` reads again
@@ -72,7 +74,7 @@ class Outbound:
                 self._read()
             except NotYetDefined as error:
                 raise ConfigError(
-                    f"{self._described()}: {error.name!r} in its annotation does not exist in the module that defines"
+                    f"{self.described()}: {error.name!r} in its annotation does not exist in the module that defines"
                     " the function. Import it at runtime (not only under TYPE_CHECKING): it is needed to encode"
                     " payloads"
                 ) from error
@@ -86,30 +88,34 @@ class Outbound:
                 raise TypeError(f"its parameter {self.payload_name!r} has no annotation")
             encode = encoder_for(payload)
         except TypeError as error:
-            raise ConfigError(f"{self._described()}: {error}. {ALLOWED}") from error
+            raise ConfigError(f"{self.described()}: {error}. {ALLOWED}") from error
         if self._key_field is not None and not may_have_field(payload, self._key_field):
-            raise ConfigError(f"{self._described()}: key_field {self._key_field!r} is not a field of its payload")
+            raise ConfigError(f"{self.described()}: key_field {self._key_field!r} is not a field of its payload")
         self.payload, self._encode, self._names = payload, encode, None
 
     def _one_parameter(self) -> Parameter:
         try:
             parameters = parameters_of(self._function)
         except TypeError as error:
-            raise ConfigError(f"{self._described()}: {error}. {ALLOWED}") from error
+            raise ConfigError(f"{self.described()}: {error}. {ALLOWED}") from error
         if len(parameters) != 1 or parameters[0].kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
-            raise ConfigError(f"{self._described()}: it takes {len(parameters)} parameters. {ALLOWED}")
+            raise ConfigError(f"{self.described()}: it takes {len(parameters)} parameters. {ALLOWED}")
         if parameters[0].name in OPTIONS:
             raise ConfigError(
-                f"{self._described()}: its payload cannot be named {parameters[0].name!r}, which is an option of the"
+                f"{self.described()}: its payload cannot be named {parameters[0].name!r}, which is an option of the"
                 " call; rename it"
             )
         return parameters[0]
 
-    def _described(self) -> str:
+    def described(self) -> str:
         """The endpoint in an error: its name, place and event type."""
         return f"outbound endpoint {self._name}{file_and_line(self._function)} for event type {self._event_type!r}"
 
     # ------------------------------------------------------------------ encoding an event
+
+    def encode_by(self, encode: Callable[[Any], bytes], media_type: str) -> None:
+        """Encode events with this from now on, in place of JSON."""
+        self._by_format, self._media_type = encode, media_type
 
     def payload_of(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
         """The payload of a call, passed by position or by name."""
@@ -127,7 +133,10 @@ class Outbound:
         Raises:
             EncodeError: it is not of the declared type, or cannot be serialized.
         """
+        by_format = self._by_format
         try:
+            if by_format is not None:
+                return None if event is None and admits_none(self.payload) else by_format(event)
             return self.resolve()(event)
         except (TypeError, ValueError, RecursionError) as error:
             why = str(error) or type(error).__name__
@@ -163,7 +172,7 @@ class Outbound:
                 event_type=self._event_type,
                 key=key_bytes(key),
                 value=value,
-                content_type=media_type(self.payload),
+                content_type=self._media_type or media_type(self.payload),
                 now_ms=now_ms,
             )
         except (TypeError, ValueError) as error:

@@ -153,11 +153,11 @@ class HealthChecks:
 
     def consumer_notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
         """The notes about a consumer that are not about one of its partitions."""
-        return (*_idle_notes(consumer), *self._blocked_notes(consumer), *_required_notes(consumer))
+        return (*_idle_notes(consumer), *consumer.awaited, *self._blocked_notes(consumer), *_required_notes(consumer))
 
     def _notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
         notes = (note for partition in consumer.partitions for note in _partition_notes(partition))
-        return (*notes, *self._blocked_notes(consumer))
+        return (*notes, *consumer.awaited, *self._blocked_notes(consumer))
 
     def _blocked_notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
         if (blocked := self._blocked.get(consumer.name)) is not None:
@@ -222,6 +222,8 @@ def _partition_notes(partition: PartitionStatus) -> tuple[str, ...]:
             f"{where}: records waiting for their next attempt: {partition.retrying}, the oldest at offset"
             f" {partition.oldest}"
         )
+    if "schema" in partition.blocked_by:
+        notes.append(f"{where}@{partition.oldest} waits for the schema of its value")
     notes += [
         f"{where}@{one.offset} could not be written to {one.topic} for {one.age_s:.0f} s ({one.error});"
         " later records wait"

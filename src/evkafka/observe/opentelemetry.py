@@ -16,7 +16,7 @@ from opentelemetry.propagators.textmap import Getter, Setter
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 
 from evkafka.outcomes import DeadLetter, Failed, FailureOutcome, Outcome, Skip, Unmatched
-from evkafka.records import Record, RecordMetadata
+from evkafka.records import NotReady, Record, RecordMetadata
 from evkafka.runtime.attempt import classify
 from evkafka.runtime.failure_cause import Fatal, classify_exception, failure_message, reported_exception
 from evkafka.runtime.ports import BatchAttempt, Dispatch, Slot
@@ -93,6 +93,8 @@ class _Traced:
         try:
             with trace.use_span(span, record_exception=False, set_status_on_exception=False):
                 attempt = self._dispatch.call(record, slot)
+        except NotReady:
+            raise  # no attempt: a span that is not ended is not exported
         except BaseException as error:
             _failed(span, error)
             span.end()

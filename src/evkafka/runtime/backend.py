@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 
+from evkafka.runtime.clock import sleep
 from evkafka.runtime.ports import Clock, Cluster
+from evkafka.serde.formats.schema_cache import current_sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,14 @@ def use_backend(backend: Backend) -> Iterator[None]:
     The previous one is restored by its value and not by its token: a fixture's exit may run in another context than
     its entry.
     """
-    before = current_backend.get()
+    before, sleep_before = current_backend.get(), current_sleep.get()
     current_backend.set(backend)
+    current_sleep.set(partial(sleep, backend.clock))
     try:
         yield
     finally:
         current_backend.set(before)
+        current_sleep.set(sleep_before)
 
 
 def random_source() -> Callable[[], float]:

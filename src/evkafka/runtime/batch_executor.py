@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Protocol
 
 from evkafka.outcomes import Failed, FailureOutcome, PartialFailure, Skip, Unmatched
-from evkafka.records import Record
+from evkafka.records import NotReady, Record
 from evkafka.runtime.attempt import ABANDONED, classify
 from evkafka.runtime.interfaces import ConsumerServices, DecideFor
 from evkafka.runtime.partition import Batch, Lane, SettledBehind
@@ -89,7 +89,7 @@ class BatchWalk:
             await runner.run_to_completion(attempt.close)
         if result is ABANDONED:
             self._report.dropped(runner.slot.route, first)
-        elif not wanted or self._settle_run(result, wanted):
+        elif isinstance(result, NotReady) or not wanted or self._settle_run(result, wanted):
             self._put_back(())
 
     @property

@@ -5,6 +5,7 @@ Everything else is a normal consumer's: ledger, lanes and commits are those of t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, cast
 
@@ -92,7 +93,19 @@ def dispatch_origins(dispatch: Dispatch) -> Dispatch:
     def route(record: Record) -> Route | None:
         return dispatch.route(_delayed(record).origin)
 
-    return Dispatch(call, route, gated if gate is not None else None, open_batch)
+    wait_for = dispatch.awaited
+
+    def awaited(record: Record) -> asyncio.Future[None] | None:
+        assert wait_for is not None
+        return wait_for(_delayed(record).origin)
+
+    return Dispatch(
+        call,
+        route,
+        gated if gate is not None else None,
+        open_batch,
+        awaited=awaited if wait_for is not None else None,
+    )
 
 
 class SourceDeadLetterSink(DeadLetterSink, Protocol):

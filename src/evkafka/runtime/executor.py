@@ -16,7 +16,7 @@ from typing import Literal
 
 from evkafka.exceptions import EndpointTimeout
 from evkafka.outcomes import Failed, Skip, Unmatched
-from evkafka.records import Record
+from evkafka.records import NotReady, Record
 from evkafka.runtime.admission import Gated
 from evkafka.runtime.attempt import (
     ABANDONED,
@@ -377,7 +377,7 @@ class Executor:
     def classify_raised(self, error: BaseException, record: Record) -> object:
         """What an exception raised by an attempt means. Raises it again if it must end the executor."""
         match error:
-            case NotAdmitted():
+            case NotAdmitted() | NotReady():
                 return error
             case asyncio.CancelledError() if self._cancel_reason is None:
                 if not self._tasks.ignores_cancellation:
@@ -399,9 +399,8 @@ class Executor:
         """Calls steps 5 and 6, from the result to a verdict, and carries it out. False if the walk must end here."""
         await self.clear_cancellation()
         slot = self.slot
-        if isinstance(result, NotAdmitted):
-            lane.queue.appendleft(record)
-            lane.attempt = slot.attempt
+        if isinstance(result, NotAdmitted | NotReady):
+            self._put_back_unbegun(lane, record, result)
             return False
         if result is ABANDONED:
             self._report.dropped(slot.route, record)
@@ -438,6 +437,15 @@ class Executor:
         self._report.finished(self.slot, record, status, duration_s)
         self.slot.attempt = 1
         return True
+
+    def _put_back_unbegun(self, lane: Lane, record: Record, reason: NotAdmitted | NotReady) -> None:
+        """No attempt has begun: the record stays the lane's first."""
+        if lane.partition.closed:
+            return  # it was revoked while a middleware ran: its next owner reads the record again
+        lane.queue.appendleft(record)
+        lane.attempt = self.slot.attempt
+        if isinstance(reason, NotReady):
+            self._scheduler.wait_for_schema(lane, reason.ready)
 
     def _put_back(self, lane: Lane, record: Record, delay_s: float) -> None:
         """The record stays the lane's first, and the lane waits. If its partition is revoked, the record is dropped:

@@ -39,10 +39,11 @@ class LaneState(Enum):
     BLOCKED = auto()  # there are reasons why none of its records may begin
 
 
-Reason = Literal["paused", "retry_wait", "straggler", "permit", "gathering", "in_batch", "writing"]
+Reason = Literal["paused", "retry_wait", "straggler", "permit", "gathering", "in_batch", "writing", "schema"]
 """Why a lane is blocked: a user paused its partition; its first record waits for the next attempt; an attempt of an
 earlier assignment still runs in the same lane; its event type's `concurrency` is reached; it is a batch that waits for
-more records; a batch has its first records; a record of it is being written to another topic."""
+more records; a batch has its first records; a record of it is being written to another topic; the schema of its first
+record is being asked for."""
 
 NO_REASONS: frozenset[Reason] = frozenset()
 PAUSED: frozenset[Reason] = frozenset({"paused"})

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ProducerSettings
+    from evkafka.serde.formats.consumer_formats import ConsumerFormats
 
 
 # ---------------------------------------------------------------------------- the cluster's side
@@ -370,14 +371,15 @@ class Slot:
         thread_future: the endpoint's call in a thread, from its submission until its result is back; None without one.
             Written by the dispatch.
         overrides: returns the app's overrides of dependencies. Written by the dispatch if the endpoint has any.
+        formats: the formats of the consumer's topics; None if all values are JSON. Written by the dispatch.
         open_run: called when the endpoint is called in a thread. Returns a function that the thread calls whenever a
             call has returned None: it returns the next call to make there, or None. The attribute is None if each
             record has a hop of its own.
     """
 
     __slots__ = (
-        "attempt", "consumer", "earlier", "open_run", "overrides", "record", "route", "state", "thread_future",
-        "threads",
+        "attempt", "consumer", "earlier", "formats", "open_run", "overrides", "record", "route", "state",
+        "thread_future", "threads",
     )  # fmt: skip
 
     def __init__(
@@ -388,6 +390,7 @@ class Slot:
         self.threads = threads
         self.thread_future: Future[Any] | None = None
         self.overrides: Overrides = dict
+        self.formats: ConsumerFormats | None = None
         self.open_run: Callable[[], Callable[[], ThreadCall | None]] | None = None
         self.attempt = 1
         self.earlier = 0
@@ -414,7 +417,8 @@ class Dispatch:
             endpoint returned: an outcome decides, any other value means done. If the middleware stack is not the
             default one, it runs inside the awaitable, and the result is the context's outcome. Returns `Unmatched`, and
             nothing to await, if no endpoint takes the record. Raises `DecodeError` if the value is not what the
-            endpoint asks for. A batch endpoint gets a batch of one record.
+            endpoint asks for, and `NotReady` if the value's schema is still being asked for. A batch endpoint gets a
+            batch of one record.
         route: the record's endpoint, without decoding its value; None if it is not known.
         gated: the record's endpoint if it takes batches or has its own `concurrency`, else None: such a record must
             pass `Admission`. The attribute is None if the handler has no such endpoint.
@@ -422,6 +426,8 @@ class Dispatch:
         thread_call: one attempt at this record, as a call for a thread that has just run another one; `Unmatched` if
             no endpoint takes the record; None if its endpoint is not a plain `def` without dependencies. The attribute
             is None if no attempt is such a call alone: there is no such endpoint, or something encloses the endpoints.
+        awaited: done once the schema of the record's value is known; None if nothing is to be awaited. The attribute is
+            None if no value has a schema of its own.
     """
 
     call: Callable[[Record, Slot], Awaitable[object] | Unmatched]
@@ -429,6 +435,7 @@ class Dispatch:
     gated: Callable[[Record], Route | None] | None
     open_batch: Callable[[Sequence[Record], Slot], BatchAttempt]
     thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None] | None = None
+    awaited: Callable[[Record], asyncio.Future[None] | None] | None = None
 
 
 class BatchAttempt(Protocol):

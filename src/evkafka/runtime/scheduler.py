@@ -18,6 +18,7 @@ created with (`Lane`, `Batch`):
 | gathering | `Batch`, when it is created | `_stop_waiting` | stays, without a timer: it ends with its partition |
 | in_batch | `_move` | `release` of the batch, `leave_batch` | stays until the batch ends |
 | writing | `begin_write` | the end of the lane's last write | failing writes are abandoned, others continue |
+| schema | `wait_for_schema` | the end of that request | stays until then; no record is left in the lane |
 
 The records of a blocked lane are in its queue, as those of any other. A running lane may get reasons too: they take
 effect when the executor releases it.
@@ -287,6 +288,11 @@ class LaneScheduler:
     def _end_wait(self, lane: Lane) -> None:
         lane.timer = None
         self.unblock(lane, "retry_wait")
+
+    def wait_for_schema(self, lane: Lane, ready: asyncio.Future[None]) -> None:
+        """Begin the lane's first record again once this is done. The caller walks the lane."""
+        self.block(lane, "schema")
+        ready.add_done_callback(lambda _: self.unblock(lane, "schema"))
 
     # ------------------------------------------------------------------ writes to other topics
 

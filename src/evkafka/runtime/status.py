@@ -161,6 +161,7 @@ class ConsumerStatus:
         longest_poll_s: the longest time that either may take.
         rebuilds: how many times the source was replaced.
         stopping: True once a stop was requested.
+        awaited: what records wait for because a server outside of Kafka does not answer: schemas.
     """
 
     name: str
@@ -176,6 +177,7 @@ class ConsumerStatus:
     longest_poll_s: float
     rebuilds: int
     stopping: bool
+    awaited: tuple[str, ...] = ()
 
     @property
     def done_ahead(self) -> int:

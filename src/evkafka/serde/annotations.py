@@ -62,6 +62,13 @@ def by_msgspec(annotation: Any) -> bool:
     return any(by_msgspec(part) for part in (typing.get_origin(annotation), *typing.get_args(annotation)) if part)
 
 
+def protobuf_class(annotation: Any) -> Any:
+    """The generated Protobuf class, if the annotation is one, or one that may be None; else None."""
+    plain = inside(without_none(inside(annotation)))
+    is_generated = isinstance(plain, type) and hasattr(plain, "DESCRIPTOR") and hasattr(plain, "FromString")
+    return plain if is_generated else None
+
+
 def any_dict(annotation: Any) -> Any:
     """`dict` as `dict[str, Any]`: the same for JSON, and faster, because the type of keys is not checked."""
     if annotation is dict:

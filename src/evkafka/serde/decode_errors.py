@@ -48,8 +48,12 @@ _MSGSPEC_SHOWABLE = (
 )
 
 
-class FieldError(ValueError):
-    """A field of a msgspec type that pydantic refused; its text may be shown."""
+class ShowableError(ValueError):
+    """An error of a decoder of ours; its text contains nothing out of the value."""
+
+
+class FieldError(ShowableError):
+    """A field of a msgspec type that pydantic refused."""
 
 
 def decode_fault(error: BaseException, names: frozenset[str] = frozenset()) -> str:
@@ -64,6 +68,8 @@ def decode_fault(error: BaseException, names: frozenset[str] = frozenset()) -> s
             shown = [f"{_path(fault['loc'], names)}: {_message(fault)}" for fault in faults[:MOST_ERRORS_SHOWN]]
             more = f"; and {len(faults) - MOST_ERRORS_SHOWN} more" if len(faults) > MOST_ERRORS_SHOWN else ""
             return "; ".join(shown) + more
+        case ShowableError():
+            return str(error)
         case UnicodeDecodeError():
             return f"it is not valid UTF-8 (byte {error.start})"
         case RecursionError():

@@ -23,6 +23,7 @@ from evkafka.serde.annotations import (
     any_dict,
     by_msgspec,
     is_constrained,
+    protobuf_class,
     raw_kind,
     shown,
 )
@@ -67,6 +68,8 @@ def decoder_for(annotation: Any) -> Decoder:
         TypeError: pydantic cannot decode this type; the text says why.
     """
     expected = shown(annotation)
+    if (message := protobuf_class(annotation)) is not None:
+        return _protobuf_decoder(message, annotation)
     if by_msgspec(annotation):
         return _msgspec_decoder(annotation, expected)
     try:
@@ -84,6 +87,17 @@ def decoder_for(annotation: Any) -> Decoder:
             _compose(_text if raw is str else bytes, validator.validate_python), None, optional, expected, names
         )
     return Decoder(validator.validate_json, validator.validate_python, optional, expected, names)
+
+
+def _protobuf_decoder(message: Any, annotation: Any) -> Decoder:
+    """Without a registry the value is the message alone."""
+
+    def from_object(value: Any) -> Any:
+        from google.protobuf.json_format import ParseDict
+
+        return value if isinstance(value, message) else ParseDict(value, message())
+
+    return Decoder(message.FromString, from_object, admits_none(annotation), shown(annotation), frozenset)
 
 
 def _msgspec_decoder(annotation: Any, expected: str) -> Decoder:

@@ -30,6 +30,7 @@ from evkafka.serde.annotations import (
     bare,
     by_msgspec,
     is_constrained,
+    protobuf_class,
     raw_kind,
     shown,
     without_none,
@@ -76,6 +77,8 @@ def encode(event: Any) -> bytes:
             return _encode_mapping(event)
         case Mapping():
             return _encode_mapping(dict(event))
+        case _ if protobuf_class(type(event)) is not None:
+            return bytes(event.SerializeToString())
         case _ if by_msgspec(type(event)):
             return bytes(msgspec_codec(type(event)).encode(event))
         case _:
@@ -149,14 +152,54 @@ def encoder_for(annotation: Any) -> Callable[[Any], bytes | None]:
     return lambda event: None if event is None else encode_it(event)
 
 
+def dumper_for(annotation: Any) -> Callable[[Any], Any]:
+    """Like `encoder_for`, for formats other than JSON: it gives Python's dicts, lists, dates and so on, by alias.
+
+    Raises:
+        NotYetDefined, TypeError: as `encoder_for`.
+    """
+    plain = bare(without_none(bare(annotation)))
+    if plain in (Any, dict, dict[str, Any]):
+        return _dump_mapping
+    try:
+        if isinstance(plain, type) and issubclass(plain, BaseModel):
+            return _model_dumper(plain, annotation)
+        adapter = adapter_of(plain)
+    except (PydanticUndefinedAnnotation, NameError) as error:
+        raise NotYetDefined(error.name or shown(annotation)) from error
+    except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        raise TypeError(f"pydantic cannot serialize {shown(annotation)}: {str(error).splitlines()[0]}") from error
+    validate, to_python = _validation(adapter, annotation), adapter.serializer.to_python
+    return lambda event: to_python(validate(event), by_alias=True)
+
+
+def _dump_mapping(event: Any) -> dict[str, Any]:
+    if not isinstance(event, Mapping):
+        raise TypeError(f"expected a dict, got {type(event).__name__}")
+    return dict(event)
+
+
+def _model_dumper(kind: type[BaseModel], annotation: Any) -> Callable[[Any], Any]:
+    if not kind.__pydantic_complete__:
+        kind.model_rebuild()
+    to_python = kind.__pydantic_serializer__.to_python
+
+    def check_and_dump(event: Any) -> Any:
+        if not isinstance(event, kind):
+            raise TypeError(f"expected {shown(annotation)}, got {type(event).__name__}")
+        return to_python(event, by_alias=True)
+
+    return check_and_dump
+
+
 def _encoder(annotation: Any) -> Encode:
     plain = bare(without_none(bare(annotation)))
     if plain is Any:
         return encode
     if (raw := raw_kind(annotation)) is not None:
         return _raw_encoder(annotation, raw) if is_constrained(annotation) else _checked(raw, annotation, encode)
-    if plain is dict:
-        return _checked(dict, annotation, encode)
+    if plain is dict or protobuf_class(plain) is not None:
+        return _checked(plain, annotation, encode)
     if by_msgspec(plain):
         encoder: Encode = msgspec_codec(plain).encoder_of(plain, shown(annotation))
         return encoder

@@ -13,7 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from pydantic_core import CoreSchema, PydanticOmit, to_jsonable_python
 
 from evkafka.exceptions import ConfigError
-from evkafka.serde.annotations import any_dict, by_msgspec, raw_kind, shown
+from evkafka.serde.annotations import any_dict, by_msgspec, protobuf_class, raw_kind, shown
 from evkafka.serde.decoding import decoder_for
 from evkafka.serde.pydantic_json import adapter_of
 
@@ -47,8 +47,11 @@ def schemas_of(wanted: Sequence[Wanted]) -> tuple[dict[Hashable, dict[str, Any]]
     Raises:
         ConfigError: the type's own schema hook raises.
     """
+    messages = {one.key: {"title": shown(one.annotation)} for one in wanted if protobuf_class(one.annotation)}
+    wanted = [one for one in wanted if one.key not in messages]
     others = [one for one in wanted if by_msgspec(one.annotation)]
     payloads, named = _by_pydantic([one for one in wanted if not by_msgspec(one.annotation)])
+    payloads |= messages
     if others:
         more_payloads, more_named = _by_msgspec(others, taken=named)
         payloads, named = payloads | more_payloads, named | more_named
@@ -107,6 +110,8 @@ def _described(wanted: Sequence[Wanted]) -> tuple[Any, dict[str, Any]]:
 
 def media_type(annotation: Any) -> str:
     """The media type of a record's value with this payload."""
+    if protobuf_class(annotation) is not None:
+        return "application/x-protobuf"
     kind = raw_kind(annotation)
     if kind is bytes:
         return "application/octet-stream"

@@ -9,6 +9,7 @@ from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.records import TopicPartition
 from evkafka.runtime.dead_letters.retry_topics import RetryTopics
 from evkafka.runtime.ports import ConsumerIdentity, Dispatch, Route
+from evkafka.serde.formats.consumer_formats import ConsumerFormats
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class ConsumerPlan:
         policies: each endpoint's error policy, merged over the consumer's; at None the consumer's own.
         paused: gives the partitions that the user has paused.
         retries: set if a policy has retry topics.
+        formats: of its topics; None if all values are JSON.
     """
 
     name: str
@@ -38,6 +40,7 @@ class ConsumerPlan:
     policies: Mapping[Route | None, ErrorPolicySettings]
     paused: Callable[[], Collection[TopicPartition]] = tuple
     retries: RetryPlan | None = None
+    formats: ConsumerFormats | None = None
 
     @property
     def routes(self) -> list[Route]:

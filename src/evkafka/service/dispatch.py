@@ -21,6 +21,8 @@ from evkafka.outcomes import Unmatched
 from evkafka.records import Record
 from evkafka.runtime.ports import BatchAttempt, Dispatch, Overrides, Route, Slot, ThreadCall
 from evkafka.serde.decoding import DECODE_FAILURES
+from evkafka.serde.formats.consumer_formats import ConsumerFormats
+from evkafka.serde.formats.interface import DecodeValue
 from evkafka.serde.safe_text import NAME_CHARACTERS
 
 logger = logging.getLogger("evkafka")
@@ -38,6 +40,7 @@ def build_dispatch(
     *,
     topic_event_types: Mapping[str, str] | None = None,
     overrides: Overrides = dict,
+    formats: ConsumerFormats | None = None,
 ) -> Dispatch:
     """Compile the dispatch of a consumer's records.
 
@@ -46,6 +49,7 @@ def build_dispatch(
         middleware: the stack around it; None for the default one.
         topic_event_types: topic -> the event type of records without a type header.
         overrides: gives the app's dependency overrides; called at each attempt.
+        formats: of the consumer's topics; None if all values are JSON.
 
     Raises:
         ConfigError: an endpoint's annotations cannot be resolved, a middleware cannot be instantiated, an override
@@ -54,23 +58,28 @@ def build_dispatch(
     stack = build_stack(target, middleware or ())
     topic_types = dict(topic_event_types or {})
     if not isinstance(target, Handler):
-        return _stack_dispatch(stack, topic_types, lambda _: None, None, overrides)
+        return _stack_dispatch(
+            stack, _type_without_header(topic_types, formats), lambda _: None, None, overrides, formats
+        )
     target.freeze()
     for endpoint in target.endpoints:
         if endpoint.has_dependencies:
             endpoint.dependency_plan(overrides())
     header = type_header(middleware)
-    raw_type = _raw_type(header, topic_types)
+    raw_type = _raw_type(header, topic_types) if formats is None else _raw_type_by_schema(header, topic_types, formats)
     gated = _gated(target, raw_type)
-    if _is_default(middleware):
+    if _is_default(middleware) and formats is None:
         return _direct_dispatch(target, header, topic_types, raw_type, gated, overrides)
+    if _is_default(middleware) and formats is not None:
+        return _dispatch_by_format(target, raw_type, gated, overrides, formats)
     if gated is not None and not any(layer.reads_types for layer in middleware or ()):
         logger.warning(
             "batch endpoints and endpoints with their own `concurrency` are chosen by the header %r; if a middleware"
             " sets the event type, their records are handled one by one",
             header,
         )
-    return _stack_dispatch(stack, topic_types, _route(target, raw_type), gated, overrides)
+    untyped = _type_without_header(topic_types, formats)
+    return _stack_dispatch(stack, untyped, _route(target, raw_type), gated, overrides, formats)
 
 
 def _is_default(middleware: Sequence[Middleware] | None) -> bool:
@@ -98,6 +107,28 @@ def _raw_type(header: str, topic_types: Mapping[str, str]) -> RawTypeOf:
         return type_by_topic.get(record.topic)
 
     return raw_type
+
+
+def _raw_type_by_schema(header: str, topic_types: Mapping[str, str], formats: ConsumerFormats) -> RawTypeOf:
+    """The same, except that before the topic the name of the value's schema decides. Raises NotReady while the schema
+    is being asked for."""
+    type_of = formats.type_of(topic_types)
+
+    def raw_type(record: Record) -> bytes | None:
+        for name, value in record.headers:
+            if name == header and value is not None:
+                return value
+        event_type = type_of(record)
+        return event_type.encode(errors="surrogatepass") if event_type is not None else None
+
+    return raw_type
+
+
+def _type_without_header(
+    topic_types: Mapping[str, str], formats: ConsumerFormats | None
+) -> Callable[[Record], str | None]:
+    """The event type of a record without a type header."""
+    return formats.type_of(topic_types) if formats is not None else lambda record: topic_types.get(record.topic)
 
 
 def _encoded(topic_types: Mapping[str, str]) -> dict[str, bytes]:
@@ -147,6 +178,7 @@ class CompiledRoute:
         decode: bytes -> payload.
         call: starts an attempt; used for tombstones, and for all records if `coroutine_of` is None.
         admits_none: whether the endpoint takes tombstones.
+        by_format: value and record -> payload, if the consumer's values are not all JSON.
     """
 
     endpoint: Endpoint
@@ -154,12 +186,16 @@ class CompiledRoute:
     decode: Callable[[bytes], Any]
     call: Call
     admits_none: bool
+    by_format: DecodeValue | None = None
 
 
-def _compile_route(endpoint: Endpoint, type_of: TypeOf, overrides: Overrides) -> CompiledRoute:
+def _compile_route(
+    endpoint: Endpoint, type_of: TypeOf, overrides: Overrides, formats: ConsumerFormats | None = None
+) -> CompiledRoute:
     decoder = endpoint.resolve()
-    call = endpoint.compile(type_of, overrides) if endpoint.batch is None else _one_by_one(endpoint, overrides)
-    return CompiledRoute(endpoint, endpoint.coroutine_of(), decoder.from_bytes, call, decoder.admits_none)
+    call = endpoint.compile(type_of, overrides, formats) if endpoint.batch is None else _one_by_one(endpoint, overrides)
+    by_format = endpoint.decoder_by(formats) if formats is not None else None
+    return CompiledRoute(endpoint, endpoint.coroutine_of(), decoder.from_bytes, call, decoder.admits_none, by_format)
 
 
 def _one_by_one(endpoint: Endpoint, overrides: Overrides) -> Call:
@@ -200,10 +236,11 @@ def _thread_call(
     route: Callable[[Record], Route | None],
     raw_type: RawTypeOf,
     type_of: TypeOf,
+    formats: ConsumerFormats | None = None,
 ) -> Callable[[Record, Slot], ThreadCall | Unmatched | None] | None:
     """`Dispatch.thread_call`."""
     calls: dict[Route, Callable[[Record, Slot], ThreadCall]] = {
-        endpoint: call for endpoint in endpoints if (call := endpoint.thread_call(type_of)) is not None
+        endpoint: call for endpoint in endpoints if (call := endpoint.thread_call(type_of, formats)) is not None
     }
     admit_none = {endpoint for endpoint in endpoints if endpoint.resolve().admits_none}
     unmatched = UnmatchedTypes()
@@ -291,27 +328,125 @@ class UnmatchedTypes(dict[tuple[bytes | None, bool], Unmatched]):
         return unmatched
 
 
+# ---------------------------------------------------------------------------- values with a schema
+
+
+def _dispatch_by_format(
+    handler: Handler,
+    raw_type: RawTypeOf,
+    gated: Callable[[Record], Route | None] | None,
+    overrides: Overrides,
+    formats: ConsumerFormats,
+) -> Dispatch:
+    """The default stack around a handler, for values that are not all JSON.
+
+    A record whose schema is not known yet raises NotReady, and is dispatched again once it is. Its endpoint may be
+    unknown until then: so it is neither admitted to a batch nor begun in a thread before.
+    """
+
+    def type_of(record: Record) -> str | None:
+        event_type = raw_type(record)
+        return event_type.decode(errors="replace") if event_type is not None else None
+
+    def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
+        assert isinstance(slot.route, Endpoint)
+        slot.overrides, slot.formats = overrides, formats
+        return DirectBatch(slot.route, records, slot)
+
+    routes = [_compile_route(endpoint, type_of, overrides, formats) for endpoint in handler.endpoints]
+    route = _route(handler, raw_type)
+    thread_call = _thread_call(handler.endpoints, route, raw_type, type_of, formats)
+    return Dispatch(
+        _call_by_format(routes, raw_type, formats),
+        lambda record: route(record) if formats.is_known(record) else None,
+        _when_known(gated, formats),
+        open_batch,
+        _when_known_in_thread(thread_call, formats),
+        formats.awaited,
+    )
+
+
+def _when_known(
+    gated: Callable[[Record], Route | None] | None, formats: ConsumerFormats
+) -> Callable[[Record], Route | None] | None:
+    if gated is None:
+        return None
+    return lambda record: gated(record) if formats.is_known(record) else None
+
+
+def _when_known_in_thread(
+    thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None] | None, formats: ConsumerFormats
+) -> Callable[[Record, Slot], ThreadCall | Unmatched | None] | None:
+    if thread_call is None:
+        return None
+    return lambda record, slot: thread_call(record, slot) if formats.is_known(record) else None
+
+
+def _call_by_format(
+    routes: Sequence[CompiledRoute], raw_type: RawTypeOf, formats: ConsumerFormats
+) -> Callable[[Record, Slot], Awaitable[object] | Unmatched]:
+    """`Dispatch.call`, as `_direct_call`."""
+    default = next((route for route in routes if route.endpoint.is_default), None)
+    route_by_type: dict[bytes | None, CompiledRoute] = {
+        route.endpoint.raw_event_type: route for route in routes if route is not default
+    }
+    unmatched = UnmatchedTypes()
+
+    def dispatch(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:
+        slot.formats = formats
+        event_type, payload = raw_type(record), record.value
+        route = route_by_type.get(event_type, default)
+        if route is None or (payload is None and not route.admits_none):
+            slot.route = None
+            return unmatched[event_type, payload is None]
+        slot.route = route.endpoint
+        coroutine_of, by_format = route.coroutine_of, route.by_format
+        if coroutine_of is None or payload is None or by_format is None:
+            call = route.call
+            return call(record, slot)
+        try:
+            decoded = by_format(payload, record)
+        except DECODE_FAILURES as error:
+            fault = route.endpoint.decoding_fault(error, record)
+        else:
+            return coroutine_of(decoded)
+        raise fault  # outside of the `except`: the decoder's error, which contains the value, is not its context
+
+    return dispatch
+
+
 # ---------------------------------------------------------------------------- any other stack
 
 
 def _stack_dispatch(
     stack: App,
-    topic_types: Mapping[str, str],
+    untyped: Callable[[Record], str | None],
     route: Callable[[Record], Route | None],
     gated: Callable[[Record], Route | None] | None,
     overrides: Overrides,
+    formats: ConsumerFormats | None,
 ) -> Dispatch:
     """The stack runs on a new context for each attempt; the context's outcome is the result."""
 
     async def run_stack(record: Record, slot: Slot) -> object:
         slot.route = None
-        slot.overrides = overrides
-        context = Context(record, slot, topic_types.get(record.topic))
+        slot.overrides, slot.formats = overrides, formats
+        if formats is not None:
+            formats.check_ready(record)  # before any middleware runs
+        context = Context(record, slot, untyped(record))
         await stack(context)
         return context.outcome
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
-        slot.overrides = overrides
-        return stack_batch(stack, records, slot, topic_types)
+        slot.overrides, slot.formats = overrides, formats
+        return stack_batch(stack, records, slot, untyped)
 
-    return Dispatch(run_stack, route, gated, open_batch)
+    if formats is None:
+        return Dispatch(run_stack, route, gated, open_batch)
+    return Dispatch(
+        run_stack,
+        lambda record: route(record) if formats.is_known(record) else None,
+        _when_known(gated, formats),
+        open_batch,
+        awaited=formats.awaited,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -41,6 +42,7 @@ def dispatch_events(dispatch: Dispatch, read: ReadEvent, trace: Callable[[Dispat
         _endpoint_of(traced.gated, read) if traced.gated is not None else None,
         open_batch,
         _thread_call(traced.thread_call, read) if traced.thread_call is not None else None,
+        _awaited(traced.awaited, read) if traced.awaited is not None else None,
     )
 
 
@@ -52,6 +54,18 @@ def _endpoint_of(route: Callable[[Record], Route | None], read: ReadEvent) -> Ca
             return None
 
     return endpoint_of
+
+
+def _awaited(
+    awaited: Callable[[Record], asyncio.Future[None] | None], read: ReadEvent
+) -> Callable[[Record], asyncio.Future[None] | None]:
+    def awaited_for(record: Record) -> asyncio.Future[None] | None:
+        try:
+            return awaited(read(record))
+        except DecodeError:
+            return None
+
+    return awaited_for
 
 
 def _thread_call(

@@ -31,6 +31,7 @@ from evkafka.runtime.subscription import excluded_names
 from evkafka.sender import Sender
 from evkafka.serde.cloudevents.event import TYPE_HEADER as CLOUDEVENTS_TYPE_HEADER
 from evkafka.serde.cloudevents.reading import read_event
+from evkafka.serde.formats.consumer_formats import ConsumerFormats
 from evkafka.service.consumer_plan import ConsumerPlan, RetryPlan
 from evkafka.service.dispatch import build_dispatch
 from evkafka.service.dispatch_events import dispatch_events
@@ -88,6 +89,16 @@ class DeclaredConsumer:
     def topic_event_types(self) -> dict[str, str]:
         """Topic -> the type of those of its records that carry none."""
         return {topic.name: topic.event_type for topic in self.settings.topics if topic.event_type is not None}
+
+    def formats(self) -> ConsumerFormats | None:
+        """The formats of its topics; None if all values are JSON."""
+        settings = self.settings
+        formats = ConsumerFormats(
+            settings.value_format,
+            settings.formats_by_topic,
+            [endpoint.event_type for endpoint in self.endpoints or () if not endpoint.is_default],
+        )
+        return formats if formats.all else None
 
     def check_policies(self) -> None:
         """Check the error policies of the endpoints declared so far; later ones are checked at the start.
@@ -158,8 +169,13 @@ class DeclaredConsumer:
         Raises:
             ConfigError: an annotation cannot be resolved, or a middleware cannot be instantiated.
         """
+        formats = self.formats()
         dispatch = build_dispatch(
-            self.target, self.middleware, topic_event_types=self.topic_event_types, overrides=overrides
+            self.target,
+            self.middleware,
+            topic_event_types=self.topic_event_types,
+            overrides=overrides,
+            formats=formats,
         )
         dispatch, delayed_dispatch = self._with_envelope(
             dispatch, spans.trace_dispatch if spans is not None else _untraced
@@ -183,6 +199,7 @@ class DeclaredConsumer:
             policies,
             lambda: paused(self.name),
             retries,
+            formats,
         )
 
     def _with_envelope(self, dispatch: Dispatch, trace: Callable[[Dispatch], Dispatch]) -> tuple[Dispatch, Dispatch]:
@@ -252,8 +269,13 @@ class BoundProducer:
         self.sender.check(self.producer)
 
     async def start(self) -> None:
+        await self.sender.prepare(self.producer.settings.topic)
         await self.producer.start()
         self.sender.bind(self.producer)
+
+    async def close_formats(self) -> None:
+        for one in self.sender.formats:
+            await one.close()
 
     def unavailable_reason(self) -> str:
         return self.producer.unavailable_reason()

@@ -19,7 +19,7 @@ from evkafka.runtime.dead_letter_limit import LimitReset
 from evkafka.runtime.dead_letters.writer import DeadLetterWriter
 from evkafka.runtime.delayed_records import DelayedRecordSink
 from evkafka.runtime.ports import Clock, Cluster
-from evkafka.runtime.status import AppStatus, Phase, ProducerStatus
+from evkafka.runtime.status import AppStatus, ConsumerStatus, Phase, ProducerStatus
 from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline, stop_limit_s
 from evkafka.runtime.supervision.tasks import TaskEnded
 from evkafka.service.consumer_plan import ConsumerPlan
@@ -51,6 +51,7 @@ class RunningProducer(Protocol):
     async def start(self) -> None: ...
     async def stop(self, *, timeout_s: float) -> None: ...
     def unavailable_reason(self) -> str: ...  # why nothing can be sent at the moment; empty while it can
+    async def close_formats(self) -> None: ...  # after the stop: closes connections to schema registries
 
 
 class RunningWeb(Protocol):
@@ -115,6 +116,7 @@ class Service:
         async with AsyncExitStack() as stack:
             try:
                 self._check()
+                stack.push_async_callback(self._close_registries)
                 self.state = as_state(await stack.enter_async_context(self._bounded_lifespan()))
                 stack.push_async_callback(self._stop_producers)
                 if await self._unless_stopped(*(producer.start() for producer in self._producers)):
@@ -179,12 +181,18 @@ class Service:
         return AppStatus(
             phase="stopping" if self._stop.is_set() else self._phase,
             failure=self.failure,
-            consumers=tuple(consumer.status() for consumer in self.consumers.values()),
+            consumers=tuple(self._consumer_status(consumer) for consumer in self.consumers.values()),
             ended=frozenset(self.consumers) - alive if self._running else frozenset(),
             producers=tuple(
                 ProducerStatus(producer.name, producer.unavailable_reason()) for producer in self._producers
             ),
         )
+
+    def _consumer_status(self, consumer: Consumer) -> ConsumerStatus:
+        status, plan = consumer.status(), self.plan(consumer.name)
+        if plan is None or plan.formats is None:
+            return status
+        return dataclasses.replace(status, awaited=tuple(plan.formats.unavailable_reasons()))
 
     def plan(self, name: str) -> ConsumerPlan | None:
         """A consumer's plan, by its name; None if there is none."""
@@ -276,6 +284,13 @@ class Service:
             self.deadline.at_most(FLUSH_S, reserve_s=LIFESPAN_RESERVE_S),
         )
         await asyncio.gather(*(producer.stop(timeout_s=timeout_s) for producer in self._producers))
+
+    async def _close_registries(self) -> None:
+        for plan in self._plans:
+            if plan.formats is not None:
+                await plan.formats.close()
+        for producer in self._producers:
+            await producer.close_formats()
 
     def _bounded_lifespan(self) -> BoundedLifespan:
         def left_s() -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-from evkafka.exceptions import EndpointTimeout
+from evkafka.exceptions import EndpointTimeout, RegistryUnavailable
 from evkafka.outcomes import BatchError, DeadLetter, Failed, FailureOutcome, PartialFailure, Retry, Skip, Unmatched
 from evkafka.records import Record
 from evkafka.runtime.attempt import CancelReason, classify, classify_failure, may_cancel, time_limit_s, timeout_error
@@ -25,6 +25,9 @@ logger = logging.getLogger("evkafka.testing")
 
 SLOWEST_ROUND_S = 0.25
 FASTEST_ROUND_S = 0.01
+
+REGISTRY_S = 10.0
+"""How long a schema is waited for."""
 
 OutcomeName = Literal["done", "skip", "retry", "dead_letter", "failed", "unmatched"]
 
@@ -166,6 +169,7 @@ class RecordCall:
 
     async def __call__(self) -> object:
         [record] = self.records
+        await _until_ready(self._dispatch, self.records)
         attempt = self._dispatch.call(record, self.slot)
         return attempt if isinstance(attempt, Unmatched) else await attempt
 
@@ -189,6 +193,7 @@ class BatchCall:
         self._settled: dict[int, FailureOutcome | None] = {}
 
     async def __call__(self) -> object:
+        await _until_ready(self._dispatch, self.records)
         batch = self._dispatch.open_batch(self.records, self.slot)
         try:
             self._settled.update(await batch.prepare())
@@ -218,6 +223,22 @@ class BatchCall:
                 return failure
             case _:
                 return next((end.error for end in self._settled.values() if isinstance(end, Failed)), None)
+
+
+async def _until_ready(dispatch: Dispatch, records: Sequence[Record]) -> None:
+    """Wait for the schemas of the records' values. A consumer would wait, too, without a limit.
+
+    Raises:
+        RegistryUnavailable: the registry has not answered for a while.
+    """
+    for record in records if dispatch.awaited is not None else ():
+        assert dispatch.awaited is not None
+        while (ready := dispatch.awaited(record)) is not None:
+            if not (await asyncio.wait({ready}, timeout=REGISTRY_S))[0]:
+                raise RegistryUnavailable(
+                    f"the schema registry has not answered within {REGISTRY_S:g} s, so that"
+                    f" {record.topic}[{record.partition}]@{record.offset} cannot be decoded"
+                )
 
 
 def calls_for(

@@ -8,6 +8,7 @@ from evkafka.testing.memory import InMemoryKafka, MemoryRecord, NotSettled, Unkn
 from evkafka.testing.real_kafka import RealKafka
 from evkafka.testing.recording import SentEvent
 from evkafka.testing.registry import InMemoryRegistry, RegisteredSchema, RegistryRequest
+from evkafka.testing.replaced_registry import use_registry
 
 __all__ = [
     "AsyncTestClient",
@@ -22,4 +23,5 @@ __all__ = [
     "SentEvent",
     "TestClient",
     "UnknownTopic",
+    "use_registry",
 ]

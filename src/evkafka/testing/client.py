@@ -17,7 +17,7 @@ from evkafka.records import Record
 from evkafka.runtime.backend import use_backend
 from evkafka.service.single_attempt import Delivery
 from evkafka.testing.blocking_portal import BlockingPortal, TaskOwnedContext
-from evkafka.testing.harness import CompiledConsumer, Deliveries, Harness
+from evkafka.testing.harness import CompiledConsumer, Deliveries, Harness, Unencoded
 from evkafka.testing.recording import SentEvent
 
 BatchKey = Key | Callable[[Any], Key | None] | None
@@ -63,7 +63,7 @@ class _Client:
         timestamp_ms: int | None,
         headers: Headers | None,
         consumer_name: str | None,
-    ) -> tuple[CompiledConsumer, list[Record]]:
+    ) -> tuple[CompiledConsumer, list[Record | Unencoded]]:
         harness = self._opened()
         consumer = harness.consumer(consumer_name)
         return consumer, [

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import Context, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evkafka.app import EVKafkaApp
 from evkafka.exceptions import ConfigError, EncodeError
+from evkafka.handler import Handler
 from evkafka.producer import EVKafkaProducer, Headers, Key, header_list, key_bytes
 from evkafka.records import Record
 from evkafka.runtime.backend import Backend, current_backend, use_backend
@@ -20,6 +21,7 @@ from evkafka.runtime.failure_cause import Fatal
 from evkafka.runtime.ports import Slot
 from evkafka.serde.cloudevents.writing import complete_headers
 from evkafka.serde.encoding import encode
+from evkafka.serde.formats.interface import Outgoing, ValueFormat
 from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.lifespan import as_state
 from evkafka.service.plan import DeclaredConsumer
@@ -46,6 +48,19 @@ class TestRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Unencoded:
+    """The event of a record whose value is encoded when it is delivered: its schema has to be asked for.
+
+    Attributes:
+        record: without a value.
+    """
+
+    event: Any
+    event_type: str | None
+    record: TestRecord
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledConsumer:
     """A declared consumer, compiled.
 
@@ -53,12 +68,18 @@ class CompiledConsumer:
         type_header: the header that its middleware reads the event type from.
         envelope: its records' envelope; None if it has none.
         threads: runs plain `def` endpoints, as many at once as in production.
+        handler: has its endpoints; None if an app callable takes its records.
     """
 
     plan: ConsumerPlan
     type_header: str
     envelope: str | None
     threads: ThreadPoolExecutor
+    handler: Handler | None = None
+
+    def format_of(self, topic: str) -> ValueFormat | None:
+        """The format of a topic's values; None for JSON."""
+        return self.plan.formats.of(topic) if self.plan.formats is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +124,8 @@ class Harness:
             for declared in app.consumers.values():
                 self._consumers[declared.name] = consumer = self._compile(declared)
                 stack.callback(consumer.threads.shutdown, wait=False, cancel_futures=True)
+                if consumer.plan.formats is not None:
+                    stack.push_async_callback(consumer.plan.formats.close)
             stack.enter_context(use_backend(self.backend))
             self._state = as_state(await stack.enter_async_context(app.lifespan()))
             await self._start_producers(stack)
@@ -112,12 +135,15 @@ class Harness:
     def _compile(self, declared: DeclaredConsumer) -> CompiledConsumer:
         plan = self._app.compile_consumer(declared)
         threads = ThreadPoolExecutor(plan.settings.concurrency, thread_name_prefix=f"evkafka-{plan.name}")
-        return CompiledConsumer(plan, declared.type_header, declared.settings.envelope, threads)
+        return CompiledConsumer(plan, declared.type_header, declared.settings.envelope, threads, declared.handler)
 
     async def _start_producers(self, stack: AsyncExitStack) -> None:
         for declared in self._app.producers.values():
             cluster = RecordingCluster(self.sent, self._positions, declared.name, declared.sender)
             producer = EVKafkaProducer(declared.config, cluster=cluster)
+            for one in declared.sender.formats:
+                stack.push_async_callback(one.close)
+            await declared.sender.prepare(producer.settings.topic)
             await producer.start()
             stack.push_async_callback(producer.stop)
             declared.sender.bind(producer)
@@ -154,14 +180,15 @@ class Harness:
         partition: int | None,
         timestamp_ms: int | None,
         headers: Headers | None,
-    ) -> Record:
+    ) -> Record | Unencoded:
         """The record as read from the topic, with its type in the header that this consumer's middleware reads.
 
         Raises:
             EncodeError: event, key or a header cannot be encoded.
         """
+        later = event is not None and not isinstance(event, bytes) and consumer.format_of(topic) is not None
         try:
-            value = None if event is None else encode(event)
+            value = None if event is None or later else encode(event)
             own_key, pairs = key_bytes(key), header_list(headers, event_type, consumer.type_header)
             if consumer.envelope is not None:
                 pairs = complete_headers(pairs, source=TEST_SOURCE)
@@ -173,10 +200,34 @@ class Harness:
             ) from error
         number = partition or 0
         stamp = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
-        return TestRecord(topic, number, self._positions.take(topic, number), stamp, own_key, value, tuple(pairs))
+        record = TestRecord(topic, number, self._positions.take(topic, number), stamp, own_key, value, tuple(pairs))
+        return Unencoded(event, event_type, record) if later else record
+
+    async def _encoded(self, consumer: CompiledConsumer, given: Record | Unencoded) -> Record:
+        if not isinstance(given, Unencoded):
+            return given
+        record, event_type = given.record, given.event_type
+        value_format, endpoint = consumer.format_of(record.topic), None
+        assert value_format is not None
+        try:
+            event, kind = given.event, type(given.event)
+            if consumer.handler is not None:
+                endpoint = consumer.handler.find(event_type)
+            if isinstance(event, dict) and endpoint is not None and (as_payload := endpoint.resolve().from_object):
+                event, kind = as_payload(event), endpoint.payload
+            place = f"event {event_type!r} ({type(event).__name__})"
+            encode_it = await value_format.sample_encoder(Outgoing(place, record.topic, event_type or "", kind))
+            return replace(record, value=encode_it(event))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise EncodeError(
+                f"event {event_type!r} ({type(given.event).__name__}) cannot be encoded as a record of"
+                f" {record.topic!r} in {value_format.name}; to deliver such a value, pass its bytes: {error}",
+                topic=record.topic,
+                event_type=event_type,
+            ) from error
 
     async def deliver(
-        self, consumer: CompiledConsumer, records: Sequence[Record], *, stop_at_fault: bool
+        self, consumer: CompiledConsumer, given: Sequence[Record | Unencoded], *, stop_at_fault: bool
     ) -> Deliveries:
         """One attempt for each record, in order, each in its own context.
 
@@ -184,6 +235,7 @@ class Harness:
             stop_at_fault: deliver nothing after the first attempt that failed.
         """
         deliveries: list[Delivery] = []
+        records = [await self._encoded(consumer, one) for one in given]
         for call in calls_for(consumer.plan.dispatch, records, lambda: self._slot(consumer)):
             attempt = TimedAttempt(
                 call.records[0],

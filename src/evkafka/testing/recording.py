@@ -9,14 +9,18 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
+
+from pydantic_core import to_jsonable_python
 
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ProducerSettings
 from evkafka.records import Record, RecordMetadata
 from evkafka.runtime.ports import OutgoingRecord, RecordSource, TopicIds
-from evkafka.sender import Sender
+from evkafka.sender import OutboundEndpoint, Sender
 from evkafka.serde.annotations import raw_kind
 from evkafka.serde.cloudevents.reading import data_of
+from evkafka.serde.formats.interface import DecodeValue, FormatError, ValueFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,8 @@ class SentEvent:
 
     Attributes:
         event: the decoded value: JSON if it is JSON, else text, else the bytes; None for a tombstone. A payload that
-            a Sender declares as `str` or `bytes` is always that. Of a CloudEvent, its data.
+            a Sender declares as `str` or `bytes` is always that. Of a CloudEvent, its data. With a `value_format` it is
+            the same as for JSON.
         event_type, topic, key: as they were sent.
         value: the bytes. None for a tombstone; the annotation says `bytes` so that tests of other events need no check.
         headers: by name, with the `Event-Type`; the last header of a name, and no null headers.
@@ -42,6 +47,10 @@ class SentEvent:
     partition: int | None
     timestamp_ms: int | None
     producer: str
+
+
+Decode = Callable[[bytes | None], Any]
+"""Decodes a value that was sent."""
 
 
 class Positions:
@@ -75,7 +84,8 @@ class RecordingCluster:
 
     def sink(self, settings: ProducerSettings) -> RecordingSink:
         name = self._producer or settings.connection.client_id
-        declared = {e.event_type: e.payload for e in self._sender.endpoints} if self._sender is not None else {}
+        endpoints = self._sender.endpoints if self._sender is not None else ()
+        declared = {endpoint.event_type: decoder_of(endpoint) for endpoint in endpoints}
         return RecordingSink(self._sent, self._positions, name, declared)
 
     async def ensure_topics(
@@ -95,7 +105,9 @@ class RecordingCluster:
 class RecordingSink:
     """The sink of one producer."""
 
-    def __init__(self, sent: list[SentEvent], positions: Positions, producer: str, declared: Mapping[str, Any]) -> None:
+    def __init__(
+        self, sent: list[SentEvent], positions: Positions, producer: str, declared: Mapping[str, Decode]
+    ) -> None:
         self._sent = sent
         self._positions = positions
         self._producer = producer
@@ -108,7 +120,7 @@ class RecordingSink:
         topic, value, key, partition, timestamp_ms, headers, event_type = record
         self._sent.append(
             SentEvent(
-                event=decoded(data_of(value, headers), self._declared.get(event_type or "")),
+                event=self._declared.get(event_type or "", decoded)(data_of(value, headers)),
                 event_type=event_type or "",
                 topic=topic,
                 key=key,
@@ -133,6 +145,36 @@ class RecordingSink:
 
     async def stop(self, *, timeout_s: float) -> None:
         """Nothing to close."""
+
+
+def decoder_of(endpoint: OutboundEndpoint[Any]) -> Decode:
+    """Decodes the values of a declared event."""
+    if endpoint.value_format is None:
+        return lambda value: decoded(value, endpoint.payload)
+    return partial(_decoded_by, endpoint.value_format, endpoint.value_format.plain())
+
+
+def _decoded_by(value_format: ValueFormat, decode: DecodeValue, value: bytes | None) -> Any:
+    record = SentValue(value)
+    if value is None or not value_format.is_known(record):
+        return value
+    try:
+        return to_jsonable_python(decode(value, record))
+    except FormatError:  # bytes that the app has encoded itself
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class SentValue:
+    """A value without a record around it, for formats."""
+
+    value: bytes | None
+    topic: str = ""
+    partition: int = -1
+    offset: int = -1
+    timestamp: int = -1
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 def decoded(value: bytes | None, declared: Any = None) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 
 from evkafka.config.settings import ConnectionSettings
@@ -12,7 +13,10 @@ from evkafka.kafka.admin.log_pages import LogPage, PageLimits, read_page
 from evkafka.kafka.admin.log_reader import partition_numbers
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
+from evkafka.serde.formats.plain_reader import PlainReader, PlainRecord
+from evkafka.serde.formats.registry import SchemaRegistry
 from evkafka.serde.safe_text import NAME_CHARACTERS, one_line
+from evkafka.service.topic_registries import registry_of_topic
 from evkafka.ui.app_topics import app_topics
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.models import RecordRange, RecordRow, Records, TopicList, TopicRow
@@ -67,14 +71,27 @@ async def read_records(app: OperatedApp, background: BackgroundRunner, query: Re
         names = ", ".join(sorted(known))
         raise ConfigError(f"this app does not read or write topic {query.topic!r}; its topics: {names}")
     connection, type_header = known[query.topic].connection, known[query.topic].type_header
+    registry = registry_of_topic(app, query.topic)
     limits = PageLimits(query.limit, EXAMINED_MAX, READ_MAX_BYTES, SEARCH_S, PARTITIONS_MAX)
 
     async def read() -> Records:
         page = await read_page(connection, query.topic, query.partition, query.start, limits, query.filter.matches)
-        rows = [record_row(record, type_header, ANSWER_BYTES // query.limit) for record in page.records]
-        return _answer(page, rows)
+        records = await _plain(registry, page.records)
+        return _answer(page, [record_row(record, type_header, ANSWER_BYTES // query.limit) for record in records])
 
     return await background.run(read, timeout_s=READ_TIMEOUT_S)
+
+
+async def _plain(registry: SchemaRegistry | None, records: Sequence[Record]) -> Sequence[Record]:
+    """The records, with values that have a schema as JSON."""
+    if registry is None:
+        return records
+    reader = PlainReader(registry)
+    try:
+        plain = iter(await reader.read([one for one in records if not isinstance(one, UnreadRecord)]))
+    finally:
+        await reader.close()
+    return [one if isinstance(one, UnreadRecord) else next(plain) for one in records]
 
 
 def _answer(page: LogPage, rows: list[RecordRow]) -> Records:
@@ -102,6 +119,8 @@ def record_row(record: Record, type_header: str, value_bytes: int) -> RecordRow:
         else:
             types = [value for name, value in record.headers if name == type_header and value is not None]
             event_type = types[0][: 4 * NAME_CHARACTERS].decode(errors="replace") if types else None
+            if event_type is None and isinstance(record, PlainRecord):
+                event_type = record.schema_name
             key = as_text(record.key, most=KEY_BYTES)
             value = as_text(record.value, most=min(value_bytes, SHOWN_BYTES))
             headers = headers_as_text(record.headers)

@@ -73,6 +73,8 @@ def partition_state(partition: PartitionStatus, failed: int) -> tuple[str, Kind,
             f"offset {partition.oldest} has been unfinished for {duration(partition.oldest_age_s or 0)}, after"
             f" {plural(failed, 'failed attempt')}"
         )
+    if "schema" in partition.blocked_by:
+        why.append(f"offset {partition.oldest} waits for the schema of its value")
     if partition.unwritten:
         first = partition.unwritten[0]
         why.append(
@@ -111,6 +113,8 @@ def _label(partition: PartitionStatus, failed: int) -> Label:
         return CANNOT_WRITE
     if failing_s >= RETRYING_S:
         return RETRYING
+    if "schema" in partition.blocked_by and (partition.oldest_age_s or 0.0) >= RETRYING_S:
+        return "Waiting for a schema", "warn"
     if partition.full or partition.metadata_full:
         return "Full", "warn"
     if partition.one_at_a_time is not None:

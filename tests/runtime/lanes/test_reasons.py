@@ -289,6 +289,28 @@ def writing(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], ob
     return lane, confirm
 
 
+class Ready:
+    """Stands for the future of a request, without an event loop."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[Callable[[Any], object]] = []
+
+    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
+        self.callbacks.append(callback)
+
+    def done(self) -> None:
+        for callback in self.callbacks:
+            callback(self)
+
+
+def schema(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
+    engine.lanes.add_records(partition, records(PLAIN, 0), 1)
+    lane, ready = engine.take(), Ready()
+    engine.lanes.wait_for_schema(lane, ready)  # type: ignore[arg-type]
+    engine.lanes.release(lane)
+    return lane, ready.done
+
+
 OWNERS: dict[Reason, Owner] = {
     "paused": paused,
     "retry_wait": retry_wait,
@@ -297,6 +319,7 @@ OWNERS: dict[Reason, Owner] = {
     "gathering": gathering,
     "in_batch": in_batch,
     "writing": writing,
+    "schema": schema,
 }
 
 

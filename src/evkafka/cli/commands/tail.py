@@ -55,6 +55,13 @@ Text = Annotated[
     str | None,
     typer.Option("--grep", metavar="TEXT", help="Only if the value contains this text.", rich_help_panel=FILTERS),
 ]
+Registry = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Schema registry of values in Avro, Protobuf or JSON Schema. Default: the app's.",
+    ),
+]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print each record as one line of JSON.")]
 
 
@@ -83,12 +90,14 @@ def tail_command(
     partition: FilteredPartition = None,
     filters: _FilterOptions,
     cluster: ClusterOptions,
+    registry: Registry = None,
     as_json: JsonLines = False,
 ) -> None:
     """Print a topic's records, and follow it until Ctrl-C. Joins no group and commits nothing."""
     from evkafka.cli.connection import find_cluster
     from evkafka.cli.impl.tail import RecordFilter, RecordRange, tail
     from evkafka.cli.position import parse_position
+    from evkafka.serde.formats.registry import SchemaRegistry
 
     wanted = RecordFilter(
         tuple(filters.event_type or ()),
@@ -99,4 +108,5 @@ def tail_command(
     )
     start = None if from_ is None else parse_position("--from", from_)
     records = RecordRange(topic, partition, start=start, last=last, limit=limit, follow=follow)
-    tail(find_cluster(cluster, topic=topic), records, wanted, as_json=as_json)
+    found = find_cluster(cluster, topic=topic)
+    tail(found, records, wanted, registry=SchemaRegistry(registry) if registry else None, as_json=as_json)

@@ -39,7 +39,12 @@ async def local_consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIt
     service = app.service_without_consumers(KafkaCluster(), SystemClock())
     with ThreadPoolExecutor(1, thread_name_prefix=f"evkafka-{declared.name}") as threads:
         async with service.running() as state:
-            yield LocalConsumer(app.compile_consumer(declared), state, threads)
+            plan = app.compile_consumer(declared)
+            try:
+                yield LocalConsumer(plan, state, threads)
+            finally:
+                if plan.formats is not None:
+                    await plan.formats.close()
 
 
 @asynccontextmanager

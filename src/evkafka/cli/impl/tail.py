@@ -22,7 +22,10 @@ from evkafka.kafka.admin.groups import Bounds
 from evkafka.kafka.admin.log_reader import follow
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.ports import UnreadRecord
+from evkafka.serde.formats.plain_reader import PlainReader, PlainRecord
+from evkafka.serde.formats.registry import SchemaRegistry
 from evkafka.serde.safe_text import NAME_CHARACTERS, json_text, time_of
+from evkafka.service.topic_registries import registry_of_topic
 
 MISSING: Any = object()
 
@@ -98,11 +101,16 @@ def event_type_of(record: Record, header: str) -> str | None:
     for name, value in record.headers:
         if name == header:
             return None if value is None else value.decode(errors="replace")
-    return None
+    return record.schema_name if isinstance(record, PlainRecord) else None
 
 
-def tail(found: FoundCluster, records: RecordRange, wanted: RecordFilter, *, as_json: bool) -> None:
+def tail(
+    found: FoundCluster, records: RecordRange, wanted: RecordFilter, *, registry: SchemaRegistry | None, as_json: bool
+) -> None:
     """Print the records. Returns at the end of the topic, after `limit` records, or after Ctrl-C.
+
+    Args:
+        registry: has the schemas of values in Avro, Protobuf or JSON Schema; default: the app's.
 
     Raises:
         ConfigError, BrokerError: there is no such topic, or it cannot be read.
@@ -110,19 +118,29 @@ def tail(found: FoundCluster, records: RecordRange, wanted: RecordFilter, *, as_
     interrupt_on_sigterm()
     printer = JsonPrinter(found.type_header) if as_json else LinePrinter(found.type_header)
     try:
-        asyncio.run(_Tail(found, records, wanted, printer).run())
+        asyncio.run(_Tail(found, records, wanted, printer, registry or _registry_of(found, records.topic)).run())
     except KeyboardInterrupt:
         return
     except BrokenPipeError:  # the reader of the pipe has gone: drop what is left in the buffer
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _registry_of(found: FoundCluster, topic: str) -> SchemaRegistry | None:
+    return registry_of_topic(found.app, topic) if found.app is not None else None
+
+
 class _Tail:
     """One run of `evkafka tail`."""
 
     def __init__(
-        self, found: FoundCluster, records: RecordRange, wanted: RecordFilter, printer: JsonPrinter | LinePrinter
+        self,
+        found: FoundCluster,
+        records: RecordRange,
+        wanted: RecordFilter,
+        printer: JsonPrinter | LinePrinter,
+        registry: SchemaRegistry | None,
     ) -> None:
+        self._reader = PlainReader(registry) if registry is not None else None
         self._found = found
         self._range = records
         self._wanted = wanted
@@ -131,6 +149,13 @@ class _Tail:
         self._printed = False
 
     async def run(self) -> None:
+        try:
+            await self._run()
+        finally:
+            if self._reader is not None:
+                await self._reader.close()
+
+    async def _run(self) -> None:
         connection, start = self._found.connection, self._range.start
         bounds = await bounds_of_topic(connection, self._range.topic, self._range.partition)
         starts = await offsets_at(connection, start or Position(keyword=LATEST), bounds)
@@ -144,7 +169,7 @@ class _Tail:
         begin = {at.partition: offset for at, offset in starts.items()}
         async with aclosing(follow(connection, self._range.topic, begin, ends)) as batches:
             async for batch in batches:
-                self._print_all([one for one in batch if self._matches(one)])
+                self._print_all([one for one in await self._plain(batch) if self._matches(one)])
                 if self._left == 0:
                     return
         if not self._printed:
@@ -157,8 +182,15 @@ class _Tail:
         ends = {at.partition: one.end for at, one in bounds.items()}
         kept: list[Record] = []
         async for batch in follow(self._found.connection, self._range.topic, starts, ends):
-            kept += [one for one in batch if self._matches(one)]
+            kept += [one for one in await self._plain(batch) if self._matches(one)]
         return sorted(kept, key=lambda one: (one.timestamp, one.partition, one.offset))[-last:]
+
+    async def _plain(self, records: Sequence[Record]) -> Sequence[Record]:
+        """The records, with values that have a schema as JSON."""
+        if self._reader is None:
+            return records
+        plain = iter(await self._reader.read([one for one in records if not isinstance(one, UnreadRecord)]))
+        return [one if isinstance(one, UnreadRecord) else next(plain) for one in records]
 
     def _matches(self, record: Record) -> bool:
         return self._wanted.matches(record, event_type_of(record, self._found.type_header))
@@ -197,6 +229,7 @@ class JsonPrinter:
             "headers": [[name, as_text(value)] for name, value in record.headers],
             "value": as_value(record.value),
             **({"unreadable": str(record)} if isinstance(record, UnreadRecord) else {}),
+            **({"not_decoded": record.fault} if isinstance(record, PlainRecord) and record.fault else {}),
         }
 
 
@@ -216,6 +249,8 @@ class LinePrinter:
         if record.key is not None:
             line.append(f"  key={plain(value_text(as_text(record.key)), NAME_CHARACTERS)}", "yellow")
         line.append(f"  {plain(self._value(record), VALUE_CHARACTERS)}")
+        if isinstance(record, PlainRecord) and record.fault:
+            line.append(f"  ({plain(record.fault, VALUE_CHARACTERS)})", "red")
         self._screen.print(line)
         sys.stdout.flush()
 

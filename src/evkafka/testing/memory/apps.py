@@ -111,6 +111,9 @@ class RunningApp:
         """
         found = []
         for name, consumer in self.consumers():
+            plan = self.service.plan(name) if self.service is not None else None
+            if plan is not None and plan.formats is not None and plan.formats.is_asking:
+                found.append(Attempt(name, "", -1, -1, 0, "the schema registry", in_thread=False))
             for executor in consumer.at_work:
                 record, slot = executor.slot.record, executor.slot
                 if record is None or executor.started_s == math.inf or executor.task in sending:

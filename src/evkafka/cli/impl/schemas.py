@@ -1,0 +1,224 @@
+"""`evkafka schemas`: prints, registers and checks the schemas of the events that an app sends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from evkafka.app import EVKafkaApp
+from evkafka.cli.app_loader import load_app
+from evkafka.cli.env_file import load_env_file
+from evkafka.cli.options import AppOptions
+from evkafka.cli.output import print_json, screen, styled
+from evkafka.exceptions import ConfigError, RegistryRefused, SchemaNotFound
+from evkafka.serde.formats.interface import Outgoing
+from evkafka.serde.formats.registry_format import Planned, RegistryFormat
+
+State = Literal["registered", "unchanged", "compatible", "new", "missing", "incompatible", "refused"]
+
+FAILED: frozenset[State] = frozenset({"missing", "incompatible", "refused"})
+
+STYLES: dict[State, str] = {"missing": "red", "incompatible": "red", "refused": "red", "registered": "green"}
+
+SENTENCES: dict[State, str] = {
+    "registered": "registered",
+    "unchanged": "already registered",
+    "compatible": "compatible with the latest version, not registered yet",
+    "new": "the subject does not exist yet",
+    "missing": "written by the latest schema of the subject, which does not exist",
+    "incompatible": "incompatible with the latest version",
+    "refused": "refused by the registry",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SentSchema:
+    """The schema of an event that the app sends.
+
+    Attributes:
+        planned: its subject, and its schema; without one it is written by the latest schema of the subject.
+    """
+
+    event: Outgoing
+    value_format: RegistryFormat
+    planned: Planned
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became known of it in the registry.
+
+    Attributes:
+        number: the schema's id.
+        reasons: why it is incompatible, or was refused.
+    """
+
+    sent: SentSchema
+    state: State
+    number: int | None = None
+    reasons: Sequence[str] = field(default=())
+
+
+# ---------------------------------------------------------------------------- the commands
+
+
+def show(options: AppOptions, *, as_json: bool) -> None:
+    """Print the schemas.
+
+    Raises:
+        ConfigError: a payload type has no schema in its format.
+    """
+    found = sent_schemas(_app(options))
+    if as_json:
+        print_json([_as_json(one) for one in found])
+        return
+    for one in found:
+        screen().print(styled((one.planned.subject, "bold"), (f"  {_about(one)}", "dim")))
+        print(f"{_text(one)}\n")
+
+
+def register(options: AppOptions, *, as_json: bool) -> int:
+    """Register them. Returns 1 if one was refused, else 0.
+
+    Raises:
+        ConfigError: a payload type has no schema in its format.
+        RegistryError: the registry cannot be asked.
+    """
+    return _report(asyncio.run(_each(sent_schemas(_app(options)), _register)), as_json=as_json)
+
+
+def check(options: AppOptions, *, as_json: bool) -> int:
+    """Compare them with the registry. Returns 1 if one is incompatible, else 0. Raises as `register`."""
+    return _report(asyncio.run(_each(sent_schemas(_app(options)), _check)), as_json=as_json)
+
+
+def sent_schemas(app: EVKafkaApp) -> list[SentSchema]:
+    """The schemas of the events that an app sends, in the order of their declaration.
+
+    Raises:
+        ConfigError: a payload type has no schema in its format, or a name in it does not exist.
+    """
+    found = []
+    for declared in app.producers.values():
+        topic = declared.contract().settings.topic
+        for endpoint in declared.sender.endpoints:
+            event, value_format = endpoint.described(topic), endpoint.value_format
+            if event is not None and isinstance(value_format, RegistryFormat):
+                found.append(SentSchema(event, value_format, value_format.planned(event)))
+    return found
+
+
+def _app(options: AppOptions) -> EVKafkaApp:
+    load_env_file(options.env_file)
+    app = load_app(options.target, options.app_dir, factory=options.factory)
+    if not isinstance(app, EVKafkaApp):
+        raise ConfigError(f"{options.target!r} is a {type(app).__name__}, which has no senders: name an EVKafkaApp")
+    return app
+
+
+# ---------------------------------------------------------------------------- in the registry
+
+
+async def _each(found: Sequence[SentSchema], look: Callable[[SentSchema], Awaitable[Finding]]) -> list[Finding]:
+    try:
+        return [await look(one) for one in found]
+    finally:
+        for one in found:
+            await one.value_format.close()
+
+
+async def _register(sent: SentSchema) -> Finding:
+    registry, planned = sent.value_format.registry, sent.planned
+    if planned.schema is None:
+        return await _latest(sent)
+    try:
+        return Finding(sent, "unchanged", await registry.find(planned.subject, planned.schema))
+    except SchemaNotFound:
+        pass
+    try:
+        return Finding(sent, "registered", await registry.register(planned.subject, planned.schema))
+    except RegistryRefused as error:
+        return Finding(sent, "refused", reasons=[str(error)])
+
+
+async def _check(sent: SentSchema) -> Finding:
+    registry, planned = sent.value_format.registry, sent.planned
+    if planned.schema is None:
+        return await _latest(sent)
+    try:
+        return Finding(sent, "unchanged", await registry.find(planned.subject, planned.schema))
+    except SchemaNotFound:
+        pass
+    try:
+        await registry.latest(planned.subject)  # some registries find any schema compatible with a missing subject
+        reasons = await registry.incompatibilities(planned.subject, planned.schema)
+    except SchemaNotFound:
+        return Finding(sent, "new")
+    return Finding(sent, "incompatible", reasons=reasons) if reasons else Finding(sent, "compatible")
+
+
+async def _latest(sent: SentSchema) -> Finding:
+    try:
+        key = (await sent.value_format.registry.latest(sent.planned.subject)).key
+    except SchemaNotFound:
+        return Finding(sent, "missing")
+    return Finding(sent, "unchanged", key if isinstance(key, int) else None)
+
+
+# ---------------------------------------------------------------------------- output
+
+
+def _report(findings: Sequence[Finding], *, as_json: bool) -> int:
+    if as_json:
+        print_json([_finding_as_json(one) for one in findings])
+    for one in () if as_json else findings:
+        number = f", id {one.number}" if one.number is not None else ""
+        screen().print(
+            styled((one.sent.planned.subject, "bold"), ": ", (SENTENCES[one.state] + number, STYLES.get(one.state, "")))
+        )
+        for reason in one.reasons:
+            screen().print(styled(f"    {reason}"))
+        if one.state == "incompatible" and (hint := one.sent.value_format.incompatibility_hint):
+            screen().print(styled(f"    {hint}"))
+    if not findings and not as_json:
+        print("the app sends no events with a schema: no sender has a value_format")
+    return 1 if any(one.state in FAILED for one in findings) else 0
+
+
+def _about(one: SentSchema) -> str:
+    return f"{one.value_format.name}, event {one.event.event_type} to topic {one.event.topic}"
+
+
+def _text(one: SentSchema) -> str:
+    schema = one.planned.schema
+    if schema is None:
+        return "(the latest schema of the subject)"
+    return schema.text if schema.type == "PROTOBUF" else json.dumps(json.loads(schema.text), indent=2)
+
+
+def _as_json(one: SentSchema) -> dict[str, object]:
+    schema = one.planned.schema
+    content = schema.text if schema is not None and schema.type == "PROTOBUF" else None
+    if schema is not None and content is None:
+        content = json.loads(schema.text)
+    return {
+        "subject": one.planned.subject,
+        "topic": one.event.topic,
+        "event_type": one.event.event_type,
+        "type": one.value_format.language.type,
+        "schema": content,
+    }
+
+
+def _finding_as_json(one: Finding) -> dict[str, object]:
+    return {
+        "subject": one.sent.planned.subject,
+        "topic": one.sent.event.topic,
+        "event_type": one.sent.event.event_type,
+        "state": one.state,
+        "id": one.number,
+        "reasons": list(one.reasons),
+    }

@@ -1,0 +1,241 @@
+"""Avro, by fastavro. Values are read by the schema that they were written with, and validated by the payload's type.
+
+A reader's schema is not needed: fields that the type does not have are ignored, and fields that the value does not have
+get the type's defaults, as with JSON.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import io
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pydantic_core
+from pydantic import ValidationError
+
+from evkafka.exceptions import ConfigError
+from evkafka.serde.annotations import bare, without_none
+from evkafka.serde.decoding import Decoder
+from evkafka.serde.encoding import dumper_for
+from evkafka.serde.formats.avro_schema import TEXTS, AvroDescriber, is_url
+from evkafka.serde.formats.fields import plain_type
+from evkafka.serde.formats.framing import Frame
+from evkafka.serde.formats.interface import Encode, FormatError, Schema, StoredSchema
+from evkafka.serde.formats.registry import SchemaRegistry
+from evkafka.serde.formats.registry_format import Described, Read, RegistryFormat, SubjectNames
+
+SHOWABLE = ("Field ", "record contains more fields", "Scale provided", "The decimal precision")
+"""How messages of fastavro begin that name fields and not values."""
+
+
+class Avro(RegistryFormat):
+    """Values in Avro, with their schema's id in front, as Confluent's serializers write them.
+
+    Args:
+        registry: where the schemas are.
+        subject: where a sender's schemas are in it: "topic" (default) for `TOPIC-value`, "record" for the record's
+            full name, "topic-record" for `TOPIC-NAME`.
+        fallback: "json": values without a schema's id are JSON, as in a topic that is being migrated. Default None:
+            they cannot be decoded.
+        auto_register: senders register a schema that the registry does not have. Default False: the app does not start.
+        schema: senders write by the schema of the payload's type ("model", default), or by the "latest" schema of the
+            subject.
+        namespace: of the records in schemas of payload types, for example "com.example.shop". Default None.
+
+    Raises:
+        ConfigError: an argument is invalid, or fastavro is not installed.
+    """
+
+    def __init__(
+        self,
+        registry: SchemaRegistry,
+        *,
+        subject: SubjectNames = "topic",
+        fallback: Literal["json"] | None = None,
+        auto_register: bool = False,
+        schema: Literal["model", "latest"] = "model",
+        namespace: str | None = None,
+    ) -> None:
+        try:
+            import fastavro  # noqa: F401 - only whether it is there
+        except ModuleNotFoundError:
+            raise ConfigError("Avro needs fastavro: pip install 'evkafka[avro]'") from None
+        super().__init__(
+            AvroLanguage(namespace),
+            registry,
+            subject=subject,
+            fallback=fallback,
+            auto_register=auto_register,
+            schema=schema,
+        )
+
+
+class AvroLanguage:
+    """Avro schemas. See `Language`."""
+
+    name = "Avro"
+    media_type = "application/avro"
+    type: Literal["AVRO"] = "AVRO"
+
+    def __init__(self, namespace: str | None) -> None:
+        self._namespace = namespace
+
+    # ------------------------------------------------------------------ reading
+
+    def reader(self, stored: StoredSchema, annotation: Any, json: Decoder | None) -> Read:
+        from fastavro import schemaless_reader
+
+        schema, stream_of = parsed(stored), io.BytesIO
+        from_object = json.from_object if json is not None else None
+
+        def read(value: bytes, frame: Frame) -> Any:
+            stream = stream_of(value)
+            stream.seek(frame.start)
+            try:
+                plain = schemaless_reader(stream, schema)
+            except Exception as error:
+                fault = FormatError(f"its bytes do not fit schema {frame.key}: {_fault(error)}")
+            else:
+                if stream.read(1):
+                    raise FormatError(f"its bytes do not fit schema {frame.key}: there are more of them")
+                if from_object is None:
+                    return plain
+                try:
+                    return from_object(plain)
+                except ValidationError:
+                    pass  # perhaps only because JSON would have a text there, as for a UUID that the type has as a str
+                return _from_json(plain, from_object, json)
+            raise fault  # outside of the `except`: the error may contain the value
+
+        return read
+
+    def names(self, stored: StoredSchema) -> Callable[[bytes, Frame], str | None]:
+        schema = parsed(stored)
+        name = str(schema["name"]) if isinstance(schema, dict) and "name" in schema else None
+        return lambda _, __: name
+
+    # ------------------------------------------------------------------ writing
+
+    def describe(self, annotation: Any) -> Described:
+        describer = AvroDescriber(self._namespace)
+        content = describer.describe(annotation)
+        schema = Schema(json.dumps(content), "AVRO")
+        name = content["name"] if isinstance(content, dict) and "name" in content else ""
+        full_name = f"{self._namespace}.{name}" if name and self._namespace else name
+        dump = dumper_for(annotation)
+
+        def compile_(stored: StoredSchema) -> Encode:
+            return _writer(stored, dump, prepares=describer.needs_preparing)
+
+        return Described(schema, full_name, compile_)
+
+    def by_registered(self, annotation: Any) -> Described | None:
+        if plain_type(without_none(bare(annotation))).kind not in (Any, dict, dict[str, Any]):
+            return None
+        dump = dumper_for(annotation)
+        return Described(Schema("", "AVRO"), "", lambda stored: _writer(stored, dump, prepares=True))
+
+
+def parsed(stored: StoredSchema) -> Any:
+    """The schema, as fastavro has it.
+
+    Raises:
+        FormatError: fastavro cannot use it.
+    """
+    from fastavro import parse_schema
+
+    named: dict[str, Any] = {}
+    try:
+        for _, used in stored.used:
+            parse_schema(json.loads(used.text), named)
+        return parse_schema(json.loads(stored.schema.text), named)
+    except Exception as error:  # what fastavro raises for a schema that it cannot use
+        raise FormatError(f"schema {stored.key} cannot be used: {type(error).__name__}: {error}") from error
+
+
+def _fault(error: Exception) -> str:
+    """What fastavro says, without any part of the value."""
+    return "they end too early" if isinstance(error, EOFError) else type(error).__name__
+
+
+def _from_json(plain: Any, from_object: Callable[[Any], Any], json: Decoder | None) -> Any:
+    """The payload, as if the value had been JSON: what a type takes from JSON, it takes from Avro too."""
+    assert json is not None
+    try:
+        written = pydantic_core.to_json(plain)
+    except ValueError:  # bytes that are no text
+        return from_object(plain)
+    return json.from_bytes(written)
+
+
+# ---------------------------------------------------------------------------- writing
+
+
+def _writer(stored: StoredSchema, dump: Callable[[Any], Any], *, prepares: bool) -> Encode:
+    """Encodes an event by this schema."""
+    from fastavro import schemaless_writer
+
+    schema, stream_of = parsed(stored), io.BytesIO
+    prepare = _preparing(stored) if prepares else None
+
+    def encode(event: Any) -> bytes:
+        plain = dump(event)
+        if prepare is not None:
+            plain = prepare(plain)
+        stream = stream_of()
+        try:
+            schemaless_writer(stream, schema, plain, strict_allow_default=True)
+        except Exception as error:
+            fault = FormatError(f"it does not fit schema {stored.key}: {_misfit(schema, plain, error)}")
+        else:
+            return stream.getvalue()
+        raise fault  # outside of the `except`: the error may contain the value
+
+    return encode
+
+
+def _misfit(schema: Any, plain: Any, error: Exception) -> str:
+    """Which field does not fit, without its value."""
+    from fastavro.validation import ValidationError as Invalid
+    from fastavro.validation import validate
+
+    try:
+        validate(plain, schema)
+    except Invalid as invalid:
+        first = invalid.errors[0]
+        kind = first.schema if isinstance(first.schema, str) else json.dumps(first.schema, default=str)
+        return f"{first.field or 'value'} is {type(first.datum).__name__}, and not of type {kind}"
+    except Exception:  # noqa: S110 - of a value that even validation cannot take: the writer's own error is shown
+        pass
+    text = str(error)
+    return text if text.startswith(SHOWABLE) else type(error).__name__
+
+
+def _preparing(stored: StoredSchema) -> Callable[[Any], Any]:
+    """Converts what fastavro does not write: members of enums, and URLs and the like to text. It refuses times without
+    a time zone, which fastavro would take for local ones, unless the schema has local times."""
+    has_local_times = "local-timestamp" in "".join((stored.schema.text, *(used.text for _, used in stored.used)))
+
+    def prepare(value: Any, path: str = "") -> Any:
+        match value:
+            case enum.Enum():
+                return value.value
+            case dict():
+                return {key: prepare(one, f"{path}.{key}") for key, one in value.items()}
+            case list() | tuple() | set() | frozenset():
+                return [prepare(one, path) for one in value]
+            case dt.datetime() if value.tzinfo is None and not has_local_times:
+                raise FormatError(f"{path.strip('.') or 'it'} is a datetime without a time zone")
+            case None | bool() | int() | float() | str() | bytes() | dt.date() | dt.time():
+                return value
+            case uuid.UUID() | decimal.Decimal():
+                return value
+            case _:
+                return str(value) if isinstance(value, TEXTS) or is_url(type(value)) else value
+
+    return prepare

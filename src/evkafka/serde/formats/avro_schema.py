@@ -1,0 +1,316 @@
+"""Avro schemas of payload types.
+
+A model is a record, with its fields in their order and under the names that they are written with. What Avro cannot say
+is an error that names the field: a schema that says less than the type would let through what readers cannot read.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import ipaddress
+import pathlib
+import re
+import typing
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import AnyUrl, BaseModel, EmailStr, Secret, SecretBytes, SecretStr
+
+from evkafka.serde.annotations import bare, is_union, shown, without_none
+from evkafka.serde.formats.fields import NO_DEFAULT, Field, Plain, fields_of, model_of, plain_type, undescribed
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+AvroSchemaOf = Any
+"""A schema as JSON has it: a name, a list for a union, or a dict."""
+
+SCALARS: Mapping[Any, AvroSchemaOf] = {
+    bool: "boolean",
+    int: "long",
+    float: "double",
+    str: "string",
+    bytes: "bytes",
+    uuid.UUID: {"type": "string", "logicalType": "uuid"},
+    dt.datetime: {"type": "long", "logicalType": "timestamp-millis"},
+    dt.date: {"type": "int", "logicalType": "date"},
+    dt.time: {"type": "int", "logicalType": "time-millis"},
+}
+
+TEXTS = (ipaddress.IPv4Address, ipaddress.IPv6Address, pathlib.PurePath, EmailStr)
+"""Types that are written as text."""
+
+SECRETS = (SecretStr, SecretBytes, Secret)
+
+ARRAYS = (list, set, frozenset, Sequence, Collection, AbstractSet)
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+class AvroType:
+    """Says how a field is written in Avro, where its type alone does not: `Annotated[datetime, AvroType({...})]`.
+
+    Args:
+        schema: the Avro schema of the field, as JSON has it.
+    """
+
+    def __init__(self, schema: str | Mapping[str, Any] | Sequence[Any]) -> None:
+        self.schema = schema
+
+
+@dataclass(slots=True)
+class AvroDescriber:
+    """Describes one payload type.
+
+    Attributes:
+        namespace: of its records and enums.
+        named: the records and enums so far, by name.
+        needs_preparing: whether Python values of the type must be converted before fastavro can write them.
+    """
+
+    namespace: str | None = None
+    named: dict[str, Any] = field(default_factory=dict)
+    needs_preparing: bool = False
+
+    def describe(self, annotation: Any) -> AvroSchemaOf:
+        """The schema of a payload type.
+
+        Raises:
+            Undescribed: Avro cannot say it; the text names the field.
+        """
+        annotation = without_none(bare(annotation))
+        name = shown(plain_type(annotation).kind)
+        return self._of(annotation, name, name)
+
+    def _of(self, annotation: Any, path: str, name: str) -> AvroSchemaOf:
+        """Args:
+        path: the field in errors.
+        name: for an enum that has none of its own.
+        """
+        plain = plain_type(annotation)
+        own = next((one for one in plain.metadata if isinstance(one, AvroType)), None)
+        if own is not None:
+            self.needs_preparing = True
+            return own.schema
+        kind = plain.kind
+        if kind in SCALARS:
+            self.needs_preparing |= kind is dt.datetime
+            return SCALARS[kind]
+        if kind is decimal.Decimal:
+            return _decimal(plain, path)
+        if is_union(kind):
+            return self._union(typing.get_args(kind), path, name)
+        if typing.get_origin(kind) is typing.Literal:
+            return self._literal(typing.get_args(kind), path, name)
+        return self._of_class(kind, path, name)
+
+    def _of_class(self, kind: Any, path: str, name: str) -> AvroSchemaOf:
+        origin, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
+        if isinstance(origin, type):
+            if issubclass(origin, enum.Enum):
+                return self._enum(origin, path)
+            if issubclass(origin, SECRETS):
+                raise undescribed(path, "it is a secret, whose value pydantic does not write; make it a str")
+            if issubclass(origin, (AnyUrl, *TEXTS)) or is_url(origin):
+                self.needs_preparing = True
+                return "string"
+            if model_of(origin) is not None:
+                return self._record(kind, path)
+            if issubclass(origin, Mapping) and len(arguments) == 2:
+                return self._map(arguments, path, name)
+            if origin in ARRAYS and len(arguments) == 1:
+                return self._array(arguments[0], path, name)
+            if origin is tuple and len(arguments) == 2 and arguments[1] is ...:
+                return self._array(arguments[0], path, name)
+            for scalar in (bool, int, float, str, bytes):
+                if issubclass(origin, scalar):
+                    return SCALARS[scalar]
+        raise undescribed(
+            path,
+            f"Avro has no type for {shown(kind)}; give it a type that says what is in it, or"
+            " Annotated[..., AvroType({...})]",
+        )
+
+    # ------------------------------------------------------------------ named types
+
+    def _record(self, kind: Any, path: str) -> AvroSchemaOf:
+        model = model_of(kind)
+        assert model is not None
+        name = _name(kind)
+        if name in self.named:
+            return self._again(name, kind, path)
+        self.named[name] = kind  # before its fields, which may refer to it
+        fields = [self._field(one, f"{path}.{one.name}", name) for one in _with_arguments(kind, model)]
+        return {"type": "record", "name": name, **self._in_namespace(), "fields": fields}
+
+    def _field(self, one: Field, path: str, record: str) -> dict[str, Any]:
+        if not NAME.fullmatch(one.name):
+            raise undescribed(path, "a name in Avro has letters, digits and _ only; give the field another alias")
+        if one.may_be_missing:
+            raise undescribed(path, "Avro has no fields that may be missing; make it required and `... | None`")
+        schema = self._of(one.annotation, path, f"{record}_{one.name}")
+        if one.default is NO_DEFAULT:
+            return {"name": one.name, "type": schema}
+        if isinstance(schema, list):
+            schema = _default_first(schema, one.default)
+        return {"name": one.name, "type": schema, "default": self._default(schema, one.default, path)}
+
+    def _enum(self, kind: type[enum.Enum], path: str) -> AvroSchemaOf:
+        values = [one.value for one in kind]
+        self.needs_preparing = True
+        if all(isinstance(one, int) and not isinstance(one, bool) for one in values):
+            return "long"
+        if not all(isinstance(one, str) for one in values):
+            raise undescribed(path, f"the values of {kind.__name__} are not all str, or all int")
+        if not all(map(NAME.fullmatch, values)):
+            return "string"
+        if kind.__name__ in self.named:
+            return self._again(kind.__name__, kind, path)
+        self.named[kind.__name__] = kind
+        return {"type": "enum", "name": kind.__name__, **self._in_namespace(), "symbols": values}
+
+    def _literal(self, values: tuple[Any, ...], path: str, name: str) -> AvroSchemaOf:
+        values = tuple(one.value if isinstance(one, enum.Enum) else one for one in values)
+        if None in values:
+            rest = tuple(one for one in values if one is not None)
+            return ["null", self._literal(rest, path, name)] if rest else "null"
+        for kind, scalar in ((bool, "boolean"), (int, "long")):
+            if all(type(one) is kind for one in values):
+                return scalar
+        if not all(isinstance(one, str) for one in values):
+            raise undescribed(path, "the values of its Literal are not all str, or all int")
+        if not all(map(NAME.fullmatch, values)):
+            return "string"
+        self.needs_preparing = True
+        if name in self.named:
+            return self._again(name, values, path)
+        self.named[name] = values
+        return {"type": "enum", "name": name, **self._in_namespace(), "symbols": list(values)}
+
+    def _again(self, name: str, kind: Any, path: str) -> str:
+        if self.named[name] != kind:
+            raise undescribed(path, f"there are two types of the name {name}; rename one of them")
+        return name if self.namespace is None else f"{self.namespace}.{name}"
+
+    def _in_namespace(self) -> dict[str, str]:
+        return {} if self.namespace is None else {"namespace": self.namespace}
+
+    # ------------------------------------------------------------------ other types
+
+    def _array(self, item: Any, path: str, name: str) -> AvroSchemaOf:
+        return {"type": "array", "items": self._of(item, f"{path}[]", name)}
+
+    def _map(self, arguments: tuple[Any, ...], path: str, name: str) -> AvroSchemaOf:
+        key, value = arguments
+        if plain_type(key).kind is not str:
+            raise undescribed(path, "the keys of a map are str in Avro")
+        return {"type": "map", "values": self._of(value, f"{path}[]", name)}
+
+    def _union(self, arms: tuple[Any, ...], path: str, name: str) -> AvroSchemaOf:
+        kinds = [arm for arm in arms if arm is not type(None)]
+        schemas: list[Any] = ["null"] if len(kinds) < len(arms) else []
+        for arm in kinds:
+            schema = self._of(arm, path, name if len(kinds) == 1 else f"{name}_{len(schemas)}")
+            schemas += schema if isinstance(schema, list) else [schema]
+        if len(kinds) > 1:
+            self.needs_preparing = True
+        branches = [_branch(schema) for schema in schemas]
+        if twice := next((one for one in branches if branches.count(one) > 1), None):
+            raise undescribed(
+                path, f"Avro cannot tell two types of a union apart that are both {twice}; use records with a name each"
+            )
+        return schemas
+
+    # ------------------------------------------------------------------ defaults
+
+    def _default(self, schema: AvroSchemaOf, value: Any, path: str) -> Any:
+        """A default as a schema has it."""
+        match value:
+            case None | bool() | str() if not isinstance(value, enum.Enum):
+                return value
+            case enum.Enum():
+                return value.value
+            case int() | float():
+                return float(value) if schema == "double" else value
+            case bytes():
+                return value.decode("latin-1")
+            case uuid.UUID():
+                return str(value)
+            case decimal.Decimal() if isinstance(schema, Mapping):
+                return _decimal_bytes(value, schema["scale"]).decode("latin-1")
+            case dt.datetime() if value.tzinfo is not None:
+                return (value - EPOCH) // dt.timedelta(milliseconds=1)
+            case dt.date() if not isinstance(value, dt.datetime):
+                return (value - EPOCH.date()).days
+            case list() | tuple() | set() | frozenset() if not value:
+                return []
+            case list() | tuple() if isinstance(schema, Mapping):
+                return [self._default(schema.get("items"), one, path) for one in value]
+            case dict() if isinstance(schema, Mapping):
+                return {str(key): self._default(schema.get("values"), one, path) for key, one in value.items()}
+            case _ if isinstance(schema, list):
+                return self._default(schema[0], value, path)
+        raise undescribed(path, f"its default, of type {type(value).__name__}, cannot be written into an Avro schema")
+
+
+def _with_arguments(kind: Any, model: type) -> list[Field]:
+    """The fields; of a generic dataclass or TypedDict with its arguments in place."""
+    fields = fields_of(model) or []
+    arguments = dict(zip(getattr(model, "__parameters__", ()), typing.get_args(kind), strict=False))
+    if not arguments:
+        return fields
+    return [Field(one.name, _filled(one.annotation, arguments), one.default, one.may_be_missing) for one in fields]
+
+
+def _filled(annotation: Any, arguments: Mapping[Any, Any]) -> Any:
+    if annotation in arguments:
+        return arguments[annotation]
+    wanted = getattr(annotation, "__parameters__", ())
+    return annotation[tuple(arguments.get(one, one) for one in wanted)] if wanted else annotation
+
+
+def _name(kind: Any) -> str:
+    """`Page[Order]` is Page_Order."""
+    parts = [str((typing.get_origin(kind) or kind).__name__)]
+    parts += [_name(one) if model_of(one) else shown(one) for one in typing.get_args(kind)]
+    return re.sub(r"[^A-Za-z0-9_]+", "_", "_".join(parts)).strip("_")
+
+
+def is_url(kind: type) -> bool:
+    """Pydantic's URLs: AnyUrl and others, which have no common base in all versions."""
+    return kind.__module__ in ("pydantic.networks", "pydantic_core._pydantic_core") and not issubclass(kind, BaseModel)
+
+
+def _decimal(plain: Plain, path: str) -> AvroSchemaOf:
+    precision, scale = plain.constraint("max_digits"), plain.constraint("decimal_places")
+    if precision is None or scale is None:
+        raise undescribed(
+            path, "a Decimal in Avro has a fixed number of digits: Field(max_digits=12, decimal_places=2)"
+        )
+    return {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}
+
+
+def _decimal_bytes(value: decimal.Decimal, scale: int) -> bytes:
+    unscaled = int(value.scaleb(scale))
+    return unscaled.to_bytes(unscaled.bit_length() // 8 + 1, signed=True)
+
+
+def _default_first(schemas: list[Any], default: Any) -> list[Any]:
+    """A union with the branch of its default first, as Avro demands."""
+    if default is None or "null" not in schemas:
+        return schemas
+    return [*(one for one in schemas if one != "null"), "null"]
+
+
+def _branch(schema: AvroSchemaOf) -> str:
+    """What tells a branch of a union apart."""
+    if isinstance(schema, str):
+        return schema
+    kind = str(schema["type"])
+    if kind in ("record", "enum"):
+        return f"{schema['namespace']}.{schema['name']}" if "namespace" in schema else str(schema["name"])
+    return kind

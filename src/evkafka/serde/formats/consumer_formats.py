@@ -1,0 +1,117 @@
+"""The formats of one consumer's topics, and the event types of records that have a schema."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Hashable, Mapping
+from typing import Any
+
+from evkafka.records import NotReady, Record
+from evkafka.serde.decoding import Decoder
+from evkafka.serde.formats.interface import DecodeValue, ValueFormat
+
+
+class ConsumerFormats:
+    """Which format a consumer's topics have.
+
+    Args:
+        default: of topics that are not in `by_topic`; None for JSON.
+        by_topic: topic -> its format; None for JSON.
+        event_types: those that have an endpoint: a schema's name is matched with them.
+    """
+
+    def __init__(
+        self,
+        default: ValueFormat | None,
+        by_topic: Mapping[str, ValueFormat | None],
+        event_types: Collection[str] = (),
+    ) -> None:
+        self._default = default
+        self._by_topic = dict(by_topic)
+        self._event_types = frozenset(event_types)
+        self._decoders: dict[Hashable, DecodeValue] = {}
+
+    @property
+    def all(self) -> list[ValueFormat]:
+        """Each format once."""
+        found = [one for one in (self._default, *self._by_topic.values()) if one is not None]
+        return list({id(one): one for one in found}.values())
+
+    def of(self, topic: str) -> ValueFormat | None:
+        return self._by_topic.get(topic, self._default)
+
+    def decoder(self, endpoint: Hashable, annotation: Any, json: Decoder) -> DecodeValue:
+        """The decoder for an endpoint's payloads, in any of the topics; compiled once.
+
+        Args:
+            annotation: the payload's type.
+            json: its decoder for JSON.
+        """
+        decode = self._decoders.get(endpoint)
+        if decode is None:
+            decode = self._decoders[endpoint] = self._decoder(annotation, json)
+        return decode
+
+    def _decoder(self, annotation: Any, json: Decoder) -> DecodeValue:
+        decoders = {id(one): one.decoder(annotation, json) for one in self.all}
+
+        def from_json(value: bytes, _: Record) -> Any:
+            return json.from_bytes(value)
+
+        default = from_json if self._default is None else decoders[id(self._default)]
+        by_topic = {
+            topic: from_json if one is None else decoders[id(one)]
+            for topic, one in self._by_topic.items()
+            if one is not self._default
+        }
+        if not by_topic:
+            return default
+        return lambda value, record: by_topic.get(record.topic, default)(value, record)
+
+    def type_of(self, topic_event_types: Mapping[str, str]) -> Callable[[Record], str | None]:
+        """A function that gives the event type of a record without a type header: the name of its schema, with or
+        without its namespace, if that has an endpoint; else its topic's event type; else the name without its
+        namespace. It raises NotReady while the schema is being asked for.
+
+        Args:
+            topic_event_types: topic -> the event type of records that carry none.
+        """
+        names = {id(one): one.schema_names() for one in self.all}
+
+        def type_of(record: Record) -> str | None:
+            one = self.of(record.topic)
+            name = names[id(one)](record) if one is not None else None
+            if name is None or name in self._event_types:
+                return name or topic_event_types.get(record.topic)
+            short = name.rpartition(".")[2]
+            return short if short in self._event_types else topic_event_types.get(record.topic, short)
+
+        return type_of
+
+    def is_known(self, record: Record) -> bool:
+        """Whether decoding the record would not raise NotReady. From any thread."""
+        one = self.of(record.topic)
+        return one is None or one.is_known(record)
+
+    def awaited(self, record: Record) -> asyncio.Future[None] | None:
+        """Done once the record's schema is known; None if there is nothing to wait for."""
+        one = self.of(record.topic)
+        return one.awaited(record) if one is not None else None
+
+    def check_ready(self, record: Record) -> None:
+        """Raise NotReady while the record's schema is being asked for."""
+        if (ready := self.awaited(record)) is not None:
+            raise NotReady(ready)
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether a request for a schema is under way."""
+        return any(one.is_asking for one in self.all)
+
+    def unavailable_reasons(self) -> list[str]:
+        """Why records wait for schemas."""
+        return [reason for one in self.all if (reason := one.unavailable_reason())]
+
+    async def close(self) -> None:
+        for one in self.all:
+            await one.close()

@@ -1,0 +1,160 @@
+"""The fields of payload types (pydantic models, dataclasses, TypedDicts), as they are written."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NotRequired, Required
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from typing_extensions import ReadOnly, get_type_hints, is_typeddict
+
+from evkafka.serde.annotations import bare
+from evkafka.serde.formats.registry_format import Undescribed
+
+NO_DEFAULT: Any = object()
+
+QUALIFIERS: tuple[Any, ...] = (Required, NotRequired, ReadOnly)
+
+COLLECTIONS = (list, dict, set, frozenset, tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a payload type.
+
+    Attributes:
+        name: as it is written.
+        default: `NO_DEFAULT` if there is none that is always the same.
+        may_be_missing: it may be left out of an event (`NotRequired`).
+    """
+
+    name: str
+    annotation: Any
+    default: Any = NO_DEFAULT
+    may_be_missing: bool = False
+
+
+def fields_of(kind: Any) -> list[Field] | None:
+    """The fields of a record type; None if it is not one."""
+    if not isinstance(kind, type):
+        return None
+    if issubclass(kind, BaseModel):
+        return list(_of_model(kind))
+    if is_typeddict(kind):
+        return list(_of_typed_dict(kind))
+    if dataclasses.is_dataclass(kind):
+        return list(_of_dataclass(kind))
+    return None
+
+
+def model_of(annotation: Any) -> type | None:
+    """The class of a record type, also of a generic one with arguments; None if it is not one."""
+    kind = typing.get_origin(annotation) or annotation
+    return kind if isinstance(kind, type) and fields_of(kind) is not None else None
+
+
+def _of_model(kind: type[BaseModel]) -> Iterator[Field]:
+    if not kind.__pydantic_complete__:
+        kind.model_rebuild()
+    for name, info in kind.model_fields.items():
+        if not info.exclude:
+            yield _pydantic_field(name, info)
+    for name, computed in kind.model_computed_fields.items():
+        yield Field(computed.alias or name, computed.return_type)
+
+
+def _pydantic_field(name: str, info: FieldInfo) -> Field:
+    annotation = typing.Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+    return Field(info.serialization_alias or name, annotation, _default_of(info))
+
+
+def _default_of(info: FieldInfo) -> Any:
+    if info.is_required():
+        return NO_DEFAULT
+    if info.default_factory is None:
+        return info.default
+    factory: Any = info.default_factory
+    return factory() if factory in COLLECTIONS else NO_DEFAULT
+
+
+def _of_dataclass(kind: Any) -> Iterator[Field]:
+    hints = get_type_hints(kind, include_extras=True)
+    for one in dataclasses.fields(kind):
+        default = one.default if one.default is not dataclasses.MISSING else NO_DEFAULT
+        if one.default_factory in COLLECTIONS:
+            default = one.default_factory()
+        annotation, info = hints[one.name], _info_in(hints[one.name])
+        if isinstance(default, FieldInfo):
+            info, default = default, _default_of(default)
+            annotation = typing.Annotated[annotation, *info.metadata] if info.metadata else annotation
+        alias = info.serialization_alias if info is not None else None
+        yield Field(alias or one.name, annotation, default)
+
+
+def _of_typed_dict(kind: Any) -> Iterator[Field]:
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        annotation, qualifiers = hint, list[Any]()
+        while (qualifier := typing.get_origin(annotation)) in QUALIFIERS:
+            qualifiers.append(qualifier)
+            [annotation] = typing.get_args(annotation)
+        info = _info_in(annotation)
+        alias = info.serialization_alias if info is not None else None
+        missing = NotRequired in qualifiers or (name in kind.__optional_keys__ and Required not in qualifiers)
+        yield Field(alias or name, annotation, may_be_missing=missing)
+
+
+def _info_in(annotation: Any) -> FieldInfo | None:
+    return next((one for one in typing.get_args(bare(annotation))[1:] if isinstance(one, FieldInfo)), None)
+
+
+def names_in(annotation: Any) -> frozenset[str]:
+    """The names of the fields of all record types in an annotation."""
+    names, seen, rest = set[str](), set[Any](), [annotation]
+    while rest:
+        kind = plain_type(rest.pop()).kind
+        rest += typing.get_args(kind)
+        model = model_of(kind)
+        if model is None or model in seen:
+            continue
+        seen.add(model)
+        for one in fields_of(model) or ():
+            names.add(one.name)
+            rest.append(one.annotation)
+    return frozenset(names)
+
+
+# ---------------------------------------------------------------------------- one type
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """An annotation without its `Annotated` layers, and what was in them."""
+
+    kind: Any
+    metadata: tuple[Any, ...]
+
+    def constraint(self, name: str) -> Any:
+        """A constraint of pydantic's `Field`, such as `max_digits`; None if it is not given."""
+        for one in self.metadata:
+            for part in (one, *getattr(one, "metadata", ())):
+                if (value := getattr(part, name, None)) is not None:
+                    return value
+        return None
+
+
+def plain_type(annotation: Any) -> Plain:
+    metadata: list[Any] = []
+    while True:
+        annotation = bare(annotation)
+        if typing.get_origin(annotation) is not typing.Annotated:
+            return Plain(annotation, tuple(metadata))
+        annotation, *more = typing.get_args(annotation)
+        metadata = [*more, *metadata]
+
+
+def undescribed(path: str, why: str) -> Undescribed:
+    return Undescribed(f"{path}: {why}")

@@ -1,0 +1,124 @@
+"""Values with a schema as plain objects, for those who browse a topic: whatever their format is, the schema says it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import to_json
+
+from evkafka.exceptions import ConfigError, RegistryError
+from evkafka.records import Record
+from evkafka.serde.formats.avro import AvroLanguage
+from evkafka.serde.formats.framing import in_header, read_frame
+from evkafka.serde.formats.interface import FormatError
+from evkafka.serde.formats.json_schema import JsonSchemaLanguage
+from evkafka.serde.formats.protobuf import ProtobufLanguage
+from evkafka.serde.formats.registry import SchemaRegistry
+from evkafka.serde.formats.registry_format import Language, Names, Read
+from evkafka.serde.formats.schema_cache import Key
+
+LANGUAGES: dict[str, Callable[[], Language]] = {
+    "AVRO": lambda: AvroLanguage(None),
+    "PROTOBUF": ProtobufLanguage,
+    "JSON": lambda: JsonSchemaLanguage(validates=False),
+}
+
+MOST_SCHEMAS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PlainRecord:
+    """A record whose value is JSON, decoded from the value that it has in its topic.
+
+    Attributes:
+        schema_name: the name of its schema.
+        fault: why the value could not be decoded; then it is the original one.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+    schema_name: str | None = None
+    fault: str = ""
+
+
+class PlainReader:
+    """Decodes records with the schemas of one registry, of any format. For one event loop.
+
+    Args:
+        timeout_s: how long all values of one call may take; after that the others are shown as they are.
+    """
+
+    def __init__(self, registry: SchemaRegistry, *, timeout_s: float = 5.0) -> None:
+        self._registry = registry
+        self._timeout_s = timeout_s
+        self._compiled: dict[Key, tuple[Read, Names]] = {}
+
+    async def read(self, records: Sequence[Record]) -> list[Record]:
+        """The records, with their values as JSON. A value without a schema is left as it is; so is one that cannot be
+        decoded, with the `fault`."""
+        read: list[Record] = []
+        until_s = asyncio.get_running_loop().time() + self._timeout_s
+        for record in records:
+            try:
+                async with asyncio.timeout_at(until_s):
+                    read.append(await self._read(record))
+            except TimeoutError:
+                read.append(_with_fault(record, "its schema registry does not answer"))
+            except (RegistryError, ConfigError, FormatError) as error:
+                read.append(_with_fault(record, str(error)))
+        return read
+
+    async def _read(self, record: Record) -> Record:
+        value = record.value
+        frame = None if value is None else read_frame(value, in_header(record))
+        if value is None or frame is None:
+            return record
+        compiled = self._compiled.get(frame.key)
+        if compiled is None:
+            stored = await self._registry.schema(frame.key)
+            if stored.schema.type not in LANGUAGES:
+                raise FormatError(f"its schema {frame.key} is of type {stored.schema.type}")
+            language = LANGUAGES[stored.schema.type]()
+            try:
+                compiled = language.reader(stored, None, None), language.names(stored)
+            except ModuleNotFoundError as error:
+                raise ConfigError(f"its schema is of type {stored.schema.type}, which needs {error.name}") from None
+            if len(self._compiled) >= MOST_SCHEMAS:
+                self._compiled.clear()
+            self._compiled[frame.key] = compiled
+        read, names = compiled
+        plain, name = read(value, frame), names(value, frame)
+        return _copy(record, _json(plain), name, "")
+
+    async def close(self) -> None:
+        await self._registry.close()
+
+
+def _json(plain: Any) -> bytes:
+    return to_json(plain, bytes_mode="base64", inf_nan_mode="strings", fallback=str)
+
+
+def _with_fault(record: Record, fault: str) -> Record:
+    return _copy(record, record.value, None, fault)
+
+
+def _copy(record: Record, value: bytes | None, schema_name: str | None, fault: str) -> PlainRecord:
+    return PlainRecord(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.key,
+        value,
+        record.headers,
+        schema_name,
+        fault,
+    )

@@ -1,0 +1,418 @@
+"""What the three formats have in common: a value is read by the schema that it was written with, and an event is
+written by a schema that the registry has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args
+
+from evkafka.exceptions import ConfigError, RegistryRefused, SchemaNotFound
+from evkafka.records import NotReady, Record
+from evkafka.serde.decoding import Decoder
+from evkafka.serde.formats.framing import ID_BYTES, Frame, framed, in_header, read_frame
+from evkafka.serde.formats.interface import DecodeValue, Encode, FormatError, Outgoing, Schema, StoredSchema
+from evkafka.serde.formats.registry import SchemaRegistry
+
+SubjectNames = Literal["topic", "record", "topic-record"]
+"""How a sender's subject is named: `TOPIC-value`, the record's full name, or `TOPIC-NAME`."""
+
+MOST_READERS = 1000
+"""For how many schemas a decoder keeps its compiled readers."""
+
+Names = Callable[[bytes, Frame], str | None]
+"""Gives the full name of a value's record or message."""
+
+Read = Callable[[bytes, Frame], Any]
+"""Reads a value by the schema that it was compiled for. May raise any exception for a value that does not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The schema of a payload type.
+
+    Attributes:
+        name: the record's or message's full name.
+        compile: given the schema by which events are written, returns what encodes one, without the schema's id.
+    """
+
+    schema: Schema
+    name: str
+    compile: Callable[[StoredSchema], Encode]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Where the schema of an event is, or will be, in the registry.
+
+    Attributes:
+        schema: None if the event is written by the latest schema of the subject.
+    """
+
+    subject: str
+    schema: Schema | None
+
+
+class Language(Protocol):
+    """A schema language.
+
+    Attributes:
+        media_type: of values.
+    """
+
+    name: str
+    media_type: str
+
+    @property
+    def type(self) -> str:
+        """As registries name it: AVRO, JSON or PROTOBUF."""
+
+    def reader(self, stored: StoredSchema, annotation: Any, json: Decoder | None) -> Read:
+        """Compile a reader for payloads of this type; for dicts, lists and scalars without `json`.
+
+        Raises:
+            FormatError: the schema cannot be used.
+        """
+
+    def names(self, stored: StoredSchema) -> Names:
+        """A function that gives the full name of a value's record or message.
+
+        Raises:
+            FormatError: the schema cannot be used. The function may raise it for a value, too.
+        """
+
+    def describe(self, annotation: Any) -> Described:
+        """The schema of a payload type, generated from it.
+
+        Raises:
+            Undescribed: the type cannot be described; the text names the field.
+        """
+
+    def by_registered(self, annotation: Any) -> Described | None:
+        """For payload types without a schema of their own: any that the registry has is used. None for others."""
+
+
+class Undescribed(TypeError):
+    """A payload type that cannot be described in a schema language; the text names the field and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """Where a sender's schemas are in the registry, and what happens to one that is not there.
+
+    Attributes:
+        names: how subjects are named.
+        auto_register: register what is missing.
+        latest: write by the latest version of the subject, in place of the payload type's own schema.
+    """
+
+    names: SubjectNames
+    auto_register: bool
+    latest: bool
+
+    def of(self, topic: str, record_name: str) -> str:
+        match self.names:
+            case "topic":
+                return f"{topic}-value"
+            case "record":
+                return record_name
+            case "topic-record":
+                return f"{topic}-{record_name}"
+
+
+class RegistryFormat:
+    """A format whose schemas are in a registry. Its subclasses are what users declare; each has its `Language`.
+
+    Attributes:
+        incompatibility_hint: a sentence about a pitfall of the schema language, for errors.
+    """
+
+    incompatibility_hint = ""
+
+    def __init__(
+        self,
+        language: Language,
+        registry: SchemaRegistry,
+        *,
+        subject: SubjectNames,
+        fallback: Literal["json"] | None,
+        auto_register: bool,
+        schema: Literal["model", "latest"],
+    ) -> None:
+        self.registry = registry
+        self.language = language
+        self.fallback = fallback
+        self._check(subject, fallback, schema)
+        self.subjects = Subjects(subject, bool(auto_register), schema == "latest")
+
+    def _check(self, subject: object, fallback: object, schema: object) -> None:
+        if not isinstance(self.registry, SchemaRegistry):
+            raise ConfigError(f'{self.name} needs a registry: {self.name}(SchemaRegistry("http://localhost:8081"))')
+        if subject not in get_args(SubjectNames):
+            raise ConfigError(f"{self.name}: subject is 'topic', 'record' or 'topic-record'")
+        if fallback not in (None, "json"):
+            raise ConfigError(f"{self.name}: fallback is None or 'json'")
+        if schema not in ("model", "latest"):
+            raise ConfigError(f"{self.name}: schema is 'model' or 'latest'")
+
+    @property
+    def name(self) -> str:
+        return self.language.name
+
+    @property
+    def media_type(self) -> str:
+        """See `ValueFormat.media_type`."""
+        return self.language.media_type
+
+    def __repr__(self) -> str:
+        return f"{self.name}({self.registry!r})"
+
+    # ------------------------------------------------------------------ reading
+
+    def decoder(self, annotation: Any, json: Decoder) -> DecodeValue:
+        """See `ValueFormat.decoder`."""
+        if json.from_object is None:  # `bytes` and `str` are the value as it is
+            return lambda value, _: json.from_bytes(value)
+        return self._decoder(annotation, json)
+
+    def plain(self) -> DecodeValue:
+        """See `ValueFormat.plain`."""
+        return self._decoder(None, None)
+
+    def _decoder(self, annotation: Any, json: Decoder | None) -> DecodeValue:
+        """Readers are found by the bytes that values, or headers, begin with: the magic byte and the id."""
+        by_prefix: dict[bytes, tuple[Read, Frame]] = {}
+        by_header: dict[bytes, tuple[Read, Frame]] = {}
+
+        def compiled(value: bytes, header: bytes | None) -> tuple[Read, Frame] | None:
+            frame = read_frame(value, header)
+            if frame is None and self.fallback is not None:
+                return None
+            stored = self._stored(frame)
+            assert frame is not None
+            readers, key = (by_prefix, value[: frame.start]) if header is None else (by_header, header)
+            if len(readers) >= MOST_READERS:
+                readers.clear()
+            found = readers[key] = self.language.reader(stored, annotation, json), frame
+            return found
+
+        def decode(value: bytes, record: Record) -> Any:
+            header = in_header(record)
+            found = by_prefix.get(value[:ID_BYTES]) if header is None else by_header.get(header)
+            if found is None:
+                found = compiled(value, header)
+            if found is None:
+                return from_json(value)
+            read, frame = found
+            return read(value, frame)
+
+        from_json = json.from_bytes if json is not None else _plain_json
+        return decode
+
+    def _stored(self, frame: Frame | None) -> StoredSchema:
+        if frame is None:
+            raise FormatError(
+                "it does not begin with the magic byte 0 and a schema's id; if some records of the topic are JSON, add"
+                f' fallback="json" to {self.name}(...)'
+            )
+        stored = self.registry.get(frame.key)
+        if stored.schema.type != self.language.type:
+            raise FormatError(f"its schema {frame.key} is of type {stored.schema.type}, not {self.language.type}")
+        return stored
+
+    def schema_names(self) -> Callable[[Record], str | None]:
+        """See `ValueFormat.schema_names`."""
+        by_prefix: dict[bytes, tuple[Names, Frame]] = {}
+
+        def compiled(value: bytes, header: bytes | None) -> tuple[Names, Frame] | None:
+            frame = read_frame(value, header)
+            if frame is None:
+                return None
+            if len(by_prefix) >= MOST_READERS:
+                by_prefix.clear()
+            found = self.language.names(self._stored(frame)), frame
+            if header is None:
+                by_prefix[value[: frame.start]] = found
+            return found
+
+        def name_of(record: Record) -> str | None:
+            value = record.value
+            if value is None:
+                return None
+            header = in_header(record)
+            try:
+                found = (by_prefix.get(value[:ID_BYTES]) if header is None else None) or compiled(value, header)
+                if found is None:
+                    return None
+                names, frame = found
+                return names(value, frame)
+            except FormatError:  # whoever decodes the value gets the error
+                return None
+
+        return name_of
+
+    def is_known(self, record: Record) -> bool:
+        """See `ValueFormat.is_known`."""
+        if record.value is None:
+            return True
+        try:
+            frame = read_frame(record.value, in_header(record))
+        except FormatError:
+            return True
+        return frame is None or self.registry.store.has(frame.key)
+
+    def awaited(self, record: Record) -> asyncio.Future[None] | None:
+        """See `ValueFormat.awaited`."""
+        if self.is_known(record):
+            return None
+        try:
+            self.schema_names()(record)
+        except NotReady as waiting:
+            return waiting.ready
+        return None
+
+    # ------------------------------------------------------------------ writing
+
+    def describe(self, annotation: Any) -> Described:
+        """The schema of a payload type.
+
+        Raises:
+            Undescribed: there is none.
+        """
+        return self.language.describe(annotation)
+
+    def planned(self, event: Outgoing) -> Planned:
+        """Where the event's schema is, or will be, in the registry.
+
+        Raises:
+            ConfigError: its type cannot be described by a schema.
+        """
+        described, by_latest = self._described(event)
+        return Planned(self._subject(event, described), None if by_latest else described.schema)
+
+    def _described(self, event: Outgoing) -> tuple[Described, bool]:
+        """Its description, and whether it is written by the latest schema of the subject."""
+        by_registered = self.language.by_registered(event.annotation)
+        if by_registered is not None:
+            return by_registered, True
+        try:
+            return self.describe(event.annotation), self.subjects.latest
+        except Undescribed as error:
+            raise ConfigError(f"{event.place}: {error}") from error
+
+    def _subject(self, event: Outgoing, described: Described) -> str:
+        if self.subjects.names != "topic" and not described.name:
+            raise ConfigError(
+                f"{event.place}: its payload has no schema with a name, which subject={self.subjects.names!r} needs;"
+                " use a pydantic model, a dataclass or a TypedDict"
+            )
+        return self.subjects.of(event.topic, described.name)
+
+    async def encoder(self, event: Outgoing) -> Encode:
+        """See `ValueFormat.encoder`."""
+        described, by_latest = self._described(event)
+        if by_latest:
+            return await self._by_latest(event, described)
+        subject = self._subject(event, described)
+        stored = StoredSchema(await self._id_of(event, subject, described), described.schema)
+        self.registry.store.add(stored)
+        return _with_id(stored, described.compile(stored))
+
+    async def sample_encoder(self, event: Outgoing) -> Encode:
+        """See `ValueFormat.sample_encoder`."""
+        described = self.language.by_registered(event.annotation)
+        try:
+            return await self._by_latest(event, described or self.describe(event.annotation))
+        except (ConfigError, Undescribed):
+            return await self.encoder(event)
+
+    async def encode(self, event: Any, *, topic: str) -> bytes:
+        """An event as a value of a topic, for records that no Sender sends: those of an outbox, or of a test.
+
+        Args:
+            event: a pydantic model, a dataclass; a dict is written by the latest schema of the subject.
+
+        Raises:
+            ConfigError, RegistryError: the registry has no such schema, or cannot be asked.
+            TypeError, ValueError: the event does not fit it.
+        """
+        kind, encoders = type(event), self.registry.encoders
+        encode = encoders.get((self, topic, kind))
+        if encode is None:
+            encode = encoders[self, topic, kind] = await self.encoder(Outgoing(kind.__name__, topic, "", kind))
+        return encode(event)
+
+    async def _by_latest(self, event: Outgoing, described: Described) -> Encode:
+        subject = self._subject(event, described)
+        try:
+            stored = await self.registry.latest(subject)
+        except SchemaNotFound as error:
+            raise ConfigError(
+                f"{event.place}: it is written by the latest schema of subject {subject!r}, but there is none: {error}"
+            ) from error
+        if stored.schema.type != self.language.type or not isinstance(stored.key, int):
+            raise ConfigError(f"{event.place}: subject {subject!r} is of type {stored.schema.type}, not {self.name}")
+        self.registry.store.add(stored)
+        try:
+            return _with_id(stored, described.compile(stored))
+        except FormatError as error:
+            raise ConfigError(f"{event.place}: schema {stored.key} of subject {subject!r}: {error}") from error
+
+    async def _id_of(self, event: Outgoing, subject: str, described: Described) -> int:
+        """The id of the event's schema in the registry."""
+        schema = described.schema
+        try:
+            return await self.registry.find(subject, schema)
+        except SchemaNotFound:
+            pass
+        if self.subjects.auto_register or self.registry.replaced:
+            try:
+                return await self.registry.register(subject, schema)
+            except RegistryRefused as error:
+                raise ConfigError(f"{event.place}: {error}\n{schema.text}") from error
+        raise ConfigError(await self._missing(event, subject, schema))
+
+    async def _missing(self, event: Outgoing, subject: str, schema: Schema) -> str:
+        try:
+            faults = await self.registry.incompatibilities(subject, schema)
+        except SchemaNotFound:
+            faults = []
+        command = "`evkafka schemas register MODULE:APP`"
+        what = f"its schema is not in subject {subject!r} of schema registry {self.registry.shown}"
+        if not faults:
+            return f"{event.place}: {what}; register it with {command}, or set auto_register=True:\n{schema.text}"
+        reasons = "".join(f"\n- {one}" for one in faults)
+        hint = f"\n{self.incompatibility_hint}" if self.incompatibility_hint else ""
+        return (
+            f"{event.place}: {what}, and is incompatible with the version that is there; change the payload's type so"
+            f" that {command} accepts it:{reasons}{hint}\n{schema.text}"
+        )
+
+    # ------------------------------------------------------------------ its registry
+
+    @property
+    def is_asking(self) -> bool:
+        """See `ValueFormat.is_asking`."""
+        return self.registry.is_asking
+
+    def unavailable_reason(self) -> str:
+        """See `ValueFormat.unavailable_reason`."""
+        return self.registry.unavailable_reason()
+
+    async def close(self) -> None:
+        """See `ValueFormat.close`."""
+        await self.registry.close()
+
+
+def _with_id(stored: StoredSchema, encode: Encode) -> Encode:
+    assert isinstance(stored.key, int)
+    prefix = framed(stored.key)
+    return lambda event: prefix + encode(event)
+
+
+def _plain_json(value: bytes) -> Any:
+    import json
+
+    return json.loads(value)

@@ -1,0 +1,49 @@
+"""The schema registry of a topic, from the declarations of an app: for commands and pages that show records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from evkafka.serde.formats.interface import ValueFormat
+from evkafka.serde.formats.registry import SchemaRegistry
+from evkafka.serde.formats.registry_format import RegistryFormat
+from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
+
+
+class DeclaringApp(Protocol):
+    @property
+    def consumers(self) -> Mapping[str, DeclaredConsumer]: ...
+    @property
+    def producers(self) -> Mapping[str, DeclaredProducer]: ...
+
+
+def registry_of_topic(app: DeclaringApp, topic: str) -> SchemaRegistry | None:
+    """The registry with the schemas of a topic's values: that of its format; else, as for a dead-letter topic, the only
+    one of the app. None if there is none."""
+    of_topic, of_app = list(_registries(_of_topic(app, topic))), list(_registries(_of_app(app)))
+    if of_topic:
+        return of_topic[0]
+    return of_app[0] if len({id(one) for one in of_app}) == 1 else None
+
+
+def _of_topic(app: DeclaringApp, topic: str) -> Iterator[ValueFormat | None]:
+    for consumer in app.consumers.values():
+        formats = consumer.formats()
+        if formats is not None and topic in {one.name for one in consumer.settings.topics}:
+            yield formats.of(topic)
+    for producer in app.producers.values():
+        default = producer.contract().settings.topic
+        yield from (one.value_format for one in producer.sender.endpoints if (one.topic or default) == topic)
+
+
+def _of_app(app: DeclaringApp) -> Iterator[ValueFormat | None]:
+    for consumer in app.consumers.values():
+        formats = consumer.formats()
+        yield from formats.all if formats is not None else ()
+    for producer in app.producers.values():
+        yield from producer.sender.formats
+
+
+def _registries(formats: Iterator[ValueFormat | None]) -> Iterator[SchemaRegistry]:
+    return (one.registry for one in formats if isinstance(one, RegistryFormat))
