@@ -125,3 +125,29 @@ def test_a_value_format_that_is_none_is_an_error(wrong: Any) -> None:
         Sender(value_format=wrong)
     with pytest.raises(ConfigError, match=r"value_format: .* is not a format; give 'json', or Avro"):
         EVKafkaApp().add_consumer({"topics": ["t"], "group_id": "g", "value_format": wrong}, Handler())
+
+
+@pytest.mark.parametrize("mode", ["binary", "structured"])
+async def test_a_cloud_event_may_have_data_with_a_schema(shop: Shop, mode: Any) -> None:
+    handler, sender, seen = (
+        Handler(),
+        Sender(envelope="cloudevents", source="/s", mode=mode, value_format=shop.avro),
+        [],
+    )
+    app = EVKafkaApp()
+
+    @sender.event("Order", topic="orders")
+    async def send_order(order: Order) -> None: ...
+
+    @handler.event("Order")
+    async def on_order(order: Order) -> None:
+        seen.append(order)
+
+    config: Any = {"topics": ["orders"], "group_id": "g", "auto_offset_reset": "earliest"}
+    app.add_consumer({**config, "value_format": shop.avro, "envelope": "cloudevents"}, handler)
+    app.add_producer({}, sender)
+    with use_registry():
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await send_order(Order(id="o-1"))
+            await kafka.settle()
+    assert seen == [Order(id="o-1")]
