@@ -35,7 +35,7 @@ SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 GroupProtocol = Literal["classic", "consumer", "auto"]
 RemoteAssignor = Literal["uniform", "range"]
-AutoCommitMode = Literal["pre-commit", "post-commit"]
+AutoCommitMode = Literal["pre-commit", "post-commit", "exactly-once"]
 AutoOffsetReset = Literal["latest", "earliest", "none"]
 Ordering = Literal["partition", "key", "unordered"]
 Envelope = Literal["cloudevents"]
@@ -118,6 +118,21 @@ class ErrorPolicySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TransactionSettings:
+    """How an exactly-once consumer commits.
+
+    Attributes:
+        interval_s: the time between two transactions, while there is something to commit.
+        timeout_s: how long one transaction may take. The brokers abort it then.
+        transactional_id: None: the source makes one, of the group, the client id and a random part.
+    """
+
+    interval_s: float = 0.1
+    timeout_s: float = 10.0
+    transactional_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ConsumerSettings:
     connection: ConnectionSettings = field(default_factory=ConnectionSettings)
     topics: tuple[TopicSettings, ...] = setting((), Special(shown=True))
@@ -127,6 +142,9 @@ class ConsumerSettings:
     group_remote_assignor: RemoteAssignor | None = setting(None, Choice(RemoteAssignor, none=True))
     auto_commit_mode: AutoCommitMode = setting("post-commit", Choice(AutoCommitMode))
     auto_commit_interval_s: float = setting(5.0, Seconds())
+    transaction_interval_s: float = setting(0.1, Seconds(1))
+    transaction_timeout_s: float = setting(10.0, Seconds(1000))
+    transactional_id: str | None = setting(None, Text(shown=True, none=True))
     auto_offset_reset: AutoOffsetReset = setting("latest", Choice(AutoOffsetReset))
     max_endpoint_exec_time_s: float = setting(20.0, Seconds(1))
     consumer_timeout_s: float = setting(0.2, Seconds(1))
@@ -157,6 +175,18 @@ class ConsumerSettings:
     only the consumer's own policy is known."""
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The given ones of `CONSUMER_OPTIONS`, for aiokafka."""
+
+    @property
+    def transactions(self) -> TransactionSettings | None:
+        """How it commits in transactions (exactly once); None in the other modes."""
+        if self.auto_commit_mode != "exactly-once":
+            return None
+        return TransactionSettings(self.transaction_interval_s, self.transaction_timeout_s, self.transactional_id)
+
+    @property
+    def commit_interval_s(self) -> float:
+        """The time between two commits, in any mode."""
+        return self.transaction_interval_s if self.transactions is not None else self.auto_commit_interval_s
 
     @property
     def at_most_once(self) -> bool:
@@ -197,6 +227,7 @@ class ProducerSettings:
     topic: str | None = setting(None, Special(shown=True))
     acks: Literal["all", 0, 1] = setting("all", Special(shown=True))
     enable_idempotence: bool = setting(True, Special(shown=True))
+    outside_transactions: bool = setting(False, Flag())
     delivery_timeout_s: float = setting(120.0, Seconds(1))
     start_timeout_s: float = setting(30.0, Seconds(1))
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)

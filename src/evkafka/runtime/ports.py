@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from evkafka.exceptions import BrokerError
+from evkafka.exceptions import BrokerError, DeliveryError
 from evkafka.outcomes import FailureOutcome, Unmatched
 from evkafka.records import OffsetReset, Record, RecordMetadata, TopicPartition, Unreadable
 
@@ -51,6 +51,20 @@ class UnreadRecord:
 
 class MetadataTooLarge(BrokerError):
     """The metadata of an offset is longer than the brokers allow."""
+
+
+class OutputRefused(BrokerError):
+    """A record of a transaction can never be written: nothing of the transaction was.
+
+    Attributes:
+        output: the record.
+        error: why it cannot be written: `RecordTooLarge` if a smaller record could be.
+    """
+
+    def __init__(self, output: OutgoingRecord, error: DeliveryError) -> None:
+        super().__init__(str(error))
+        self.output = output
+        self.error = error
 
 
 class SourceListener(Protocol):
@@ -172,6 +186,32 @@ class RecordSource(Protocol):
             BrokerUnavailable, BrokerRefused, BrokerError: nothing was written.
         """
 
+    async def commit_transaction(
+        self,
+        outputs: Sequence[OutgoingRecord],
+        offsets: Mapping[TopicPartition, int],
+        *,
+        timeout_s: float,
+        metadata: Mapping[TopicPartition, str],
+    ) -> None:
+        """Write these records and commit these offsets in one transaction, as the member that this source is now.
+
+        Called one at a time, and only if the settings have `transactions`. After any error, what was written of the
+        transaction is aborted, at the latest when the next transaction begins; only after `CommitUnknown` it may have
+        been committed.
+
+        Args:
+            outputs: each has a partition (see `RecordSink.place`). The records of one partition keep their order.
+            offsets: as in `commit`; also without outputs.
+
+        Raises:
+            MetadataTooLarge: the brokers do not take the metadata of a partition.
+            OutputRefused: one of the records can never be written.
+            CommitRefused: another member has the partitions now, or a rebalance has begun.
+            CommitUnknown: no response to the end of the transaction within the timeout.
+            BrokerUnavailable, BrokerRefused, BrokerError: it could not be committed.
+        """
+
     def state(self) -> SourceState:
         """The state of the membership: `connecting`, `joining`, `steady`, or `lost`.
 
@@ -228,6 +268,15 @@ class RecordSink(Protocol):
 
         Raises (also out of the future):
             DeliveryError: it was not confirmed in time, or was refused. Nothing else.
+        """
+
+    async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
+        """The record with its partition, chosen as `send` does, without sending it. It does not suspend if the topic is
+        known.
+
+        Raises:
+            DeliveryError: as `send`, if the topic or the partition does not exist, or the record is larger than
+                `max_request_size` (`RecordTooLarge`).
         """
 
     def unavailable_reason(self) -> str:
