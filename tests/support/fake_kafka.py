@@ -99,7 +99,15 @@ class FakeKafka:
         await self._ask("create", topic=topic, partitions=partitions)
 
     async def fault(
-        self, api_key: int, code: int, *, count: int = 1, group: str = "", topic: str = "", top_level: bool = False
+        self,
+        api_key: int,
+        code: int,
+        *,
+        count: int = 1,
+        group: str = "",
+        topic: str = "",
+        transactional_id: str = "",
+        top_level: bool = False,
     ) -> Fault:
         """Answer the next `count` requests of this kind with this error; -1: until it is healed, or the test ends.
 
@@ -107,7 +115,14 @@ class FakeKafka:
             top_level: the error is that of the whole answer: then group and topic are not looked at.
         """
         number = await self._ask(
-            "fault", key=api_key, code=code, count=count, group=group, topic=topic, topLevel=top_level
+            "fault",
+            key=api_key,
+            code=code,
+            count=count,
+            group=group,
+            topic=topic,
+            txn=transactional_id,
+            topLevel=top_level,
         )
         self._faults.append(number)
         return Fault(self, number)

@@ -17,7 +17,7 @@ Hook = Callable[[Collection[TopicPartition]], Awaitable[None]]
 
 
 class Listener:
-    """Records its calls. `revoking` and `assigning`, if set, run inside the calls."""
+    """Records its calls. `revoking`, `losing` and `assigning`, if set, run inside the calls."""
 
     def __init__(self) -> None:
         self.revoked: list[set[TopicPartition]] = []
@@ -26,6 +26,7 @@ class Listener:
         self.resets: list[OffsetReset] = []
         self.unreadable: list[Unreadable] = []
         self.revoking: Hook | None = None
+        self.losing: Hook | None = None
         self.assigning: Hook | None = None
         self.when_unreadable: Callable[[Unreadable], object] | None = None
 
@@ -36,6 +37,8 @@ class Listener:
 
     async def on_lost(self, partitions: Collection[TopicPartition]) -> None:
         self.lost.append(set(partitions))
+        if self.losing is not None:
+            await self.losing(partitions)
 
     async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
         self.assigned.append(set(partitions))

@@ -61,6 +61,13 @@ async def committed(servers: str, group: str, topic: str, partition: int = 0) ->
     return None if found is None else found.offset
 
 
+async def metadata(servers: str, group: str, topic: str, partition: int = 0) -> str:
+    """The metadata committed with the group's offset."""
+    async with admin_of(servers) as admin:
+        offsets = await admin.list_consumer_group_offsets(group)
+    return str(offsets[TopicPartition(topic, partition)].metadata)
+
+
 async def read(servers: str, topic: str, partition: int, **options: Any) -> list[Any]:
     """All records of a partition."""
     async with AIOKafkaConsumer(bootstrap_servers=servers, **options) as consumer:

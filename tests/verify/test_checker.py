@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,10 +11,21 @@ from hypothesis import strategies as st
 
 from evkafka.verify.checker import check_run
 from evkafka.verify.history import Entry
-from evkafka.verify.observations import Promises
+from evkafka.verify.observations import Output, Promises
 from evkafka.verify.repeats import repeats_by_cause
 from tests.verify import runs
-from tests.verify.runs import address_of, attempt, handled, line, observations, sent, written
+from tests.verify.runs import (
+    KEYS,
+    PARTITIONS,
+    address_of,
+    attempt,
+    handled,
+    key_of,
+    line,
+    observations,
+    sent,
+    written,
+)
 
 
 class TestCleanRun:
@@ -236,3 +248,50 @@ class TestVerdict:
         assert report.problems[0].endswith("...)")
         assert len(report.as_json()["lost"]) == 20
         assert report.as_json()["clean"] is False
+
+
+class TestOutputs:
+    @staticmethod
+    def outputs(numbers: Sequence[int]) -> list[Output]:
+        """One output for each number, in this order, in the partition of its record."""
+        return [
+            Output(number % PARTITIONS, at, address_of(number), key_of(number)) for at, number in enumerate(numbers)
+        ]
+
+    def test_one_for_each_record_in_the_order_of_its_key_is_exactly_once(self) -> None:
+        report = check_run(observations(outputs=self.outputs(range(40))))
+
+        assert report.problems == ()
+        assert (report.delivery, report.outputs) == ("exactly-once", 40)
+
+    def test_keys_may_overtake_each_other(self) -> None:
+        by_key = sorted(range(40), key=lambda number: number % KEYS)
+
+        assert check_run(observations(outputs=self.outputs(by_key))).problems == ()
+
+    @given(st.sets(st.integers(0, 39), min_size=1))
+    def test_each_that_is_missing_is_named(self, missing: set[int]) -> None:
+        report = check_run(observations(outputs=self.outputs([one for one in range(40) if one not in missing])))
+
+        assert report.lost_outputs == tuple(f"{p}@{o}" for p, o in sorted(map(address_of, missing)))
+        assert not report.clean
+
+    @given(st.sets(st.integers(0, 39), min_size=1))
+    def test_each_that_is_there_twice_is_named(self, twice: set[int]) -> None:
+        report = check_run(observations(outputs=self.outputs([*range(40), *sorted(twice)])))
+
+        assert report.double_outputs == tuple(f"{p}@{o}" for p, o in sorted(map(address_of, twice)))
+        assert not report.clean
+
+    def test_one_behind_a_later_record_of_its_key_is_named(self) -> None:
+        swapped = [KEYS, 0, *(number for number in range(40) if number not in (0, KEYS))]
+
+        report = check_run(observations(outputs=self.outputs(swapped)))
+
+        assert report.reordered_outputs == ("0@0 after 3 (key k0)",)
+        assert not report.clean
+
+    def test_are_not_looked_at_with_at_least_once(self) -> None:
+        report = check_run(observations())
+
+        assert (report.delivery, report.outputs) == ("at-least-once", None)

@@ -247,6 +247,91 @@ CONSUMER_PROTOCOL = [
     ),
 ]
 
+REMOVED_MEMBERS = "tests/kafka/consumer/test_transactions.py::TestAMemberThatTheGroupHasRemoved"
+
+TRANSACTIONS = [
+    Breakage(
+        "a transaction commits offsets without naming the member",
+        "kafka/consumer/transaction_offsets.py",
+        "producer, committer, rows)",
+        'producer, committer._replace(generation=-1, member_id="", instance_id=None), rows)',
+        "a member that was frozen writes once more what the next owner has written",
+        (f"{REMOVED_MEMBERS}::test_commits_nothing_that_has_no_offsets_yet",),
+    ),
+    Breakage(
+        "a transaction commits offsets under the generation that the client has now",
+        "kafka/consumer/coordinator.py",
+        '''            and assignment.generation == self.generation
+            and assignment.member_id == self.member_id
+            and bool(assignment.partitions.active)
+        )
+
+    def committer(self, assignment: MemberAssignment) -> Committer:
+        """The member that holds an assignment, as it was when the assignment was received."""
+        return Committer(self.group_id, assignment.generation, assignment.member_id, self._group_instance_id)
+''',
+        """            and bool(assignment.partitions.active)
+        )
+
+    def committer(self, assignment: MemberAssignment) -> Committer:
+        return Committer(self.group_id, self.generation, self.member_id, self._group_instance_id)
+""",
+        "a member that has heard that it was removed has none, and commits as nobody",
+        (f"{REMOVED_MEMBERS}::test_commits_nothing_when_it_has_heard_of_it",),
+    ),
+    Breakage(
+        "an exactly-once consumer begins at an offset that a transaction may change",
+        "kafka/consumer/coordinator.py",
+        "            if self._requires_stable and partitions is not None",
+        "            if False",
+        "what an open transaction has handled is handled twice",
+        (f"{REMOVED_MEMBERS}::test_commits_what_has_its_offsets_already_and_the_next_owner_waits_for_that",),
+    ),
+    Breakage(
+        "a transaction that failed is not aborted",
+        "kafka/producer/transactional_producer.py",
+        "            self._settling = start_task(",
+        "            _ = lambda: start_task(",
+        "readers of the output wait until it times out",
+        (f"{REMOVED_MEMBERS}::test_commits_nothing_that_has_no_offsets_yet",),
+    ),
+    Breakage(
+        "the transaction after an unknown result has the same epoch",
+        "kafka/producer/transaction_state.py",
+        """            case Phase.NEW | Phase.ENDING | Phase.BROKEN:
+                return Settlement.INITIALIZE
+            case _ if self._lost_an_answer or self._unanswered:
+                return Settlement.INITIALIZE
+""",
+        """            case Phase.NEW | Phase.BROKEN:
+                return Settlement.INITIALIZE
+            case Phase.ENDING:
+                return Settlement.ABORT
+""",
+        "a late commit commits half of the next transaction",
+        (
+            "tests/kafka/producer/test_transaction_state.py",
+            "tests/kafka/consumer/test_transactions.py::TestWithoutAnAnswer",
+        ),
+    ),
+    Breakage(
+        "a commit without an answer counts as not committed",
+        "kafka/producer/transactional_producer.py",
+        "            if began and self._state.may_be_committed:",
+        "            if False:",
+        "its records are handled again, although their outputs may be there",
+        ("tests/kafka/consumer/test_transaction_faults.py::TestSilence",),
+    ),
+    Breakage(
+        "a batch is sent again with another sequence number",
+        "kafka/producer/output_queue.py",
+        "        if self._batch is None:",
+        "        sequence += 1\n        if True:",
+        "a record whose answer was lost is written twice",
+        ("tests/kafka/consumer/test_transactions.py::TestATransaction",),
+    ),
+]
+
 REPLAY = [
     Breakage(
         "a dead letter that was replayed stays open",
@@ -274,4 +359,4 @@ REPLAY = [
     ),
 ]
 
-BREAKAGES = (*PRODUCING, *CLIENT, *CONSUMER_PROTOCOL, *REPLAY)
+BREAKAGES = (*PRODUCING, *CLIENT, *CONSUMER_PROTOCOL, *TRANSACTIONS, *REPLAY)

@@ -21,9 +21,11 @@ from evkafka.dlq.state_topic import ClosedStatus, closing_mark
 from evkafka.dlq.targets import Target, TargetTopics
 from evkafka.exceptions import ConfigError, EVKafkaError
 from evkafka.kafka.admin.topics import ensure_compacted
-from evkafka.kafka.producer.transactions import Fenced, TransactionRecord, Transactions
+from evkafka.kafka.producer.transaction_errors import ProducerFenced
+from evkafka.kafka.producer.transactions import Transactions
 from evkafka.runtime.dead_letters.headers import SIGNATURE
 from evkafka.runtime.dead_letters.replay_signature import KEY_BYTES, SIGNING_KEY, sign, signing_key_as_bytes
+from evkafka.runtime.ports import OutgoingRecord
 
 BATCH_MAX_RECORDS = 100
 """Most dead letters in one transaction."""
@@ -222,16 +224,16 @@ async def _transactions(topic: DeadLetterTopic) -> AsyncIterator[Transactions]:
     async with Transactions(topic.connection, topic.name) as transactions:
         try:
             yield transactions
-        except Fenced as error:
+        except ProducerFenced as error:
             raise TakenOver(
                 f"another replay or discard of {topic.name!r} has started, so this one has stopped; what it completed"
                 " is recorded"
             ) from error
 
 
-def _mark(state_topic: str, dead_letter: DeadLetterRecord, status: ClosedStatus) -> TransactionRecord:
+def _mark(state_topic: str, dead_letter: DeadLetterRecord, status: ClosedStatus) -> OutgoingRecord:
     value = closing_mark(dead_letter, status).as_bytes()
-    return TransactionRecord(state_topic, str(dead_letter.position).encode(), value, partition=0)
+    return OutgoingRecord(state_topic, value, str(dead_letter.position).encode(), partition=0)
 
 
 class _SendToTopic:
@@ -249,7 +251,7 @@ class _SendToTopic:
         self._targets = targets
 
     async def replay(self, dead_letters: Sequence[DeadLetterRecord], report: ReplayReport) -> None:
-        records: list[TransactionRecord] = []
+        records: list[OutgoingRecord] = []
         sent = 0
         for dead_letter in dead_letters:
             if reason := await self._targets.refusal(dead_letter):
@@ -261,19 +263,19 @@ class _SendToTopic:
             return
         if self._key_is_new:
             value = signing_key_as_bytes(self._key)
-            records.append(TransactionRecord(self._state_topic, SIGNING_KEY, value, partition=0))
+            records.append(OutgoingRecord(self._state_topic, value, SIGNING_KEY, partition=0))
         await self._transactions.write(records)
         self._key_is_new = False
         report.done += sent
 
-    def _record(self, dead_letter: DeadLetterRecord) -> TransactionRecord:
+    def _record(self, dead_letter: DeadLetterRecord) -> OutgoingRecord:
         topic = self._targets.topic_for(dead_letter)
         assert topic is not None
         # In its original topic the record gets its original partition; in another topic its key decides.
         partition = dead_letter.partition if topic == dead_letter.topic else None
         record, headers = dead_letter.record, replayed_headers(dead_letter)
         signature = sign(self._key, topic, record.key, record.value, headers)
-        return TransactionRecord(topic, record.key, record.value, [*headers, (SIGNATURE, signature)], partition)
+        return OutgoingRecord(topic, record.value, record.key, partition, headers=[*headers, (SIGNATURE, signature)])
 
 
 class _HandleLocally:

@@ -21,13 +21,17 @@ class ErrorCode(IntEnum):
     UNKNOWN_SERVER_ERROR = -1
     CORRUPT_MESSAGE = 2
     UNKNOWN_TOPIC_OR_PARTITION = 3
+    LEADER_NOT_AVAILABLE = 5
+    NOT_LEADER_OR_FOLLOWER = 6
     REQUEST_TIMED_OUT = 7
     MESSAGE_TOO_LARGE = 10
     OFFSET_METADATA_TOO_LARGE = 12
+    NETWORK_EXCEPTION = 13
     COORDINATOR_LOAD_IN_PROGRESS = 14
     COORDINATOR_NOT_AVAILABLE = 15
     NOT_COORDINATOR = 16
     RECORD_LIST_TOO_LARGE = 18
+    NOT_ENOUGH_REPLICAS = 19
     NOT_ENOUGH_REPLICAS_AFTER_APPEND = 20
     ILLEGAL_GENERATION = 22
     INCONSISTENT_GROUP_PROTOCOL = 23
@@ -36,13 +40,21 @@ class ErrorCode(IntEnum):
     REBALANCE_IN_PROGRESS = 27
     TOPIC_AUTHORIZATION_FAILED = 29
     GROUP_AUTHORIZATION_FAILED = 30
+    CLUSTER_AUTHORIZATION_FAILED = 31
     INVALID_TIMESTAMP = 32
     UNSUPPORTED_VERSION = 35
     TOPIC_ALREADY_EXISTS = 36
     INVALID_REQUEST = 42
     UNSUPPORTED_FOR_MESSAGE_FORMAT = 43
     OUT_OF_ORDER_SEQUENCE_NUMBER = 45
+    DUPLICATE_SEQUENCE_NUMBER = 46
     INVALID_PRODUCER_EPOCH = 47
+    INVALID_TXN_STATE = 48
+    INVALID_PRODUCER_ID_MAPPING = 49
+    INVALID_TRANSACTION_TIMEOUT = 50
+    CONCURRENT_TRANSACTIONS = 51
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53
+    KAFKA_STORAGE_ERROR = 56
     UNKNOWN_PRODUCER_ID = 59
     GROUP_ID_NOT_FOUND = 69
     FENCED_LEADER_EPOCH = 74
@@ -59,6 +71,7 @@ class ErrorCode(IntEnum):
     UNRELEASED_INSTANCE_ID = 111
     UNSUPPORTED_ASSIGNOR = 112
     STALE_MEMBER_EPOCH = 113
+    TRANSACTION_ABORTABLE = 120
     INVALID_REGULAR_EXPRESSION = 128
 
 
@@ -95,6 +108,7 @@ def _kind(error: BaseException) -> type[BrokerError]:
             | kafka.GroupAuthorizationFailedError()
             | kafka.ClusterAuthorizationFailedError()
             | kafka.TransactionalIdAuthorizationFailed()
+            | kafka.InvalidTransactionTimeout()
             | kafka.SaslAuthenticationFailed()
             | kafka.AuthenticationFailedError()
             | kafka.UnsupportedSaslMechanismError()
@@ -171,6 +185,16 @@ def _client_cause(error: kafka.KafkaError) -> str:
             return (
                 "not authorized: an ACL is missing (a producer's: WRITE of at least one topic, or IDEMPOTENT_WRITE"
                 " of the cluster)"
+            )
+        case kafka.TransactionalIdAuthorizationFailed():
+            return (
+                f"not authorized for transactional id {_text(error)}: an ACL for DESCRIBE and WRITE of this"
+                " TransactionalId is missing"
+            )
+        case kafka.InvalidTransactionTimeout():
+            return (
+                "the broker does not accept transaction_timeout_ms: it must not be above the broker's"
+                " transaction.max.timeout.ms"
             )
         case kafka.InvalidSessionTimeoutError():
             return (

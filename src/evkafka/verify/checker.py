@@ -5,6 +5,7 @@ The guarantees:
 - at least once: every record in the log was handled, and every acknowledged record is in the log;
 - order of a key: no record is handled for the first time after a later record of its key;
 - one record of a key at a time;
+- exactly once, if that is the delivery: every record in the log has one output, and outputs of one key are in order;
 - at the end, the committed offset of each partition is its end.
 """
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from evkafka.verify.history import Entry
 from evkafka.verify.observations import Observations, Sent, Written
+from evkafka.verify.outputs import check_outputs, format_address
 from evkafka.verify.repeats import repeats_by_cause
 from evkafka.verify.report import Report, Stall, problems
 
@@ -50,6 +52,7 @@ def check_run(observations: Observations, *, max_duplicates: float | None = None
         lost=tuple(format_address(address) for address in sorted(written.keys() - handled.keys())),
         repeats=sum(many - 1 for many in handled.values()),
         repeats_by_cause=repeats_by_cause(observations.entries),
+        **check_outputs(observations.outputs, set(written)),
         out_of_order=_out_of_order(observations.entries) if in_order else None,
         at_once=at_once if in_order else None,
         zombies=zombies,
@@ -65,10 +68,6 @@ def check_run(observations: Observations, *, max_duplicates: float | None = None
         duration_s=round(observations.finished_s - began_s, 1),
     )
     return replace(report, problems=problems(report, max_duplicates=max_duplicates))
-
-
-def format_address(address: Address) -> str:
-    return f"{address[0]}@{address[1]}"
 
 
 # ---------------------------------------------------------------------------- handling

@@ -40,6 +40,20 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """One record of the output topic, as a reader of committed records has got it.
+
+    Attributes:
+        source: partition and offset of the record that it was made of.
+    """
+
+    partition: int
+    offset: int
+    source: tuple[int, int]
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Promises:
     """The promises of the app that ran.
 
@@ -62,6 +76,7 @@ class Observations:
 
     Attributes:
         entries: the history.
+        outputs: what was written exactly once; None with at least once.
         committed, end: offsets by partition, after all processes had ended.
         outages: beginning and end of each outage of the broker.
         finished_s: when the observations were made.
@@ -74,6 +89,7 @@ class Observations:
     committed: Mapping[int, int]
     end: Mapping[int, int]
     finished_s: float
+    outputs: Sequence[Output] | None = None
     outages: Sequence[tuple[float, float]] = ()
     unclean: Sequence[str] = ()
     promises: Promises = field(default_factory=Promises)

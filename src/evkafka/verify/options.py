@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from evkafka.config.settings import GroupProtocol
 from evkafka.exceptions import ConfigError
 from evkafka.verify.fault_schedule import KINDS, FaultKind
+from evkafka.verify.report import Delivery
+
+T = TypeVar("T")
 
 OTHERS: tuple[FaultKind, ...] = tuple(kind for kind in KINDS if kind != "kill")
 """The faults except SIGKILL, which has an interval of its own."""
@@ -45,6 +48,7 @@ class Options:
         bootstrap_servers: the brokers; None starts a broker for this run, which needs the extra `evkafka[broker]`.
         app: MODULE:APP to run in place of the built-in app, imported from `app_dir`.
         consumer: the app's consumer to verify, if it has several.
+        delivery: "exactly-once": the built-in app writes an output for each record, and the output is checked.
         group_protocol: of the consumer; None for "classic", and for a given app's own.
         event_type: of the records.
         payload: the value of the records for a given app: `{n}` and `{key}` are replaced by number and key.
@@ -68,6 +72,7 @@ class Options:
     app: str | None = None
     app_dir: Path = Path()
     consumer: str | None = None
+    delivery: Delivery = "at-least-once"
     group_protocol: GroupProtocol | None = None
     event_type: str = "Verify"
     payload: str | None = None
@@ -97,6 +102,8 @@ class Options:
             )
         if self.app is not None and self.payload is None:
             faults.append("your own app needs records that it can handle: give their event type and payload")
+        if self.app is not None and self.delivery == "exactly-once":
+            faults.append("the output of your own app is not known: --delivery exactly-once is for the built-in app")
         if faults:
             raise ConfigError("; ".join(faults))
 
@@ -138,7 +145,12 @@ class Options:
 
     @property
     def _given_config(self) -> dict[str, Any]:
-        return dict(self.config) if self.app is not None else {**BUILT_IN, **self.config}
+        if self.app is not None:
+            return dict(self.config)
+        if self.delivery == "exactly-once":
+            built_in = {key: value for key, value in BUILT_IN.items() if key != "auto_commit_interval_ms"}
+            return {**built_in, "auto_commit_mode": "exactly-once", **self.config}
+        return {**BUILT_IN, **self.config}
 
 
 def kinds_of(given: str | None, *, own_broker: bool, own_app: bool = True) -> tuple[FaultKind, ...]:
@@ -157,16 +169,26 @@ def kinds_of(given: str | None, *, own_broker: bool, own_app: bool = True) -> tu
     return tuple(kind for kind in OTHERS if kind in names)
 
 
+def delivery_of(given: str) -> Delivery:
+    """The delivery of this name.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    return _one_of(get_args(Delivery), given, "delivery", "the deliveries")
+
+
 def group_protocol_of(given: str | None) -> GroupProtocol | None:
     """The group protocol of this name; None if none is given.
 
     Raises:
         ConfigError: there is none of this name.
     """
-    if given is None:
-        return None
-    protocols: tuple[GroupProtocol, ...] = get_args(GroupProtocol)
-    for protocol in protocols:
-        if protocol == given:
-            return protocol
-    raise ConfigError(f"unknown group protocol {given!r}; the protocols are {', '.join(protocols)}")
+    return None if given is None else _one_of(get_args(GroupProtocol), given, "group protocol", "the protocols")
+
+
+def _one_of(choices: Sequence[T], given: str, what: str, all_of_them: str) -> T:
+    for choice in choices:
+        if choice == given:
+            return choice
+    raise ConfigError(f"unknown {what} {given!r}; {all_of_them} are {', '.join(map(str, choices))}")

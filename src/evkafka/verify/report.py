@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from evkafka.verify.repeats import Cause
+
+Delivery = Literal["at-least-once", "exactly-once"]
 
 ADDRESSES_SHOWN = 5
 """How many addresses a sentence has."""
@@ -38,6 +40,7 @@ class Report:
     Attributes:
         seed: repeats the schedule.
         group_protocol: of the app's consumer.
+        delivery: "at-least-once" or "exactly-once".
         sent: records given to the producer.
         acknowledged: records that the broker confirmed.
         unconfirmed: records whose send failed.
@@ -52,6 +55,10 @@ class Report:
         lost: records in the log that were never handled.
         repeats: how many times records were handled again.
         repeats_by_cause: these, by what had happened to the process that had handled the record before.
+        outputs: records in the output topic, for readers of committed records; None with at least once.
+        lost_outputs: records in the log without an output.
+        double_outputs: records in the log with several outputs.
+        reordered_outputs: outputs that are behind the output of a later record of their key.
         out_of_order: records that were handled for the first time after a later record of their key; None if no order
             is promised.
         at_once: attempts that began while another attempt at a record of their key was running.
@@ -69,6 +76,7 @@ class Report:
 
     seed: int = 0
     group_protocol: str = "classic"
+    delivery: Delivery = "at-least-once"
     sent: int = 0
     acknowledged: int = 0
     unconfirmed: int = 0
@@ -82,6 +90,10 @@ class Report:
     lost: tuple[str, ...] = ()
     repeats: int = 0
     repeats_by_cause: Mapping[Cause, int] = field(default_factory=dict)
+    outputs: int | None = None
+    lost_outputs: tuple[str, ...] = ()
+    double_outputs: tuple[str, ...] = ()
+    reordered_outputs: tuple[str, ...] = ()
     out_of_order: tuple[str, ...] | None = ()
     at_once: tuple[str, ...] | None = ()
     zombies: int = 0
@@ -131,6 +143,9 @@ def problems(report: Report, *, max_duplicates: float | None = None) -> tuple[st
         ),
         ("written in a different order than sent", report.reordered_writes),
         ("partitions not committed up to their end", report.behind),
+        ("lost in the output", report.lost_outputs),
+        ("twice in the output", report.double_outputs),
+        ("in the output after a later record of the same key", report.reordered_outputs),
     ):
         if found:
             sentences.append(f"{len(found)} {name} ({_some(found)})")

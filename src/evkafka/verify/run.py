@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import shutil
@@ -28,7 +29,7 @@ from evkafka.verify.fault_schedule import fault_schedule
 from evkafka.verify.history import Entry, History, HistoryReader
 from evkafka.verify.load import NUMBER_HEADER, NumberedProducer
 from evkafka.verify.nemesis import Nemesis
-from evkafka.verify.observations import Observations, Promises, Written
+from evkafka.verify.observations import Observations, Output, Promises, Written
 from evkafka.verify.options import Options
 from evkafka.verify.processes import Workers
 from evkafka.verify.report import Report
@@ -113,6 +114,7 @@ class _Run:
         self._broker = broker
         self._progress = progress
         self._topic = self._group_id = f"evkafka-verify-{uuid.uuid4().hex[:8]}"
+        self._output_topic = f"{self._topic}-out" if options.delivery == "exactly-once" else None
         self._history = History(home / HISTORY_FILE, "run")
         self._reader = HistoryReader(home / HISTORY_FILE)
         self._entries: list[Entry] = []
@@ -154,6 +156,7 @@ class _Run:
             app=options.app,
             app_dir=str(options.app_dir.resolve()),
             consumer=options.consumer,
+            output_topic=self._output_topic,
             own_broker=self._broker is not None,
         )
 
@@ -163,7 +166,8 @@ class _Run:
 
     async def _make_topic(self) -> None:
         await reach(self._connection, timeout_s=REACH_S)  # its error says why no broker answers
-        await create_topic(self._connection, self._topic, partitions=self._options.partitions)
+        for topic in filter(None, (self._topic, self._output_topic)):
+            await create_topic(self._connection, topic, partitions=self._options.partitions)
 
     async def _start_processes(self) -> None:
         workers = [self._workers.start(slot) for slot in range(self._options.processes)]
@@ -232,6 +236,7 @@ class _Run:
         return Observations(
             sent=self._producer.sent,
             written=await self._log(),
+            outputs=await self._outputs(),
             entries=self._read(),
             committed=await self._committed(),
             end=await self._ends(),
@@ -271,6 +276,20 @@ class _Run:
 
         await read_log(self._connection, self._topic, take)
         return written
+
+    async def _outputs(self) -> list[Output] | None:
+        """The committed records of the output topic."""
+        if self._output_topic is None:
+            return None
+        outputs = []
+
+        def take(record: Record) -> None:
+            source = json.loads(record.value or b"{}")
+            key = None if record.key is None else record.key.decode()
+            outputs.append(Output(record.partition, record.offset, (source["partition"], source["offset"]), key))
+
+        await read_log(self._connection, self._output_topic, take)
+        return outputs
 
     @contextmanager
     def _cleanup(self) -> Iterator[None]:

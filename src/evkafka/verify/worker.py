@@ -19,6 +19,7 @@ from typing import Any
 from evkafka.app import EVKafkaApp
 from evkafka.context import Request
 from evkafka.handler import Handler
+from evkafka.sender import Sender
 from evkafka.service.process import leave, run_to_exit_code
 from evkafka.verify.history import History
 from evkafka.verify.instrumentation import instrument
@@ -60,9 +61,13 @@ def run(app: EVKafkaApp, canceller: TaskCanceller) -> None:
 
 
 def built_in_app(task: WorkerTask, history: History) -> EVKafkaApp:
-    """An app with one endpoint, which takes some time and records its attempts."""
-    handler = Handler()
+    """An app with one endpoint, which takes some time and records its attempts. With an output topic it writes one
+    record for each that it handles."""
+    handler, sender = Handler(), Sender()
     work_s = task.work_ms / 1000
+
+    @sender.event("Output", topic=task.output_topic)
+    async def write_output(source: dict[str, int]) -> None: ...
 
     @handler.event(task.event_type)
     async def on_record(payload: dict[str, Any], request: Request) -> None:
@@ -73,6 +78,8 @@ def built_in_app(task: WorkerTask, history: History) -> EVKafkaApp:
         except asyncio.CancelledError:
             history.note("cut", partition, offset, key)
             raise
+        if task.output_topic is not None:
+            await write_output({"partition": partition, "offset": offset}, key=key)
         history.note("end", partition, offset, key)
 
     config: Any = {
@@ -84,6 +91,8 @@ def built_in_app(task: WorkerTask, history: History) -> EVKafkaApp:
     }
     app = EVKafkaApp(title="evkafka verify")
     app.add_consumer(config, handler, "verify")
+    if task.output_topic is not None:
+        app.add_producer({"bootstrap_servers": task.bootstrap_servers}, sender, "outputs")
     return app
 
 

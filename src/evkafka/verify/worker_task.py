@@ -15,6 +15,7 @@ class WorkerTask:
     Attributes:
         who: the name of the process in the history.
         history: the path of the history file.
+        output_topic: where the built-in app writes one record for each that it handles; None for nowhere.
         own_broker: True if the run has started its own broker: the app's login for its own cluster is removed.
     """
 
@@ -29,6 +30,7 @@ class WorkerTask:
     app: str | None = None
     app_dir: str = ""
     consumer: str | None = None
+    output_topic: str | None = None
     own_broker: bool = True
 
     def as_argument(self) -> str:

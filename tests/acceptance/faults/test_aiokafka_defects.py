@@ -22,7 +22,8 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from evkafka.broker import KafkaBroker
 from tests.support.fake_kafka import FakeKafka
-from tests.support.proxy import HEARTBEAT, OFFSET_FETCH
+from tests.support.kafka_topics import MakeTopic
+from tests.support.proxy import END_TXN, HEARTBEAT, OFFSET_FETCH, TXN_OFFSET_COMMIT, Proxy
 from tests.support.waiting import eventually
 
 
@@ -134,3 +135,22 @@ class TestFetches:
             assert kept() is not None
         finally:
             gc.enable()
+
+
+class TestTransactions:
+    async def test_does_not_abort_after_a_refused_offset_commit(self, topic: MakeTopic, proxy: Proxy) -> None:
+        orders, group = await topic(), unique_name()
+
+        def refused(answer: bytes) -> bytes:
+            return answer[:-2] + (30).to_bytes(2, "big")  # the code of its only partition: GROUP_AUTHORIZATION_FAILED
+
+        proxy.rewrite(TXN_OFFSET_COMMIT, refused)
+        producer: Any = AIOKafkaProducer(bootstrap_servers=proxy.bootstrap_servers, transactional_id=group)
+        async with producer:
+            await producer.begin_transaction()
+            await producer.send_and_wait(orders, b"1", partition=0)
+            with pytest.raises(kafka.GroupAuthorizationFailedError):
+                await producer.send_offsets_to_transaction({TopicPartition(orders, 0): 1}, group)
+            await producer.abort_transaction()
+
+            assert END_TXN not in proxy.requests

@@ -14,7 +14,7 @@ from aiokafka.protocol.types import Array, Boolean, Int8, Int16, Int32, Int64, S
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evkafka.kafka.client import group_protocol, protocol, protocol_offer
+from evkafka.kafka.client import group_protocol, protocol, protocol_offer, transaction_protocol
 from evkafka.kafka.client.codec import FlexibleResponse, Items, NullableFields, Text, Uuid
 from tests.support.kafka_messages import Field, Message, decode, encode, message, values, varint
 
@@ -29,7 +29,9 @@ NAMES = {
     12: "Heartbeat",
     18: "ApiVersions",
     19: "CreateTopics",
+    22: "InitProducerId",
     23: "OffsetForLeaderEpoch",
+    28: "TxnOffsetCommit",
     68: "ConsumerGroupHeartbeat",
     69: "ConsumerGroupDescribe",
 }
@@ -39,7 +41,7 @@ FEW = settings(max_examples=15, deadline=None, database=None, suppress_health_ch
 
 def structs() -> Iterator[type[RequestStruct]]:
     """The requests that the package defines, one class for each version."""
-    for module in (protocol, group_protocol, protocol_offer):
+    for module in (protocol, group_protocol, protocol_offer, transaction_protocol):
         for one in vars(module).values():
             if isinstance(one, type) and issubclass(one, RequestStruct) and one.__module__ == module.__name__:
                 yield one

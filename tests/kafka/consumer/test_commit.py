@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Collection
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
@@ -14,20 +13,9 @@ from evkafka.records import TopicPartition
 from evkafka.runtime.ports import MetadataTooLarge
 from tests.support.fake_kafka import FakeKafka
 from tests.support.kafka_reader import Read, Reader
-from tests.support.kafka_topics import MakeTopic, committed, produce
+from tests.support.kafka_topics import MakeTopic, committed, metadata, produce
 from tests.support.proxy import COMMIT, Proxy
 from tests.support.waiting import SLACK_S, eventually
-
-
-async def metadata(servers: str, group: str, topic: str) -> str:
-    """The metadata committed with the group's offset of partition 0."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
-    try:
-        offsets = await admin.list_consumer_group_offsets(group)
-    finally:
-        await admin.close()
-    return str({TopicPartition(*tp): kept.metadata for tp, kept in offsets.items()}[TopicPartition(topic, 0)])
 
 
 async def _reading(read: Read, servers: str, topic: str, group: str, **overrides: object) -> Reader:

@@ -25,7 +25,8 @@ from evkafka.dlq import (
 )
 from evkafka.dlq.state_topic import ReplayMark, ReplayState, closing_mark, parse_mark
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
-from evkafka.kafka.producer.transactions import TransactionRecord, Transactions
+from evkafka.kafka.producer.transactions import Transactions
+from evkafka.runtime.ports import OutgoingRecord
 from tests.support.apps import app_of
 from tests.support.backends import Backend, RealBackend, committed_is
 from tests.support.dead_letters import ALL, TO_DLQ, Given, Source, failing
@@ -168,7 +169,7 @@ class TestAMarkOfAnEarlierVersion:
         async with Transactions(given.connection, "by-the-test") as transactions:
             key = f"g/{given.source}/0/5".encode()
             await transactions.write(
-                [TransactionRecord(f"{given.dead}.state", key, json.dumps(old).encode(), partition=0)]
+                [OutgoingRecord(f"{given.dead}.state", json.dumps(old).encode(), key, partition=0)]
             )
         assert await given.open() == [6]
         assert await statuses(given.dead_letters) == ["replayed", "replayed", "open"]

@@ -26,6 +26,7 @@ type arguments struct {
 	Code       int16  // error code to answer with
 	Count      int    // how many requests
 	Group      string
+	Txn        string // transactional id
 	Topic      string
 	Partition  int32
 	Partitions int32
@@ -112,7 +113,7 @@ func (l *lab) fault(a arguments) (any, error) {
 		return nil, fmt.Errorf("no error has the code %d", a.Code)
 	}
 	handle := l.cluster.Fault(kfake.Fault{
-		Keys: []kmsg.Key{kmsg.Key(a.Key)}, Group: a.Group, Topic: a.Topic,
+		Keys: []kmsg.Key{kmsg.Key(a.Key)}, Group: a.Group, TxnID: a.Txn, Topic: a.Topic,
 		TopLevel: a.TopLevel, Err: known, Count: a.Count,
 	})
 	l.mu.Lock()

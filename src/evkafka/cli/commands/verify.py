@@ -52,6 +52,13 @@ class _Consuming:
     ordering: Annotated[
         str | None, typer.Option(help="key, partition or unordered.", metavar="ORDER", show_default="key")
     ] = None
+    delivery: Annotated[
+        str,
+        typer.Option(
+            help="at-least-once, or exactly-once: the built-in app writes an output for each record, which is checked.",
+            metavar="DELIVERY",
+        ),
+    ] = "at-least-once"
     group_protocol: Annotated[
         str | None,
         typer.Option(help="classic, consumer or auto. Default: classic, or the given app's own.", metavar="PROTOCOL"),
@@ -127,7 +134,7 @@ def verify_command(load: _Load, faults: _Faults, consuming: _Consuming, app: _Ap
     Exits with code 1 if a check fails.
     """
     from evkafka.cli.impl.verify import read_payload, run_verify
-    from evkafka.verify.options import Options, group_protocol_of, kinds_of
+    from evkafka.verify.options import Options, delivery_of, group_protocol_of, kinds_of
 
     options = Options(
         lasts_s=load.minutes * 60 if load.seconds is None else load.seconds,
@@ -144,6 +151,7 @@ def verify_command(load: _Load, faults: _Faults, consuming: _Consuming, app: _Ap
         app=app.app,
         app_dir=app.app_dir,
         consumer=app.consumer,
+        delivery=delivery_of(consuming.delivery),
         group_protocol=group_protocol_of(consuming.group_protocol),
         event_type=app.event_type,
         payload=read_payload(app.payload),

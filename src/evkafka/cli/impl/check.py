@@ -19,6 +19,7 @@ from evkafka.cli.dev_broker import use_dev_broker
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.impl.check_config import config_findings, metadata_findings
 from evkafka.cli.impl.check_protocol import protocol_findings
+from evkafka.cli.impl.check_transactions import transaction_findings
 from evkafka.cli.impl.topic_plan import Need, Role, needs_of
 from evkafka.cli.options import AppOptions
 from evkafka.cli.output import plain, print_json, screen, styled
@@ -28,6 +29,7 @@ from evkafka.exceptions import BrokerError, BrokerRefused, ConfigError, EVKafkaE
 from evkafka.kafka.admin.groups import describe_group, protocol_offer
 from evkafka.kafka.admin.permissions import PermissionProbe, missing_codecs, probing
 from evkafka.kafka.admin.topics import TopicShape, broker_settings, topic_shapes
+from evkafka.kafka.admin.transactions import look_up_transaction_offer
 from evkafka.kafka.client.preflight import reach
 from evkafka.serde.safe_text import lines
 from evkafka.service.plan import DeclaredConsumer
@@ -217,6 +219,7 @@ async def _check_clusters(app: EVKafkaApp) -> list[Finding]:
             for one in consumers:
                 findings += _check_metadata(one, int(broker_limit) if broker_limit is not None else None)
                 findings += await _check_protocol(one, known)
+                findings += await _check_transactions(one, known)
         findings += await _check_permissions(app, connection, [one for one in needs if one.topic in shapes])
     return findings
 
@@ -242,6 +245,23 @@ async def _check_protocol(declared: DeclaredConsumer, known: Mapping[str, str] |
         return [Finding("warning", "protocol", declared.name, f"not checked: {error}")]
     found = protocol_findings(settings, offer, group, known)
     return [Finding(level, "protocol", declared.name, *rest) for level, *rest in found]
+
+
+async def _check_transactions(declared: DeclaredConsumer, known: Mapping[str, str] | None) -> list[Finding]:
+    settings, transactions = declared.settings, declared.settings.transactions
+    if transactions is None or settings.group_id is None:
+        return []
+    own = f"{settings.group_id}-{settings.connection.client_id}-check"  # the random part differs each time
+    try:
+        offer = await look_up_transaction_offer(
+            settings.connection, transactions.transactional_id or own, settings.group_id
+        )
+    except BrokerRefused:
+        return []  # the check of the permissions says what is missing
+    except BrokerError as error:
+        return [Finding("warning", "transactions", declared.name, f"not checked: {error}")]
+    found = transaction_findings(transactions, offer, known)
+    return [Finding(level, "transactions", declared.name, *rest) for level, *rest in found]
 
 
 def _check_topic(need: Need, shape: TopicShape | None) -> Finding:

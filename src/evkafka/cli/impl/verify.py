@@ -73,8 +73,20 @@ def _print_report(report: Report, screen: Console) -> None:
     for problem in report.problems:
         screen.print(styled(("failed", "red"), f"  {problem}"), soft_wrap=True)
     if report.clean:
-        summary = "nothing was lost, nothing was out of order, everything is committed"
+        once = "" if report.outputs is None else ", nothing is twice in the output"
+        summary = f"nothing was lost, nothing was out of order{once}, everything is committed"
         screen.print(styled(("passed", "green"), f"  {summary}"))
+
+
+def _output_rows(report: Report) -> list[tuple[str, str, str]]:
+    if report.outputs is None:
+        return []
+    return [
+        ("in the output", str(report.outputs), "for readers of committed records"),
+        ("lost in the output", str(len(report.lost_outputs)), ""),
+        ("twice in the output", str(len(report.double_outputs)), ""),
+        ("output out of order", str(len(report.reordered_outputs)), "by key"),
+    ]
 
 
 def _rows(report: Report) -> list[tuple[str, str, str]]:
@@ -95,6 +107,7 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
         ("handled", str(report.handled), f"failed attempts {report.failed}, cancelled {report.cut}"),
         ("lost", str(len(report.lost)), "in the log, but never handled"),
         ("handled again", str(report.repeats), f"{report.repeats_percent:g} %{causes}"),
+        *_output_rows(report),
         ("out of order", str(len(report.out_of_order or ())) if ordered else "-", "first handlings, by key"),
         (
             "at once",

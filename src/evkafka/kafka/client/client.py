@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,8 +16,12 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.config.settings import ConnectionSettings
+from evkafka.exceptions import BrokerUnavailable
 from evkafka.kafka.client.node_connections import NodeConnections
+from evkafka.kafka.client.tasks import cancel_all
 from evkafka.kafka.options import connection_options
+
+logger = logging.getLogger("evkafka.runtime.kafka")
 
 
 class Admin(AIOKafkaAdminClient):
@@ -83,6 +88,39 @@ class Client(NodeConnections):
             raise self.last_error or kafka.NodeNotReadyError(f"node {node_id}")
         check()
         return conn.send(request)
+
+    async def open(self, *, first: tuple[str, int], retry_backoff_s: float) -> None:
+        """Fetch metadata. The caller limits the time.
+
+        Args:
+            first: host and port of the server to ask first.
+
+        Raises:
+            BrokerUnavailable, KafkaError: no metadata.
+        """
+        self.first_server = first
+        try:
+            await self.bootstrap()
+        except kafka.KafkaConnectionError as error:
+            raise BrokerUnavailable(
+                f"{first[0]}:{first[1]} accepted this login a moment ago, and refuses it now"
+            ) from error
+        # Bootstrap servers may answer while the brokers that they name (advertised.listeners) do not.
+        while not await self.force_metadata_update():  # noqa: ASYNC110  # no event says when to try again
+            await asyncio.sleep(retry_backoff_s)
+
+    async def close_within(self, timeout_s: float) -> None:
+        """Close every connection, by force after half of the time. Never raises, never hangs."""
+        deadline_s = self.now_s() + timeout_s
+        closing = asyncio.ensure_future(self.close())
+        await asyncio.wait({closing}, timeout=timeout_s / 2)
+        if not closing.done():
+            left = self.abort()
+            await cancel_all([closing, self.metadata_task], max(0.0, deadline_s - self.now_s()) / 2)
+            if left:
+                await asyncio.wait(left, timeout=max(0.0, deadline_s - self.now_s()))
+        elif not closing.cancelled() and closing.exception() is not None:
+            logger.debug("the connections of a client did not close cleanly: %r", closing.exception())
 
     def abort(self) -> list[asyncio.Future[None]]:
         """Close every connection at once. Returns futures of those that are still closing."""

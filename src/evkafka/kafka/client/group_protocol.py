@@ -464,13 +464,21 @@ class OffsetCommitRequest_v10(RequestStruct):
     SCHEMA = _commit_fields(("topic_id", Uuid))
 
 
-class CommittingMember(NamedTuple):
-    """The member that a commit comes from."""
+class Committer(NamedTuple):
+    """The member that commits offsets.
+
+    Attributes:
+        generation: the member epoch, or with the classic protocol the generation, that it has the partitions under.
+    """
 
     group_id: str
-    epoch: int
+    generation: int
     member_id: str
     instance_id: str | None = None
+
+
+OffsetRow = tuple[int, int, int, str]
+"""Partition, offset, leader epoch of the record before it (-1: unknown), metadata."""
 
 
 class MemberCommitRequest(OfferedRequest[OffsetCommitRequest_v9 | OffsetCommitRequest_v10]):
@@ -479,7 +487,7 @@ class MemberCommitRequest(OfferedRequest[OffsetCommitRequest_v9 | OffsetCommitRe
     The answer has `topics`: (topic or topic id, rows), with rows of partition and error code.
 
     Args:
-        topics: (topic, rows), with rows of partition, offset, leader epoch (-1: unknown) and metadata.
+        topics: (topic, rows).
         topic_ids: the ids of these topics. If one is missing, topics go by name.
     """
 
@@ -488,8 +496,8 @@ class MemberCommitRequest(OfferedRequest[OffsetCommitRequest_v9 | OffsetCommitRe
 
     def __init__(
         self,
-        member: CommittingMember,
-        topics: Collection[tuple[str, Collection[tuple[int, int, int, str]]]],
+        member: Committer,
+        topics: Collection[tuple[str, Collection[OffsetRow]]],
         topic_ids: Mapping[str, uuid.UUID],
     ) -> None:
         self._member = member

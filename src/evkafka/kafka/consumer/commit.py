@@ -17,7 +17,9 @@ from aiokafka.protocol.api import Request
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
+from evkafka.kafka.client.group_protocol import Committer, OffsetRow
 from evkafka.kafka.errors import ErrorCode, cause, code_name, translate
+from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.ports import MetadataTooLarge
 
 MEMBERSHIP_LOST = (
@@ -71,6 +73,12 @@ class CommittingMember(Protocol[A_contra]):
     def commit_request(
         self, assignment: A_contra, offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> Request[Any]: ...
+
+    def committer(self, assignment: A_contra) -> Committer: ...
+
+    def offset_rows(
+        self, offsets: Mapping[ClientPartition, tuple[int, str]]
+    ) -> Collection[tuple[str, Collection[OffsetRow]]]: ...
 
     async def ensure_coordinator_known(self) -> None: ...
 
@@ -144,7 +152,7 @@ class Commit(Generic[A]):
         if not codes:
             return True
         member, code = self._member, min(codes, key=_rank)
-        what = f"committing {format_partitions(self._offsets)} of group {member.group_id!r}: {code_name(code)}"
+        what = describe_commit(member, self._offsets, code)
         match code:
             case ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
                 self._last_error, self._unanswered = code_name(code), False
@@ -160,14 +168,8 @@ class Commit(Generic[A]):
                 self._last_error, self._unanswered = code_name(code), code == ErrorCode.REQUEST_TIMED_OUT
                 member.coordinator_dead()
                 return False
-            case ErrorCode.FENCED_INSTANCE_ID if member.is_static:
-                member.fenced()
-                raise BrokerRefused(f"{what}: another process uses this group_instance_id")
             case _ if code in MEMBERSHIP_LOST:
-                if member.is_current(self._assignment):
-                    # Only while it is still this member: a late answer must not reset a later membership.
-                    member.request_rejoin() if code == ErrorCode.REBALANCE_IN_PROGRESS else member.reset_generation()
-                raise CommitRefused(f"{what}: the group has rebalanced, so the partitions may belong to another member")
+                raise lost_membership(member, self._assignment, code, what)
             case ErrorCode.OFFSET_METADATA_TOO_LARGE if any(text for _, text in self._offsets.values()):
                 raise MetadataTooLarge(f"{what}; another try needs less metadata")
             case _ if code in NOT_AUTHORIZED:
@@ -181,10 +183,35 @@ class Commit(Generic[A]):
         return ", ".join(sorted({tp.topic for tp in self._offsets}))
 
 
+def lost_membership(member: CommittingMember[A], assignment: A, code: int, what: str) -> BrokerError:
+    """The error for an answer after which the partitions may be another member's. The member joins again."""
+    if code == ErrorCode.FENCED_INSTANCE_ID and member.is_static:
+        member.fenced()
+        return BrokerRefused(f"{what}: another process uses this group_instance_id")
+    if member.is_current(assignment):
+        # Only while it is still this member: a late answer must not reset a later membership.
+        member.request_rejoin() if code == ErrorCode.REBALANCE_IN_PROGRESS else member.reset_generation()
+    return CommitRefused(f"{what}: the group has rebalanced, so the partitions may belong to another member")
+
+
+def describe_commit(member: CommittingMember[Any], partitions: Collection[ClientPartition], code: int) -> str:
+    return f"committing {format_partitions(partitions)} of group {member.group_id!r}: {code_name(code)}"
+
+
 def _rank(code: int) -> int:
     """Order of precedence if an answer has several codes: a lost membership, a missing right, any other, transient."""
     order = (*MEMBERSHIP_LOST, *NOT_AUTHORIZED)
     return order.index(code) if code in order else len(order) + (code in TRANSIENT)
+
+
+def offset_rows(
+    offsets: Mapping[ClientPartition, tuple[int, str]], epochs: LeaderEpochs
+) -> list[tuple[str, list[OffsetRow]]]:
+    """Offsets with their metadata by topic, with the leader epochs of the records before them."""
+    by_topic: dict[str, list[OffsetRow]] = {}
+    for tp, (offset, metadata) in offsets.items():
+        by_topic.setdefault(tp.topic, []).append((tp.partition, offset, epochs.before(tp, offset), metadata))
+    return list(by_topic.items())
 
 
 def format_partitions(partitions: Collection[ClientPartition]) -> str:

@@ -14,7 +14,7 @@ from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGrou
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.config.settings import ConsumerSettings
-from evkafka.exceptions import BrokerError, BrokerUnavailable, ConfigError
+from evkafka.exceptions import BrokerError, ConfigError
 from evkafka.kafka.client.client import Client
 from evkafka.kafka.client.protocol import StaticHeartbeatRequest
 from evkafka.kafka.client.topic_ids import request_topic_ids
@@ -138,18 +138,9 @@ class ContainedConsumer(AIOKafkaConsumer):
             BrokerUnavailable, KafkaError: no metadata.
         """
         settings, client = self._settings, self._client
-        client.first_server = first
         if settings.topic_pattern is None:
             client.set_topics({topic.name for topic in settings.topics})
-        try:
-            await client.bootstrap()
-        except kafka.KafkaConnectionError as error:
-            raise BrokerUnavailable(
-                f"{first[0]}:{first[1]} accepted this login a moment ago, and refuses it now"
-            ) from error
-        # Bootstrap servers may answer while the brokers that they name (advertised.listeners) do not.
-        while not await client.force_metadata_update():  # noqa: ASYNC110  # no event says when to try again
-            await asyncio.sleep(self._retry_backoff_ms / 1000)
+        await client.open(first=first, retry_backoff_s=self._retry_backoff_ms / 1000)
         if await uses_consumer_protocol(client, settings):
             self._open_incremental(listener)
         else:
@@ -173,6 +164,7 @@ class ContainedConsumer(AIOKafkaConsumer):
                 self._client,
                 subscription,
                 looks_up_topics=settings.auto_offset_reset != "none",
+                requires_stable=settings.transactions is not None,
                 epochs=self.epochs,
                 on_failure=self._on_failure,
                 **coordinator_options(self),

@@ -20,19 +20,20 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerUnavailable
 from evkafka.kafka.client.client import Client
+from evkafka.kafka.client.coordinator_connection import CoordinatorConnection
 from evkafka.kafka.client.group_protocol import JOIN, ConsumerGroupHeartbeatRequest, MemberChanges
 from evkafka.kafka.client.log_throttle import LogThrottle, Outage
 from evkafka.kafka.client.tasks import start_task
-from evkafka.kafka.consumer.group_connection import GroupConnection
 from evkafka.kafka.consumer.group_protocols import check_offered
 from evkafka.kafka.consumer.group_refusals import refusal
 from evkafka.kafka.consumer.group_session import DEFAULT_SESSION_S, group_session_s
 from evkafka.kafka.consumer.incremental import IncrementalFetcher, IncrementalSubscriptions
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
-from evkafka.kafka.consumer.member_offsets import MemberOffsets
+from evkafka.kafka.consumer.member_offsets import Hold, MemberOffsets
 from evkafka.kafka.consumer.membership import Answer, Heartbeat, Membership, State, TopicIdPartition, Verdict
 from evkafka.kafka.consumer.reconciler import AssignmentListener, Reconciler
 from evkafka.kafka.consumer.topic_names import TopicNames
+from evkafka.kafka.consumer.transaction_offsets import MemberTransactionOffsets
 from evkafka.kafka.errors import ErrorCode, code_name, translate
 from evkafka.kafka.options import commits_by_itself, milliseconds
 from evkafka.runtime.leader_epochs import LeaderEpochs
@@ -78,7 +79,7 @@ class ConsumerCoordinator:
         self._outage = Outage(logger)
         self._due = asyncio.Event()  # the next heartbeat may be due earlier than it was
         self._knows_session = False
-        self._connection = GroupConnection(client, self.group_id, retry_backoff_s=retry_backoff_s)
+        self._connection = CoordinatorConnection(client, "group", self.group_id, retry_backoff_s=retry_backoff_s)
         self._membership = Membership(
             subscriptions.topics, session_s=DEFAULT_SESSION_S, retry_s=retry_backoff_s, now_s=client.now_s()
         )
@@ -286,6 +287,11 @@ class ConsumerCoordinator:
 
     async def commit(self, offsets: Mapping[ClientPartition, tuple[int, str]], *, timeout_s: float) -> None:
         await self._offsets.commit(offsets, timeout_s=timeout_s)
+
+    def transaction_offsets(
+        self, offsets: Mapping[ClientPartition, tuple[int, str]]
+    ) -> MemberTransactionOffsets[Mapping[ClientPartition, Hold]]:
+        return self._offsets.transaction_offsets(offsets)
 
     async def _commit_positions(self) -> None:
         while True:

@@ -16,10 +16,13 @@ from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused
+from evkafka.kafka.client.group_protocol import Committer, OffsetRow
 from evkafka.kafka.client.protocol import EpochCommitRequest, EpochOffsetFetchRequest, StaticHeartbeatRequest
-from evkafka.kafka.consumer.commit import Commit, MemberAssignment, format_partitions
+from evkafka.kafka.client.transaction_protocol import StableOffsetFetchRequest
+from evkafka.kafka.consumer.commit import Commit, MemberAssignment, format_partitions, offset_rows
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.offset_fetch import read_commits
+from evkafka.kafka.consumer.transaction_offsets import MemberTransactionOffsets
 from evkafka.kafka.errors import ErrorCode, code_name, translate
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.ports import GroupEpoch
@@ -28,12 +31,16 @@ logger = logging.getLogger("evkafka.runtime.kafka")
 
 EXPULSIONS, EXPULSIONS_WITHIN_S = 5, 60.0
 
+OFFSET_FETCHES = (EpochOffsetFetchRequest, StableOffsetFetchRequest)
+
 
 class ContainedCoordinator(GroupCoordinator):
     """One member of a group.
 
     Args:
         looks_up_topics: whether to look up, before each join, which topics the group has committed offsets of.
+        requires_stable: whether to wait, before an assigned partition is read, for open transactions that have offsets
+            of it.
         epochs: leader epochs of the records read so far. They are committed with the offsets.
         on_failure: called with the error that makes this source unusable.
 
@@ -52,12 +59,14 @@ class ContainedCoordinator(GroupCoordinator):
         subscription: Any,
         *,
         looks_up_topics: bool,
+        requires_stable: bool,
         epochs: LeaderEpochs,
         on_failure: Callable[[BrokerError], object],
         **options: Any,
     ) -> None:
         super().__init__(client, subscription, **options)
         self._looks_up_topics = looks_up_topics
+        self._requires_stable = requires_stable
         self._epochs = epochs
         self._on_failure = on_failure
         self._expelled_at_s: deque[float] = deque(maxlen=EXPULSIONS)
@@ -82,7 +91,7 @@ class ContainedCoordinator(GroupCoordinator):
             self.fenced()
         elif code == ErrorCode.UNKNOWN_MEMBER_ID and self.is_static:
             self._expelled()
-        elif code not in (0, ErrorCode.GROUP_ID_NOT_FOUND) and isinstance(request, EpochOffsetFetchRequest):
+        elif code not in (0, ErrorCode.GROUP_ID_NOT_FOUND) and isinstance(request, OFFSET_FETCHES):
             # The error of the whole answer. aiokafka ignores it and treats the empty answer as "no commit":
             # aiokafka-defects.md#failed-lookup.
             error = kafka.for_code(code)(self.group_id)
@@ -232,6 +241,10 @@ class ContainedCoordinator(GroupCoordinator):
             and bool(assignment.partitions.active)
         )
 
+    def committer(self, assignment: MemberAssignment) -> Committer:
+        """The member that holds an assignment, as it was when the assignment was received."""
+        return Committer(self.group_id, assignment.generation, assignment.member_id, self._group_instance_id)
+
     # ------------------------------------------------------------------ offsets
 
     @property
@@ -278,7 +291,9 @@ class ContainedCoordinator(GroupCoordinator):
             by_topic.setdefault(tp.topic, []).append(tp.partition)
         await self.ensure_coordinator_known()
         answer = await self._send_req(
-            EpochOffsetFetchRequest(self.group_id, None if partitions is None else list(by_topic.items()))
+            StableOffsetFetchRequest(self.group_id, by_topic.items())
+            if self._requires_stable and partitions is not None
+            else EpochOffsetFetchRequest(self.group_id, None if partitions is None else list(by_topic.items()))
         )
         if getattr(answer, "error_code", 0) == ErrorCode.GROUP_ID_NOT_FOUND:
             return {}  # a group that does not exist has committed nothing
@@ -328,18 +343,42 @@ class ContainedCoordinator(GroupCoordinator):
             CommitUnknown: there was no answer in time; it may have been written.
             BrokerUnavailable, BrokerRefused, BrokerError: nothing was written.
         """
+        assignment = self._assignment_of(offsets)
+        deleted = self._deleted_since(assignment)
+        if existing := {tp: offset for tp, offset in offsets.items() if tp.topic not in deleted}:
+            await Commit(self, assignment, existing).run(timeout_s)
+        self._refuse_deleted(assignment, offsets)
+
+    def transaction_offsets(
+        self, offsets: Mapping[ClientPartition, tuple[int, str]]
+    ) -> MemberTransactionOffsets[MemberAssignment]:
+        """These offsets with their metadata, to be committed in a transaction as the current member.
+
+        Raises:
+            CommitRefused: one of the partitions cannot be committed.
+        """
+        assignment = self._assignment_of(offsets)
+        self._refuse_deleted(assignment, offsets)
+        return MemberTransactionOffsets(self, assignment, offsets)
+
+    def _assignment_of(self, partitions: Collection[ClientPartition]) -> MemberAssignment:
+        """The current assignment, which has these partitions.
+
+        Raises:
+            CommitRefused: there is none, or it has not.
+        """
         assignment = self.assignment
         if assignment is None or not self.is_current(assignment):
             raise CommitRefused(
                 f"group {self.group_id!r}: a rebalance is in progress; these partitions are no longer assigned to this"
                 " member"
             )
-        if foreign := [tp for tp in offsets if tp not in assignment.partitions.tps]:
+        if foreign := [tp for tp in partitions if tp not in assignment.partitions.tps]:
             raise CommitRefused(f"group {self.group_id!r}: not assigned to this member: {format_partitions(foreign)}")
-        deleted = self._deleted_since(assignment)
-        if existing := {tp: offset for tp, offset in offsets.items() if tp.topic not in deleted}:
-            await Commit(self, assignment, existing).run(timeout_s)
-        if refused := [tp for tp in offsets if tp.topic in deleted]:
+        return assignment
+
+    def _refuse_deleted(self, assignment: MemberAssignment, partitions: Collection[ClientPartition]) -> None:
+        if refused := [tp for tp in partitions if tp.topic in self._deleted_since(assignment)]:
             raise CommitRefused(f"group {self.group_id!r}: deleted after assignment: {format_partitions(refused)}")
 
     async def _do_commit_offsets(self, assignment: Any, offsets: Any) -> None:
@@ -366,8 +405,8 @@ class ContainedCoordinator(GroupCoordinator):
     def _commit_of(
         self, generation: int, member_id: str, offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> EpochCommitRequest:
-        by_topic: dict[str, list[tuple[int, int, int, str]]] = {}
-        for tp, (offset, metadata) in offsets.items():
-            epoch = self._epochs.before(tp, offset)
-            by_topic.setdefault(tp.topic, []).append((tp.partition, offset, epoch, metadata))
-        return EpochCommitRequest(self.group_id, generation, member_id, list(by_topic.items()))
+        return EpochCommitRequest(self.group_id, generation, member_id, self.offset_rows(offsets))
+
+    def offset_rows(self, offsets: Mapping[ClientPartition, tuple[int, str]]) -> list[tuple[str, list[OffsetRow]]]:
+        """The offsets by topic, with the leader epochs of the records before them."""
+        return offset_rows(offsets, self._epochs)

@@ -15,10 +15,10 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused
-from evkafka.kafka.client.log_throttle import LogThrottle
+from evkafka.kafka.client.log_throttle import LogThrottle, Outage
 from evkafka.kafka.consumer.buffers import Blocked, Buffer, UnverifiedPosition
 from evkafka.kafka.consumer.leader_epochs import Divergence, EpochOffset, divergences
-from evkafka.kafka.consumer.offset_fetch import StaleMemberError
+from evkafka.kafka.consumer.offset_fetch import StaleMemberError, UnstableOffsetError
 from evkafka.kafka.consumer.record_decoder import FetchedRecords, KafkaRecord, first_epoch
 from evkafka.kafka.errors import translate
 from evkafka.records import OffsetReset, TopicPartition, Unreadable
@@ -96,6 +96,7 @@ class ContainedFetcher(RawFetcher):
         self._max_decompressed_bytes = max_decompressed_bytes
         self._on_failure = on_failure
         self._warnings = LogThrottle(logger)
+        self._unstable = Outage(logger)
         self._max_partition_fetch_bytes: int
         self._out_of_range: dict[ClientPartition, int] = {}  # positions of partitions that await their reset
         self._resets: list[tuple[Any, OffsetReset]] = []  # with the assignment that each belongs to
@@ -357,6 +358,8 @@ class ContainedFetcher(RawFetcher):
             )
             if isinstance(error, StaleMemberError):
                 logger.debug("%s; trying again", failure)
+            elif isinstance(error, UnstableOffsetError):
+                self._unstable.note(f"{failure}; waiting until it ends")
             elif isinstance(failure, BrokerRefused) or not getattr(error, "retriable", False):
                 self._on_failure(failure)
             else:
@@ -378,6 +381,7 @@ class ContainedFetcher(RawFetcher):
             if not assignment.state_value(tp).awaiting_reset:
                 self._out_of_range.pop(tp, None)  # left over from an earlier assignment
         committed = await self._committed([tp for tp in open_ if tp not in self._out_of_range])
+        self._unstable.end()
         leaders = {tp: self._client.leader(tp) for tp in tps}
         positions = self._positions(assignment, tps, committed)
         diverged = await divergences(

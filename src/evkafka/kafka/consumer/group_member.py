@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.runtime.ports import GroupEpoch
+
+if TYPE_CHECKING:
+    from evkafka.kafka.producer.transactional_producer import TransactionOffsets
 
 
 class GroupMember(Protocol):
@@ -53,4 +56,11 @@ class GroupMember(Protocol):
             CommitRefused: nothing was written, for at least one of the partitions.
             CommitUnknown: there was no answer in time; it may have been written.
             BrokerUnavailable, BrokerRefused, BrokerError: nothing was written.
+        """
+
+    def transaction_offsets(self, offsets: Mapping[ClientPartition, tuple[int, str]]) -> TransactionOffsets:
+        """These offsets with their metadata, to be committed in a transaction as the current member.
+
+        Raises:
+            CommitRefused: one of the partitions cannot be committed.
         """

@@ -12,11 +12,13 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import CommitRefused
 from evkafka.kafka.client import group_protocol
-from evkafka.kafka.consumer.commit import Commit, format_partitions
-from evkafka.kafka.consumer.group_connection import GroupConnection
+from evkafka.kafka.client.coordinator_connection import CoordinatorConnection
+from evkafka.kafka.client.group_protocol import Committer, OffsetRow
+from evkafka.kafka.consumer.commit import Commit, format_partitions, offset_rows
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.membership import Membership
 from evkafka.kafka.consumer.offset_fetch import StaleMemberError, error_for, read_commits
+from evkafka.kafka.consumer.transaction_offsets import MemberTransactionOffsets
 from evkafka.kafka.errors import ErrorCode
 from evkafka.runtime.leader_epochs import LeaderEpochs
 
@@ -53,7 +55,7 @@ class MemberOffsets:
 
     def __init__(
         self,
-        connection: GroupConnection,
+        connection: CoordinatorConnection,
         membership: Membership,
         *,
         instance_id: str | None,
@@ -61,7 +63,7 @@ class MemberOffsets:
         heartbeat_now: Callable[[], object],
         on_fenced: Callable[[], object],
     ) -> None:
-        self.group_id = connection.group_id
+        self.group_id = connection.key
         self.retry_backoff_s = connection.retry_backoff_s
         self.commit_lock = asyncio.Lock()
         self.held: dict[ClientPartition, Hold] = {}
@@ -136,12 +138,31 @@ class MemberOffsets:
 
     async def commit(self, offsets: Mapping[ClientPartition, tuple[int, str]], *, timeout_s: float) -> None:
         """Commit these offsets with their metadata as the current member, or not at all; see `GroupMember.commit`."""
-        if foreign := [tp for tp in offsets if tp not in self.held]:
-            raise CommitRefused(f"group {self.group_id!r}: not assigned to this member: {format_partitions(foreign)}")
-        holds = {tp: self.held[tp] for tp in offsets if not self.held[tp].deleted}
+        holds = self._holds_of(offsets)
         if holds:
             await Commit(self, holds, {tp: offsets[tp] for tp in holds}).run(timeout_s)
-        if refused := [tp for tp in offsets if tp not in holds]:
+        self._refuse_missing(offsets, holds)
+
+    def transaction_offsets(
+        self, offsets: Mapping[ClientPartition, tuple[int, str]]
+    ) -> MemberTransactionOffsets[Mapping[ClientPartition, Hold]]:
+        """These offsets, to be committed in a transaction; see `GroupMember.transaction_offsets`."""
+        holds = self._holds_of(offsets)
+        self._refuse_missing(offsets, holds)
+        return MemberTransactionOffsets(self, holds, offsets)
+
+    def _holds_of(self, partitions: Collection[ClientPartition]) -> dict[ClientPartition, Hold]:
+        """The holds of these partitions, without those whose topic was deleted.
+
+        Raises:
+            CommitRefused: one is not this member's.
+        """
+        if foreign := [tp for tp in partitions if tp not in self.held]:
+            raise CommitRefused(f"group {self.group_id!r}: not assigned to this member: {format_partitions(foreign)}")
+        return {tp: self.held[tp] for tp in partitions if not self.held[tp].deleted}
+
+    def _refuse_missing(self, partitions: Collection[ClientPartition], holds: Mapping[ClientPartition, Hold]) -> None:
+        if refused := [tp for tp in partitions if tp not in holds]:
             raise CommitRefused(f"group {self.group_id!r}: deleted after assignment: {format_partitions(refused)}")
 
     # What `Commit` needs of a member.
@@ -158,15 +179,17 @@ class MemberOffsets:
         self, holds: Mapping[ClientPartition, Hold], offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> group_protocol.MemberCommitRequest:
         """A commit under the present epoch. Topics go by id where the broker has that."""
-        by_topic: dict[str, list[tuple[int, int, int, str]]] = {}
-        for tp, (offset, metadata) in offsets.items():
-            epoch = self._epochs.before(tp, offset)
-            by_topic.setdefault(tp.topic, []).append((tp.partition, offset, epoch, metadata))
-        member = group_protocol.CommittingMember(
-            self.group_id, self._membership.epoch, self._membership.member_id, self._instance_id
-        )
         topic_ids = {tp.topic: hold.topic_id for tp, hold in holds.items()}
-        return group_protocol.MemberCommitRequest(member, list(by_topic.items()), topic_ids)
+        return group_protocol.MemberCommitRequest(self.committer(holds), self.offset_rows(offsets), topic_ids)
+
+    def committer(self, holds: Mapping[ClientPartition, Hold]) -> Committer:
+        """This member with its present epoch: a partition that it has held all the time is its own in each of them."""
+        membership = self._membership
+        return Committer(self.group_id, membership.epoch, membership.member_id, self._instance_id)
+
+    def offset_rows(self, offsets: Mapping[ClientPartition, tuple[int, str]]) -> list[tuple[str, list[OffsetRow]]]:
+        """The offsets by topic, with the leader epochs of the records before them."""
+        return offset_rows(offsets, self._epochs)
 
     async def ensure_coordinator_known(self) -> None:
         await self._connection.find()

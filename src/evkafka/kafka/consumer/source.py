@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aiokafka import errors as kafka
 from aiokafka.structs import TopicPartition as ClientPartition
 
-from evkafka.config.settings import ConsumerSettings
+from evkafka.config.settings import ConsumerSettings, TransactionSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused
 from evkafka.kafka.client import preflight
 from evkafka.kafka.client.log_filters import client_log_filters
@@ -22,14 +23,21 @@ from evkafka.kafka.consumer.end_offsets import EndOffsets
 from evkafka.kafka.consumer.rebalance import AssignmentState, Rebalances
 from evkafka.kafka.errors import translate
 from evkafka.records import Record, TopicPartition
-from evkafka.runtime.ports import GroupEpoch, SourceListener, SourceState
+from evkafka.runtime.ports import GroupEpoch, OutgoingRecord, SourceListener, SourceState
 from evkafka.runtime.supervision.tasks import TaskEnded
+
+if TYPE_CHECKING:
+    from evkafka.kafka.producer.transactional_producer import TransactionalProducer
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
 ABSENT_TOPIC_CHECK_S, ABSENT_TOPIC_WARNING_S = 5.0, 30.0
 COMMIT_RESETS_S = 10.0
 CHECK_RIGHTS_S = 5.0
+MIN_START_S = 1.0
+
+PRODUCER_STOP = 0.4
+"""The part of the time of a stop in which an open transaction can be aborted."""
 
 
 class KafkaSource:
@@ -49,6 +57,7 @@ class KafkaSource:
         self._failed: asyncio.Future[None] | None = None  # done on a failure or at the stop; wakes a poll
         self._topic_watch: asyncio.Task[None] | None = None
         self._end_offsets_watch: asyncio.Task[None] | None = None
+        self._producer: TransactionalProducer | None = None
         self._stopped = False
         self._closing: asyncio.Task[None] | None = None
         self._log_filters = ExitStack()
@@ -86,6 +95,9 @@ class KafkaSource:
         if (error := opening.exception()) is not None:
             raise translate(error, f"connecting to {self._servers}") from error
         await self._check_rights(consumer)
+        if (transactions := settings.transactions) is not None:
+            self._producer = producer = _transactional_producer(settings, transactions)
+            await producer.start(first=first, timeout_s=max(deadline_s - loop.time(), MIN_START_S))
         ends = EndOffsets(
             consumer.client, consumer.subscriptions, reads_committed=settings.isolation_level == "read_committed"
         )
@@ -123,6 +135,10 @@ class KafkaSource:
 
     async def _close(self, consumer: ContainedConsumer, timeout_s: float) -> None:
         with self._log_filters:
+            if self._producer is not None:
+                # First: once this member has left, others wait for its open transaction.
+                await self._producer.stop(timeout_s=timeout_s * PRODUCER_STOP)
+                timeout_s *= 1 - PRODUCER_STOP
             await close(consumer, [self._topic_watch, self._end_offsets_watch], timeout_s=timeout_s)
 
     def _fail(self, error: BrokerError) -> None:
@@ -345,6 +361,22 @@ class KafkaSource:
                 timeout_s=timeout_s,
             )
 
+    async def commit_transaction(
+        self,
+        outputs: Sequence[OutgoingRecord],
+        offsets: Mapping[TopicPartition, int],
+        *,
+        timeout_s: float,
+        metadata: Mapping[TopicPartition, str],
+    ) -> None:
+        member = self._started().member
+        if self._stopped:
+            raise CommitRefused("this source has been stopped")
+        if member is None or self._producer is None:
+            raise CommitRefused("transactions need a group_id and auto_commit_mode 'exactly-once'")
+        texts = {ClientPartition(*tp): (offset, metadata.get(tp, "")) for tp, offset in offsets.items()}
+        await self._producer.commit(outputs, member.transaction_offsets(texts) if texts else None, timeout_s=timeout_s)
+
     # ------------------------------------------------------------------ absent topics
 
     def _absent_topics(self) -> list[str]:
@@ -373,3 +405,13 @@ class KafkaSource:
             await asyncio.sleep(ABSENT_TOPIC_CHECK_S)
             if absent:
                 client.force_metadata_update()
+
+
+def _transactional_producer(settings: ConsumerSettings, transactions: TransactionSettings) -> TransactionalProducer:
+    """A producer with an id of its own, unless one is configured: what fences a member is its group's generation."""
+    from evkafka.kafka.producer.transactional_producer import TransactionalProducer  # others do not load it
+
+    own = f"{settings.group_id}-{settings.connection.client_id}-{uuid.uuid4().hex[:12]}"
+    return TransactionalProducer(
+        settings.connection, transactions.transactional_id or own, timeout_s=transactions.timeout_s
+    )

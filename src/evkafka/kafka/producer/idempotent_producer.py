@@ -165,15 +165,7 @@ class IdempotentProducer:
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
         await cancel_all([producer._sender.sender_task, *producer._sender.requests], timeout_s / 2)
-        closing = asyncio.ensure_future(self.client.close())
-        await asyncio.wait({closing}, timeout=max(0.0, deadline_s - loop.time()) / 2)
-        if not closing.done():
-            left = self.client.abort()
-            await cancel_all([closing, self.client.metadata_task], max(0.0, deadline_s - loop.time()) / 2)
-            if left:
-                await asyncio.wait(left, timeout=max(0.0, deadline_s - loop.time()))
-        elif not closing.cancelled() and closing.exception() is not None:
-            logger.debug("the producer's connections did not close cleanly: %r", closing.exception())
+        await self.client.close_within(max(0.0, deadline_s - loop.time()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,27 +153,11 @@ class KafkaSink:
         Raises (also from the future):
             DeliveryError: it was not confirmed in time, or was refused.
         """
-        topic, value, key, partition, timestamp_ms, headers, event_type = record
-        producer = self.newest
+        topic, value, key, _, timestamp_ms, headers, event_type = record
         loop = self._loop
         limit_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
         deadline_s = loop.time() + limit_s
-        if (size := estimate(key, value, headers)) > producer.max_request_size:
-            why = f"the record, {size} bytes, is larger than max_request_size, {producer.max_request_size} bytes"
-            raise delivery_error(
-                why, topic, f"topic {topic!r}", event_type, may_have_been_written=False, kind=RecordTooLarge
-            )
-        known = producer.topic(topic)
-        if known is None or (partition is not None and partition not in known.partitions):
-            known = await self._find(topic, partition, event_type, limit_s)
-        if self._stopping:
-            why = "the producer is being stopped"
-            raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
-        if partition is None:
-            partition = self._partitioner(key, known.partitions, known.available)
-            if partition not in known.partitions:
-                why = f"the configured partitioner chose {partition!r}, but the partitions are {known.partitions}"
-                raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
+        partition = await self._partition_for(record, limit_s)
         pending = PendingRecord(
             loop.create_future(), value, key, timestamp_ms, headers, event_type, limit_s, deadline_s
         )
@@ -186,6 +170,36 @@ class KafkaSink:
                 pending.confirmed.cancel()  # it has no place in a batch, so it is not sent
                 raise
         return pending.confirmed
+
+    async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
+        """The record with its partition, chosen as `send` does. Does not suspend if the topic is known.
+
+        Raises:
+            DeliveryError: as `send`, if there is no such topic or partition, or the record is too large.
+        """
+        limit_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
+        return record._replace(partition=await self._partition_for(record, limit_s))
+
+    async def _partition_for(self, record: OutgoingRecord, timeout_s: float) -> int:
+        topic, value, key, partition, _, headers, event_type = record
+        producer = self.newest
+        if (size := estimate(key, value, headers)) > producer.max_request_size:
+            why = f"the record, {size} bytes, is larger than max_request_size, {producer.max_request_size} bytes"
+            raise delivery_error(
+                why, topic, f"topic {topic!r}", event_type, may_have_been_written=False, kind=RecordTooLarge
+            )
+        known = producer.topic(topic)
+        if known is None or (partition is not None and partition not in known.partitions):
+            known = await self._find(topic, partition, event_type, timeout_s)
+        if self._stopping:
+            why = "the producer is being stopped"
+            raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
+        if partition is None:
+            partition = self._partitioner(key, known.partitions, known.available)
+            if partition not in known.partitions:
+                why = f"the configured partitioner chose {partition!r}, but the partitions are {known.partitions}"
+                raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
+        return partition
 
     def _new_queue(self, topic: str, partition: int) -> PartitionQueue:
         address = TopicPartition(topic, partition)

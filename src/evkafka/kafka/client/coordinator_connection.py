@@ -1,11 +1,11 @@
-"""The connection to a group's coordinator, which may move at any time."""
+"""The connection to the coordinator of a group or of a transactional id, which may move at any time."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal
 
 from aiokafka import errors as kafka
 from aiokafka.client import ConnectionGroup, CoordinationType
@@ -16,18 +16,24 @@ from evkafka.kafka.errors import cause
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
+KINDS = {"group": CoordinationType.GROUP, "transactional id": CoordinationType.TRANSACTION}
 
-class GroupConnection:
-    """Finds the coordinator of one group, and sends to it.
+
+class CoordinatorConnection:
+    """Finds the coordinator of one group or transactional id, and sends to it.
 
     Attributes:
+        key: the group, or the transactional id.
         coordinator_id: its node; None while it is not known.
         heard_at_s: time of its last answer, by the loop's clock.
     """
 
-    def __init__(self, client: Client, group_id: str, *, retry_backoff_s: float) -> None:
+    def __init__(
+        self, client: Client, kind: Literal["group", "transactional id"], key: str, *, retry_backoff_s: float
+    ) -> None:
         self._client = client
-        self.group_id = group_id
+        self._kind = kind
+        self.key = key
         self.retry_backoff_s = retry_backoff_s
         self._finding = asyncio.Lock()
         self._outage = Outage(logger)
@@ -38,7 +44,7 @@ class GroupConnection:
         """Wait until the coordinator is known and connected. The caller limits the time.
 
         Raises:
-            GroupAuthorizationFailedError: the group may not be described.
+            GroupAuthorizationFailedError, TransactionalIdAuthorizationFailed: it may not be described.
             KafkaError: waiting cannot help.
         """
         async with self._finding:
@@ -49,20 +55,20 @@ class GroupConnection:
 
     async def _look_up(self) -> bool:
         try:
-            node_id = await self._client.coordinator_lookup(CoordinationType.GROUP, self.group_id)
-        except kafka.GroupAuthorizationFailedError as error:
-            raise kafka.GroupAuthorizationFailedError(self.group_id) from error
+            node_id = await self._client.coordinator_lookup(KINDS[self._kind], self.key)
+        except (kafka.GroupAuthorizationFailedError, kafka.TransactionalIdAuthorizationFailed) as error:
+            raise type(error)(self.key) from error
         except kafka.KafkaError as error:
             if not error.retriable:
                 raise
-            self._outage.note(f"group {self.group_id!r} has no coordinator: {cause(error)}; trying again")
+            self._outage.note(f"{self._kind} {self.key!r} has no coordinator: {cause(error)}; trying again")
             await self._client.force_metadata_update()
             return False
         if not await self._client.ready(node_id, group=ConnectionGroup.COORDINATION):
             return False
         self._outage.end()
         self.coordinator_id = node_id
-        logger.debug("node %d is the coordinator of group %r", node_id, self.group_id)
+        logger.debug("node %d is the coordinator of %s %r", node_id, self._kind, self.key)
         return True
 
     def lose(self) -> None:

@@ -1,0 +1,103 @@
+"""Asks whether a cluster can be used for transactions: what the brokers offer, how they store them, what is allowed.
+
+The requests change nothing: none of them gets as far as a transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from aiokafka import errors as kafka
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.client import CoordinationType
+from aiokafka.protocol.transaction import AddOffsetsToTxnRequest
+
+from evkafka.config.settings import ConnectionSettings
+from evkafka.kafka.admin.session import admin_session
+from evkafka.kafka.client.protocol_offer import FeaturesRequest
+from evkafka.kafka.client.transaction_protocol import NO_PRODUCER, TxnOffsetCommitRequest_v3
+from evkafka.kafka.errors import ErrorCode
+
+STATE_TOPIC = "__transaction_state"
+
+RETRY_S = 0.1
+
+
+class TransactionOffer(NamedTuple):
+    """What a cluster offers.
+
+    Attributes:
+        is_offered: whether the brokers have the requests of exactly-once (Kafka 2.5).
+        missing_right: the right that this client lacks; None if it lacks none.
+        brokers: how many brokers the cluster has.
+        replicas, min_isr: of the topic that transactions are stored in; None if it does not exist yet, or is hidden.
+    """
+
+    is_offered: bool
+    missing_right: str | None
+    brokers: int
+    replicas: int | None
+    min_isr: int | None
+
+
+async def look_up_transaction_offer(
+    connection: ConnectionSettings, transactional_id: str, group_id: str, *, timeout_s: float = 30.0
+) -> TransactionOffer:
+    """What the cluster offers to a member of this group with this transactional id.
+
+    Raises:
+        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
+    """
+    async with admin_session(connection, "asking about transactions", timeout_s) as admin:
+        brokers = len(admin.client.cluster.brokers())
+        if not await _is_offered(admin):
+            return TransactionOffer(False, None, brokers, None, None)
+        missing = await _missing_right(admin, transactional_id, group_id)
+        replicas, min_isr = await _storage(admin)
+        return TransactionOffer(True, missing, brokers, replicas, min_isr)
+
+
+async def _is_offered(admin: Any) -> bool:
+    try:
+        answer = await admin.client.ask_any(FeaturesRequest())
+    except kafka.IncompatibleBrokerVersion:
+        return False
+    newest = {key: version for key, _, version in answer.api_keys}
+    wanted = TxnOffsetCommitRequest_v3
+    return bool(newest.get(wanted.API_KEY, -1) >= wanted.API_VERSION)
+
+
+async def _missing_right(admin: Any, transactional_id: str, group_id: str) -> str | None:
+    """Add a group to a transaction as no producer: a broker checks the rights first, and then does not know it."""
+    missing = f"DESCRIBE and WRITE of transactional id {transactional_id!r}"
+    while True:
+        try:
+            node = await admin.client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
+        except kafka.TransactionalIdAuthorizationFailed:
+            return missing
+        except (kafka.GroupCoordinatorNotAvailableError, kafka.GroupLoadInProgressError):
+            await asyncio.sleep(RETRY_S)  # the first lookup makes a new cluster create the topic
+            continue
+        answer = await admin.client.send(node, AddOffsetsToTxnRequest(transactional_id, *NO_PRODUCER, group_id))
+        match answer.error_code:
+            case ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+                return missing
+            case ErrorCode.GROUP_AUTHORIZATION_FAILED:
+                return f"READ of group {group_id!r}"
+            case _:
+                return None
+
+
+async def _storage(admin: Any) -> tuple[int | None, int | None]:
+    """The replicas of the topic that transactions are stored in, and how many of them have to be in sync."""
+    topics = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(None)}
+    partitions = topics.get(STATE_TOPIC)
+    if not partitions:
+        return None, None
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, STATE_TOPIC)])
+    [(code, _, *_, entries)] = [resource for answer in answers for resource in answer.resources]
+    settings: Mapping[str, str] = {key: value for key, value, *_ in entries if value is not None} if not code else {}
+    min_isr = settings.get("min.insync.replicas")
+    return len(partitions[0]["replicas"]), int(min_isr) if min_isr is not None else None

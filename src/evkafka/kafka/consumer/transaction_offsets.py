@@ -1,0 +1,52 @@
+"""The offsets that a member of a group commits in a transaction (KIP-447).
+
+The request names the member and the generation, or member epoch, that it holds the partitions under. A member that the
+group has removed cannot commit, however late its request is, and its client may have forgotten by then that it was one:
+a generation of -1 would be accepted from anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+from aiokafka.structs import TopicPartition as ClientPartition
+
+from evkafka.exceptions import BrokerError, CommitRefused
+from evkafka.kafka.client.transaction_protocol import MemberTxnOffsetCommitRequest, ProducerId
+from evkafka.kafka.consumer.commit import CommittingMember, describe_commit, lost_membership
+from evkafka.kafka.errors import ErrorCode
+
+A = TypeVar("A")
+
+OLD_EPOCH = (ErrorCode.STALE_MEMBER_EPOCH, ErrorCode.ILLEGAL_GENERATION)
+"""Answers for an epoch that is not the present one. In a transaction, brokers say ILLEGAL_GENERATION with either
+protocol."""
+
+
+class MemberTransactionOffsets(Generic[A]):
+    """Offsets of one assignment."""
+
+    def __init__(
+        self, member: CommittingMember[A], assignment: A, offsets: Mapping[ClientPartition, tuple[int, str]]
+    ) -> None:
+        self._member = member
+        self._assignment = assignment
+        self._offsets = offsets
+
+    @property
+    def group_id(self) -> str:
+        return self._member.group_id
+
+    def request(self, transactional_id: str, producer: ProducerId) -> MemberTxnOffsetCommitRequest:
+        member = self._member
+        if not member.is_current(self._assignment):
+            raise CommitRefused("the partitions were revoked before the transaction was committed; nothing was written")
+        committer, rows = member.committer(self._assignment), member.offset_rows(self._offsets)
+        return MemberTxnOffsetCommitRequest(transactional_id, producer, committer, rows)
+
+    def awaits_epoch(self, code: int) -> bool:
+        return code in OLD_EPOCH and self._member.is_current(self._assignment) and self._member.awaits_epoch()
+
+    def refusal(self, code: int) -> BrokerError:
+        return lost_membership(self._member, self._assignment, code, describe_commit(self._member, self._offsets, code))

@@ -1,0 +1,74 @@
+"""The records that a transaction writes to one partition, in batches."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from evkafka.kafka.client.transaction_protocol import ProducerId
+from evkafka.records import TopicPartition
+from evkafka.runtime.ports import OutgoingRecord
+
+BATCH_BYTES = 900_000
+"""The size of a batch: below the default of `max.message.bytes`. A larger record is a batch of its own."""
+
+MAGIC, NO_COMPRESSION, IS_TRANSACTIONAL = 2, 0, 1
+
+
+class OutputQueue:
+    """The records of one partition that are not confirmed yet, in order. False if there are none."""
+
+    def __init__(self, partition: TopicPartition, records: Iterable[OutgoingRecord]) -> None:
+        self.partition = partition
+        self._records = deque(records)
+        self._most_records = len(self._records)
+        self._count = 0
+        self._batch: bytes | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._records)
+
+    @property
+    def first(self) -> OutgoingRecord:
+        """The first record of the batch."""
+        return self._records[0]
+
+    def batch(self, producer: ProducerId, sequence: int) -> bytes:
+        """The next batch. It stays the same until it is confirmed or split, so that a broker knows one that it has.
+
+        Args:
+            sequence: of its first record.
+        """
+        if self._batch is None:
+            builder = DefaultRecordBatchBuilder(
+                MAGIC, NO_COMPRESSION, IS_TRANSACTIONAL, *producer, sequence, BATCH_BYTES
+            )
+            self._count = 0
+            for record in self._records:
+                if self._count == self._most_records or not self._add(builder, record):
+                    break
+                self._count += 1
+            self._batch = bytes(builder.build())
+        return self._batch
+
+    def _add(self, builder: DefaultRecordBatchBuilder, record: OutgoingRecord) -> bool:
+        headers = list(record.headers)
+        placed = builder.append(self._count, record.timestamp_ms, key=record.key, value=record.value, headers=headers)
+        return placed is not None
+
+    def confirm(self) -> int:
+        """The batch is written. Returns how many records it had."""
+        for _ in range(self._count):
+            self._records.popleft()
+        self._batch = None
+        return self._count
+
+    def split(self) -> bool:
+        """The broker has refused the batch: build smaller ones. False if it had only one record."""
+        if self._count == 1:
+            return False
+        self._most_records = self._count // 2
+        self._batch = None
+        return True

@@ -1,0 +1,92 @@
+"""Writes the records of a transaction to their partitions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.structs import TopicPartition as ClientPartition
+
+from evkafka.kafka.errors import cause, code_name
+from evkafka.kafka.options import milliseconds
+from evkafka.kafka.producer.output_queue import OutputQueue
+from evkafka.kafka.producer.transaction_connection import NO_ANSWER, TransactionConnection, pauses_s
+from evkafka.kafka.producer.transaction_state import Request, TransactionState, Verdict, verdict
+
+NOBODY = -1
+"""The leader of a partition that has none at the moment."""
+
+
+class OutputWriter:
+    """Writes for one transactional id. Sequence numbers are counted when an answer has come."""
+
+    def __init__(self, connection: TransactionConnection, transactional_id: str, state: TransactionState) -> None:
+        self._connection = connection
+        self._transactional_id = transactional_id
+        self._state = state
+
+    async def write(self, queues: Collection[OutputQueue]) -> tuple[OutputQueue, int] | None:
+        """Write all records: in each round one batch of each partition, in one request to each leader.
+
+        The caller limits the time.
+
+        Returns:
+            A partition and the code of the answer that refuses its batch; None if all records are written.
+        """
+        client, pauses = self._connection.client, pauses_s()
+        while by_leader := self._by_leader(queues):
+            without_leader = by_leader.pop(NOBODY, [])
+            answers = await asyncio.gather(*(self._write_to(leader, some) for leader, some in by_leader.items()))
+            refusal, is_complete = None, not without_leader
+            for queue, code in (one for answer in answers for one in answer):
+                match self._meaning(queue, code):
+                    case Verdict.DONE:
+                        self._state.sequences[queue.partition] += queue.confirm()
+                    case Verdict.AGAIN | Verdict.ELSEWHERE:
+                        is_complete = False
+                    case Verdict.RECORD if queue.split():
+                        pass
+                    case _ if code is not None:
+                        refusal = queue, code
+            if refusal is not None:
+                return refusal
+            if not is_complete:
+                client.force_metadata_update()
+                await asyncio.sleep(next(pauses))
+        return None
+
+    def _by_leader(self, queues: Collection[OutputQueue]) -> dict[int, list[OutputQueue]]:
+        by_leader: defaultdict[int, list[OutputQueue]] = defaultdict(list)
+        for queue in filter(None, queues):
+            leader = self._connection.client.cluster.leader_for_partition(ClientPartition(*queue.partition))
+            by_leader[NOBODY if leader is None else leader].append(queue)
+        return by_leader
+
+    async def _write_to(self, leader: int, queues: Sequence[OutputQueue]) -> list[tuple[OutputQueue, int | None]]:
+        """Write a batch of each partition. Returns the code of each answer; None without one."""
+        state, connection = self._state, self._connection
+        by_topic: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        for queue in queues:
+            batch = queue.batch(state.producer, state.sequences[queue.partition])
+            by_topic[queue.partition.topic].append((queue.partition.partition, batch))
+        timeout_ms = milliseconds(connection.attempt_s)
+        request = ProduceRequest(self._transactional_id, -1, timeout_ms, list(by_topic.items()))
+        try:
+            answer = await connection.sent(connection.client.send(leader, request))
+        except NO_ANSWER as error:
+            connection.last_error = cause(error)
+            return [(queue, None) for queue in queues]
+        codes = {(topic, partition): code for topic, rows in answer.topics for partition, code, *_ in rows}
+        return [(queue, codes.get(queue.partition)) for queue in queues]
+
+    def _meaning(self, queue: OutputQueue, code: int | None) -> Verdict:
+        if code is None:
+            return Verdict.ELSEWHERE
+        meaning = verdict(Request.WRITE, code)
+        self._state.learned(meaning)
+        if meaning in (Verdict.AGAIN, Verdict.ELSEWHERE):
+            topic, partition = queue.partition
+            self._connection.last_error = f"{topic}[{partition}]: {code_name(code)}"
+        return meaning

@@ -1,0 +1,68 @@
+"""The errors of transactions. Pure: no I/O here."""
+
+from __future__ import annotations
+
+from aiokafka import errors as kafka
+
+from evkafka.exceptions import BrokerError, CommitRefused, DeliveryError, RecordTooLarge
+from evkafka.kafka.errors import ErrorCode, cause, code_name, translate
+from evkafka.kafka.producer.batch import delivery_error
+from evkafka.kafka.producer.output_queue import OutputQueue
+from evkafka.kafka.producer.partition_queue import ONE_RECORD
+from evkafka.kafka.producer.transaction_state import Verdict
+from evkafka.runtime.ports import MetadataTooLarge, OutgoingRecord, OutputRefused
+
+
+class ProducerFenced(CommitRefused):
+    """Another producer has used the transactional id since, or the transaction was open for too long. It is aborted."""
+
+
+def failure(meaning: Verdict, code: int, doing: str, *, subject: str) -> BrokerError:
+    """The error for an answer after which a transaction cannot be committed.
+
+    Args:
+        doing: what the request was for: `writing as transactional id 'x': committing`.
+        subject: what a missing right is about: the transactional id, or a group.
+    """
+    said = f"{doing}: {code_name(code)}; nothing was committed"
+    match meaning:
+        case Verdict.FENCED:
+            return ProducerFenced(
+                f"{said}; another process has used this transactional id, or the transaction was open for longer than"
+                " transaction_timeout_ms"
+            )
+        case Verdict.METADATA:
+            return MetadataTooLarge(f"{said}; another try needs less metadata")
+        case Verdict.DELETED:
+            return CommitRefused(f"{said}; the topic seems to have been deleted")
+        case Verdict.REFUSED:
+            return translate(kafka.for_code(code)(subject), doing)
+        case _:
+            return BrokerError(said)
+
+
+def output_failure(meaning: Verdict, code: int, doing: str, queue: OutputQueue) -> BrokerError:
+    """The error for an answer about one partition of the outputs."""
+    match meaning:
+        case Verdict.RECORD:
+            return refused(
+                queue.first, f"the broker refused it: {code_name(code)}", ONE_RECORD.get(code, DeliveryError)
+            )
+        case Verdict.MISSING:
+            return refused(queue.first, "the topic does not exist; create it, or check the name")
+        case Verdict.REFUSED if code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:
+            return refused(queue.first, cause(kafka.TopicAuthorizationFailedError(queue.partition.topic)))
+        case _:
+            topic, partition = queue.partition
+            return failure(meaning, code, f"{doing}: writing to {topic}[{partition}]", subject=topic)
+
+
+def too_large(output: OutgoingRecord, size: int, most: int) -> OutputRefused:
+    """The error for a record that no broker takes."""
+    return refused(output, f"the record, {size} bytes, is larger than {most} bytes", RecordTooLarge)
+
+
+def refused(output: OutgoingRecord, why: str, kind: type[DeliveryError] = DeliveryError) -> OutputRefused:
+    where = f"{output.topic}[{output.partition}]"
+    error = delivery_error(why, output.topic, where, output.event_type, may_have_been_written=False, kind=kind)
+    return OutputRefused(output, error)

@@ -1,0 +1,184 @@
+"""What each answer means for a transaction, and what has to come before the next one."""
+
+from __future__ import annotations
+
+import pytest
+
+from evkafka.kafka.client.transaction_protocol import NO_PRODUCER, ProducerId
+from evkafka.kafka.errors import ErrorCode
+from evkafka.kafka.producer.transaction_state import (
+    Request,
+    Settlement,
+    TransactionState,
+    Verdict,
+    verdict,
+    worst,
+)
+from evkafka.records import TopicPartition
+
+PRODUCER = ProducerId(7, 0)
+OUT = TopicPartition("out", 0)
+
+
+def ready() -> TransactionState:
+    state = TransactionState()
+    state.initialized(PRODUCER)
+    return state
+
+
+def opened() -> TransactionState:
+    state = ready()
+    state.opened()
+    return state
+
+
+def ending() -> TransactionState:
+    state = opened()
+    state.ending()
+    state.asked()
+    return state
+
+
+class TestTheNextTransaction:
+    def test_needs_a_producer_id(self) -> None:
+        assert TransactionState().settlement is Settlement.INITIALIZE
+
+    def test_begins_at_once_after_one_that_was_committed(self) -> None:
+        state = ending()
+        state.answered()
+        state.ended()
+
+        assert state.settlement is Settlement.NOTHING
+
+    def test_begins_after_the_abort_of_one_that_failed(self) -> None:
+        assert opened().settlement is Settlement.ABORT
+
+    def test_has_no_sequence_numbers_of_an_earlier_epoch(self) -> None:
+        state = opened()
+        state.sequences[OUT] = 5
+
+        state.initialized(ProducerId(7, 1))
+
+        assert state.sequences[OUT] == 0
+
+    def test_continues_the_sequence_numbers_of_its_epoch(self) -> None:
+        state = opened()
+        state.sequences[OUT] = 5
+        state.ended()
+
+        assert state.sequences[OUT] == 5
+
+    def test_has_a_new_epoch_if_a_request_has_no_answer(self) -> None:
+        state = opened()
+        state.asked()
+        state.unanswered()
+
+        assert state.settlement is Settlement.INITIALIZE
+
+    def test_has_a_new_epoch_while_a_request_may_still_be_answered(self) -> None:
+        state = opened()
+        state.asked()
+
+        assert state.settlement is Settlement.INITIALIZE
+
+    def test_has_a_new_epoch_even_if_the_same_request_was_answered_when_it_was_sent_again(self) -> None:
+        state = opened()
+        state.asked()
+        state.unanswered()
+        state.asked()
+        state.answered()
+        state.ended()
+
+        assert state.settlement is Settlement.INITIALIZE
+
+    def test_has_a_new_epoch_after_a_commit_that_was_refused(self) -> None:
+        state = ending()
+        state.answered()
+
+        assert state.settlement is Settlement.INITIALIZE
+
+    def test_has_a_new_epoch_if_the_brokers_do_not_know_the_transaction(self) -> None:
+        state = opened()
+        state.learned(Verdict.BROKEN)
+
+        assert state.settlement is Settlement.INITIALIZE
+        assert state.producer == PRODUCER
+
+    def test_has_a_producer_that_fences_others_only_after_this_one_was_fenced(self) -> None:
+        state = opened()
+        state.learned(Verdict.FENCED)
+
+        assert state.settlement is Settlement.INITIALIZE
+        assert state.producer == NO_PRODUCER
+        assert not state.has_producer
+
+
+class TestACommit:
+    def test_is_unknown_while_there_is_no_answer(self) -> None:
+        state = ending()
+        state.unanswered()
+
+        assert state.may_be_committed
+
+    @pytest.mark.parametrize("meaning", [Verdict.AGAIN, Verdict.FENCED, Verdict.BROKEN, Verdict.FAILED])
+    def test_is_refused_if_the_only_answer_says_so(self, meaning: Verdict) -> None:
+        state = ending()
+        state.answered()
+        state.learned(meaning)
+
+        assert not state.may_be_committed
+
+    def test_stays_unknown_if_a_later_request_is_refused(self) -> None:
+        state = ending()
+        state.unanswered()
+        state.asked()
+        state.answered()
+        state.learned(Verdict.FENCED)
+
+        assert state.may_be_committed
+
+    def test_is_unknown_if_the_coordinator_moved_away_while_it_wrote(self) -> None:
+        state = ending()
+        state.answered()
+        state.learned(Verdict.ELSEWHERE)
+
+        assert state.may_be_committed
+
+    def test_is_not_in_doubt_because_of_a_request_before_it(self) -> None:
+        state = opened()
+        state.asked()
+        state.unanswered()
+        state.learned(Verdict.ELSEWHERE)
+
+        assert not state.may_be_committed
+
+    def test_is_decided_when_the_coordinator_has_ended_the_transaction(self) -> None:
+        state = ending()
+        state.unanswered()
+        state.initialized(ProducerId(7, 1))
+
+        assert not state.may_be_committed
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("request_", Request)
+    def test_without_an_error_are_done(self, request_: Request) -> None:
+        assert verdict(request_, 0) is Verdict.DONE
+
+    @pytest.mark.parametrize("request_", Request)
+    @pytest.mark.parametrize("code", [ErrorCode.INVALID_PRODUCER_EPOCH, ErrorCode.PRODUCER_FENCED])
+    def test_that_fence_mean_the_same_for_every_request(self, request_: Request, code: int) -> None:
+        assert verdict(request_, code) is Verdict.FENCED
+
+    @pytest.mark.parametrize("request_", Request)
+    def test_that_nobody_knows_end_the_transaction(self, request_: Request) -> None:
+        assert verdict(request_, 9999) is Verdict.FAILED
+
+    def test_about_a_batch_that_the_broker_has_already_are_done(self) -> None:
+        assert verdict(Request.WRITE, ErrorCode.DUPLICATE_SEQUENCE_NUMBER) is Verdict.DONE
+
+    def test_about_several_partitions_are_decided_by_the_worst(self) -> None:
+        codes = (0, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.NOT_COORDINATOR)
+
+        assert worst(Request.OFFSETS, codes) == ErrorCode.UNKNOWN_MEMBER_ID
+        assert worst(Request.OFFSETS, ()) == 0
