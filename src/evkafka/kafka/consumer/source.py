@@ -253,6 +253,8 @@ class KafkaSource:
         yield "metadata", consumer.client.metadata_task
         yield "topic watch", self._topic_watch
         yield "ends", self._end_offsets_watch
+        if self._producer is not None:
+            yield "producer's metadata", self._producer.metadata_task
         if consumer.member is not None:
             yield from consumer.member.needed_tasks()
 

@@ -132,6 +132,11 @@ class TransactionalProducer:
                 self._settling.cancel()
             await client.close_within(max(deadline_s - client.now_s(), 0.0))
 
+    @property
+    def metadata_task(self) -> asyncio.Task[None] | None:
+        """The task that it cannot do without."""
+        return self._connection.client.metadata_task
+
     async def partitions(self, topic: str) -> tuple[Sequence[int], Sequence[int]]:
         """A topic's partitions in order: all of them, and those with a leader. The caller limits the time.
 
@@ -191,6 +196,8 @@ class TransactionalProducer:
         work = [self._write(queues)] if queues else []
         work += [self._add_offsets(offsets)] if offsets is not None else []
         for error in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(error, asyncio.CancelledError):  # not of this task: that would have cancelled `gather`
+                raise BrokerError(f"{self._doing}: a request was cancelled by code outside EVKafka")
             if error is not None:
                 raise error
         if work:
