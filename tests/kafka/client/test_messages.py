@@ -206,7 +206,7 @@ class TestVersions:
     ROWS = ("orders", [(0, 5, -1, "")])
 
     def commit(self, **topic_ids: uuid.UUID) -> group_protocol.MemberCommitRequest:
-        member = group_protocol.CommittingMember("g", 1, "m")
+        member = group_protocol.Committer("g", 1, "m")
         return group_protocol.MemberCommitRequest(member, [self.ROWS], topic_ids)
 
     @pytest.mark.parametrize(("offered", "version"), [((0, 0), 0), ((0, 1), 1), ((0, 9), 1), ((1, 2), 1)])

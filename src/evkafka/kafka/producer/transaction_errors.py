@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiokafka import errors as kafka
 
-from evkafka.exceptions import BrokerError, CommitRefused, DeliveryError, RecordTooLarge
+from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused, DeliveryError, RecordTooLarge
 from evkafka.kafka.errors import ErrorCode, cause, code_name, translate
 from evkafka.kafka.producer.batch import delivery_error
 from evkafka.kafka.producer.output_queue import OutputQueue
@@ -36,7 +36,8 @@ def failure(meaning: Verdict, code: int, doing: str, *, subject: str) -> BrokerE
         case Verdict.DELETED:
             return CommitRefused(f"{said}; the topic seems to have been deleted")
         case Verdict.REFUSED:
-            return translate(kafka.for_code(code)(subject), doing)
+            error = translate(kafka.for_code(code)(subject), doing)
+            return error if isinstance(error, BrokerRefused) else BrokerRefused(said)
         case _:
             return BrokerError(said)
 
