@@ -386,10 +386,17 @@ class EVKafkaApp:
 
     def _service(self, cluster: Cluster, clock: Clock, plans: Sequence[ConsumerPlan]) -> Service:
         self._failure_log.use_clock(clock.now)
+        joins_transactions = any(plan.settings.transactions is not None for plan in plans)
         return Service(
             lifespan=self._lifespan,
             producers=[
-                declared.create_producer(cluster=cluster, clock=clock, telemetry=self.telemetry, spans=self._spans)
+                declared.create_producer(
+                    cluster=cluster,
+                    clock=clock,
+                    telemetry=self.telemetry,
+                    spans=self._spans,
+                    joins_transactions=joins_transactions,
+                )
                 for declared in self._producers.values()
             ],
             plans=plans,

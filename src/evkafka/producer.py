@@ -16,6 +16,7 @@ from evkafka.records import RecordMetadata
 from evkafka.runtime.backend import current_backend
 from evkafka.runtime.clock import SystemClock, within
 from evkafka.runtime.deadline import RESERVE_S, sending_time_s
+from evkafka.runtime.kept_sends import ClusterAddress, KeptSends, cluster_address, kept_sends
 from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, RecordSink
 from evkafka.serde.encoding import encode
 from evkafka.telemetry import EventPublished, Telemetry
@@ -52,6 +53,8 @@ class EVKafkaProducer:
         config: see `ProducerConfig`.
         cluster, clock: by default Kafka and the system clock, or those of the test kit inside of a test client.
         telemetry, name, spans: for a producer of an app: its telemetry, the producer's name, and tracing.
+        joins_transactions: for a producer of an app: inside of exactly-once endpoints its sends are part of their
+            transactions.
 
     Raises:
         ConfigError: the configuration is invalid; the error has all faults.
@@ -66,8 +69,11 @@ class EVKafkaProducer:
         telemetry: Telemetry | None = None,
         name: str = "",
         spans: SendSpans | None = None,
+        joins_transactions: bool = False,
     ) -> None:
         self.settings = producer_settings(config)
+        self._joins_transactions = joins_transactions and not self.settings.outside_transactions
+        self._address: ClusterAddress | None = None
         self.name = name
         self._telemetry = telemetry
         self._spans = spans
@@ -90,8 +96,17 @@ class EVKafkaProducer:
             raise RuntimeError("this producer has already been started")
         self._loop = asyncio.get_running_loop()
         try:
-            sink = self._find_cluster().sink(self.settings)
+            cluster = self._find_cluster()
+            sink = cluster.sink(self.settings)
             await sink.start()
+            if self._joins_transactions:
+                try:
+                    self._address = await cluster_address(
+                        cluster, self.settings.connection, self.settings.start_timeout_s
+                    )
+                except BaseException:
+                    await sink.stop(timeout_s=0)
+                    raise
         except BaseException:
             self._loop = None
             raise
@@ -223,8 +238,21 @@ class EVKafkaProducer:
         if wrap is not None:
             value, pairs = wrap(value, pairs)
         record = OutgoingRecord(topic, value, own_key, partition, timestamp_ms, pairs, event_type)
-        sending = sink.send(record, timeout_s=timeout_s)
+        kept = kept_sends.get() if self._joins_transactions else None
+        sending = sink.send(record, timeout_s=timeout_s) if kept is None else self._keep(kept, sink, record, timeout_s)
         return await (_observe(sending, observers) if observers else sending)
+
+    async def _keep(
+        self, kept: KeptSends, sink: RecordSink, record: OutgoingRecord, timeout_s: float | None
+    ) -> asyncio.Future[RecordMetadata]:
+        """Keep the record for the transaction of the attempt that sends it; its offset is not known."""
+        kept.scope.check_cluster(self.name, self._address)
+        placed = await sink.place(record, timeout_s=timeout_s)
+        kept.add(placed)
+        future: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
+        partition = -1 if placed.partition is None else placed.partition
+        future.set_result(RecordMetadata(placed.topic, partition, -1, placed.timestamp_ms, 0, -1))
+        return future
 
     def _observers(self, topic: str, event_type: str, headers: Pairs) -> list[SendEnded]:
         """The functions to call at the end of this send. Tracing adds a header to it."""

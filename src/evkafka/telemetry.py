@@ -184,6 +184,16 @@ class CommitFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TransactionEnded(Event):
+    """A transaction of an exactly-once consumer has ended."""
+
+    result: Literal["committed", "aborted", "unknown"]
+    records: int
+    """How many records it has written, or would have."""
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointOverran(Event):
     """An endpoint exceeded its time limit and cannot be cancelled (it runs in a thread, or ignores it): it keeps its
     executor."""

@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from typing import Literal
 
@@ -84,7 +84,12 @@ class Schedule:
     # ------------------------------------------------------------------ steps
 
     async def _step(self) -> None:
-        steps = [
+        [step] = self.random.choices([step for _, step in self._steps()], [weight for weight, _ in self._steps()])
+        await step()
+
+    def _steps(self) -> list[tuple[int, Callable[[], Awaitable[None]]]]:
+        """The steps that a schedule may take, each with its weight."""
+        return [
             (6, self._send),
             (4, self._pass_time),
             (2, self._start),
@@ -105,8 +110,6 @@ class Schedule:
             (1, self._seek_back),
             (8 if self.cancels else 0, self._cancel_a_task),
         ]
-        [step] = self.random.choices([step for _, step in steps], [weight for weight, _ in steps])
-        await step()
 
     def _random_work(self) -> dict[str, object]:
         return {
@@ -282,6 +285,7 @@ def run_schedules(
     kind: Kind = "records",
     cancels: bool = False,
     protocols: Protocols = "classic",
+    schedules: type[Schedule] = Schedule,
 ) -> None:
     """Run each seed in a new event loop, or only the seed of the environment variable.
 
@@ -289,7 +293,7 @@ def run_schedules(
     """
     replayed = os.environ.get(SEED_VARIABLE)
     for seed in seeds if replayed is None else [int(replayed)]:
-        schedule = Schedule(seed, config, steps=steps, kind=kind, cancels=cancels, protocols=protocols)
+        schedule = schedules(seed, config, steps=steps, kind=kind, cancels=cancels, protocols=protocols)
         try:
             with asyncio.Runner() as runner:
                 runner.run(asyncio.wait_for(schedule.run(), 60))

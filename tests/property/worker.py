@@ -21,6 +21,7 @@ from evkafka import (
 )
 from evkafka.runtime.clock import sleep
 from evkafka.runtime.ports import Clock
+from evkafka.sender import OutboundEndpoint
 from evkafka.telemetry import PartitionsRevoked
 from tests.property.promises import Lane, kept_in_order, lane_of
 
@@ -72,6 +73,7 @@ class Worker:
         self._losses = 0
         self.app = EVKafkaApp()
         self.app.telemetry.listen(PartitionsRevoked, self._on_revoked)
+        self._send_done = self._declare_done()
         handler, work_on = Handler(), self._make_work_on()
         if kind == "batches":
             self._add_batches(handler, "Work", work_on)
@@ -108,6 +110,8 @@ class Worker:
             with self._exclusive({lane}):
                 if request.attempt <= work["fails"]:
                     raise ValueError("requested by the schedule")
+                if self._sends_are_kept and work["sends"]:  # otherwise the thread would wait for the virtual clock
+                    self._send_done.from_thread(_output(request))
             self._handled(lane, request)
 
     def _add_batches(self, handler: Handler, event_type: str, work_on: WorkOn) -> None:
@@ -128,10 +132,17 @@ class Worker:
             if failed:
                 raise BatchError(failed)
 
-    def _make_work_on(self) -> WorkOn:
+    def _declare_done(self) -> OutboundEndpoint[dict[str, Any]]:
         @self._sender.event("Done", key=lambda done: done["key"])
         async def send_done(done: dict[str, Any]) -> None: ...
 
+        return send_done
+
+    @property
+    def _sends_are_kept(self) -> bool:
+        return self._config.get("auto_commit_mode") == "exactly-once"
+
+    def _make_work_on(self) -> WorkOn:
         async def work_on(work: dict[str, Any], request: Request) -> None:
             for _ in range(work["turns"]):
                 await asyncio.sleep(0)
@@ -140,8 +151,7 @@ class Worker:
             if request.attempt <= work["fails"]:
                 raise ValueError("requested by the schedule")
             if work["sends"]:
-                key = f"{request.partition}-{request.key!r}" if request.key is not None else None
-                await send_done({"key": key, "partition": request.partition, "offset": request.offset})
+                await self._send_done(_output(request))
                 self._journal.sent.append((request.partition, request.offset))
 
         return work_on
@@ -170,3 +180,8 @@ class Worker:
     def _handled(self, lane: Lane, request: Request) -> None:
         self._journal.handled[request.partition].append(request.offset)
         self._journal.in_lanes[lane].append(request.offset)
+
+
+def _output(request: Request) -> dict[str, Any]:
+    key = f"{request.partition}-{request.key!r}" if request.key is not None else None
+    return {"key": key, "partition": request.partition, "offset": request.offset}

@@ -134,8 +134,8 @@ def missing_group_id(settings: ConsumerSettings) -> str | None:
     if settings.group_id is not None or settings.at_most_once:
         return None
     return (
-        "group_id is missing: a post-commit consumer commits its offsets for a group; add one, for example"
-        ' "group_id": "my-service"'
+        f"group_id is missing: a consumer with auto_commit_mode {settings.auto_commit_mode!r} commits its offsets for a"
+        ' group; add one, for example "group_id": "my-service"'
     )
 
 

@@ -63,6 +63,7 @@ def read_consumer(values: object) -> ConsumerSettings:
     _check_times(section, settings)
     _check_sizes(section, settings)
     _check_pre_commit(section, settings)
+    _check_transactions(section, settings)
     _check_dead_letters(section, settings)
     section.refuse_unknown_keys()
     faults.raise_if_any()
@@ -332,6 +333,39 @@ def _check_pre_commit(section: Section, settings: ConsumerSettings) -> None:
             "unmatched",
             f"{settings.unmatched!r} has no effect in a pre-commit consumer, which has already committed the record;"
             " remove it, or set auto_commit_mode to 'post-commit'",
+        )
+
+
+def _check_transactions(section: Section, settings: ConsumerSettings) -> None:
+    """Exactly once: offsets are committed in transactions."""
+    if not section.valid("auto_commit_mode"):
+        return
+    if settings.transactions is None:
+        for key in ("transaction_interval_ms", "transaction_timeout_ms", "transactional_id"):
+            if section.given(key):
+                section.fault(
+                    key,
+                    f"it has no effect with auto_commit_mode {settings.auto_commit_mode!r}; set auto_commit_mode to"
+                    " 'exactly-once', or remove it",
+                )
+        return
+    if section.given("auto_commit_interval_ms"):
+        section.fault(
+            "auto_commit_interval_ms",
+            "it has no effect with auto_commit_mode 'exactly-once'; set transaction_interval_ms instead",
+        )
+    if settings.isolation_level == "read_uncommitted":
+        section.fault(
+            "isolation_level",
+            "'read_uncommitted' reads records of aborted transactions, so nothing could be handled exactly once; remove"
+            " it, or set auto_commit_mode to 'post-commit'",
+        )
+    interval_ms, timeout_ms = to_ms(settings.transaction_interval_s), to_ms(settings.transaction_timeout_s)
+    if section.valid("transaction_interval_ms", "transaction_timeout_ms") and interval_ms >= timeout_ms:
+        section.fault(
+            "transaction_interval_ms",
+            f"{interval_ms} is not below transaction_timeout_ms {timeout_ms}, so what one transaction writes could take"
+            " longer than its time; use less, for example 100",
         )
 
 

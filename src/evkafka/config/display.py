@@ -46,6 +46,8 @@ def shown_fields(settings: Any, prefix: str = "") -> dict[str, str]:
     """Checked settings as key -> text; nested keys are `outer.inner`."""
     flat: dict[str, str] = {}
     for field in dataclasses.fields(settings):
+        if field.name.startswith("transaction") and getattr(settings, "transactions", None) is None:
+            continue  # they have no effect
         value = getattr(settings, field.name)
         match field.name, value:
             case _, None if field.name not in ("max_attempts", "dead_letter_limit"):

@@ -152,7 +152,7 @@ class ConsumerConfig(_ConnectionOptions, total=False, closed=True):
     topic_pattern: str | re.Pattern[str]
     """A regular expression: topics whose names start with a match are read, new ones within `metadata_max_age_ms`."""
     group_id: str | None
-    """The consumer group, whose members share the partitions. Required for post-commit [group.id]."""
+    """The consumer group, whose members share the partitions. Not required for pre-commit [group.id]."""
     group_instance_id: str | None
     """A name that survives restarts, unique in the group (static membership): a restart within the session timeout
     causes no rebalance. Default None [group.instance.id]."""
@@ -163,23 +163,33 @@ class ConsumerConfig(_ConnectionOptions, total=False, closed=True):
     group_remote_assignor: Literal["uniform", "range"] | None
     """The brokers' assignor, for `group_protocol` "consumer" and "auto". Default None: the brokers choose, "uniform"
     unless they are configured otherwise [group.remote.assignor]."""
-    auto_commit_mode: Literal["pre-commit", "post-commit"]
+    auto_commit_mode: Literal["pre-commit", "post-commit", "exactly-once"]
     """"post-commit" (default): at least once, an offset is committed after its record was processed.
-    "pre-commit": at most once, an offset is committed as its record is received."""
+    "pre-commit": at most once, an offset is committed as its record is received. "exactly-once": what an endpoint sends
+    is written in one transaction with the offset of its record; needs Kafka 2.5 or newer."""
     auto_commit_interval_ms: int
     """The longest time that a finished record waits for its commit, in milliseconds. Default 5000
     [auto.commit.interval.ms]. With post-commit it is a tenth of that (10 ms at least) while no further record waits to
     be handled; 0: as soon as there is something to commit. With pre-commit it is the time between two commits; 0: each
     polled batch is committed before its first record is handled."""
+    transaction_interval_ms: int
+    """The time between two transactions, in milliseconds; exactly-once only. What an endpoint has sent becomes visible
+    after about half of it on average. Default 100 [commit.interval.ms of Kafka Streams]."""
+    transaction_timeout_ms: int
+    """How long one transaction may take, in milliseconds; the brokers abort it then. Exactly-once only. Default 10000;
+    the brokers' limit is transaction.max.timeout.ms, 15 minutes by default [transaction.timeout.ms]."""
+    transactional_id: str | None
+    """The transactional id, which must be unique: two processes with one id end each other's transactions. Exactly-once
+    only. Default None: made of the group, the client id and a random part [transactional.id]."""
     auto_offset_reset: Literal["latest", "earliest", "none"]
     """Where to start without a committed offset; "none" is an error. Default "latest" [auto.offset.reset]."""
     unmatched: Literal["skip", "dead_letter", "stop"]
-    """What to do with a record that no endpoint handles. Default "skip"; post-commit only."""
+    """What to do with a record that no endpoint handles. Default "skip"; not with pre-commit."""
     value_format: ValueFormat | Literal["json"] | None
     """The format of the values, for topics with a schema registry: `Avro`, `Protobuf` or `JsonSchema` from
     evkafka.formats. Default "json"."""
     on_error: ErrorPolicy
-    """What to do after a failed attempt. Default: retry forever; post-commit only."""
+    """What to do after a failed attempt. Default: retry forever; not with pre-commit."""
     max_endpoint_exec_time_ms: int
     """The time limit of one attempt, in milliseconds. Default 20000."""
     envelope: Literal["cloudevents"] | None
@@ -264,6 +274,9 @@ class ProducerConfig(_ConnectionOptions, total=False, closed=True):
     enable_idempotence: bool
     """Whether the brokers discard duplicates from the client's retries; needs acks "all". Default True, but False
     when `acks` is 0 or 1 [enable.idempotence]."""
+    outside_transactions: bool
+    """True: inside of exactly-once endpoints its sends are written at once, and again if the record is handled again.
+    Default False: they are part of the transaction."""
     delivery_timeout_ms: int
     """How long a send, flush or stop may take, in milliseconds. Default 120000 [delivery.timeout.ms]."""
     start_timeout_ms: int

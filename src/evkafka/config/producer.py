@@ -76,7 +76,8 @@ def _producer(section: Section, *, login: bool = True) -> ProducerSettings:
             " sent; use less",
         )
     no_transactions = (
-        "EVKafka does not support transactions (exactly once) yet; remove it, and make consumers idempotent"
+        "a producer does not have this key; transactions are those of a consumer with auto_commit_mode 'exactly-once',"
+        " whose endpoints' sends are part of them; remove it"
     )
     section.refuse("transactional_id", no_transactions)
     section.refuse("transaction_timeout_ms", no_transactions)

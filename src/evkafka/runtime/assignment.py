@@ -95,10 +95,11 @@ class Assignment:
 
     def restart(self, partition: Partition) -> Partition:
         """Restart at another offset, with a new ledger; the results of running attempts are ignored."""
-        rate = partition.dead_letters.update()
+        rate, sent = partition.dead_letters.update(), partition.outbox.left()
         self.drop(partition)
         partition = self.begin(partition.tp)
         partition.dead_letters.rate = rate
+        partition.outbox.take_over(sent)
         # Nothing is inherited: what somebody asks to read again is handled again.
         partition.inherit(CommitMetadata(-1))
         return partition
@@ -106,6 +107,11 @@ class Assignment:
     def owns(self, partition: Partition) -> bool:
         """Whether it is assigned now, and its records may begin."""
         return self.partitions.get(partition.tp) is partition and not partition.begins_nothing
+
+    def keeps(self, tp: TopicPartition) -> bool:
+        """Whether this partition is assigned, and is not being revoked."""
+        partition = self.partitions.get(tp)
+        return partition is not None and not partition.leaving
 
     def drop(self, partition: Partition) -> None:
         """End the assignment of this partition. What is not committed by now is never committed here."""

@@ -4,6 +4,10 @@ If the whole batch failed it is tried again unchanged, with one count of attempt
 that failed (`BatchError`), each of those has its own verdict. Records of the same lane behind a failed one count as not
 done: the endpoint may have stopped there, and does not know whether it is tried again. Records behind one to which the
 endpoint gave an outcome are done; if that outcome is a dead letter, once the dead letter is confirmed.
+
+What an exactly-once batch has sent belongs to all of its records, because nobody knows which send belongs to which one.
+It counts if all of them are done. Otherwise it is dropped, the failed records are settled, and the others are handled
+again without those.
 """
 
 from __future__ import annotations
@@ -17,9 +21,10 @@ from evkafka.outcomes import Failed, FailureOutcome, PartialFailure, Skip, Unmat
 from evkafka.records import NotReady, Record
 from evkafka.runtime.attempt import ABANDONED, classify
 from evkafka.runtime.interfaces import ConsumerServices, DecideFor
-from evkafka.runtime.partition import Batch, Lane, SettledBehind
+from evkafka.runtime.kept_sends import take_outputs
+from evkafka.runtime.partition import Batch, Lane, LaneState, SettledBehind
 from evkafka.runtime.pending_writes import PendingWrites
-from evkafka.runtime.ports import BatchAttempt, Slot
+from evkafka.runtime.ports import BatchAttempt, OutgoingRecord, Slot
 from evkafka.runtime.settle import (
     Finish,
     SendToDeadLetter,
@@ -45,6 +50,10 @@ class AttemptRunner(Protocol):
     async def run_to_completion(self, step: Callable[[], Awaitable[None]]) -> None: ...
 
 
+def _is_done(end: object) -> bool:
+    return end is None or isinstance(end, Skip)
+
+
 class BatchWalk:
     """One attempt at one batch, by one executor."""
 
@@ -68,6 +77,8 @@ class BatchWalk:
         self._failed: dict[Lane, int] = {}  # the record of a lane behind which none of the lane counts as done
         self._written: dict[Lane, int] = {}  # the first record of a lane that is written to another topic
         self._waits: list[tuple[int, float]] = []  # (index, seconds until its next attempt)
+        self._done_first: dict[int, FailureOutcome | None] = {}  # done before the endpoint ran, and settled with it
+        self._again = False  # the records that are not settled are handled again, without a run
 
     async def walk(self, open_batch: OpenBatch) -> None:
         """Decode, settle the records that cannot be decoded, run the others and settle them."""
@@ -79,7 +90,8 @@ class BatchWalk:
             result = await self._run_step(attempt.prepare())
             wanted = list(self._open)
             if isinstance(result, Mapping):
-                if result and not self._settle(result, len(wanted)):
+                prepared = self._settled_first(result)
+                if prepared and not self._settle(prepared, len(wanted)):
                     return
                 wanted = self._wanted()
                 if wanted:
@@ -89,7 +101,7 @@ class BatchWalk:
             await runner.run_to_completion(attempt.close)
         if result is ABANDONED:
             self._report.dropped(runner.slot.route, first)
-        elif isinstance(result, NotReady) or not wanted or self._settle_run(result, wanted):
+        elif isinstance(result, NotReady) or not (wanted or self._done_first) or self._settle_run(result, wanted):
             self._put_back(())
 
     @property
@@ -113,6 +125,10 @@ class BatchWalk:
     def _wanted(self) -> list[int]:
         """The records to run: none behind a failed record of the same lane, and none of a lane with a pending write:
         the rest of that lane runs together when the write is confirmed."""
+        if self._again:
+            return []
+        if self._done_first:
+            return [index for index in self._open if index not in self._done_first]
         if not self._failed and not self._written:
             return list(self._open)
         failed, written, owners = self._failed, self._written, self._owners
@@ -124,8 +140,43 @@ class BatchWalk:
 
     # ------------------------------------------------------------------ verdicts
 
+    def _settled_first(self, prepared: Mapping[int, FailureOutcome | None]) -> Mapping[int, FailureOutcome | None]:
+        """The records that are settled before the endpoint runs, of those that have ended before it."""
+        kept = self._runner.slot.kept
+        if kept is None or not kept.records:
+            return prepared
+        failed = {index: end for index, end in prepared.items() if not _is_done(end)}
+        if failed:
+            self._again = True
+            self._runner.slot.kept = None
+        else:
+            self._done_first.update(prepared)
+        return failed
+
     def _settle_run(self, result: object, wanted: Sequence[int]) -> bool:
         """Settle the records that were run. False if nothing more must be done with this batch."""
+        sent = take_outputs(self._runner.slot)
+        return self._settle_with_sends(result, wanted, sent) if sent else self._settle_result(result, wanted)
+
+    def _settle_with_sends(self, result: object, wanted: Sequence[int], sent: Sequence[OutgoingRecord]) -> bool:
+        ends: Mapping[int, FailureOutcome | None] = {}
+        match result:
+            case PartialFailure(ends=partial):
+                ends = {index: partial.get(index) for index in wanted}
+            case _ if wanted:
+                outcome = classify(result)
+                if not _is_done(outcome):
+                    return self._settle_result(result, wanted)
+                ends = dict.fromkeys(wanted, outcome)
+        ends = {**ends, **self._done_first}
+        if failed := {index: end for index, end in ends.items() if not _is_done(end)}:
+            return self._settle(failed, len(ends), partial=True)
+        if not self._settle(ends, len(ends)):
+            return False
+        self._batch.partition.outbox.add([self._records[index].offset for index in sorted(ends)], sent)
+        return True
+
+    def _settle_result(self, result: object, wanted: Sequence[int]) -> bool:
         if isinstance(result, PartialFailure):
             ends = {index: result.ends.get(index) for index in wanted}
             return self._settle(ends, len(wanted), partial=True)
@@ -292,6 +343,10 @@ class BatchWalk:
                 lane.attempt = self._batch.attempt + 1
                 self._scheduler.wait(lane, delay_s)
                 self._scheduler.leave_batch(self._batch, lane)
+        for lane in left:
+            if lane.state is LaneState.IDLE:  # a new lane, for a record that is handled again without a wait
+                lane.attempt = self._batch.attempt
+                self._scheduler.make_ready(lane)
 
     def _count_for_next_owner(self, indexes: Iterable[int]) -> None:
         """These records have failed, and their partition is being revoked."""

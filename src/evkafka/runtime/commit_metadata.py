@@ -19,6 +19,7 @@ from evkafka.runtime.completed_offsets import (
     decode_ranges,
     encode_attempts,
     encode_ranges,
+    range_text_length,
 )
 from evkafka.runtime.dead_letters.rate import PREFIX as RATE_PREFIX
 
@@ -94,6 +95,23 @@ class CommitMetadata:
         """
         if self.is_plain:  # earlier versions of EVKafka understand this
             return self.rate if len(self.rate) <= limit else ""
+        head, rate, left = self._room(limit)
+        if left < 2 * len(NONE):
+            return ""
+        finished = encode_ranges(self.base, self.finished, left - len(NONE))
+        attempts = encode_attempts(self.base, self.attempts, left - len(finished or NONE))
+        body = f"{head} {finished or NONE} {attempts or NONE} {rate}"
+        return f"{PREFIX} {_checksum(body, place)} {body}"
+
+    def lists_all(self, limit: int) -> bool:
+        """Whether all finished offsets fit into a text of so many characters."""
+        if not self.finished:
+            return True
+        _, _, left = self._room(limit)
+        return range_text_length(self.base, self.finished) <= left - len(NONE)
+
+    def _room(self, limit: int) -> tuple[str, str, int]:
+        """The text's first part, the rate in it, and how many characters are left beside them."""
         mark = self.mark
         offset = NONE if mark.offset is None else mark.offset
         state = f"{mark.ownership.value}:{mark.deaths}:{offset}:{mark.owner}"
@@ -102,13 +120,7 @@ class CommitMetadata:
         left = limit - len(f"{PREFIX} {'0' * 8} {head}   ")
         if len(rate) + 2 * len(NONE) > left:
             rate = NONE
-        left -= len(rate)
-        if left < 2 * len(NONE):
-            return ""
-        finished = encode_ranges(self.base, self.finished, left - len(NONE))
-        attempts = encode_attempts(self.base, self.attempts, left - len(finished or NONE))
-        body = f"{head} {finished or NONE} {attempts or NONE} {rate}"
-        return f"{PREFIX} {_checksum(body, place)} {body}"
+        return head, rate, left - len(rate)
 
 
 class MetadataLimit:

@@ -4,26 +4,69 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitUnknown
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import acquire
 from evkafka.runtime.commit_metadata import MetadataLimit
+from evkafka.runtime.kept_sends import TransactionScope
+from evkafka.runtime.outbox import Coverage, Sent
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.ports import Clock, MetadataTooLarge, RecordSource
-from evkafka.telemetry import CommitFailed, OffsetsCommitted, Telemetry
+from evkafka.runtime.ports import Clock, MetadataTooLarge, OutputRefused, RecordSource
+from evkafka.telemetry import CommitFailed, OffsetsCommitted, Telemetry, TransactionEnded
 
 logger = logging.getLogger("evkafka.runtime")
 
 COMMIT_TIMEOUT_S = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """For a committer that commits in transactions (exactly once).
+
+    Attributes:
+        owns: whether this partition is assigned now, and is not being revoked.
+        take_back: called with the error of a transaction after which the records must be read again, by a new source.
+    """
+
+    scope: TransactionScope
+    owns: Callable[[TopicPartition], bool]
+    take_back: Callable[[BrokerError], object]
+
+
+class PlannedCommit(NamedTuple):
+    """What is committed of one partition.
+
+    Attributes:
+        coverage, sent: the records that a transaction commits, and what it writes.
+    """
+
+    partition: Partition
+    offset: int
+    metadata: str
+    coverage: Coverage | None = None
+    sent: Sequence[Sent] = ()
+
+    def confirm(self) -> None:
+        """It was committed."""
+        partition = self.partition
+        partition.saved, partition.committed = (self.offset, self.metadata), self.offset
+        if self.coverage is not None:
+            partition.outbox.written(self.coverage, self.sent)
+
+
 class Committer:
-    """Commits the offsets that the ledgers call committable.
+    """Commits the offsets that the ledgers call committable; in transactions, together with what their records have
+    sent.
 
     The periodic commit and the commit at a revoke share a lock: the second waits for the first, so that no older
     offset can be written after a newer one.
+
+    Args:
+        transactions: None: offsets are committed alone.
     """
 
     def __init__(
@@ -35,6 +78,7 @@ class Committer:
         clock: Clock,
         telemetry: Telemetry,
         metadata_limit: MetadataLimit,
+        transactions: Transactions | None = None,
     ) -> None:
         self._source = source
         self._consumer = consumer
@@ -43,16 +87,24 @@ class Committer:
         self._telemetry = telemetry
         self._lock = asyncio.Lock()
         self._metadata_limit = metadata_limit
+        self._transactions = transactions
+        self._given_up = False  # the records of a transaction must be read again: no later one may be committed
 
     def next_commit(self, partition: Partition) -> tuple[int, str] | None:
         """The offset to commit now, with its metadata; None if both are saved already."""
+        planned = self._plan(partition)
+        return (planned.offset, planned.metadata) if planned is not None else None
+
+    def _plan(self, partition: Partition) -> PlannedCommit | None:
         tp = partition.tp
-        return partition.to_commit(
+        to_commit = partition.to_commit if self._transactions is None else partition.to_commit_in_transaction
+        commit = to_commit(
             group=self._group,
             topic_id=self._source.topic_id(tp.topic),
             epoch=self._source.leader_epoch(tp, partition.last_read + 1),
             longest=self._metadata_limit.max_bytes,
         )
+        return PlannedCommit(partition, *commit) if commit is not None else None
 
     async def commit(self, partitions: Iterable[Partition], *, timeout_s: float = COMMIT_TIMEOUT_S) -> bool:
         """Commit the offsets that have advanced. False if one could not be committed; only `BrokerRefused` is raised.
@@ -71,24 +123,28 @@ class Committer:
             self._lock.release()
 
     async def _commit(self, partitions: list[Partition], timeout_s: float) -> bool:
-        until_s = self._clock.now() + timeout_s
+        until_s, refused = self._clock.now() + timeout_s, -1
         while True:
             commits = self._next_commits(partitions)
             if not commits:
                 return True
-            offsets = {tp: offset for tp, (offset, _) in commits.items()}
-            metadata = {tp: text for tp, (_, text) in commits.items()}
+            offsets = {tp: commit.offset for tp, commit in commits.items()}
             began_s = self._clock.now()
             try:
-                await self._source.commit(offsets, timeout_s=max(until_s - began_s, 0.0), metadata=metadata)
+                await self._write(commits, offsets, timeout_s=max(until_s - began_s, 0.0))
             except MetadataTooLarge as error:
-                self._shorten(error, max(map(len, metadata.values())))
+                longest = max(len(commit.metadata) for commit in commits.values())
+                if longest == refused:  # it lists what a transaction has written, and cannot be shorter
+                    return self._failed(offsets, error)
+                refused = longest
+                self._shorten(error, longest)
                 continue
-            except CommitUnknown as error:
-                # It may have been written or not: commit again, even if no offset has advanced by then.
-                for partition in partitions:
-                    partition.committed = partition.saved = None
+            except (CommitUnknown, OutputRefused) as error:
+                self._forget(commits, error)
                 return self._failed(offsets, error)
+            except asyncio.CancelledError:
+                self._forget(commits, CommitUnknown("cancelled before there was an answer"))
+                raise
             except BrokerRefused as error:
                 self._failed(offsets, error)
                 raise
@@ -96,14 +152,58 @@ class Committer:
                 # If it is `CommitRefused`, another member has the partitions, or a rebalance has begun; its revoke will
                 # commit.
                 return self._failed(offsets, error)
-            for partition in partitions:
-                if (commit := commits.get(partition.tp)) is not None:
-                    partition.saved, partition.committed = commit, commit[0]
+            for commit in commits.values():
+                commit.confirm()
             self._telemetry.emit(OffsetsCommitted(self._consumer, offsets, self._clock.now() - began_s))
             return True
 
-    def _next_commits(self, partitions: Iterable[Partition]) -> dict[TopicPartition, tuple[int, str]]:
-        return {p.tp: commit for p in partitions if (commit := self.next_commit(p)) is not None}
+    def _next_commits(self, partitions: Iterable[Partition]) -> dict[TopicPartition, PlannedCommit]:
+        if self._given_up:
+            return {}
+        return {p.tp: commit for p in partitions if (commit := self._plan(p)) is not None}
+
+    async def _write(
+        self,
+        commits: Mapping[TopicPartition, PlannedCommit],
+        offsets: Mapping[TopicPartition, int],
+        *,
+        timeout_s: float,
+    ) -> None:
+        metadata = {tp: commit.metadata for tp, commit in commits.items()}
+        if self._transactions is None:
+            await self._source.commit(offsets, timeout_s=timeout_s, metadata=metadata)
+            return
+        outputs = [record for commit in commits.values() for sent in commit.sent for record in sent.records]
+        began_s = self._clock.now()
+        result: Literal["committed", "aborted", "unknown"] = "aborted"
+        try:
+            await self._source.commit_transaction(outputs, offsets, timeout_s=timeout_s, metadata=metadata)
+            result = "committed"
+        except CommitUnknown:
+            result = "unknown"
+            raise
+        finally:
+            took_s = self._clock.now() - began_s
+            self._telemetry.emit(TransactionEnded(self._consumer, result, len(outputs), took_s))
+
+    def _forget(self, commits: Mapping[TopicPartition, PlannedCommit], error: CommitUnknown | OutputRefused) -> None:
+        """It is not known what was committed, or a transaction with these records never can be.
+
+        A commit of offsets alone is repeated, even if no offset has advanced by then. A transaction must not be:
+        it would write everything twice if it was committed. Its records are read again from the offset that was
+        committed.
+        """
+        if self._transactions is None:
+            for commit in commits.values():
+                commit.partition.committed = commit.partition.saved = None
+            return
+        if isinstance(error, OutputRefused):
+            self._transactions.scope.refuse(error)
+        for commit in commits.values():
+            commit.partition.outbox.in_doubt = True
+        if any(map(self._transactions.owns, commits)):  # otherwise their next owner reads them
+            self._given_up = True
+            self._transactions.take_back(error)
 
     def _shorten(self, error: MetadataTooLarge, length: int) -> None:
         """Metadata must not prevent a commit: what does not fit is handled again after a restart."""
@@ -119,7 +219,7 @@ class Committer:
         )
 
     def _not_sent(self, partitions: list[Partition], waited_s: float) -> bool:
-        offsets = {tp: offset for tp, (offset, _) in self._next_commits(partitions).items()}
+        offsets = {tp: commit.offset for tp, commit in self._next_commits(partitions).items()}
         if not offsets:
             return True
         return self._failed(

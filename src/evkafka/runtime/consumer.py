@@ -19,22 +19,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
-from evkafka.exceptions import NotAssigned
+from evkafka.exceptions import CommitUnknown, NotAssigned
 from evkafka.records import TopicPartition
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.backend import random_source
 from evkafka.runtime.blocking_records import BlockingRecords
 from evkafka.runtime.clock import sleep, wait_any
-from evkafka.runtime.committer import Committer
+from evkafka.runtime.committer import COMMIT_TIMEOUT_S, Committer, Transactions
 from evkafka.runtime.corrupt_records import CorruptRecords
 from evkafka.runtime.dead_letter_limit import LimitReset
 from evkafka.runtime.dead_letters.retry_topics import RetryTopics
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.interfaces import DeadLetterSink
+from evkafka.runtime.kept_sends import TransactionScope, cluster_address
 from evkafka.runtime.offset_check import check_each_offset
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.poller import Poller
-from evkafka.runtime.ports import Clock, Cluster, Dispatch, RecordSource, Route
+from evkafka.runtime.ports import Clock, Cluster, Dispatch, OutputRefused, RecordSource, Route
 from evkafka.runtime.rebalance import CANCEL_S, RebalanceListener
 from evkafka.runtime.reporting import TelemetryReporter
 from evkafka.runtime.settle import StopApp
@@ -70,6 +71,7 @@ class ConsumerSpec:
         dead_letter_window: the largest window of a `dead_letter_limit`; 0 if there is no limit.
         limit_reset: whether the app continues after its `dead_letter_limit` was reached.
         retry_topics: the retry topics that it reads; None if it reads none.
+        transaction_scope: set if it commits in transactions (exactly once).
     """
 
     name: str
@@ -84,6 +86,7 @@ class ConsumerSpec:
     dead_letter_window: int = 0
     limit_reset: LimitReset = field(default_factory=LimitReset)
     retry_topics: RetryTopics | None = None
+    transaction_scope: TransactionScope | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +125,14 @@ class ConsumerParts:
 class Consumer:
     """One `add_consumer`, running. Created by `build_consumer`."""
 
-    def __init__(self, parts: ConsumerParts, cluster: Cluster) -> None:
+    def __init__(
+        self, parts: ConsumerParts, cluster: Cluster, transaction_scope: TransactionScope | None = None
+    ) -> None:
         self._assignment = assignment = parts.assignment
         self.name = assignment.name
         self.settings = assignment.settings
         self._cluster = cluster
+        self._transaction_scope = transaction_scope
         self._clock = assignment.clock
         self._telemetry = assignment.telemetry
         self._stop_signal = parts.stop_signal
@@ -224,20 +230,25 @@ class Consumer:
     # ------------------------------------------------------------------ one source's life
 
     async def _connect(self) -> RecordSource:
-        source = self._cluster.source(self.settings)
+        settings, scope = self.settings, self._transaction_scope
+        if scope is not None:
+            scope.cluster = await cluster_address(self._cluster, settings.connection, settings.start_timeout_s)
+        source = self._cluster.source(settings)
         try:
             await source.start(self._rebalance_listener)
         except BaseException:
             await source.stop(timeout_s=LEAVE_S)
             raise
         assignment = self._assignment
+        transactions = None if scope is None else Transactions(scope, assignment.keeps, self.fail)
         assignment.committer = Committer(
             source,
             consumer=self.name,
-            group=self.settings.group_id or "",
+            group=settings.group_id or "",
             clock=self._clock,
             telemetry=self._telemetry,
             metadata_limit=assignment.metadata_limit,
+            transactions=transactions,
         )
         assignment.source = source
         self._telemetry.emit(ConsumerStarted(self.name, self._restarts))
@@ -274,9 +285,13 @@ class Consumer:
             await timer.due.wait()
             timer.restart()
             committer = assignment.committer
-            if committer is not None and not await committer.commit(assignment.partitions.values()):
-                await sleep(self._clock, max(self.settings.auto_commit_interval_s, 1.0))
+            if committer is None:
+                continue
+            if not await committer.commit(assignment.partitions.values(), timeout_s=self._commit_timeout_s):
+                await sleep(self._clock, max(self.settings.commit_interval_s, 1.0))
                 timer.due.set()
+            elif self._transaction_scope is not None:
+                assignment.flow.progress()  # what was sent does not fill the memory any more
 
     async def _first_failure(self) -> BaseException | None:
         """Wait for the stop (None) or for the failure that ends this source's life."""
@@ -286,8 +301,15 @@ class Consumer:
 
     def _drain_s(self, failure: BaseException | None) -> float:
         settings, ends = self.settings, failure is None or isinstance(failure, StopApp)
+        if self._transaction_scope is not None and isinstance(failure, CommitUnknown | OutputRefused):
+            return 0.0  # the records are read again: no attempt counts any more
         drain_s = settings.drain_timeout_s if ends else settings.revoke_drain_timeout_s
         return self._deadline.at_most(drain_s, reserve_s=CLOSE_S)
+
+    @property
+    def _commit_timeout_s(self) -> float:
+        transactions = self.settings.transactions
+        return COMMIT_TIMEOUT_S if transactions is None else transactions.timeout_s
 
     def _last_commit_s(self) -> float:
         return self._deadline.at_most(LAST_COMMIT_S, reserve_s=FLUSH_RESERVE_S + LEAST_LEAVE_S)

@@ -16,6 +16,7 @@ from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.intake import Intake
 from evkafka.runtime.interfaces import ConsumerServices, DecideFor, WatchdogRounds
+from evkafka.runtime.kept_sends import keep_sends
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.poller import Poller
 from evkafka.runtime.ports import Clock, ConsumerIdentity, Route, Slot
@@ -81,7 +82,7 @@ def build_consumer(
         blocking_records=blocking_records,
         watchdog=_watchdog(spec, assignment, executors, watchdog_rounds, report, blocking_records, fail),
     )
-    return Consumer(parts, environment.cluster)
+    return Consumer(parts, environment.cluster, spec.transaction_scope)
 
 
 def _assignment(spec: ConsumerSpec, environment: ConsumerEnvironment, clock: Clock) -> Assignment:
@@ -161,16 +162,19 @@ def _executors(
     identity = _identity(spec)
     time_slice = TimeSlice(services.clock)
     decide_for = _decide_for(spec, environment.random)
+    scope = spec.transaction_scope
+    dispatch = spec.dispatch if scope is None else keep_sends(spec.dispatch, scope)
     return [
         Executor(
             Slot(identity, spec.state, threads),
             services,
-            dispatch=spec.dispatch,
+            dispatch=dispatch,
             decide=decide_for,
             writes=writes,
             watchdog_rounds=watchdog_rounds,
             time_slice=time_slice,
             limit_s=settings.max_endpoint_exec_time_s,
+            keeps_sends=spec.transaction_scope is not None,
         )
         for _ in range(settings.concurrency)
     ]

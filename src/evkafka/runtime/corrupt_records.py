@@ -96,9 +96,10 @@ class CorruptRecords:
 
     async def _send_to_dead_letter(self, partition: Partition, unreadable: Unreadable) -> None:
         assignment, tp = self._assignment, partition.tp
-        await self._dead_letters.send_unreadable(unreadable)
+        kept = await self._dead_letters.send_unreadable(unreadable)
         if assignment.partitions.get(tp) is not partition or partition.leaving or assignment.source is None:
             return  # the partition was revoked or assigned again: its next reader handles the record again
+        partition.outbox.add((unreadable.offset,), kept)
         partition.dead_letters.add_unreadable()
         self._report(unreadable, skipped=True)
         self._unblock(partition)

@@ -15,7 +15,7 @@ from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.dead_letters.retry_topics import DelayedRecord, RetryTopics, read_delayed
 from evkafka.runtime.interfaces import DeadLetterSink
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.ports import BatchAttempt, Dispatch, Route, Slot, WriteFailed
+from evkafka.runtime.ports import BatchAttempt, Dispatch, OutgoingRecord, Route, Slot, WriteFailed
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
 
 SHORTEST_WAIT_S = 0.02
@@ -111,7 +111,9 @@ def dispatch_origins(dispatch: Dispatch) -> Dispatch:
 class SourceDeadLetterSink(DeadLetterSink, Protocol):
     """Also takes unreadable records on behalf of another topic."""
 
-    async def send_unreadable(self, unreadable: Unreadable, *, source: str | None = None) -> None: ...
+    async def send_unreadable(
+        self, unreadable: Unreadable, *, source: str | None = None
+    ) -> Sequence[OutgoingRecord]: ...
 
 
 class DelayedRecordSink:
@@ -123,17 +125,18 @@ class DelayedRecordSink:
 
     async def send_to_retry_topic(
         self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed
-    ) -> None:
-        await self._sink.send_to_retry_topic(_delayed(record).origin, slot, verdict, failed)
+    ) -> Sequence[OutgoingRecord]:
+        return await self._sink.send_to_retry_topic(_delayed(record).origin, slot, verdict, failed)
 
     async def send_to_dead_letter(
         self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed
-    ) -> None:
-        await self._sink.send_to_dead_letter(_delayed(record).origin, slot, verdict, failed)
+    ) -> Sequence[OutgoingRecord]:
+        return await self._sink.send_to_dead_letter(_delayed(record).origin, slot, verdict, failed)
 
-    async def send_unreadable(self, unreadable: Unreadable) -> None:
+    async def send_unreadable(self, unreadable: Unreadable) -> Sequence[OutgoingRecord]:
         """The record that failed first is unknown: the dead letter has the address in the retry topic."""
-        await self._sink.send_unreadable(unreadable, source=self._retry_topics[unreadable.partition.topic].source)
+        source = self._retry_topics[unreadable.partition.topic].source
+        return await self._sink.send_unreadable(unreadable, source=source)
 
 
 def _delayed(record: Record) -> DelayedRecord:

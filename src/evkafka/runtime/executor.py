@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import Context
+from functools import partial
 from typing import Literal
 
 from evkafka.exceptions import EndpointTimeout
@@ -33,7 +34,8 @@ from evkafka.runtime.batch_executor import BatchWalk
 from evkafka.runtime.deadline import remaining
 from evkafka.runtime.failure_cause import Fatal
 from evkafka.runtime.interfaces import AttemptKind, ConsumerServices, DecideFor, WatchdogRounds
-from evkafka.runtime.partition import Batch, Lane
+from evkafka.runtime.kept_sends import kept_sends, take_outputs
+from evkafka.runtime.partition import Batch, Lane, Partition
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.ports import Dispatch, Slot, ThreadCall
 from evkafka.runtime.settle import (
@@ -75,6 +77,7 @@ class Executor:
         watchdog_rounds: when the watchdog last checked the executors.
         time_slice: how long all executors together may use the event loop.
         limit_s: the consumer's time limit for an attempt.
+        keeps_sends: the attempts' sends are written by the transaction that commits their records.
 
     Attributes:
         slot: the running attempt. Written here and by the dispatch; read by the watchdog.
@@ -94,6 +97,7 @@ class Executor:
         watchdog_rounds: WatchdogRounds,
         time_slice: TimeSlice,
         limit_s: float,
+        keeps_sends: bool = False,
     ) -> None:
         self.slot = slot
         self.lane: Lane | None = None
@@ -112,6 +116,7 @@ class Executor:
         self._watchdog_rounds = watchdog_rounds
         self._time_slice = time_slice
         self._limit_s = limit_s
+        self._keeps_sends = keeps_sends
         self._batch: BatchWalk | None = None
         self._thread_run: ThreadRun | None = None
         if dispatch.thread_call is not None and dispatch.gated is None:
@@ -133,6 +138,8 @@ class Executor:
         """
         self._clean_context = first_context()
         self._clean_context.run(remaining.set, self.left_s)  # once for all attempts: sends inside of them read it
+        if self._keeps_sends:
+            self._clean_context.run(kept_sends.set, None)
         self._start_task = lambda: self._tasks.start(name, self._run(), on_end, context=self._context)
         self._begin_new_task()
 
@@ -267,7 +274,7 @@ class Executor:
 
     async def _walk(self, lane: Lane) -> None:
         """Run the lane's records in order, until it is empty, must wait, or other lanes must have their turn."""
-        queue, finish = lane.queue, lane.partition.ledger.finish
+        queue, finish = lane.queue, self._finish_of(lane.partition)
         slot, call, now, report = self.slot, self._call, self._clock.now, self._report
         skips_unmatched = self._skips_unmatched
         assert self._task is not None
@@ -323,6 +330,13 @@ class Executor:
                 slice_ends = min(self._time_slice.ends_s, ended + LANE_SLICE_S)
             started = self.started_s = ended
         lane.attempt = 1
+
+    def _finish_of(self, partition: Partition) -> Callable[[int], bool]:
+        """Finishes the record of this partition whose attempt has succeeded."""
+        return partial(self._finish_with_sends, partition) if self._keeps_sends else partition.ledger.finish
+
+    def _finish_with_sends(self, partition: Partition, offset: int) -> bool:
+        return partition.finish(offset, take_outputs(self.slot))
 
     # ------------------------------------------------------------------ several records for one hop to a thread
 
@@ -430,7 +444,8 @@ class Executor:
                 raise StopApp(f"{address_of(record)} stops the app: {reason}", error)
 
     def _finish(self, lane: Lane, record: Record, status: str, duration_s: float) -> bool:
-        if not lane.partition.ledger.finish(record.offset):
+        sent = take_outputs(self.slot) if status != "failed" else ()
+        if not lane.partition.finish(record.offset, sent):
             # The partition was revoked meanwhile: this result is too late to count.
             self._report.dropped(self.slot.route, record)
             return False

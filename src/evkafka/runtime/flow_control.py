@@ -119,10 +119,11 @@ class FlowControl:
         if ledger.unfinished >= records * share_of_bound:
             return True
         size = self._settings.max_pending_bytes / count * share_of_bound
+        sent = partition.outbox.size  # finished, and still in memory
         polled_bytes.release(ledger.oldest)
-        if polled_bytes.total >= size and polled_bytes.may_shrink(ledger.unfinished):
+        if polled_bytes.total + sent >= size and polled_bytes.may_shrink(ledger.unfinished):
             polled_bytes.shrink(ledger.open_offsets())
-        return polled_bytes.total >= size
+        return polled_bytes.total + sent >= size
 
     def _fills_metadata(self, partition: Partition, share_of_bound: float) -> bool:
         """Whether the text about finished offsets takes this share of a commit's metadata."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from evkafka.outcomes import Failed, FailureOutcome, Outcome, Skip, Unmatched
 from evkafka.records import Record, Unreadable
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.ports import Clock, Route, Slot, WriteFailed
+from evkafka.runtime.ports import Clock, OutgoingRecord, Route, Slot, WriteFailed
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, Verdict
 from evkafka.runtime.supervision.tasks import SupervisedTasks
@@ -45,19 +45,23 @@ class Reporter(Protocol):
 
 
 class DeadLetterSink(Protocol):
-    """Writes records that failed for good, or that are tried again later."""
+    """Writes records that failed for good, or that are tried again later.
+
+    Each call returns what it has not written, because the transaction that commits the record is to write it (exactly
+    once).
+    """
 
     async def send_to_retry_topic(
         self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed
-    ) -> None:
+    ) -> Sequence[OutgoingRecord]:
         """Write the record to its retry topic and wait for the confirmation; try again until it is written."""
 
     async def send_to_dead_letter(
         self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed
-    ) -> None:
+    ) -> Sequence[OutgoingRecord]:
         """Write the dead letter and wait for its confirmation; try again until it is written."""
 
-    async def send_unreadable(self, unreadable: Unreadable) -> None:
+    async def send_unreadable(self, unreadable: Unreadable) -> Sequence[OutgoingRecord]:
         """The same for a record that the client cannot read: the dead letter has its address, and no value."""
 
 

@@ -9,11 +9,11 @@ import asyncio
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from heapq import heappush
 from operator import attrgetter
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.commit_metadata import OPEN, CommitMetadata, OwnerMark, Ownership, place_of
@@ -21,8 +21,9 @@ from evkafka.runtime.completed_offsets import OffsetRanges
 from evkafka.runtime.dead_letters.count import DeadLetterCount
 from evkafka.runtime.dead_letters.retry_topics import DelayedRecord
 from evkafka.runtime.offsets import OffsetLedger
+from evkafka.runtime.outbox import Coverage, Outbox, Sent
 from evkafka.runtime.polled_bytes import PolledBytes
-from evkafka.runtime.ports import BatchLimits, Route, Slot, TimerHandle
+from evkafka.runtime.ports import BatchLimits, OutgoingRecord, Route, Slot, TimerHandle
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
 from evkafka.telemetry import Status
 
@@ -190,7 +191,7 @@ class PendingWrite:
         self.tries = 0
         self.topic = ""
         self.error: BaseException | None = None
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[Sequence[OutgoingRecord]] | None = None
         self.ended = False
 
     @property
@@ -259,6 +260,19 @@ TRANSITIONS: Mapping[PartitionEvent, Mapping[PartitionState, PartitionState]] = 
 """The next state by event; an event that does not list a state leaves it as it is."""
 
 
+class TransactionPart(NamedTuple):
+    """What a transaction has to commit of one partition.
+
+    Attributes:
+        sent: what it has to write.
+    """
+
+    offset: int
+    metadata: str
+    coverage: Coverage
+    sent: Sequence[Sent]
+
+
 class Partition:
     """Created when the partition is assigned (and again at a seek or reset), ended when it is revoked.
 
@@ -286,13 +300,15 @@ class Partition:
         unreadable: how often in a row the client could not read its next record.
         early: records of a retry topic that were read and are not due yet: they are not in the ledger.
         dead_letters: how many of its records became dead letters.
+        outbox: what its finished records have sent, until a transaction writes it (exactly once).
         taking: held while records are taken out of a lane that a thread may be taking records out of (`ThreadRun`).
     """
 
     __slots__ = (
         "_by_key", "_enqueued", "_keyed", "_more_held", "_progress", "_quiet", "_unkeyed", "_whole", "began_at",
-        "committed", "counted", "dead_letters", "early", "gathering", "held", "inherited", "ledger", "mark", "paused",
-        "polled_bytes", "ready", "running", "saved", "state", "taking", "tp", "tries", "unreadable", "was_reset",
+        "committed", "counted", "dead_letters", "early", "gathering", "held", "inherited", "ledger", "mark", "outbox",
+        "paused", "polled_bytes", "ready", "running", "saved", "state", "taking", "tp", "tries", "unreadable",
+        "was_reset",
     )  # fmt: skip
 
     def __init__(self, tp: TopicPartition, *, ordering: str, paused: bool = False) -> None:
@@ -315,6 +331,7 @@ class Partition:
         self.unreadable = 0
         self.early: deque[DelayedRecord] = deque()
         self.dead_letters = DeadLetterCount(self.ledger)
+        self.outbox = Outbox()
         self.taking = threading.Lock()
         self.gathering: dict[tuple[Route, int], Batch] = {}
         self._enqueued = 0  # lanes, ever
@@ -339,6 +356,7 @@ class Partition:
     def end(self) -> None:
         """Its assignment is over."""
         self._change("end")
+        self.outbox.clear()
 
     def _change(self, event: PartitionEvent) -> None:
         self.state = TRANSITIONS[event].get(self.state, self.state)
@@ -389,7 +407,16 @@ class Partition:
             inherited = CommitMetadata(inherited.base, rate=inherited.rate)
         self.inherited = inherited
         self.ledger.inherit(inherited.finished)
+        self.outbox.covered = Coverage(inherited.base, inherited.finished)
         self.tries.update(inherited.attempts)
+
+    def finish(self, offset: int, sent: Sequence[OutgoingRecord] = ()) -> bool:
+        """This record needs nothing more but the commit, which writes what it has sent. False if its assignment is
+        over: then nothing of it counts."""
+        if not self.ledger.finish(offset):
+            return False
+        self.outbox.add((offset,), sent)
+        return True
 
     @property
     def first_unfinished(self) -> int | None:
@@ -554,6 +581,39 @@ class Partition:
             epoch: the leader epoch of the last record that was read.
             longest: the most characters of metadata.
         """
+        metadata = self._commit_metadata(topic_id, epoch)
+        if metadata is None:
+            return None
+        base, text = metadata.base, metadata.as_text(longest, place_of(group, self.tp))
+        if self._is_saved(base, text):
+            return None
+        return base, text
+
+    def to_commit_in_transaction(
+        self, *, group: str, topic_id: str, epoch: int, longest: int
+    ) -> TransactionPart | None:
+        """The same, with what its records have sent. See the rules in `outbox.py`."""
+        everything = self._commit_metadata(topic_id, epoch)
+        if everything is None or self.outbox.in_doubt:
+            return None
+        if self.saved is not None:
+            longest = max(longest, len(self.saved[1]))  # the brokers took so much: what it lists must stay listed
+
+        def metadata(coverage: Coverage) -> CommitMetadata:
+            return replace(everything, base=coverage.base, finished=coverage.ranges)
+
+        finished = Coverage(everything.base, everything.finished)
+        coverage = self.outbox.fitting(finished, lambda some: metadata(some).lists_all(longest))
+        if coverage is None:
+            return None
+        sent = self.outbox.covered_by(coverage)
+        text = metadata(coverage).as_text(longest, place_of(group, self.tp))
+        if not sent and self._is_saved(coverage.base, text):
+            return None
+        return TransactionPart(coverage.base, text, coverage, sent)
+
+    def _commit_metadata(self, topic_id: str, epoch: int) -> CommitMetadata | None:
+        """What a commit says now, about all finished records; None while no offset is known."""
         offset, rate = self.ledger.committable(), self.dead_letters.update()
         # Reading began at the oldest unfinished record or before it, and nothing behind it is passed.
         base = offset if offset is not None else self.ledger.oldest
@@ -562,7 +622,7 @@ class Partition:
         if base != self.began_at:
             self.unmark()
         inherited_rate = self.inherited.rate if self.inherited is not None else ""
-        metadata = CommitMetadata(
+        return CommitMetadata(
             base,
             topic_id,
             max(epoch, self.inherited.epoch if self.inherited is not None else epoch),
@@ -570,10 +630,13 @@ class Partition:
             self.counted_tries(base),
             self.mark,
             rate.as_text() if rate is not None else inherited_rate,
-        ).as_text(longest, place_of(group, self.tp))
-        if (base, metadata) == self.saved or (offset is None and not metadata and self.saved is None):
-            return None
-        return base, metadata
+        )
+
+    def _is_saved(self, offset: int, text: str) -> bool:
+        """Whether this commit would change nothing."""
+        if self.ledger.committable() is None and not text and self.saved is None:
+            return True
+        return (offset, text) == self.saved
 
     # ------------------------------------------------------------------ becoming quiet
 

@@ -18,7 +18,7 @@ from evkafka.records import Record
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.interfaces import ConsumerServices, DeadLetterSink
 from evkafka.runtime.partition import Lane, Partition, PendingWrite, SettledBehind
-from evkafka.runtime.ports import Route, Slot
+from evkafka.runtime.ports import OutgoingRecord, Route, Slot
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, address_of, written_status
 
 
@@ -87,6 +87,7 @@ class PendingWrites:
             raise self._limit.error(address_of(record), limit_reached, verdict.error)
         if isinstance(verdict, SendToDeadLetter):
             partition.dead_letters.pending += 1
+        slot.kept = None  # what the failed attempt has sent is not written
         write = PendingWrite(
             lane,
             record,
@@ -113,7 +114,7 @@ class PendingWrites:
         self._tasks.allow_end(write.task)  # `_ended` decides what its end means
         write.task.add_done_callback(partial(self._ended, write))
 
-    def _written_by(self, write: PendingWrite) -> Coroutine[Any, Any, None]:
+    def _written_by(self, write: PendingWrite) -> Coroutine[Any, Any, Sequence[OutgoingRecord]]:
         failed = partial(self._failed, write)
         match write.verdict:
             case SendToDeadLetter() as bury:
@@ -130,7 +131,7 @@ class PendingWrites:
             self._leave_lane(write, behind)
         write.partition.notify_quiet()
 
-    def _ended(self, write: PendingWrite, task: asyncio.Task[None]) -> None:
+    def _ended(self, write: PendingWrite, task: asyncio.Task[Sequence[OutgoingRecord]]) -> None:
         if task.cancelled() and not write.ended and self._tasks.ignores_cancellation:
             # Cancelled from outside: it is not known whether the record was written, so it is written again.
             self._start(write)
@@ -147,13 +148,15 @@ class PendingWrites:
             self._leave_lane(write, behind)
             self._services.fail(error)
         else:
-            self._confirmed(write)
+            self._confirmed(write, task.result())
 
-    def _confirmed(self, write: PendingWrite) -> None:
+    def _confirmed(self, write: PendingWrite, kept: Sequence[OutgoingRecord]) -> None:
+        """It is written, or will be, by the transaction that commits its record."""
         partition, record = write.partition, write.record
         if isinstance(write.verdict, SendToDeadLetter):
             partition.dead_letters.add()
-        self._finish(partition, SettledBehind(record, write.slot, written_status(write.verdict), write.duration_s))
+        settled = SettledBehind(record, write.slot, written_status(write.verdict), write.duration_s)
+        self._finish(partition, settled, kept)
         write.end()
         behind: tuple[SettledBehind, ...] = ()
         if not write.lane.writes:
@@ -163,8 +166,8 @@ class PendingWrites:
         self._leave_lane(write, behind)
         self._services.note_progress()
 
-    def _finish(self, partition: Partition, settled: SettledBehind) -> None:
-        if partition.ledger.finish(settled.record.offset):
+    def _finish(self, partition: Partition, settled: SettledBehind, kept: Sequence[OutgoingRecord] = ()) -> None:
+        if partition.finish(settled.record.offset, kept):
             self._report.finished(settled.slot, settled.record, settled.status, settled.duration_s)
         else:
             self._report.dropped(settled.slot.route, settled.record)

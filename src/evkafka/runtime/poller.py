@@ -234,6 +234,6 @@ class Poller:
         # A position, this owner's mark and the dead-letter rate change without a record that ends. And if a record ends
         # in the middle of a lane right after a commit, only the end of the next one is noted.
         if now_s >= self._commits_due_s:
-            self._commits_due_s = now_s + assignment.settings.auto_commit_interval_s
+            self._commits_due_s = now_s + assignment.settings.commit_interval_s
             if assignment.uncommitted:
                 assignment.commit_timer.note()

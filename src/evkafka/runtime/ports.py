@@ -406,6 +406,12 @@ ThreadCall = Callable[[], Any]
 """A call to make in a thread."""
 
 
+class Kept(Protocol):
+    """What one attempt has sent, in order; see `runtime/kept_sends.py`."""
+
+    records: list[OutgoingRecord]
+
+
 class Slot:
     """The running attempt of one executor. The dispatch writes `route`; the runtime writes the rest.
 
@@ -424,10 +430,12 @@ class Slot:
         open_run: called when the endpoint is called in a thread. Returns a function that the thread calls whenever a
             call has returned None: it returns the next call to make there, or None. The attribute is None if each
             record has a hop of its own.
+        kept: what the running attempt has sent, or the last one; None unless its consumer keeps sends (exactly once).
+            Written by `keep_sends`.
     """
 
     __slots__ = (
-        "attempt", "consumer", "earlier", "formats", "open_run", "overrides", "record", "route", "state",
+        "attempt", "consumer", "earlier", "formats", "kept", "open_run", "overrides", "record", "route", "state",
         "thread_future", "threads",
     )  # fmt: skip
 
@@ -441,6 +449,7 @@ class Slot:
         self.overrides: Overrides = dict
         self.formats: ConsumerFormats | None = None
         self.open_run: Callable[[], Callable[[], ThreadCall | None]] | None = None
+        self.kept: Kept | None = None
         self.attempt = 1
         self.earlier = 0
         self.route: Route | None = None

@@ -246,11 +246,27 @@ class DeclaredProducer:
         return ProducerContract(self.name, settings, self.sender.endpoints, self.sender.envelope)
 
     def create_producer(
-        self, *, cluster: Cluster, clock: Clock, telemetry: Telemetry, spans: Tracing | None
+        self,
+        *,
+        cluster: Cluster,
+        clock: Clock,
+        telemetry: Telemetry,
+        spans: Tracing | None,
+        joins_transactions: bool,
     ) -> BoundProducer:
-        """Create a producer for one run of the app."""
+        """Create a producer for one run of the app.
+
+        Args:
+            joins_transactions: the app has exactly-once consumers.
+        """
         producer = EVKafkaProducer(
-            self.config, cluster=cluster, clock=clock, telemetry=telemetry, name=self.name, spans=spans
+            self.config,
+            cluster=cluster,
+            clock=clock,
+            telemetry=telemetry,
+            name=self.name,
+            spans=spans,
+            joins_transactions=joins_transactions,
         )
         return BoundProducer(self.name, producer, self.sender)
 

@@ -18,6 +18,7 @@ from evkafka.runtime.consumer_factory import build_consumer
 from evkafka.runtime.dead_letter_limit import LimitReset
 from evkafka.runtime.dead_letters.writer import DeadLetterWriter
 from evkafka.runtime.delayed_records import DelayedRecordSink
+from evkafka.runtime.kept_sends import TransactionScope
 from evkafka.runtime.ports import Clock, Cluster
 from evkafka.runtime.status import AppStatus, ConsumerStatus, Phase, ProducerStatus
 from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline, stop_limit_s
@@ -349,8 +350,13 @@ class Service:
     def _add_consumers(self, plan: ConsumerPlan, stack: AsyncExitStack) -> None:
         """Create a plan's consumer, and that of its retry topics, which shares its dead-letter writer."""
         _warn_of_policies_without_effect(plan)
+        scope = TransactionScope(plan.name, self._clock) if plan.settings.transactions is not None else None
         dead_letters = self._dead_letters[plan.name] = DeadLetterWriter(
-            plan.settings, policy_for=plan.policy_for, cluster=self._cluster, clock=self._clock
+            plan.settings,
+            policy_for=plan.policy_for,
+            cluster=self._cluster,
+            clock=self._clock,
+            transaction_scope=scope,
         )
 
         async def stop_writer() -> None:
@@ -369,6 +375,7 @@ class Service:
             paused=plan.paused(),
             dead_letter_window=plan.dead_letter_window,
             limit_reset=self._limit_reset,
+            transaction_scope=scope,
         )
         environment = ConsumerEnvironment(self._cluster, self._clock, self._telemetry)
         self.consumers[plan.name] = build_consumer(spec, environment, self._woken.set)

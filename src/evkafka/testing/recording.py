@@ -137,6 +137,9 @@ class RecordingSink:
         confirmed.set_result(RecordMetadata(topic, number, self._positions.take(topic, number), stamp, 0, 0))
         return confirmed
 
+    async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
+        return record
+
     def unavailable_reason(self) -> str:
         return ""
 

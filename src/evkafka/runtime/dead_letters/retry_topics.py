@@ -71,6 +71,7 @@ def retry_consumer_settings(settings: ConsumerSettings, retry_topics: RetryTopic
         group_id=f"{settings.group_id or 'none'}.retry",
         auto_offset_reset="earliest",  # every record in them was written for this group
         allow_auto_create_topics=False,
+        transactional_id=f"{settings.transactional_id}.retry" if settings.transactional_id is not None else None,
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -28,7 +28,8 @@ from evkafka.runtime.dead_letters.producers import DeadLetterProducer
 from evkafka.runtime.dead_letters.replay_signature import ReplaySignatures
 from evkafka.runtime.dead_letters.retry_topics import MESSAGE_BYTES, Origin, RetryTopics, retry_headers
 from evkafka.runtime.dead_letters.topic_ids import TopicIncarnations
-from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, Route, Slot, WriteFailed
+from evkafka.runtime.kept_sends import TransactionScope
+from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, RecordSink, Route, Slot, WriteFailed
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, StopApp, address_of
 from evkafka.runtime.subscription import UNMATCHED, UNREADABLE
 
@@ -78,6 +79,8 @@ class DeadLetterWriter:
 
     Args:
         policy_for: returns the merged error policy of an endpoint.
+        transaction_scope: of an exactly-once consumer: what goes to its own cluster is written by the transaction that
+            commits the record.
     """
 
     def __init__(
@@ -87,8 +90,10 @@ class DeadLetterWriter:
         policy_for: Callable[[Route | None], ErrorPolicySettings],
         cluster: Cluster,
         clock: Clock,
+        transaction_scope: TransactionScope | None = None,
     ) -> None:
         self._settings = settings
+        self._scope = transaction_scope
         self._group_id = settings.group_id or "none"
         self._policy_for = policy_for
         self._cluster = cluster
@@ -136,7 +141,7 @@ class DeadLetterWriter:
 
     # ------------------------------------------------------------------ writing
 
-    async def send_unreadable(self, unreadable: Unreadable, *, source: str | None = None) -> None:
+    async def send_unreadable(self, unreadable: Unreadable, *, source: str | None = None) -> Sequence[OutgoingRecord]:
         """Write a dead letter for a record that the client cannot read, with the same promises. It has the address of
         the record and the error, and no value.
 
@@ -151,11 +156,11 @@ class DeadLetterWriter:
         failure = FailureInfo(
             self._group_id, None, 1, f"the record cannot be read: {error!r}", error, datetime.now(UTC)
         )
-        await self._send(self._dead_letter(record, failure, policy, source or record.topic, UNREADABLE))
+        return await self._send(self._dead_letter(record, failure, policy, source or record.topic, UNREADABLE))
 
     async def send_to_dead_letter(
         self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed = _ignore_failure
-    ) -> None:
+    ) -> Sequence[OutgoingRecord]:
         """Write the dead letter and wait for its confirmation. Failed writes are repeated until one is confirmed.
 
         Raises:
@@ -163,7 +168,7 @@ class DeadLetterWriter:
         """
         policy, failure = self._policy_for(slot.route), self._failure(slot, verdict)
         write = self._dead_letter(record, failure, policy, record.topic, failure.event_type or UNMATCHED)
-        await self._send(write, failed)
+        return await self._send(write, failed)
 
     def _dead_letter(
         self, record: Record, failure: FailureInfo, policy: ErrorPolicySettings, source: str, event_type: str
@@ -199,7 +204,7 @@ class DeadLetterWriter:
 
     async def send_to_retry_topic(
         self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed = _ignore_failure
-    ) -> None:
+    ) -> Sequence[OutgoingRecord]:
         """Write the record to its retry topic, with the same promises. It stays in the cluster that it was read from.
 
         Raises:
@@ -210,7 +215,7 @@ class DeadLetterWriter:
         async def headers(reduced: int) -> Headers:
             return retry_headers(record, failure, id_=await self._id(record), reduced=reduced)
 
-        await self._send(
+        return await self._send(
             TopicWrite(
                 address_of(record),
                 record,
@@ -234,12 +239,12 @@ class DeadLetterWriter:
         attempts = slot.earlier + slot.attempt
         return FailureInfo(self._group_id, event_type, attempts, verdict.reason, verdict.error, datetime.now(UTC))
 
-    async def _send(self, write: TopicWrite, failed: WriteFailed = _ignore_failure) -> None:
+    async def _send(self, write: TopicWrite, failed: WriteFailed = _ignore_failure) -> Sequence[OutgoingRecord]:
+        """Write it; returns what the transaction that commits the record is to write instead."""
         reduced = tries = 0
         while True:
             try:
-                await self._write(write, reduced)
-                return
+                return await self._write(write, reduced)
             except RecordTooLarge as error:
                 if reduced == write.reductions:
                     # Key, value and own headers are written as a whole, or not at all.
@@ -254,21 +259,31 @@ class DeadLetterWriter:
                 write.producer.forget(write.topic)
                 if tries == self._most_tries:
                     logger.error("could not write %s, it is lost: %s", write.name, error)
-                    return
+                    return ()
                 await self._wait(write, tries, error)
 
-    async def _write(self, write: TopicWrite, reduced: int) -> None:
+    async def _write(self, write: TopicWrite, reduced: int) -> Sequence[OutgoingRecord]:
         record, producer = write.record, write.producer
         partition = await producer.partition(write.topic, record)
         sink, headers = await producer.sink(), await write.headers(reduced)
-        confirmed = await sink.send(OutgoingRecord(write.topic, record.value, record.key, partition, headers=headers))
+        outgoing = OutgoingRecord(write.topic, record.value, record.key, partition, headers=headers)
+        servers = self._settings.connection.bootstrap_servers
+        if self._scope is not None and producer.settings.connection.bootstrap_servers == servers:
+            placed = await sink.place(outgoing, timeout_s=SEND_TIMEOUT_S)
+            self._scope.check(placed)
+            return (placed,)
+        await self._write_now(write, sink, outgoing)
+        return ()
+
+    async def _write_now(self, write: TopicWrite, sink: RecordSink, outgoing: OutgoingRecord) -> None:
+        confirmed = await sink.send(outgoing)
         try:
             if await wait_any(self._clock, confirmed, timeout_s=LOOK_AGAIN_S):
                 await confirmed
                 return
             # The topic may have been deleted. It is created again, and the client sends to the new one. If the new one
             # has fewer partitions, the client would wait for a partition that does not exist.
-            if await self._changed(write, partition):
+            if await self._changed(write, outgoing.partition):
                 raise TopicChanged(f"{write.topic} has a different number of partitions than before")
             await within(self._clock, confirmed, SEND_TIMEOUT_S - LOOK_AGAIN_S)
         finally:

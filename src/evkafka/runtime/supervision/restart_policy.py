@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from evkafka.exceptions import BrokerUnavailable, CommitUnknown
 from evkafka.runtime.backoff import exponential
+from evkafka.runtime.ports import OutputRefused
 from evkafka.runtime.supervision.stop_signal import ENDS_APP
 from evkafka.runtime.supervision.tasks import TaskEnded
 
@@ -16,8 +17,9 @@ WITHIN_S = 600.0
 
 
 class RestartPolicy:
-    """After a lost connection, or a task that was cancelled from outside: always. If the cluster refuses the client, or
-    a record stops the app: never. After any other failure: five times in ten minutes."""
+    """After a lost connection, a transaction that could not be written, or a task that was cancelled from outside:
+    always. If the cluster refuses the client, or a record stops the app: never. After any other failure: five times in
+    ten minutes."""
 
     def __init__(self, now: Callable[[], float], random: Callable[[], float] = _random.random) -> None:
         self._now = now
@@ -34,7 +36,7 @@ class RestartPolicy:
         match error:
             case _ if isinstance(error, ENDS_APP):
                 return None
-            case BrokerUnavailable() | CommitUnknown() | TaskEnded():
+            case BrokerUnavailable() | CommitUnknown() | OutputRefused() | TaskEnded():
                 most_s = 10.0
             case _:
                 now_s = self._now()

@@ -24,6 +24,7 @@ class Group:
         committed: partition -> offset.
         metadata: partition -> metadata committed with the offset; absent if there was none.
         epochs: partition -> leader epoch of the record before the offset; UNKNOWN if the commit had none.
+        pending: partition -> the undecided transactions with an offset of it.
         rebalancing: True from the first revoke to the last assign of a rebalance that stops all members.
     """
 
@@ -33,6 +34,7 @@ class Group:
         self.committed: dict[TopicPartition, int] = {}
         self.metadata: dict[TopicPartition, str] = {}
         self.epochs: dict[TopicPartition, int] = {}
+        self.pending: dict[TopicPartition, set[int]] = {}
         self.members: list[Member] = []
         self.rebalancing = False
         self._cluster = cluster

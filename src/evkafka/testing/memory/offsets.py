@@ -41,7 +41,7 @@ class OffsetCommits:
         self._cluster = cluster
         self._member = member
         self._group = group
-        self._at_least_once = settings.auto_commit_mode == "post-commit"
+        self._at_least_once = not settings.at_most_once
         self._interval_s = settings.auto_commit_interval_s
         self._timer: TimerHandle | None = None
 
@@ -98,6 +98,19 @@ class OffsetCommits:
         metadata: Mapping[TopicPartition, str],
         held: Mapping[TopicPartition, int | None],
     ) -> None:
+        self.checked_group(offsets, metadata, held).write(offsets, metadata, self._member.epochs)
+
+    def checked_group(
+        self,
+        offsets: Mapping[TopicPartition, int],
+        metadata: Mapping[TopicPartition, str],
+        held: Mapping[TopicPartition, int | None],
+    ) -> Group:
+        """The group, which accepts these offsets now.
+
+        Raises:
+            CommitRefused, MetadataTooLarge: it does not.
+        """
         member = self._member
         if self._group is None:
             raise CommitRefused("a consumer without a group cannot commit: give it a group_id")
@@ -108,7 +121,7 @@ class OffsetCommits:
             raise CommitRefused("the partitions now belong to another member")
         if any(member.topic_id(tp.topic) != self._cluster.topics.id(tp.topic) for tp in offsets):
             raise CommitRefused("the topic was deleted after its partitions had been assigned")
-        self._group.write(offsets, metadata, member.epochs)
+        return self._group
 
     def is_behind(self, tp: TopicPartition, position: int) -> bool:
         """True while the engine still has to commit this position."""

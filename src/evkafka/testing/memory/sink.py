@@ -52,6 +52,13 @@ class MemorySink:
             pending.answer.set_result(RecordMetadata(topic, tp.partition, -1, pending.timestamp_ms, 0, -1))
         return pending.answer
 
+    async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
+        try:
+            tp = self._cluster.topics.choose(record.topic, record.key, record.partition)
+        except (EVKafkaError, ValueError) as error:
+            raise undelivered(record.event_type, record.topic, str(error), may_have_been_written=False) from error
+        return record._replace(partition=tp.partition)
+
     def _on_done(self, record: PendingRecord) -> None:
         self._pending.pop(record, None)
         self._cluster.sending.pop(record, None)

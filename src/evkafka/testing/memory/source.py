@@ -10,12 +10,13 @@ from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.leader_epochs import LeaderEpochs
-from evkafka.runtime.ports import GroupEpoch, SourceListener, SourceState
+from evkafka.runtime.ports import GroupEpoch, OutgoingRecord, SourceListener, SourceState
 from evkafka.runtime.subscription import TopicPattern
 from evkafka.testing.memory.group import Group
 from evkafka.testing.memory.offsets import OffsetCommits
 from evkafka.testing.memory.reader import PartitionReader
 from evkafka.testing.memory.state import ClusterState
+from evkafka.testing.memory.transactional_member import TransactionalMember
 
 BROKER_SESSION_S, BROKER_HEARTBEAT_S = 45.0, 5.0
 """Defaults of the brokers, whose settings these are with the consumer protocol: group.consumer.session.timeout.ms,
@@ -60,6 +61,11 @@ class MemorySource:
         self._pattern = TopicPattern.of(settings) if settings.topic_pattern is not None else None
         self._group = group
         self._commits = OffsetCommits(cluster, self, group, settings)
+        self._transactions: TransactionalMember | None = None
+        if (transactions := settings.transactions) is not None:
+            self._transactions = TransactionalMember(
+                cluster, self, self._commits, transactions, f"{self.name} of {settings.group_id}"
+            )
         self._reader = PartitionReader(cluster, settings, group, self._commits, self.name)
         self._listener: SourceListener | None = None
         self._callback = asyncio.Lock()  # the client runs one callback of its listener at a time
@@ -196,9 +202,25 @@ class MemorySource:
                 self._topic_ids.update({tp.topic: self._cluster.topics.id(tp.topic) for tp in partitions})
                 await self._listener.on_assigned(partitions)
                 self._has_changed = False
-            self._locate([tp for tp in partitions if self._topic_ids[tp.topic] == self._cluster.topics.id(tp.topic)])
+            existing = [tp for tp in partitions if self._topic_ids[tp.topic] == self._cluster.topics.id(tp.topic)]
+            undecided = [tp for tp in existing if self._is_undecided(tp)]
+            self._locate([tp for tp in existing if tp not in undecided])
+            for tp in undecided:
+                self._cluster.background(self._locate_when_decided(tp, generation))
             self.rejoining = False
         self._cluster.wake()
+
+    def _is_undecided(self, tp: TopicPartition) -> bool:
+        """Whether a transaction with an offset of it is open: the offset is not looked up before its end
+        (require_stable)."""
+        return self._transactions is not None and self._group is not None and bool(self._group.pending.get(tp))
+
+    async def _locate_when_decided(self, tp: TopicPartition, generation: int) -> None:
+        while self._is_undecided(tp):
+            await self._cluster.change()
+        if self.alive and self.assigned_in.get(tp) == generation and tp not in self.positions:
+            self._locate([tp])
+            self._cluster.wake()
 
     def _locate(self, partitions: Collection[TopicPartition]) -> None:
         try:
@@ -339,6 +361,17 @@ class MemorySource:
     ) -> None:
         await self._commits.commit(offsets, metadata or {}, timeout_s=timeout_s)
 
+    async def commit_transaction(
+        self,
+        outputs: Sequence[OutgoingRecord],
+        offsets: Mapping[TopicPartition, int],
+        *,
+        timeout_s: float,
+        metadata: Mapping[TopicPartition, str],
+    ) -> None:
+        assert self._transactions is not None
+        await self._transactions.commit(outputs, offsets, metadata, timeout_s=timeout_s)
+
     # ------------------------------------------------------------------ state
 
     def state(self) -> SourceState:
@@ -370,7 +403,11 @@ class MemorySource:
             return []
         if self.expired:
             return [f"the session of {self.name} has expired, and it has not rejoined"]
-        open_work = []
+        open_work = [
+            f"{self.name} waits for the end of a transaction with an offset of {tp.topic}[{tp.partition}]"
+            for tp in self.assigned_in
+            if self._is_undecided(tp) and tp not in self.positions
+        ]
         for tp, position in self.positions.items():
             log = self._cluster.topics.log(tp)
             if lag := log.end_for(self._reader.isolation) - position:

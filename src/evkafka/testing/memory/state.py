@@ -15,6 +15,7 @@ from evkafka.testing.memory.partition_log import MemoryRecord
 from evkafka.testing.memory.pending_record import PendingRecord
 from evkafka.testing.memory.topics import Topics
 from evkafka.testing.memory.trace import Trace
+from evkafka.testing.memory.transactions import Transactions
 
 
 class ClusterState:
@@ -26,7 +27,8 @@ class ClusterState:
         trace: events, in order.
         faults: injected faults and latencies.
         topics: all topics and their logs.
-        sent: records that apps have written, in order.
+        sent: records that apps have written, in order; those of a transaction once it is committed.
+        transactions: the transactions of apps.
         sending: records that apps have sent and that are not confirmed yet, in order.
     """
 
@@ -37,6 +39,7 @@ class ClusterState:
         self.faults = Faults(self.random)
         self.topics = Topics(partitions=partitions, auto_create=auto_create_topics, random=self.random)
         self.sent: list[MemoryRecord] = []
+        self.transactions = Transactions(self.clock, self.topics, self.trace, self.wake)
         self.sending: dict[PendingRecord, None] = {}
         self._changes: dict[asyncio.Future[None], None] = {}  # in order, so that every run wakes them in the same order
         self._tasks: dict[asyncio.Task[None], None] = {}

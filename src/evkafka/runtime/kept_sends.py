@@ -1,0 +1,224 @@
+"""Sends inside of an exactly-once endpoint. They are kept, and written in the transaction that commits the record.
+
+Each attempt has a `KeptSends`, which sends find in a context variable: tasks and threads that an endpoint starts
+inherit it. An attempt that fails drops what it kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from contextvars import ContextVar
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+from evkafka.config.settings import ConnectionSettings
+from evkafka.exceptions import ConfigError, DeliveryError, RecordTooLarge
+from evkafka.outcomes import FailureOutcome, Unmatched
+from evkafka.records import Record
+from evkafka.runtime.ports import BatchAttempt, Clock, Cluster, Dispatch, OutgoingRecord, OutputRefused, Slot
+
+REFUSED_S = 60.0
+"""How long sends fail that a transaction could not write. Then one is tried again: the topic may have been changed."""
+
+RECORD_BYTES = 100
+"""What a record takes in memory beside its bytes, about."""
+
+
+def size_of(record: OutgoingRecord) -> int:
+    """How many bytes a record keeps in memory, about."""
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers + RECORD_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterAddress:
+    """A cluster, by its id, and how it is reached.
+
+    Attributes:
+        id: None if the brokers have none.
+    """
+
+    id: str | None
+    servers: str
+
+    def __str__(self) -> str:
+        return f"{self.servers} (cluster id {self.id})"
+
+
+async def cluster_address(cluster: Cluster, connection: ConnectionSettings, timeout_s: float) -> ClusterAddress:
+    """Look up the id of a cluster.
+
+    Raises:
+        BrokerUnavailable, BrokerRefused, BrokerError: it did not answer.
+    """
+    ids = await cluster.topic_ids(connection, (), timeout_s=timeout_s)
+    return ClusterAddress(ids.cluster_id, ", ".join(connection.bootstrap_servers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    smallest: int
+    until_s: float
+    error: DeliveryError
+
+
+class TransactionScope:
+    """What the attempts of one exactly-once consumer share, in all of its lives.
+
+    Attributes:
+        consumer: its name.
+        cluster: the cluster that it reads from; None until it has connected.
+    """
+
+    def __init__(self, consumer: str, clock: Clock) -> None:
+        self.consumer = consumer
+        self.cluster: ClusterAddress | None = None
+        self._clock = clock
+        self._refused: dict[str, _Refusal] = {}
+
+    def refuse(self, refused: OutputRefused) -> None:
+        """A transaction could not write this record. The same send raises its error from now on, so that it fails the
+        attempt at its own record, and not the transactions of all."""
+        size = size_of(refused.output) if isinstance(refused.error, RecordTooLarge) else 0
+        until_s = self._clock.now() + REFUSED_S
+        self._refused[refused.output.topic] = _Refusal(size, until_s, refused.error)
+
+    def check(self, record: OutgoingRecord) -> None:
+        """Check that no transaction has been unable to write such a record lately.
+
+        Raises:
+            DeliveryError: one was.
+        """
+        refusal = self._refused.get(record.topic)
+        if refusal is None:
+            return
+        if self._clock.now() > refusal.until_s:
+            del self._refused[record.topic]
+        elif size_of(record) >= refusal.smallest:
+            error = copy(refusal.error)  # each attempt has its own traceback and notes
+            error.event_type = record.event_type
+            raise error
+
+    def check_cluster(self, producer: str, other: ClusterAddress | None) -> None:
+        """Check that a producer sends to the consumer's own cluster.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        own = self.cluster
+        if own is None or other is None or own.id == other.id:
+            return
+        raise ConfigError(
+            f"producer {producer!r} sends to {other}, but the endpoint belongs to exactly-once consumer"
+            f" {self.consumer!r} of {own}, and a transaction cannot span two clusters; if this send may happen more"
+            ' than once, set "outside_transactions": True in the config of the producer'
+        )
+
+
+class KeptSends:
+    """What one attempt has sent, in order.
+
+    Args:
+        place: names the attempt's record in errors.
+    """
+
+    __slots__ = ("_ended", "_place", "records", "scope")
+
+    def __init__(self, scope: TransactionScope, place: str) -> None:
+        self.scope = scope
+        self.records: list[OutgoingRecord] = []
+        self._place = place
+        self._ended = False
+
+    def add(self, record: OutgoingRecord) -> None:
+        """Keep this record, whose partition is chosen.
+
+        Raises:
+            RuntimeError: the attempt has ended.
+            DeliveryError: a transaction could not write such a record.
+        """
+        if self._ended:
+            raise RuntimeError(
+                f"event {record.event_type!r} to topic {record.topic!r} was sent after the attempt at {self._place} had"
+                " ended, and so it cannot be part of its transaction: await the send in the endpoint; or, for a task"
+                ' that outlives the endpoint, use a producer with "outside_transactions": True'
+            )
+        self.scope.check(record)
+        self.records.append(record)
+
+    def end(self) -> None:
+        """The attempt is over: nothing more can be sent in it."""
+        self._ended = True
+
+
+kept_sends: ContextVar[KeptSends | None] = ContextVar("evkafka_kept_sends", default=None)
+"""The sends of the running attempt; None outside of exactly-once endpoints. An executor sets None once, so that the
+context of its task is the same before and after each attempt."""
+
+
+def take_outputs(slot: Slot) -> Sequence[OutgoingRecord]:
+    """What the attempt that has just ended in this slot has sent; it is the caller's now."""
+    kept, slot.kept = slot.kept, None
+    return kept.records if kept is not None else ()
+
+
+# ---------------------------------------------------------------------------- around the attempts
+
+
+def keep_sends(dispatch: Dispatch, scope: TransactionScope) -> Dispatch:
+    """A dispatch whose attempts keep their sends, in `slot.kept`."""
+
+    def call(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:
+        slot.kept = None  # of the attempt before
+        attempt = dispatch.call(record, slot)
+        if isinstance(attempt, Unmatched):
+            return attempt
+        return _keeping(attempt, _begin(scope, record, slot))
+
+    def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
+        return _KeepingBatch(dispatch.open_batch(records, slot), _begin(scope, records[0], slot))
+
+    # A thread handles one record at a time: the sends of each are its own.
+    return replace(dispatch, call=call, open_batch=open_batch, thread_call=None)
+
+
+def _begin(scope: TransactionScope, record: Record, slot: Slot) -> KeptSends:
+    slot.kept = kept = KeptSends(scope, f"{record.topic}[{record.partition}]@{record.offset}")
+    return kept
+
+
+async def _keeping(attempt: Awaitable[object], kept: KeptSends) -> object:
+    try:
+        return await _in_context(attempt, kept)
+    finally:
+        kept.end()
+
+
+async def _in_context(step: Awaitable[Any], kept: KeptSends) -> Any:
+    kept_sends.set(kept)
+    try:
+        return await step
+    finally:
+        kept_sends.set(None)  # not by a token: a coroutine may be closed in another context
+
+
+class _KeepingBatch:
+    """A batch whose sends are kept, also those of its dependencies' exits."""
+
+    def __init__(self, batch: BatchAttempt, kept: KeptSends) -> None:
+        self._batch = batch
+        self._kept = kept
+
+    async def prepare(self) -> Mapping[int, FailureOutcome | None]:
+        prepared: Mapping[int, FailureOutcome | None] = await _in_context(self._batch.prepare(), self._kept)
+        return prepared
+
+    async def run(self, wanted: Sequence[int]) -> object:
+        return await _in_context(self._batch.run(wanted), self._kept)
+
+    async def close(self) -> None:
+        try:
+            await _in_context(self._batch.close(), self._kept)
+        finally:
+            self._kept.end()

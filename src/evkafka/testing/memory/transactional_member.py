@@ -1,0 +1,161 @@
+"""Transactions of one member: what it sends, and the offsets of its group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from evkafka.config.settings import TransactionSettings
+from evkafka.exceptions import (
+    BrokerUnavailable,
+    CommitRefused,
+    CommitUnknown,
+    DeliveryError,
+    EVKafkaError,
+    RecordTooLarge,
+)
+from evkafka.records import TopicPartition
+from evkafka.runtime.clock import sleep, within
+from evkafka.runtime.ports import MetadataTooLarge, OutgoingRecord, OutputRefused
+from evkafka.testing.memory.offsets import CommittingMember, OffsetCommits
+from evkafka.testing.memory.pending_record import undelivered
+from evkafka.testing.memory.state import ClusterState
+from evkafka.testing.memory.topics import TooLarge
+from evkafka.testing.memory.transactions import OpenTransaction
+
+
+class TransactionalMember:
+    """Commits the transactions of one member, in the steps of the real client.
+
+    | step | the real request | if the member dies behind it |
+    | --- | --- | --- |
+    | the records are written | AddPartitionsToTxn, Produce | the transaction is open until its timeout |
+    | the group accepts the offsets | AddOffsetsToTxn, TxnOffsetCommit | the same, and nobody is told these offsets |
+    | the end | EndTxn | it is committed |
+
+    Args:
+        name: the transactional id, if the settings have none.
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterState,
+        member: CommittingMember,
+        commits: OffsetCommits,
+        settings: TransactionSettings,
+        name: str,
+    ) -> None:
+        self._cluster = cluster
+        self._member = member
+        self._commits = commits
+        self._timeout_s = settings.timeout_s
+        self._producer = settings.transactional_id or name
+        self._epoch: int | None = None  # None: the next transaction begins with a new producer
+
+    async def commit(
+        self,
+        outputs: Sequence[OutgoingRecord],
+        offsets: Mapping[TopicPartition, int],
+        metadata: Mapping[TopicPartition, str],
+        *,
+        timeout_s: float,
+    ) -> None:
+        """See `RecordSource.commit_transaction`."""
+        assigned_in = self._member.assigned_in
+        answer = self._request(outputs, dict(offsets), dict(metadata), {tp: assigned_in.get(tp) for tp in offsets})
+        try:
+            if self._cluster.faults.commit_s[1] == 0.0:
+                await answer
+            else:
+                await within(self._cluster.clock, answer, timeout_s)
+        except TimeoutError:
+            self._epoch = None
+            raise CommitUnknown(f"no answer to a transaction within {timeout_s:g} s") from None
+        except BaseException:
+            self._epoch = None
+            raise
+
+    async def _request(
+        self,
+        outputs: Sequence[OutgoingRecord],
+        offsets: Mapping[TopicPartition, int],
+        metadata: Mapping[TopicPartition, str],
+        held: Mapping[TopicPartition, int | None],
+    ) -> None:
+        cluster = self._cluster
+        fault, latency_s = cluster.faults.next_commit(), cluster.faults.latency_s(cluster.faults.commit_s)
+        await cluster.reach()
+        if self._epoch is None:
+            self._epoch = cluster.transactions.init_producer(self._producer)
+        transaction = cluster.transactions.begin(self._producer, self._epoch, self._timeout_s)
+        self._write(transaction, outputs)
+        await self._arrive(latency_s)
+        if fault == "unavailable":
+            raise BrokerUnavailable("made unavailable by the test")
+        cluster.transactions.check(transaction)
+        self._add_offsets(transaction, offsets, metadata, held, refused=fault == "refused")
+        await self._arrive(latency_s)
+        if fault == "unknown, lost":
+            raise CommitUnknown("no answer, by the test")
+        cluster.transactions.check(transaction)
+        cluster.transactions.end(transaction, commit=True)
+        cluster.sent += transaction.written
+        await cluster.hop()
+        if fault == "unknown, written":
+            raise CommitUnknown("no answer, by the test")
+
+    async def _arrive(self, latency_s: float) -> None:
+        await self._cluster.hop()
+        if latency_s:
+            await sleep(self._cluster.clock, latency_s / 2)
+        if self._cluster.away:
+            raise BrokerUnavailable("the in-memory Kafka is unavailable")
+
+    def _write(self, transaction: OpenTransaction, outputs: Sequence[OutgoingRecord]) -> None:
+        for output in outputs:
+            try:
+                self._append(transaction, output)
+            except (EVKafkaError, ValueError) as error:
+                self._cluster.transactions.end(transaction, commit=False)
+                kind = RecordTooLarge if isinstance(error, TooLarge) else DeliveryError
+                why = undelivered(output.event_type, output.topic, str(error), may_have_been_written=False, kind=kind)
+                raise OutputRefused(output, why) from error
+
+    def _append(self, transaction: OpenTransaction, output: OutgoingRecord) -> None:
+        topics, clock = self._cluster.topics, self._cluster.clock
+        record = self._cluster.append(
+            topics.choose(output.topic, output.key, output.partition),
+            key=output.key,
+            value=output.value,
+            headers=tuple(output.headers),
+            timestamp_ms=clock.timestamp_ms() if output.timestamp_ms is None else output.timestamp_ms,
+            transaction=transaction.number,
+        )
+        transaction.written.append(record)
+
+    def _add_offsets(
+        self,
+        transaction: OpenTransaction,
+        offsets: Mapping[TopicPartition, int],
+        metadata: Mapping[TopicPartition, str],
+        held: Mapping[TopicPartition, int | None],
+        *,
+        refused: bool,
+    ) -> None:
+        """The group accepts the offsets, and takes them over when the transaction is committed."""
+        try:
+            if refused:
+                raise CommitRefused("refused by the test")
+            group = self._commits.checked_group(offsets, metadata, held)
+        except (CommitRefused, MetadataTooLarge):
+            self._cluster.transactions.end(transaction, commit=False)
+            raise
+        for tp in offsets:
+            group.pending.setdefault(tp, set()).add(transaction.number)
+
+        def ended(commit: bool) -> None:
+            for tp in offsets:
+                group.pending[tp].discard(transaction.number)
+            if commit:
+                group.write(offsets, metadata, self._member.epochs)
+
+        transaction.at_end.append(ended)
