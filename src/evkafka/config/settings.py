@@ -124,7 +124,7 @@ class TransactionSettings:
     Attributes:
         interval_s: the time between two transactions, while there is something to commit.
         timeout_s: how long one transaction may take. The brokers abort it then.
-        transactional_id: None: the source makes one, of the group, the client id and a random part.
+        transactional_id: None: the service makes one, of the group, the client id and a random part.
     """
 
     interval_s: float = 0.1

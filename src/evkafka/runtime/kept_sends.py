@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from contextvars import ContextVar
-from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -96,9 +95,10 @@ class TransactionScope:
         if self._clock.now() > refusal.until_s:
             del self._refused[record.topic]
         elif size_of(record) >= refusal.smallest:
-            error = copy(refusal.error)  # each attempt has its own traceback and notes
-            error.event_type = record.event_type
-            raise error
+            error = refusal.error  # each attempt gets one of its own, with its own traceback and notes
+            raise type(error)(
+                str(error), topic=record.topic, event_type=record.event_type, may_have_been_written=False
+            ) from error
 
     def check_cluster(self, producer: str, other: ClusterAddress | None) -> None:
         """Check that a producer sends to the consumer's own cluster.

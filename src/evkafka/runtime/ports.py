@@ -119,7 +119,11 @@ class RecordSource(Protocol):
     """
 
     async def start(self, listener: SourceListener) -> None:
-        """Connect, log in, subscribe. Ends within the settings' `start_timeout_s`; does not wait for the join."""
+        """Connect, log in, subscribe. Ends within the settings' `start_timeout_s`; does not wait for the join.
+
+        With `transactions` it also ends the open transaction of an earlier source with the same transactional id,
+        before it looks up any offset.
+        """
 
     async def poll(
         self, partitions: Collection[TopicPartition] | None, *, timeout_s: float, max_records: int

@@ -6,11 +6,13 @@ import asyncio
 import dataclasses
 import logging
 import math
+import secrets
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
 from evkafka.config import missing_group_id
+from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError, EVKafkaError
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.consumer import Consumer, ConsumerEnvironment, ConsumerSpec
@@ -365,7 +367,7 @@ class Service:
         stack.push_async_callback(stop_writer)
         spec = ConsumerSpec(
             plan.name,
-            plan.settings,
+            _with_transactional_id(plan.settings),
             plan.dispatch,
             policy_for=plan.policy_for,
             shortest_limit_s=plan.shortest_limit_s,
@@ -384,7 +386,7 @@ class Service:
             retry_spec = dataclasses.replace(
                 spec,
                 name=retries.name,
-                settings=retries.settings,
+                settings=_with_transactional_id(retries.settings),
                 dispatch=retries.dispatch,
                 dead_letters=DelayedRecordSink(dead_letters, retries.retry_topics),
                 paused=retries.paused(),
@@ -410,6 +412,15 @@ class Service:
                 task.exception()  # retrieved for all, not only the first: each was logged when its consumer ended
         if (failure := self.failure) is not None:
             raise failure
+
+
+def _with_transactional_id(settings: ConsumerSettings) -> ConsumerSettings:
+    """The settings, with the transactional id of this run. A source that replaces another one has the same id, so that
+    it ends the transaction of that one."""
+    if settings.transactions is None or settings.transactional_id is not None:
+        return settings
+    name = f"{settings.group_id}-{settings.connection.client_id}-{secrets.token_hex(4)}"
+    return dataclasses.replace(settings, transactional_id=name)
 
 
 def _warn_of_policies_without_effect(plan: ConsumerPlan) -> None:

@@ -63,9 +63,7 @@ class MemorySource:
         self._commits = OffsetCommits(cluster, self, group, settings)
         self._transactions: TransactionalMember | None = None
         if (transactions := settings.transactions) is not None:
-            self._transactions = TransactionalMember(
-                cluster, self, self._commits, transactions, f"{self.name} of {settings.group_id}"
-            )
+            self._transactions = TransactionalMember(cluster, self, self._commits, transactions)
         self._reader = PartitionReader(cluster, settings, group, self._commits, self.name)
         self._listener: SourceListener | None = None
         self._callback = asyncio.Lock()  # the client runs one callback of its listener at a time
@@ -89,6 +87,8 @@ class MemorySource:
     async def start(self, listener: SourceListener) -> None:
         await self._cluster.reach()
         self._listener = self._reader.listener = listener
+        if self._transactions is not None:
+            self._transactions.start()
         for topic in self._settings.topics:
             self._cluster.topics.ensure(topic.name)
         self._reader.known_topics = frozenset(self.topics())

@@ -32,8 +32,6 @@ class TransactionalMember:
     | the group accepts the offsets | AddOffsetsToTxn, TxnOffsetCommit | the same, and nobody is told these offsets |
     | the end | EndTxn | it is committed |
 
-    Args:
-        name: the transactional id, if the settings have none.
     """
 
     def __init__(
@@ -42,14 +40,17 @@ class TransactionalMember:
         member: CommittingMember,
         commits: OffsetCommits,
         settings: TransactionSettings,
-        name: str,
     ) -> None:
         self._cluster = cluster
         self._member = member
         self._commits = commits
         self._timeout_s = settings.timeout_s
-        self._producer = settings.transactional_id or name
+        self._producer = settings.transactional_id or ""
         self._epoch: int | None = None  # None: the next transaction begins with a new producer
+
+    def start(self) -> None:
+        """End the open transaction of an earlier member with this transactional id."""
+        self._epoch = self._cluster.transactions.init_producer(self._producer)
 
     async def commit(
         self,
@@ -85,7 +86,8 @@ class TransactionalMember:
         fault, latency_s = cluster.faults.next_commit(), cluster.faults.latency_s(cluster.faults.commit_s)
         await cluster.reach()
         if self._epoch is None:
-            self._epoch = cluster.transactions.init_producer(self._producer)
+            self.start()
+        assert self._epoch is not None
         transaction = cluster.transactions.begin(self._producer, self._epoch, self._timeout_s)
         self._write(transaction, outputs)
         await self._arrive(latency_s)
