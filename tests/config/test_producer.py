@@ -80,7 +80,7 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("key", "value", "said"),
         [
-            ("transactional_id", "t", "does not support transactions"),
+            ("transactional_id", "t", "are those of a consumer with auto_commit_mode 'exactly-once'"),
             ("key_serializer", str.encode, "encode before sending"),
             ("value_serializer", str.encode, "encode before sending"),
             ("compression_type", "brotli", "use 'gzip', 'snappy', 'lz4' or 'zstd' or None"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from evkafka.runtime.status import OneAtATimeStatus
-from evkafka.ui.status_text import consumer_state, duration, failed_attempts, partition_state
+from evkafka.runtime.status import OneAtATimeStatus, TransactionStatus
+from evkafka.ui.status_text import consumer_state, duration, failed_attempts, partition_state, transactions_text
 from tests.ui.statuses import attempt, consumer, partition, retrying
 
 
@@ -45,6 +45,14 @@ class TestAPartition:
         assert why == "records are handled one at a time, because 1 process died at an unknown record"
         known = partition_state(partition(one_at_a_time=OneAtATimeStatus(deaths=3, suspect=812)), 0)
         assert known[2] == "records are handled one at a time, because 3 processes died at offset 812"
+
+
+class TestTransactions:
+    def test_says_what_is_kept_and_what_is_open(self) -> None:
+        assert transactions_text(TransactionStatus(1, 512)) == "exactly once: 1 kept record (0 KiB)"
+        assert transactions_text(TransactionStatus(1_200, 3_000_000, open_records=900, open_s=3.25)) == (
+            "exactly once: 1,200 kept records (2,930 KiB), a transaction of 900 open for 3.2 s"
+        )
 
 
 class TestAConsumer:

@@ -316,6 +316,34 @@ class TestConsumers:
         assert metrics["evkafka_commits_total"][("billing", "ok")] >= 1.0
         assert metrics["evkafka_commit_duration_seconds_count"][("billing",)] >= 1.0
 
+    async def test_transactions_are_counted_by_result_and_kept_records_until_they_are_written(self) -> None:
+        handler, sender = Handler(), Sender()
+
+        @sender.event("Billed", topic="bills")
+        async def send_bill(bill: dict[str, Any]) -> None: ...
+
+        @handler.event("OrderPlaced")
+        async def on_order(order: dict[str, Any]) -> None:
+            await send_bill(order)
+
+        app = app_with(handler, auto_commit_mode="exactly-once", transaction_interval_ms=1_000)
+        app.add_producer({}, sender)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await settled(kafka, {})
+            kafka.fail_commits("unavailable")
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            await kafka.advance(ms=100)
+            kept = await scrape(app)
+            await kafka.settle()
+            metrics = await scrape(app)
+        assert kept["evkafka_kept_records"] == {("billing",): 1.0}
+        assert kept["evkafka_kept_bytes"][("billing",)] > 0
+        assert metrics["evkafka_kept_records"] == {("billing",): 0.0}
+        assert metrics["evkafka_open_transaction_seconds"] == {("billing",): 0.0}
+        assert metrics["evkafka_transactions_total"][("billing", "aborted")] == 1.0
+        assert metrics["evkafka_transactions_total"][("billing", "committed")] >= 2.0
+        assert metrics["evkafka_transaction_seconds_count"][("billing",)] >= 3.0
+
     async def test_series_of_a_partition_end_when_it_is_revoked(self) -> None:
         app, other = app_with(), app_with()
         async with InMemoryKafka(partitions=2) as kafka, kafka.running(app):

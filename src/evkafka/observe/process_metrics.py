@@ -31,7 +31,15 @@ SHARE_OF_TIME = 50
 """Writing takes at most one part in so many of the process's time."""
 
 KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemax", "gauge_livemin")
-SUMMED = frozenset({"evkafka_events_in_flight", "evkafka_assigned_partitions", "evkafka_paused_partitions"})
+SUMMED = frozenset(
+    {
+        "evkafka_events_in_flight",
+        "evkafka_assigned_partitions",
+        "evkafka_paused_partitions",
+        "evkafka_kept_records",
+        "evkafka_kept_bytes",
+    }
+)
 MINIMUM = frozenset({"evkafka_consumer_connected"})
 """Of all other gauges the maximum counts: a partition has one owner, and the latest event loop is the one to see."""
 

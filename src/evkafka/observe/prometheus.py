@@ -18,7 +18,7 @@ from prometheus_client.core import (
 )
 
 from evkafka.runtime.failure_cause import failure_name
-from evkafka.runtime.status import AppStatus, ConsumerStatus, PartitionStatus
+from evkafka.runtime.status import AppStatus, ConsumerStatus, PartitionStatus, TransactionStatus
 from evkafka.telemetry import (
     AttemptFailed,
     CommitFailed,
@@ -34,6 +34,7 @@ from evkafka.telemetry import (
     RecordsReceived,
     RecordsUnmatched,
     Telemetry,
+    TransactionEnded,
 )
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -100,6 +101,8 @@ class MetricValues:
     unmatched: Counter[Labels] = field(default_factory=Counter)
     commits: Counter[Labels] = field(default_factory=Counter)
     commit_durations: defaultdict[Labels, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    transactions: Counter[Labels] = field(default_factory=Counter)
+    transaction_durations: defaultdict[Labels, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
     rebalances: Counter[Labels] = field(default_factory=Counter)
     rebalance_durations: defaultdict[Labels, Histogram] = field(
         default_factory=lambda: defaultdict(lambda: Histogram(REBALANCES))
@@ -135,6 +138,7 @@ class AppCollector:
         listen(AttemptFailed, self._on_failed)
         listen(OffsetsCommitted, self._on_committed)
         listen(CommitFailed, self._on_commit_failed)
+        listen(TransactionEnded, self._on_transaction)
         listen(ConsumerStarted, self._on_unassigned)
         listen(PartitionsRevoked, self._on_unassigned)
         listen(PartitionsAssigned, self._on_assigned)
@@ -171,6 +175,10 @@ class AppCollector:
 
     def _on_commit_failed(self, event: CommitFailed) -> None:
         self._values.commits[event.consumer, "failed"] += 1
+
+    def _on_transaction(self, event: TransactionEnded) -> None:
+        self._values.transactions[event.consumer, event.result] += 1
+        self._values.transaction_durations[event.consumer,].add([event.duration_s])
 
     def _on_unassigned(self, event: ConsumerStarted | PartitionsRevoked) -> None:
         self._unassigned_since_s.setdefault(event.consumer, time.monotonic())
@@ -241,6 +249,12 @@ COUNTERS: tuple[tuple[str, str, Labels, Callable[[MetricValues], Mapping[Labels,
         lambda values: values.unmatched,
     ),
     ("evkafka_commits", "Commits of offsets.", (*CONSUMER, "result"), lambda values: values.commits),
+    (
+        "evkafka_transactions",
+        "Transactions of exactly-once consumers, by result: committed, aborted or unknown.",
+        (*CONSUMER, "result"),
+        lambda values: values.transactions,
+    ),
     ("evkafka_rebalances", "Assignments of partitions.", CONSUMER, lambda values: values.rebalances),
     (
         "evkafka_consumer_rebuilds",
@@ -270,6 +284,12 @@ HISTOGRAMS: tuple[tuple[str, str, Labels, Callable[[MetricValues], Mapping[Label
         "How long commits took.",
         CONSUMER,
         lambda values: values.commit_durations,
+    ),
+    (
+        "evkafka_transaction_seconds",
+        "How long transactions of exactly-once consumers took.",
+        CONSUMER,
+        lambda values: values.transaction_durations,
     ),
     (
         "evkafka_rebalance_duration_seconds",
@@ -315,6 +335,14 @@ def _of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
     )
     for name, help_text, value in gauges:
         yield _gauge(name, help_text, CONSUMER, (((one.name,), value(one)) for one in consumers))
+    kept: tuple[tuple[str, str, Callable[[TransactionStatus], float]], ...] = (
+        ("evkafka_kept_records", "Records sent and not written by a transaction yet.", lambda one: one.kept_records),
+        ("evkafka_kept_bytes", "What these keep in memory, in bytes.", lambda one: one.kept_bytes),
+        ("evkafka_open_transaction_seconds", "Age of the open transaction; 0 without one.", lambda one: one.open_s),
+    )
+    in_transactions = [(one.name, one.transactions) for one in consumers if one.transactions is not None]
+    for name, help_text, figure in kept:
+        yield _gauge(name, help_text, CONSUMER, (((consumer,), figure(one)) for consumer, one in in_transactions))
     yield _gauge(
         "evkafka_consumer_info",
         "1; its labels name the consumer and its group.",

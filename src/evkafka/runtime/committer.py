@@ -37,6 +37,19 @@ class Transactions:
     take_back: Callable[[BrokerError], object]
 
 
+@dataclass(frozen=True, slots=True)
+class OpenTransaction:
+    """A transaction under way.
+
+    Attributes:
+        records: how many records it writes.
+        began_s: when it began, on the consumer's clock.
+    """
+
+    records: int
+    began_s: float
+
+
 class PlannedCommit(NamedTuple):
     """What is committed of one partition.
 
@@ -67,6 +80,9 @@ class Committer:
 
     Args:
         transactions: None: offsets are committed alone.
+
+    Attributes:
+        open_transaction: the transaction under way; None while there is none.
     """
 
     def __init__(
@@ -88,6 +104,7 @@ class Committer:
         self._lock = asyncio.Lock()
         self._metadata_limit = metadata_limit
         self._transactions = transactions
+        self.open_transaction: OpenTransaction | None = None
         self._given_up = False  # the records of a transaction must be read again: no later one may be committed
 
     def next_commit(self, partition: Partition) -> tuple[int, str] | None:
@@ -175,6 +192,7 @@ class Committer:
             return
         outputs = [record for commit in commits.values() for sent in commit.sent for record in sent.records]
         began_s = self._clock.now()
+        self.open_transaction = OpenTransaction(len(outputs), began_s)
         result: Literal["committed", "aborted", "unknown"] = "aborted"
         try:
             await self._source.commit_transaction(outputs, offsets, timeout_s=timeout_s, metadata=metadata)
@@ -183,6 +201,7 @@ class Committer:
             result = "unknown"
             raise
         finally:
+            self.open_transaction = None
             took_s = self._clock.now() - began_s
             self._telemetry.emit(TransactionEnded(self._consumer, result, len(outputs), took_s))
 

@@ -150,6 +150,22 @@ class AttemptStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class TransactionStatus:
+    """The transactions of an exactly-once consumer.
+
+    Attributes:
+        kept_records, kept_bytes: what finished records have sent and no transaction has written, the open one included.
+        open_records: how many records the open transaction writes; None while none is open.
+        open_s: for how long it has been open.
+    """
+
+    kept_records: int
+    kept_bytes: int
+    open_records: int | None = None
+    open_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ConsumerStatus:
     """One consumer.
 
@@ -162,6 +178,7 @@ class ConsumerStatus:
         rebuilds: how many times the source was replaced.
         stopping: True once a stop was requested.
         awaited: what records wait for because a server outside of Kafka does not answer: schemas.
+        transactions: None unless it commits in transactions (exactly once).
     """
 
     name: str
@@ -178,6 +195,7 @@ class ConsumerStatus:
     rebuilds: int
     stopping: bool
     awaited: tuple[str, ...] = ()
+    transactions: TransactionStatus | None = None
 
     @property
     def done_ahead(self) -> int:
@@ -250,6 +268,18 @@ def consumer_status(
         longest_poll_s=watchdog.longest_poll_s,
         rebuilds=rebuilds,
         stopping=stopping,
+        transactions=_transactions(assignment, now_s) if settings.transactions is not None else None,
+    )
+
+
+def _transactions(assignment: Assignment, now_s: float) -> TransactionStatus:
+    outboxes = [partition.outbox for partition in assignment.partitions.values()]
+    open_transaction = assignment.committer.open_transaction if assignment.committer is not None else None
+    return TransactionStatus(
+        kept_records=sum(map(len, outboxes)),
+        kept_bytes=sum(outbox.size for outbox in outboxes),
+        open_records=open_transaction.records if open_transaction is not None else None,
+        open_s=now_s - open_transaction.began_s if open_transaction is not None else 0.0,
     )
 
 

@@ -13,7 +13,7 @@ from evkafka.serde.safe_text import one_line
 from evkafka.ui.history import total_lag
 from evkafka.ui.models import AttemptRow, ConsumerRow, Kind, PartitionRow
 from evkafka.ui.statistics import Statistics
-from evkafka.ui.status_text import consumer_state, failed_attempts, partition_state
+from evkafka.ui.status_text import consumer_state, failed_attempts, partition_state, transactions_text
 
 T = TypeVar("T")
 
@@ -65,6 +65,7 @@ class ConsumerRows:
             group_id=consumer.group_id,
             group_protocol=epoch.protocol if epoch is not None else None,
             group_epoch=epoch.number if epoch is not None else None,
+            transactions=transactions_text(consumer.transactions) if consumer.transactions is not None else None,
             topics=list(consumer.topics[:PARTITIONS_SHOWN]),
             state=state,
             kind=kind,

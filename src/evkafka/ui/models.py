@@ -133,6 +133,7 @@ class ConsumerRow(TypedDict):
     group_id: str | None
     group_protocol: str | None
     group_epoch: int | None
+    transactions: str | None
     topics: list[str]
     state: str
     kind: Kind

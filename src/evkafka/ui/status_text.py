@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from evkafka.runtime.status import ConsumerStatus, PartitionStatus
+from evkafka.runtime.status import ConsumerStatus, PartitionStatus, TransactionStatus
 from evkafka.ui.models import Kind
 
 RETRYING_S = 10.0
@@ -122,6 +122,14 @@ def _label(partition: PartitionStatus, failed: int) -> Label:
     if partition.due_in_s is not None:
         return "Waiting", ""
     return "Reading", "good"
+
+
+def transactions_text(status: TransactionStatus) -> str:
+    """What an exactly-once consumer has sent and not written yet, and the transaction under way."""
+    kept = f"exactly once: {plural(status.kept_records, 'kept record')} ({status.kept_bytes / 1024:,.0f} KiB)"
+    if status.open_records is None:
+        return kept
+    return f"{kept}, a transaction of {status.open_records:,} open for {status.open_s:.1f} s"
 
 
 def duration(seconds: float) -> str:

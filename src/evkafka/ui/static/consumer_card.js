@@ -51,7 +51,7 @@ function describe(now) {
   const epoch = now.group_protocol === "classic" ? "generation" : "epoch";
   const protocol = now.group_protocol ? ` (${now.group_protocol} protocol, ${epoch} ${now.group_epoch})` : "";
   const group = now.group_id ? `group ${now.group_id}${protocol}` : "no group";
-  return [group, `reads ${now.topics.join(", ")}`, plural(now.partitions.length, "partition"), `${rate(now.handled_per_s)} records per second`, now.rebuilds ? `recreated ${plural(now.rebuilds, "time")}` : ""].filter(Boolean).join(" · ");
+  return [group, now.transactions, `reads ${now.topics.join(", ")}`, plural(now.partitions.length, "partition"), `${rate(now.handled_per_s)} records per second`, now.rebuilds ? `recreated ${plural(now.rebuilds, "time")}` : ""].filter(Boolean).join(" · ");
 }
 
 // ------------------------------------------------------------------ topics, if there are several
