@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tools.mutants import client, records, runtime
+from tools.mutants import client, records, runtime, transactions
 from tools.mutants.breakage import Breakage
 
-BREAKAGES: tuple[Breakage, ...] = (*records.BREAKAGES, *runtime.BREAKAGES, *client.BREAKAGES)
+BREAKAGES: tuple[Breakage, ...] = (
+    *records.BREAKAGES,
+    *runtime.BREAKAGES,
+    *transactions.TRANSACTIONS,
+    *client.BREAKAGES,
+)

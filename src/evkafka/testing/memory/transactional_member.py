@@ -32,6 +32,9 @@ class TransactionalMember:
     | the group accepts the offsets | AddOffsetsToTxn, TxnOffsetCommit | the same, and nobody is told these offsets |
     | the end | EndTxn | it is committed |
 
+    Args:
+        name: the transactional id, if the settings have none.
+
     """
 
     def __init__(
@@ -40,12 +43,13 @@ class TransactionalMember:
         member: CommittingMember,
         commits: OffsetCommits,
         settings: TransactionSettings,
+        name: str,
     ) -> None:
         self._cluster = cluster
         self._member = member
         self._commits = commits
         self._timeout_s = settings.timeout_s
-        self._producer = settings.transactional_id or ""
+        self._producer = settings.transactional_id or name
         self._epoch: int | None = None  # None: the next transaction begins with a new producer
 
     def start(self) -> None:

@@ -1,0 +1,154 @@
+"""Breakages of exactly-once processing."""
+
+from __future__ import annotations
+
+from tools.mutants.breakage import Breakage
+
+SENDS = "tests/runtime/transactions/test_kept_sends.py"
+OUTBOX = "tests/runtime/transactions/test_outbox.py"
+COMMITS = "tests/runtime/transactions/test_transactions.py"
+RANDOM = "tests/property/test_exactly_once.py::test_each_record_has_exactly_one_output"
+
+TRANSACTIONS = [
+    Breakage(
+        "a failed attempt does not drop what it sent",
+        "runtime/kept_sends.py",
+        "    slot.kept = kept = KeptSends(",
+        "    slot.kept = kept = slot.kept or KeptSends(",
+        "each retry writes another output",
+        (SENDS,),
+    ),
+    Breakage(
+        "a record that is skipped after its last attempt keeps what it sent",
+        "runtime/executor.py",
+        'take_outputs(self.slot) if status != "failed" else ()',
+        "take_outputs(self.slot)",
+        "an output of a failed attempt is written",
+        (SENDS,),
+    ),
+    Breakage(
+        "a record without an endpoint writes what the record before it sent",
+        "runtime/kept_sends.py",
+        "        slot.kept = None  # of the attempt before\n",
+        "",
+        "an output of a failed attempt is written",
+        (SENDS,),
+    ),
+    Breakage(
+        "a task that outlives its attempt can still send in it",
+        "runtime/kept_sends.py",
+        "        self._ended = True\n",
+        "        self._ended = False\n",
+        "its send is lost",
+        (SENDS,),
+    ),
+    Breakage(
+        "the outputs of a batch are written although some of its records failed",
+        "runtime/batch_executor.py",
+        "        if failed := {index: end for index, end in ends.items() if not _is_done(end)}:\n"
+        "            return self._settle(failed, len(ends), partial=True)\n",
+        "        if any(not _is_done(end) for end in ends.values()):\n"
+        "            self._batch.partition.outbox.add([self._records[index].offset for index in sorted(ends)], sent)\n"
+        "            return self._settle(ends, len(ends), partial=True)\n",
+        "the failed records have two outputs",
+        (SENDS,),
+    ),
+    Breakage(
+        "a producer of another cluster takes part in a transaction",
+        "runtime/kept_sends.py",
+        "        if own is None or other is None or own.id == other.id:\n",
+        "        if own is None or other is None or own.id:\n",
+        "its records are written to the wrong cluster",
+        (SENDS,),
+    ),
+    Breakage(
+        "an output that is too large fails the transaction each time",
+        "runtime/committer.py",
+        "            self._transactions.scope.refuse(error)\n",
+        "            pass\n",
+        "the consumer restarts forever, and nothing is committed",
+        (SENDS,),
+    ),
+    Breakage(
+        "a transaction writes what it does not commit",
+        "runtime/outbox.py",
+        "if not one.written and all(map(covers, one.offsets))]",
+        "if not one.written]",
+        "outputs are written twice after a crash",
+        (OUTBOX,),
+    ),
+    Breakage(
+        "a commit forgets a record that an earlier transaction has committed",
+        "runtime/outbox.py",
+        "_joined(sorted([*covered, *added]))",
+        "_joined(sorted(added))",
+        "its output is written twice after a crash",
+        (OUTBOX,),
+    ),
+    Breakage(
+        "a batch is committed in part",
+        "runtime/outbox.py",
+        "            if not parts:\n                return end\n",
+        "            return end\n",
+        "its outputs are lost, or written twice",
+        (OUTBOX,),
+    ),
+    Breakage(
+        "a transaction that was committed is written again after a seek",
+        "runtime/outbox.py",
+        "            one.written = True\n",
+        "            pass\n",
+        "outputs are written twice",
+        (OUTBOX,),
+    ),
+    Breakage(
+        "a transaction with an unknown result is repeated",
+        "runtime/committer.py",
+        "            commit.partition.outbox.in_doubt = True\n"
+        "        if any(map(self._transactions.owns, commits)):  # otherwise their next owner reads them\n"
+        "            self._given_up = True\n",
+        "            commit.partition.saved = None\n        if any(map(self._transactions.owns, commits)):\n",
+        "all that it wrote is written twice",
+        (COMMITS,),
+    ),
+    Breakage(
+        "a transaction that was cancelled is repeated",
+        "runtime/committer.py",
+        '                self._forget(commits, CommitUnknown("cancelled before there was an answer"))\n',
+        "",
+        "all that it wrote is written twice",
+        (COMMITS, f"{RANDOM}_if_tasks_are_cancelled"),
+    ),
+    Breakage(
+        "kept sends do not count as memory",
+        "runtime/flow_control.py",
+        "        sent = partition.outbox.size  # finished, and still in memory\n",
+        "        sent = 0\n",
+        "a consumer whose transactions fail fills the memory",
+        (COMMITS,),
+    ),
+    Breakage(
+        "attempts are waited for whose records are read again",
+        "runtime/consumer.py",
+        "            return 0.0  # the records are read again: no attempt counts any more\n",
+        "            pass\n",
+        "after a lost answer nothing is handled for the drain time",
+        (COMMITS,),
+    ),
+    Breakage(
+        "a dead letter is written before its transaction",
+        "runtime/dead_letters/writer.py",
+        "        if self._scope is not None and producer",
+        "        if self._scope is None and producer",
+        "dead letters are written twice after a crash",
+        (COMMITS,),
+    ),
+    Breakage(
+        "each source has a transactional id of its own",
+        "service/service.py",
+        "    return dataclasses.replace(settings, transactional_id=name)\n",
+        "    return settings\n",
+        "after a lost answer the consumer waits for the transaction's timeout",
+        (COMMITS,),
+    ),
+]
