@@ -135,6 +135,16 @@ class TestOperations:
         assert operation["messages"] == []
         assert operation["x-delivery"] == "at most once"
 
+    def test_an_exactly_once_consumer_says_so(self) -> None:
+        handler = Handler()
+
+        @handler.event("OrderPlaced")
+        async def on_order(order: dict[str, str]) -> None: ...
+
+        app = one_consumer(handler, auto_commit_mode="exactly-once")
+        [operation] = document_of(app)["operations"].values()
+        assert operation["x-delivery"] == "exactly once"
+
     def test_an_event_without_a_topic_is_sent_to_the_producers_topic(self) -> None:
         sender, app = Sender(), EVKafkaApp()
 

@@ -190,8 +190,8 @@ COMMITS = [
     Breakage(
         "a commit without an answer counts as confirmed",
         "runtime/committer.py",
-        "                    partition.committed = partition.saved = None",
-        "                    partition.saved = commits.get(partition.tp, partition.saved)",
+        "                commit.partition.committed = commit.partition.saved = None",
+        "                commit.confirm()",
         "if no more records arrive, the offset is never committed and a restart handles the records again",
         ("tests/runtime/test_committer.py",),
     ),
@@ -222,8 +222,8 @@ COMMITS = [
     Breakage(
         "the dead-letter rate is not committed",
         "runtime/committer.py",
-        "metadata=metadata)",
-        "metadata={})",
+        "            await self._source.commit(offsets, timeout_s=timeout_s, metadata=metadata)",
+        "            await self._source.commit(offsets, timeout_s=timeout_s, metadata={})",
         "each restart allows as many dead letters as the limit again",
         ("tests/runtime/dead_letters/test_limit.py",),
     ),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from evkafka.asyncapi.cloudevents import cloudevents_headers
 from evkafka.asyncapi.messages import BINDING, Message, typed_headers
 from evkafka.asyncapi.model import ConsumerContract, ProducerContract
-from evkafka.config.settings import ConnectionSettings
+from evkafka.config.settings import AutoCommitMode, ConnectionSettings
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.producer import TYPE_HEADER
 from evkafka.sender import OutboundEndpoint
@@ -53,6 +53,12 @@ class Operation:
 
 
 # ---------------------------------------------------------------------------- receiving
+
+DELIVERY: Mapping[AutoCommitMode, str] = {
+    "post-commit": "at least once",
+    "pre-commit": "at most once",
+    "exactly-once": "exactly once",
+}
 
 
 def receive_operations(consumer: ConsumerContract) -> Iterator[Operation]:
@@ -125,8 +131,7 @@ def group_binding(consumer: ConsumerContract) -> dict[str, Any]:
 
 
 def consumer_extensions(consumer: ConsumerContract) -> dict[str, Any]:
-    delivery = "at most once" if consumer.settings.at_most_once else "at least once"
-    return {"x-consumer": consumer.name, "x-delivery": delivery}
+    return {"x-consumer": consumer.name, "x-delivery": DELIVERY[consumer.settings.auto_commit_mode]}
 
 
 def _endpoint_extensions(endpoint: Endpoint) -> dict[str, Any]:

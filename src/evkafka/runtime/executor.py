@@ -274,7 +274,9 @@ class Executor:
 
     async def _walk(self, lane: Lane) -> None:
         """Run the lane's records in order, until it is empty, must wait, or other lanes must have their turn."""
-        queue, finish = lane.queue, self._finish_of(lane.partition)
+        queue, finish = lane.queue, lane.partition.ledger.finish
+        if self._keeps_sends:
+            finish = partial(self._finish_with_sends, lane.partition)
         slot, call, now, report = self.slot, self._call, self._clock.now, self._report
         skips_unmatched = self._skips_unmatched
         assert self._task is not None
@@ -331,11 +333,8 @@ class Executor:
             started = self.started_s = ended
         lane.attempt = 1
 
-    def _finish_of(self, partition: Partition) -> Callable[[int], bool]:
-        """Finishes the record of this partition whose attempt has succeeded."""
-        return partial(self._finish_with_sends, partition) if self._keeps_sends else partition.ledger.finish
-
     def _finish_with_sends(self, partition: Partition, offset: int) -> bool:
+        """The record whose attempt has succeeded is finished, and what it has sent is to be written."""
         return partition.finish(offset, take_outputs(self.slot))
 
     # ------------------------------------------------------------------ several records for one hop to a thread
