@@ -246,3 +246,29 @@ async def _at(servers: str, group: str, topic: str, offset: int) -> bool:
 def _rows(database: str, query: str) -> list[tuple[object, ...]]:
     with closing(sqlite3.connect(database)) as connection:
         return connection.execute(query).fetchall()
+
+
+async def test_stock_is_reserved_once_though_the_process_is_killed(
+    kafka_broker: KafkaBroker, topic: MakeTopic, example: StartExample
+) -> None:
+    for name in ("orders", "reservations"):
+        await topic(name=name)
+    servers = kafka_broker.bootstrap_servers
+    orders = [{"order_id": str(n), "items": [f"{n}-a", f"{n}-b"]} for n in range(200)]
+    await send(servers, "orders", "OrderPlaced", orders, "order_id")
+
+    killed = example("evkafka.cli", "run", "examples.stock:app")
+    await killed.prints("order 20:")
+    killed.process.kill()
+    killed.process.wait(60)
+    example("evkafka.cli", "run", "examples.stock:app")
+
+    async with AIOKafkaConsumer(
+        "reservations",
+        bootstrap_servers=servers,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    ) as consumer:
+        items = [(await consumer.getone()).key for _ in range(400)]
+        assert not any((await consumer.getmany(timeout_ms=1_000)).values())
+    assert len(set(items)) == 400
