@@ -1,15 +1,16 @@
-"""Reserves stock for each item of an order, exactly once: whatever is killed, no item is reserved twice or forgotten.
+"""Reserves stock for each item of a cart, exactly once: whatever is killed, no item is reserved twice or forgotten.
 
     BOOTSTRAP_SERVERS=localhost:9092 evkafka run examples.stock:app
 
-What an endpoint sends is written in one transaction with the offset of its order. Readers of committed records
-(`isolation_level` "read_committed") see all items of an order, or none.
+What an endpoint sends is written in one transaction with the offset of its cart. Readers of committed records
+(`isolation_level` "read_committed") see all items of a cart, or none.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TypedDict
+
+from pydantic import BaseModel
 
 from evkafka import BrokerConfig, EVKafkaApp, Handler, Sender
 
@@ -18,13 +19,13 @@ SERVERS: BrokerConfig = {"bootstrap_servers": os.environ.get("BOOTSTRAP_SERVERS"
 handler, sender = Handler(), Sender()
 
 
-class Order(TypedDict):
-    order_id: str
+class Cart(BaseModel):
+    cart_id: str
     items: list[str]
 
 
-class Reservation(TypedDict):
-    order_id: str
+class Reservation(BaseModel):
+    cart_id: str
     item: str
 
 
@@ -32,17 +33,17 @@ class Reservation(TypedDict):
 async def reserve(reservation: Reservation) -> None: ...
 
 
-@handler.event("OrderPlaced")
-async def on_order(order: Order) -> None:
-    for item in order["items"]:
-        await reserve({"order_id": order["order_id"], "item": item})
-    print(f"order {order['order_id']}: {len(order['items'])} items", flush=True)
+@handler.event("CartOrdered")
+async def on_cart(cart: Cart) -> None:
+    for item in cart.items:
+        await reserve(Reservation(cart_id=cart.cart_id, item=item))
+    print(f"cart {cart.cart_id}: {len(cart.items)} items", flush=True)
 
 
 app = EVKafkaApp(title="Stock")
 app.add_consumer(
     {
-        "topics": ["orders"],
+        "topics": ["carts"],
         "group_id": "stock",
         "auto_offset_reset": "earliest",
         "auto_commit_mode": "exactly-once",

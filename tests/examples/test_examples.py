@@ -251,14 +251,14 @@ def _rows(database: str, query: str) -> list[tuple[object, ...]]:
 async def test_stock_is_reserved_once_though_the_process_is_killed(
     kafka_broker: KafkaBroker, topic: MakeTopic, example: StartExample
 ) -> None:
-    for name in ("orders", "reservations"):
+    for name in ("carts", "reservations"):
         await topic(name=name)
     servers = kafka_broker.bootstrap_servers
-    orders = [{"order_id": str(n), "items": [f"{n}-a", f"{n}-b"]} for n in range(200)]
-    await send(servers, "orders", "OrderPlaced", orders, "order_id")
+    carts = [{"cart_id": str(n), "items": [f"{n}-a", f"{n}-b"]} for n in range(200)]
+    await send(servers, "carts", "CartOrdered", carts, "cart_id")
 
     killed = example("evkafka.cli", "run", "examples.stock:app")
-    await killed.prints("order 20:")
+    await killed.prints("cart 20:")
     killed.process.kill()
     killed.process.wait(60)
     example("evkafka.cli", "run", "examples.stock:app")
