@@ -171,7 +171,7 @@ class TestFaults:
             ("session_timeout_ms", 2**31, "is out of range; give 1 to 2147483647"),
             ("drain_timeout_ms", -1, "-1 is out of range; give 0 to"),
             ("required", "yes", "'yes' is not a bool; give True or False"),
-            ("auto_commit_mode", "at-most-once", "use 'pre-commit' or 'post-commit'"),
+            ("auto_commit_mode", "at-most-once", "use 'pre-commit', 'post-commit' or 'exactly-once'"),
             ("group_id", "", "it is empty"),
             ("group_id", 5, "5 is not a str"),
             ("group_id", "g" * 40_000, "32767 bytes"),

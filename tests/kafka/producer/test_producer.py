@@ -231,7 +231,7 @@ class TestConfig:
     @pytest.mark.parametrize(
         ("config", "words"),
         [
-            ({"transactional_id": "x"}, "transactional_id.*does not support transactions"),
+            ({"transactional_id": "x"}, "transactional_id.*those of a consumer"),
             ({"acks": 1, "enable_idempotence": True}, "True needs acks 'all', but acks is 1"),
             ({"acks": 0, "enable_idempotence": True}, "True needs acks 'all', but acks is 0"),
             ({"acks": 2}, "acks"),
