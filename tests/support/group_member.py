@@ -9,7 +9,7 @@ from aiokafka.client import CoordinationType
 
 from evkafka.kafka.client.group_protocol import (
     JOIN,
-    CommittingMember,
+    Committer,
     ConsumerGroupHeartbeatRequest,
     MemberChanges,
     MemberCommitRequest,
@@ -52,7 +52,7 @@ class GroupMember:
         await eventually(has_partitions)
 
     async def commit(self, offset: int, epoch: int, ids: dict[str, uuid.UUID]) -> int:
-        member = CommittingMember(self.group, epoch, self.id)
+        member = Committer(self.group, epoch, self.id)
         answer = await self.ask(MemberCommitRequest(member, [(self.topic, [(0, offset, -1, "text")])], ids))
         [(_, [(_, code)])] = answer.topics
         return int(code)

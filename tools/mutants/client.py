@@ -99,8 +99,8 @@ CLIENT = [
     Breakage(
         "a commit for a partition that is not ours is sent",
         "kafka/consumer/coordinator.py",
-        "        if foreign := [tp for tp in offsets if tp not in assignment.partitions.tps]:",
-        "        if foreign := [tp for tp in offsets if False]:",
+        "        if foreign := [tp for tp in partitions if tp not in assignment.partitions.tps]:",
+        "        if foreign := [tp for tp in partitions if False]:",
         "a mistake of ours skips another member's records",
         ("tests/kafka/consumer/test_commit.py",),
     ),
@@ -123,7 +123,7 @@ CLIENT = [
     Breakage(
         "an error of the whole offset fetch counts as no committed offset",
         "kafka/consumer/coordinator.py",
-        "        elif code not in (0, ErrorCode.GROUP_ID_NOT_FOUND) and isinstance(request, EpochOffsetFetchRequest):",
+        "        elif code not in (0, ErrorCode.GROUP_ID_NOT_FOUND) and isinstance(request, OFFSET_FETCHES):",
         "        elif False:",
         "the group begins at the end of the topic, and all before it is skipped",
         ("tests/kafka/consumer/test_start_positions.py::TestFailedLookups",),

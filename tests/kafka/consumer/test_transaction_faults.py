@@ -152,14 +152,16 @@ Start = Callable[..., Awaitable[Writer]]
 def start(read: Read) -> Start:
     """Starts a writer: `writer = await start(servers, orders, out, group)`."""
 
-    async def start_writer(servers: str, orders: str, out: str, group: str, *, timeout_s: float = 10.0) -> Writer:
+    async def start_writer(
+        servers: str, orders: str, out: str, group: str, *, timeout_s: float = 10.0, session_timeout_s: float = 6.0
+    ) -> Writer:
         reader = await read(
             servers,
             orders,
             group,
             auto_commit_mode="exactly-once",
             transaction_timeout_s=timeout_s,
-            session_timeout_s=6.0,
+            session_timeout_s=session_timeout_s,
         )
         await eventually(lambda: reader.source.position(TopicPartition(orders, 0)) is not None)
         return Writer(reader, orders, out, [])
@@ -173,7 +175,7 @@ async def fake_writer(fake: FakeKafka, start: Start, name: str) -> Writer:
     out = f"{name}-out"
     await fake.create(name)
     await fake.create(out)
-    return await start(fake.bootstrap_servers, name, out, name, timeout_s=2.0)
+    return await start(fake.bootstrap_servers, name, out, name, timeout_s=2.0, session_timeout_s=1.0)
 
 
 class TestAnswers:

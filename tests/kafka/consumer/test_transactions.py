@@ -251,11 +251,14 @@ class TestAMemberThatTheGroupHasRemoved:
         await throw_out(servers, name, zombie, protocol)
         async with Proxy(servers) as watched:
             heir = await join(watched.bootstrap_servers, orders, name)
-            await eventually(lambda: watched.requests.count(OFFSET_FETCH) > 5)
-            assert heir.source.position(TopicPartition(orders, 0)) is None
+            place = TopicPartition(orders, 0)
+            await eventually(
+                lambda: heir.source.position(place) is not None or watched.requests.count(OFFSET_FETCH) > 5
+            )
+            assert heir.source.position(place) is None
             end.release.set()
             await committing
-            await eventually(lambda: heir.source.position(TopicPartition(orders, 0)) is not None)
+            await eventually(lambda: heir.source.position(place) is not None)
             await produce(servers, orders, 2)
             await has_read(heir, 2)
             await commit_all(heir, orders, out)
