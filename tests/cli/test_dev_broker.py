@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evkafka.cli.connection import find_cluster, open_app, open_connected_app
-from evkafka.cli.dev_broker import announced, app_connects_to, dev_servers
+from evkafka.cli.dev_broker import REGISTRY_VARIABLE, announced, announced_registry, app_connects_to, dev_servers
 from evkafka.cli.options import AppOptions, ClusterOptions
 from evkafka.config import producer_settings
 from tests.support.ports import closed_port
@@ -152,3 +153,42 @@ class TestTheAddress:
         monkeypatch.setenv("EVKAFKA_CACHE_DIR", str(tmp_path / "file"))
         with announced(TARGET, tmp_path, port):
             assert dev_servers(CONFIGURED, tmp_path, TARGET) is None
+
+
+class TestTheRegistry:
+    @pytest.fixture(autouse=True)
+    def without_a_url(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(REGISTRY_VARIABLE, "")  # so that it is removed after the test
+        monkeypatch.delenv(REGISTRY_VARIABLE)
+
+    def test_of_dev_is_in_the_environment_when_the_app_is_imported(
+        self, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        options = write_app(tmp_path, "localhost:9092")
+        module = tmp_path / "shop_of_dev.py"
+        module.write_text(f"import os\nURL = os.environ[{REGISTRY_VARIABLE!r}]\n{module.read_text()}")
+        url = f"http://127.0.0.1:{port}/apis/ccompat/v7"
+        with announced_registry(TARGET, tmp_path, port):
+            open_app(options)
+        assert url == sys.modules["shop_of_dev"].URL
+        assert capsys.readouterr().err == f"evkafka: using the schema registry of `evkafka dev`: {url}\n"
+
+    def test_of_the_environment_is_kept(self, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(REGISTRY_VARIABLE, "http://registry:8081")
+        with announced_registry(TARGET, tmp_path, port):
+            open_app(write_app(tmp_path, "localhost:9092"))
+        assert os.environ[REGISTRY_VARIABLE] == "http://registry:8081"
+
+    def test_of_another_app_or_one_that_has_ended_is_not_used(self, tmp_path: Path, port: int) -> None:
+        options = write_app(tmp_path, "localhost:9092")
+        with (
+            closed_port() as ended,
+            announced_registry("billing:app", tmp_path, port),
+            announced_registry(TARGET, tmp_path, ended),
+        ):
+            open_app(options)
+        assert REGISTRY_VARIABLE not in os.environ
+
+    def test_is_no_broker(self, tmp_path: Path, port: int) -> None:
+        with announced_registry(TARGET, tmp_path, port):
+            assert dev_servers(CONFIGURED, tmp_path) is None

@@ -30,6 +30,11 @@ REQUEST_S = 10.0
 _POLL_S = 0.1
 
 
+def url_of(port: int) -> str:
+    """The base URL of the API of a registry with this port."""
+    return f"http://127.0.0.1:{port}{API}"
+
+
 class LocalRegistry(LocalServer):
     """A real schema registry on 127.0.0.1: Apicurio Registry, with the REST API of Confluent's Schema Registry. Use it
     as `with`, `async with`, or `start()` and `stop()`.
@@ -83,7 +88,7 @@ class LocalRegistry(LocalServer):
     def url(self) -> str:
         """The base URL of its API, `http://127.0.0.1:PORT/apis/ccompat/v7`. Raises RuntimeError before the start and
         after the stop."""
-        return f"http://127.0.0.1:{self.port}{API}"
+        return url_of(self.port)
 
     @property
     def port(self) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import load_app
-from evkafka.cli.dev_broker import dev_servers, use_dev_broker
+from evkafka.cli.dev_broker import dev_servers, use_dev_broker, use_dev_registry
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.options import AppOptions, ClusterOptions
 from evkafka.cli.suggestions import unknown_name
@@ -62,6 +62,7 @@ def open_app(options: AppOptions) -> EVKafkaApp:
     """
     load_env_file(options.env_file)
     silence_client_log()
+    use_dev_registry(options.target, options.app_dir)
     app = load_app(options.target, options.app_dir, factory=options.factory)
     if not isinstance(app, EVKafkaApp):
         raise ConfigError(f"{options.target!r} is not an EVKafkaApp")

@@ -1,4 +1,4 @@
-"""Finds the broker of a running `evkafka dev`, so that the other commands connect to it.
+"""Finds the broker and the schema registry of a running `evkafka dev`, so that the other commands connect to them.
 
 If another program has port 9092, the broker of `evkafka dev` listens on a free port, while the app's configuration
 still names localhost:9092. A file in the user's cache directory has the port for as long as `evkafka dev` runs.
@@ -35,7 +35,19 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1")
 @contextmanager
 def announced(target: str, app_dir: Path, port: int) -> Iterator[None]:
     """Let the other commands find the broker of this app. Without a writable cache directory they do not."""
-    file = _directory(app_dir) / _file_name(target)
+    with _announced(_directory(app_dir) / _file_name(target), port):
+        yield
+
+
+@contextmanager
+def announced_registry(target: str, app_dir: Path, port: int) -> Iterator[None]:
+    """Let the other commands find the schema registry of this app."""
+    with _announced(_registry_file(target, app_dir), port):
+        yield
+
+
+@contextmanager
+def _announced(file: Path, port: int) -> Iterator[None]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(str(port), encoding="utf-8")
@@ -46,6 +58,17 @@ def announced(target: str, app_dir: Path, port: int) -> Iterator[None]:
         yield
     finally:
         file.unlink(missing_ok=True)
+
+
+def use_dev_registry(target: str, app_dir: Path) -> None:
+    """Give the app the URL of the schema registry of `evkafka dev`, if that runs this app and the environment has no
+    URL. Call it before the app is imported."""
+    if REGISTRY_VARIABLE in os.environ or (port := _read_port(_registry_file(target, app_dir))) is None:
+        return
+    from evkafka.broker.registry import url_of
+
+    os.environ[REGISTRY_VARIABLE] = url_of(port)
+    print(f"evkafka: using the schema registry of `evkafka dev`: {url_of(port)}", file=sys.stderr)
 
 
 def use_dev_broker(app: EVKafkaApp, target: str, app_dir: Path) -> None:
@@ -125,6 +148,10 @@ def _directory(app_dir: Path) -> Path:
     from evkafka.broker.maven import cache_dir
 
     return cache_dir() / "dev" / _digest(str(app_dir.expanduser().resolve()))
+
+
+def _registry_file(target: str, app_dir: Path) -> Path:
+    return _directory(app_dir) / "registry" / _file_name(target)
 
 
 def _file_name(target: str) -> str:

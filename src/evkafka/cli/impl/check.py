@@ -15,7 +15,7 @@ from rich.text import Text
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import load_app
 from evkafka.cli.connection import silence_client_log
-from evkafka.cli.dev_broker import use_dev_broker
+from evkafka.cli.dev_broker import use_dev_broker, use_dev_registry
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.impl.check_config import config_findings, metadata_findings
 from evkafka.cli.impl.check_protocol import protocol_findings
@@ -116,6 +116,8 @@ def _count(number: int, noun: str) -> str:
 
 async def _check(options: AppOptions, *, broker: bool) -> list[Finding]:
     try:
+        if broker:
+            use_dev_registry(options.target, options.app_dir)
         app = load_app(options.target, options.app_dir, factory=options.factory)
         if not isinstance(app, EVKafkaApp):
             raise ConfigError(f"{options.target!r} is not an EVKafkaApp")

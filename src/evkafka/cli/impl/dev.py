@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from evkafka.cli.app_loader import require_module
-from evkafka.cli.dev_broker import REGISTRY_DIRECTORY, REGISTRY_VARIABLE, announced
+from evkafka.cli.dev_broker import REGISTRY_DIRECTORY, REGISTRY_VARIABLE, announced, announced_registry
 from evkafka.cli.impl.dev_checks import require_extras
 from evkafka.cli.impl.reload import check_reload, run_reloading
 from evkafka.cli.impl.run import run_app
@@ -57,7 +57,7 @@ def run_dev(options: RunOptions, servers: DevServers, *, reload: bool, directori
         check_reload(options, directories)
     else:
         require_module(options.target, options.app_dir)
-    with _broker(options, servers) as bootstrap_servers, _registry(servers):
+    with _broker(options, servers) as bootstrap_servers, _registry(options, servers):
         web = not missing_packages() if options.web is None else options.web
         options = replace(options, bootstrap_servers=bootstrap_servers, web=web)
         # The token stays the same after a reload, so that a browser stays logged in.
@@ -87,7 +87,7 @@ def _broker(options: RunOptions, servers: DevServers) -> Iterator[str]:
 
 
 @contextmanager
-def _registry(servers: DevServers) -> Iterator[None]:
+def _registry(options: RunOptions, servers: DevServers) -> Iterator[None]:
     """Start the schema registry, if one is wanted. The app finds its address in the environment."""
     if not servers.registry:
         yield
@@ -100,7 +100,8 @@ def _registry(servers: DevServers) -> Iterator[None]:
     try:
         print(f"The schema registry is ready: {registry.url}", file=sys.stderr, flush=True)
         os.environ[REGISTRY_VARIABLE] = registry.url
-        yield
+        with announced_registry(options.target, options.app_dir, registry.port):
+            yield
     finally:
         registry.stop()
 
