@@ -79,6 +79,11 @@ class TestWhatTheSdkReads:
         event = by_sdk(written(mode, b'{"a":1}', [("content-type", b"application/vnd.x+json")]))
         assert (event.get_datacontenttype(), event.get_data()) == ("application/vnd.x+json", {"a": 1})
 
+    @both_modes
+    def test_json_behind_the_id_of_its_schema(self, mode: Mode) -> None:
+        value = b'\0\0\0\0\7{"a":1}'
+        assert read_event(written(mode, value), "Event-Type").value == value
+
 
 class TestAttributes:
     @both_modes

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 SPECVERSION = "1.0"
 REQUIRED = ("id", "source", "specversion", "type")
-OPTIONAL = ("subject", "time", "datacontenttype", "dataschema")
+STRINGS = frozenset({*REQUIRED, "subject", "time", "datacontenttype", "dataschema"})
+"""Attributes whose values are strings; those of extensions may also be numbers or booleans."""
 HEADER_PREFIX = "ce_"
 TYPE_HEADER = HEADER_PREFIX + "type"
 CONTENT_TYPE = "content-type"
@@ -55,32 +57,37 @@ class CloudEvent:
     extensions: Mapping[str, AttributeValue] = field(default_factory=dict)
 
 
-def event_of(attributes: Mapping[str, AttributeValue]) -> CloudEvent:
-    """The event with these attributes.
+def event_of(attributes: dict[str, AttributeValue]) -> CloudEvent:
+    """The event with these attributes. The dictionary is used up.
 
     Raises:
         EventFault: a required one is missing, the specversion is unknown, or one has an invalid value.
     """
-    missing = [name for name in REQUIRED if attributes.get(name) in (None, "")]
-    if missing:
+    take: Callable[[str, None], Any] = attributes.pop
+    number, source, version, kind = (
+        take("id", None),
+        take("source", None),
+        take("specversion", None),
+        take("type", None),
+    )
+    if not (number and source and version and kind):
+        found = dict(zip(REQUIRED, (number, source, version, kind), strict=True))
+        missing = [name for name in REQUIRED if not found[name]]
         raise EventFault(f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing")
-    for name in (*REQUIRED, *OPTIONAL):
-        if not isinstance(attributes.get(name, ""), str):
-            raise EventFault(f"attribute {name} must be a string")
-    version = str(attributes["specversion"])
     if version != SPECVERSION:
-        shown = repr(version) if _VERSION.fullmatch(version) else "of the event"
+        shown = repr(version) if isinstance(version, str) and _VERSION.fullmatch(version) else "of the event"
         raise EventFault(f"specversion {shown} is not supported: EVKafka reads {SPECVERSION}")
-    time = attributes.get("time")
+    time = take("time", None)
     return CloudEvent(
-        id=str(attributes["id"]),
-        source=str(attributes["source"]),
-        type=str(attributes["type"]),
-        subject=_text(attributes, "subject"),
-        time=None if time is None else parse_time(str(time)),
-        datacontenttype=_text(attributes, "datacontenttype"),
-        dataschema=_text(attributes, "dataschema"),
-        extensions={name: value for name, value in attributes.items() if name not in REQUIRED and name not in OPTIONAL},
+        number,
+        source,
+        kind,
+        version,
+        take("subject", None),
+        None if time is None else parse_time(time),
+        take("datacontenttype", None),
+        take("dataschema", None),
+        attributes,
     )
 
 
@@ -115,11 +122,6 @@ def is_json(datacontenttype: str | None) -> bool:
         return True
     media = datacontenttype.partition(";")[0].strip().lower()
     return media.endswith(("/json", "+json"))
-
-
-def _text(attributes: Mapping[str, AttributeValue], name: str) -> str | None:
-    value = attributes.get(name)
-    return None if value is None else str(value)
 
 
 def _listed(names: list[str]) -> str:

@@ -6,13 +6,14 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from evkafka.exceptions import DecodeError
 from evkafka.records import Record
 from evkafka.serde.cloudevents.event import (
     CONTENT_TYPE,
     HEADER_PREFIX,
+    STRINGS,
     STRUCTURED,
     TRACE_ATTRIBUTES,
     AttributeValue,
@@ -82,20 +83,32 @@ def read_event(record: Record, type_header: str) -> EventRecord:
 
 
 def _event_and_data(record: Record) -> tuple[CloudEvent, bytes | None]:
-    attributes: dict[str, bytes] = {}
+    attributes: dict[str, AttributeValue] = {}
     content_type: bytes | None = None
-    for name, value in record.headers:
-        if value is None:
-            continue
-        if name.startswith(HEADER_PREFIX):
-            attributes.setdefault(name[_PREFIX_LENGTH:], value)
-        elif content_type is None and name in _CONTENT_TYPES:
-            content_type = value
-    own_key = {} if record.key is None or not is_text(record.key) else {_PARTITION_KEY: record.key.decode()}
-    if content_type is not None and is_structured(content_type):
-        _check_structured(content_type[len(STRUCTURED) :])
-        return _read_structured(record.value, own_key)
-    return _read_binary(attributes, content_type, own_key), record.value
+    name = ""
+    try:
+        for name, value in record.headers:
+            if value is None:
+                continue
+            if name[:_PREFIX_LENGTH] == HEADER_PREFIX:
+                attributes.setdefault(name[_PREFIX_LENGTH:], value.decode())
+            elif content_type is None and name in _CONTENT_TYPES:
+                if is_structured(value):
+                    _check_structured(value[len(STRUCTURED) :])
+                    return _read_structured(record.value, record.key)
+                content_type = value
+                name = CONTENT_TYPE
+                attributes["datacontenttype"] = value.decode()
+    except UnicodeDecodeError as error:
+        raise EventFault(f"the header {name} is not valid UTF-8 (byte {error.start})") from None
+    _default_partition_key(attributes, record.key)
+    return event_of(attributes), record.value
+
+
+def _default_partition_key(attributes: dict[str, AttributeValue], key: bytes | None) -> None:
+    """The record's key is the partition key of an event without one, if it is text."""
+    if key is not None and _PARTITION_KEY not in attributes and is_text(key):
+        attributes[_PARTITION_KEY] = key.decode()
 
 
 def data_of(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> bytes | None:
@@ -103,7 +116,7 @@ def data_of(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) ->
     if not any(name in _CONTENT_TYPES and text is not None and is_structured(text) for name, text in headers):
         return value
     try:
-        return _read_structured(value, {})[1]
+        return _read_structured(value, None)[1]
     except EventFault:
         return value
 
@@ -117,33 +130,11 @@ def _key(record: Record, event: CloudEvent) -> bytes | None:
 def _headers(record: Record, event: CloudEvent, type_header: str) -> Headers:
     kept = [pair for pair in record.headers if pair[0] != type_header]
     headers = [(type_header, event.type.encode(errors="surrogatepass")), *kept]
-    # A header of the record is the trace of the send, which is nearer than that of the event.
-    names = {name for name, _ in kept}
-    traced = [name for name in TRACE_ATTRIBUTES if name in event.extensions and name not in names]
-    headers += [(name, str(event.extensions[name]).encode(errors="replace")) for name in traced]
+    for name in TRACE_ATTRIBUTES:
+        if name in event.extensions and all(header != name for header, _ in kept):
+            # Otherwise the record has the trace of the send, which is nearer than that of the event.
+            headers.append((name, str(event.extensions[name]).encode(errors="replace")))  # noqa: PERF401
     return tuple(headers)
-
-
-# ---------------------------------------------------------------------------- binary mode
-
-
-def _read_binary(
-    headers: dict[str, bytes], content_type: bytes | None, defaults: Mapping[str, AttributeValue]
-) -> CloudEvent:
-    attributes = dict(defaults)
-    headers.pop("datacontenttype", None)  # in binary mode it is the header content-type
-    for name, value in headers.items():
-        attributes[name] = _decoded(value, HEADER_PREFIX + name)
-    if content_type is not None:
-        attributes["datacontenttype"] = _decoded(content_type, CONTENT_TYPE)
-    return event_of(attributes)
-
-
-def _decoded(value: bytes, header: str) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        raise EventFault(f"the header {header} is not valid UTF-8 (byte {error.start})") from None
 
 
 # ---------------------------------------------------------------------------- structured mode
@@ -167,7 +158,7 @@ def _check_structured(rest: bytes) -> None:
         )
 
 
-def _read_structured(value: bytes | None, defaults: Mapping[str, AttributeValue]) -> tuple[CloudEvent, bytes | None]:
+def _read_structured(value: bytes | None, key: bytes | None) -> tuple[CloudEvent, bytes | None]:
     if value is None:
         raise EventFault("it has no value, but in structured mode the event is the value")
     try:
@@ -181,8 +172,9 @@ def _read_structured(value: bytes | None, defaults: Mapping[str, AttributeValue]
     except RecursionError:
         raise EventFault("its value is nested too deeply") from None
     data, encoded = members.pop("data", None), members.pop("data_base64", None)
-    given = {name: _attribute(name, value) for name, (value, _) in members.items() if value is not None}
-    event = event_of({**defaults, **given})
+    attributes = {name: _attribute(name, value) for name, (value, _) in members.items() if value is not None}
+    _default_partition_key(attributes, key)
+    event = event_of(attributes)
     if encoded is not None and encoded[0] is not None:
         if data is not None:
             raise EventFault("it has both data and data_base64")
@@ -233,6 +225,8 @@ def _spaces(text: str, position: int) -> int:
 
 
 def _attribute(name: str, value: object) -> AttributeValue:
+    if name in STRINGS and not isinstance(value, str):
+        raise EventFault(f"attribute {name} must be a string")
     if not isinstance(value, str | int):
         raise EventFault(f"attribute {name if name.isalnum() else '*'} must be a string, a number or a boolean")
     return value

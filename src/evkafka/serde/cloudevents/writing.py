@@ -31,6 +31,9 @@ Mode = Literal["binary", "structured"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 Pairs = list[tuple[str, bytes | None]]
 
+SCHEMA_MARK = b"\0"
+"""Begins a value that has the id of its schema in front of its JSON. JSON never begins with it."""
+
 PARTITION_KEY = HEADER_PREFIX + "partitionkey"
 
 _NAME = re.compile(r"[a-z0-9]+")
@@ -146,7 +149,7 @@ def _structured(value: bytes | None, headers: Pairs) -> tuple[bytes, Pairs]:
 
 def _member(value: bytes, content_type: str | None) -> bytes:
     """The data as a member of the JSON object: JSON as it is, text as a string, anything else in base64."""
-    if is_json(content_type):
+    if is_json(content_type) and not value.startswith(SCHEMA_MARK):
         return b',"data":' + value
     if content_type is not None and content_type.lower().startswith("text/") and is_text(value):
         return b',"data":' + json.dumps(value.decode(), ensure_ascii=False).encode()
