@@ -56,7 +56,7 @@ class _Consuming:
         str,
         typer.Option(
             help="at-least-once, or exactly-once: the built-in app writes an output for each record, which is checked.",
-            metavar="DELIVERY",
+            metavar="GUARANTEE",
         ),
     ] = "at-least-once"
     group_protocol: Annotated[
