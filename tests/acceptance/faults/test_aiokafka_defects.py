@@ -138,8 +138,16 @@ class TestFetches:
 
 
 class TestTransactions:
-    async def test_does_not_abort_after_a_refused_offset_commit(self, topic: MakeTopic, proxy: Proxy) -> None:
-        orders, group = await topic(), unique_name()
+    async def test_does_not_abort_after_a_refused_offset_commit(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic
+    ) -> None:
+        async with Proxy(kafka_broker.bootstrap_servers) as proxy:
+            await self._refuse_and_abort(proxy, await topic())
+
+            assert END_TXN not in proxy.requests
+
+    async def _refuse_and_abort(self, proxy: Proxy, orders: str) -> None:
+        group = unique_name()
 
         def refused(answer: bytes) -> bytes:
             return answer[:-2] + (30).to_bytes(2, "big")  # the code of its only partition: GROUP_AUTHORIZATION_FAILED
@@ -152,5 +160,3 @@ class TestTransactions:
             with pytest.raises(kafka.GroupAuthorizationFailedError):
                 await producer.send_offsets_to_transaction({TopicPartition(orders, 0): 1}, group)
             await producer.abort_transaction()
-
-            assert END_TXN not in proxy.requests
