@@ -11,9 +11,11 @@ from evkafka.context import Context
 from evkafka.endpoints.batch import run_in_batch
 from evkafka.endpoints.endpoint import Endpoint, EndpointOptions
 from evkafka.endpoints.signature import local_names
-from evkafka.exceptions import ConfigError
+from evkafka.exceptions import ConfigError, DecodeError
 from evkafka.outcomes import DeadLetter, Outcome, Retry, Skip, Unmatched
+from evkafka.records import Record
 from evkafka.runtime.ports import BatchLimits
+from evkafka.serde.formats.consumer_formats import ConsumerFormats
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -188,6 +190,7 @@ class Handler:
         endpoint = self.find(event_type)
         context.slot.route = endpoint
         if endpoint is None:
+            check_schema(context.record, context.slot.formats, event_type)
             context.outcome = unmatched_outcome(event_type, tombstone=message.value is None)
         elif message.value is None and not endpoint.resolve().admits_none:
             context.slot.route = None
@@ -206,6 +209,22 @@ def read_type(context: Context, header: str) -> str | None:
                 break
             return value.decode(errors="replace")
     return context.topic_event_type
+
+
+def check_schema(record: Record, formats: ConsumerFormats | None, event_type: str | None) -> None:
+    """Check that a record without an endpoint is not one whose schema, and so its type, is unknown.
+
+    Raises:
+        DecodeError: its value cannot be decoded.
+    """
+    fault = formats.fault_of(record) if formats is not None and event_type is None else None
+    if fault is not None:
+        raise DecodeError(
+            f"the value of {record.topic}[{record.partition}]@{record.offset}, which has no type header: {fault}",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+        )
 
 
 def unmatched_outcome(event_type: str | None, *, tombstone: bool) -> Unmatched:

@@ -120,22 +120,45 @@ async def test_records_of_one_key_stay_in_order_behind_one_that_waits(bench: Ben
     assert orders.handled == ["0", "other", "1", "2"]
 
 
-async def test_an_unknown_schema_fails_its_record_at_once(bench: Bench, orders: Orders) -> None:
-    policy = {"max_attempts": 5, "then": "dead_letter"}
+def async_endpoint(handled: list[str]) -> Any:
+    async def on_order(order: dict[str, Any]) -> None:
+        handled.append(order["id"])
+
+    return on_order
+
+
+def thread_endpoint(handled: list[str]) -> Any:
+    def on_order(order: dict[str, Any]) -> None:
+        handled.append(order["id"])
+
+    return on_order
+
+
+@pytest.mark.parametrize("bad", [value(99, "unknown"), b"{}", b"", value(1, "cut")[:-1]], ids=str)
+@pytest.mark.parametrize("endpoint", [async_endpoint, thread_endpoint])
+@pytest.mark.parametrize("declared", ["typed", "default"])
+@pytest.mark.parametrize("middleware", STACKS.values(), ids=list(STACKS))
+async def test_a_value_that_cannot_be_decoded_is_a_dead_letter_after_one_attempt(
+    bench: Bench,
+    orders: Orders,
+    bad: bytes,
+    endpoint: Any,
+    declared: str,
+    middleware: list[Middleware] | None,
+) -> None:
     handler = Handler()
-
-    @handler.default()
-    async def on_any(order: dict[str, Any]) -> None:
-        orders.handled.append(order["id"])
-
-    async with bench.running(handler, value_format=orders.avro, on_error=policy):
-        await send(bench, value(99, "unknown"), value(orders.known, "next"))
+    (handler.default() if declared == "default" else handler.event("Order"))(endpoint(orders.handled))
+    config: Any = {"topics": [TOPIC], "group_id": "g", "auto_offset_reset": "earliest", "value_format": orders.avro}
+    policy = {"max_attempts": 5, "then": "dead_letter"}
+    bench.app.add_consumer({**config, "on_error": policy}, handler, middleware=middleware)
+    async with bench.kafka.running(bench.app):
+        await send(bench, value(orders.known, "first"), bad, value(orders.known, "next"))
         await bench.kafka.settle()
     [letter] = [one for one in bench.kafka.sent if one.topic.endswith(".dlq")]
-    assert orders.handled == ["next"]
+    assert orders.handled == ["first", "next"]
     assert dict(letter.headers)["evkafka-dlq-attempts"] == b"1"
     assert dict(letter.headers)["evkafka-dlq-error-type"] == b"evkafka.exceptions.DecodeError"
-    assert letter.value == value(99, "unknown")
+    assert letter.value == bad
 
 
 async def test_a_revoked_record_that_waits_is_read_by_its_next_owner(bench: Bench, orders: Orders) -> None:

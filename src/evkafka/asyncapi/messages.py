@@ -9,8 +9,10 @@ from typing import Any
 from evkafka.asyncapi.cloudevents import structured_example, structured_payload
 from evkafka.asyncapi.examples import NO_EXAMPLE, example_of
 from evkafka.asyncapi.references import without_none
+from evkafka.asyncapi.value_formats import schema_binding, schema_extensions
 from evkafka.serde.cloudevents.event import STRUCTURED_JSON
 from evkafka.serde.cloudevents.writing import CloudEventsEnvelope
+from evkafka.serde.formats.interface import Outgoing, ValueFormat
 from evkafka.serde.json_schema import Direction, admits, media_type
 
 BINDING = "0.5.0"
@@ -28,6 +30,8 @@ class Message:
         headers: a schema.
         key: a schema; None if nothing is known about the key.
         tombstone: True if a null value is an event too.
+        value_format: of the value; None for JSON, text and bytes.
+        sent: the event as its format describes it; None if it is received.
         structured: set if the value is a CloudEvent in structured mode, with the payload as its data.
     """
 
@@ -42,6 +46,8 @@ class Message:
     key: Mapping[str, Any] | None = None
     tombstone: bool = False
     structured: CloudEventsEnvelope | None = None
+    value_format: ValueFormat | None = None
+    sent: Outgoing | None = None
 
     def document(self, payload: dict[str, Any], schemas: Schemas) -> dict[str, Any]:
         """The message object of the document.
@@ -50,7 +56,7 @@ class Message:
             payload: the payload's schema.
             schemas: the schemas that it refers to, by name.
         """
-        examples, content_type = self._examples(payload, schemas), media_type(self.payload)
+        examples, content_type = self._examples(payload, schemas), self._media_type()
         if self.structured is not None:
             source = self.structured.source
             payload, content_type = structured_payload(payload, self.name, source), STRUCTURED_JSON
@@ -67,9 +73,17 @@ class Message:
             contentType=content_type,
             headers=dict(self.headers),
             payload=payload,
-            bindings={"kafka": {"key": dict(self.key), "bindingVersion": BINDING}} if self.key else None,
+            bindings=self._bindings(),
             examples=examples,
+            **schema_extensions(self.value_format, self.sent),
         ) | ({"x-tombstone": True} if self.tombstone else {})
+
+    def _media_type(self) -> str:
+        return self.value_format.media_type if self.value_format is not None else media_type(self.payload)
+
+    def _bindings(self) -> dict[str, Any] | None:
+        kafka = {**({"key": dict(self.key)} if self.key else {}), **schema_binding(self.value_format)}
+        return {"kafka": {**kafka, "bindingVersion": BINDING}} if kafka else None
 
     def headers_with(self, descriptions: Mapping[str, str]) -> dict[str, Any]:
         """The schema of the headers, with more string headers."""

@@ -13,8 +13,9 @@ from evkafka.config.settings import AutoCommitMode, ConnectionSettings
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.producer import TYPE_HEADER
 from evkafka.sender import OutboundEndpoint
-from evkafka.serde.annotations import written_name
+from evkafka.serde.annotations import raw_kind, written_name
 from evkafka.serde.cloudevents.writing import CloudEventsEnvelope
+from evkafka.serde.formats.interface import ValueFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,13 @@ def received_message(consumer: ConsumerContract, topic: ContractTopic, endpoint:
         description=endpoint.description,
         tags=endpoint.tags,
         tombstone=decoder.admits_none,
+        value_format=_format_of(consumer, topic) if raw_kind(endpoint.payload) is None else None,
     )
+
+
+def _format_of(consumer: ConsumerContract, topic: ContractTopic) -> ValueFormat | None:
+    settings = consumer.settings
+    return settings.formats_by_topic.get(topic.name or "", settings.value_format)
 
 
 def group_binding(consumer: ConsumerContract) -> dict[str, Any]:
@@ -153,7 +160,7 @@ def send_operations(producer: ProducerContract) -> Iterator[Operation]:
             owner=producer.name,
             connection=producer.settings.connection,
             topic=ContractTopic(topic) if topic is not None else ContractTopic(None, "No topic is declared."),
-            message=_sent_message(endpoint, producer.envelope),
+            message=_sent_message(endpoint, producer.envelope, topic),
             title=f"{endpoint.event_type} to {topic or 'a topic that is not declared'}",
             bindings={
                 "kafka": {
@@ -165,8 +172,8 @@ def send_operations(producer: ProducerContract) -> Iterator[Operation]:
         )
 
 
-def _sent_message(endpoint: OutboundEndpoint[Any], envelope: CloudEventsEnvelope | None) -> Message:
-    endpoint.resolve()
+def _sent_message(endpoint: OutboundEndpoint[Any], envelope: CloudEventsEnvelope | None, topic: str | None) -> Message:
+    sent = endpoint.described(topic)
     headers = (
         typed_headers(TYPE_HEADER, endpoint.event_type)
         if envelope is None
@@ -183,6 +190,8 @@ def _sent_message(endpoint: OutboundEndpoint[Any], envelope: CloudEventsEnvelope
         tags=endpoint.tags,
         key=_key(endpoint.key, endpoint.payload),
         structured=envelope if envelope is not None and envelope.mode == "structured" else None,
+        value_format=endpoint.value_format if sent is not None else None,
+        sent=sent,
     )
 
 

@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from evkafka.config.settings import ConsumerSettings
 from evkafka.dlq.dead_letter import DeadLetterRecord
 from evkafka.dlq.replay import DryRunCheck
+from evkafka.endpoints.endpoint import Endpoint
 from evkafka.exceptions import DecodeError
 from evkafka.handler import Handler
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
 from evkafka.records import Record
 from evkafka.serde.decode_errors import decode_fault
+from evkafka.serde.formats.consumer_formats import ConsumerFormats
 
 WOULD_RUN = "would run"
+
+
+@dataclass(frozen=True, slots=True)
+class OriginalRecord:
+    """A dead letter under the name of the topic in which it failed, whose format it has."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+    @classmethod
+    def of(cls, record: Record, topic: str | None) -> OriginalRecord:
+        return cls(
+            topic or record.topic,
+            record.partition,
+            record.offset,
+            record.timestamp,
+            record.key,
+            record.value,
+            record.headers,
+        )
 
 
 class CheckedConsumer(Protocol):
@@ -31,16 +59,23 @@ class CheckedConsumer(Protocol):
     @property
     def topic_event_types(self) -> Mapping[str, str]: ...
     def read_event(self, record: Record) -> Record: ...
+    def formats(self) -> ConsumerFormats | None: ...
 
 
 def predict_outcome(
-    handler: Handler | None, *, event_type: str | None, value: bytes | None, decodes: bool = True
+    handler: Handler | None,
+    *,
+    event_type: str | None,
+    value: bytes | None,
+    decodes: bool = True,
+    decode: Callable[[Endpoint, bytes], Any] = lambda endpoint, value: endpoint.resolve().from_bytes(value),
 ) -> tuple[str, str | None]:
     """The outcome in a few words, and why the record would fail, or None.
 
     Args:
         handler: the consumer's; None if an app callable takes its records.
         decodes: False if a middleware changes the payload, so that decoding it here would mean nothing.
+        decode: decodes a value for an endpoint; default: as JSON.
     """
     if handler is None:
         return WOULD_RUN, None
@@ -53,16 +88,44 @@ def predict_outcome(
     if not decodes:
         return WOULD_RUN, None
     try:
-        decoder.from_bytes(value)
+        decode(endpoint, value)
     except Exception as error:  # a user's validator may raise anything; BaseException ends the command
         return "would fail", f"not the {decoder.expected} of {endpoint.name}: {decode_fault(error, decoder.names())}"
     return WOULD_RUN, None
+
+
+def predict_by_format(
+    handler: Handler | None,
+    formats: ConsumerFormats,
+    record: Record,
+    *,
+    event_type: str | None,
+    topic_event_types: Mapping[str, str],
+    decodes: bool = True,
+) -> tuple[str, str | None]:
+    """The same for a record whose value may have a schema. Its schema must be known, or nothing is predicted.
+
+    Args:
+        event_type: of its header; None if it has none.
+    """
+    if not formats.is_known(record):
+        return WOULD_RUN, None
+    if event_type is None and (fault := formats.fault_of(record)) is not None:
+        return "would fail", str(fault)
+    return predict_outcome(
+        handler,
+        event_type=event_type if event_type is not None else formats.type_of(topic_event_types)(record),
+        value=record.value,
+        decodes=decodes,
+        decode=lambda endpoint, value: endpoint.decoder_by(formats)(value, record),
+    )
 
 
 def dry_run_check(consumer: CheckedConsumer) -> DryRunCheck:
     """A check whether a dead letter would reach an endpoint of this consumer."""
     type_header, topic_types = consumer.stack_type_header, consumer.topic_event_types
     is_default = all(layer.cls is JsonTypedDecoderMiddleware for layer in consumer.middleware or ())
+    formats = consumer.formats()
 
     def check(dead_letter: DeadLetterRecord) -> str | None:
         if reason := other_group_reason(dead_letter, consumer.settings.group_id):
@@ -72,6 +135,17 @@ def dry_run_check(consumer: CheckedConsumer) -> DryRunCheck:
         except DecodeError as error:
             return str(error)
         header = dict(reversed(record.headers)).get(type_header)
+        if formats is not None:
+            own_type = header.decode(errors="replace") if header is not None else dead_letter.event_type
+            outcome, reason = predict_by_format(
+                consumer.handler,
+                formats,
+                OriginalRecord.of(record, dead_letter.topic),
+                event_type=own_type,
+                topic_event_types=topic_types,
+                decodes=is_default,
+            )
+            return reason or (None if outcome == WOULD_RUN else outcome)
         if header is not None:
             event_type: str | None = header.decode(errors="replace")
         else:

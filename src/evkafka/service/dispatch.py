@@ -15,7 +15,7 @@ from typing import Any
 from evkafka.context import App, Context
 from evkafka.endpoints.batch import DirectBatch, batch_of_one, stack_batch
 from evkafka.endpoints.endpoint import Call, Endpoint, TypeOf
-from evkafka.handler import Handler, unmatched_outcome
+from evkafka.handler import Handler, check_schema, unmatched_outcome
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, build_stack, type_header
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record
@@ -379,7 +379,13 @@ def _when_known_in_thread(
 ) -> Callable[[Record, Slot], ThreadCall | Unmatched | None] | None:
     if thread_call is None:
         return None
-    return lambda record, slot: thread_call(record, slot) if formats.is_known(record) else None
+
+    def call(record: Record, slot: Slot) -> ThreadCall | Unmatched | None:
+        if not formats.is_known(record) or formats.fault_of(record) is not None:
+            return None  # the event loop begins its attempt: it waits, or raises
+        return thread_call(record, slot)
+
+    return call
 
 
 def _call_by_format(
@@ -398,6 +404,7 @@ def _call_by_format(
         route = route_by_type.get(event_type, default)
         if route is None or (payload is None and not route.admits_none):
             slot.route = None
+            check_schema(record, formats, None if event_type is None else "")
             return unmatched[event_type, payload is None]
         slot.route = route.endpoint
         coroutine_of, by_format = route.coroutine_of, route.by_format

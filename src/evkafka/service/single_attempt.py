@@ -169,7 +169,8 @@ class RecordCall:
 
     async def __call__(self) -> object:
         [record] = self.records
-        await _until_ready(self._dispatch, self.records)
+        if self._dispatch.awaited is not None:
+            await until_ready(self._dispatch.awaited, self.records)
         attempt = self._dispatch.call(record, self.slot)
         return attempt if isinstance(attempt, Unmatched) else await attempt
 
@@ -193,7 +194,8 @@ class BatchCall:
         self._settled: dict[int, FailureOutcome | None] = {}
 
     async def __call__(self) -> object:
-        await _until_ready(self._dispatch, self.records)
+        if self._dispatch.awaited is not None:
+            await until_ready(self._dispatch.awaited, self.records)
         batch = self._dispatch.open_batch(self.records, self.slot)
         try:
             self._settled.update(await batch.prepare())
@@ -225,15 +227,14 @@ class BatchCall:
                 return next((end.error for end in self._settled.values() if isinstance(end, Failed)), None)
 
 
-async def _until_ready(dispatch: Dispatch, records: Sequence[Record]) -> None:
+async def until_ready(awaited: Callable[[Record], asyncio.Future[None] | None], records: Sequence[Record]) -> None:
     """Wait for the schemas of the records' values. A consumer would wait, too, without a limit.
 
     Raises:
         RegistryUnavailable: the registry has not answered for a while.
     """
-    for record in records if dispatch.awaited is not None else ():
-        assert dispatch.awaited is not None
-        while (ready := dispatch.awaited(record)) is not None:
+    for record in records:
+        while (ready := awaited(record)) is not None:
             if not (await asyncio.wait({ready}, timeout=REGISTRY_S))[0]:
                 raise RegistryUnavailable(
                     f"the schema registry has not answered within {REGISTRY_S:g} s, so that"

@@ -25,7 +25,7 @@ from evkafka.serde.formats.interface import Outgoing, ValueFormat
 from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.lifespan import as_state
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of
+from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of, until_ready
 from evkafka.testing.recording import Positions, RecordingCluster, SentEvent
 
 TEST_SOURCE = "/test"
@@ -236,6 +236,8 @@ class Harness:
         """
         deliveries: list[Delivery] = []
         records = [await self._encoded(consumer, one) for one in given]
+        if consumer.plan.dispatch.awaited is not None:
+            await until_ready(consumer.plan.dispatch.awaited, records)
         for call in calls_for(consumer.plan.dispatch, records, lambda: self._slot(consumer)):
             attempt = TimedAttempt(
                 call.records[0],

@@ -16,14 +16,15 @@ from evkafka.cli.impl.tail import event_type_of
 from evkafka.cli.output import plain, print_json, progress_bar
 from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
 from evkafka.cli.signals import interrupt_on_sigterm
-from evkafka.dlq.dry_run import predict_outcome
+from evkafka.dlq.dry_run import predict_by_format, predict_outcome
 from evkafka.exceptions import ConfigError, DecodeError
 from evkafka.kafka.admin.log_reader import follow
 from evkafka.records import Record
 from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
 from evkafka.runtime.ports import Slot, UnreadRecord
+from evkafka.serde.formats.consumer_formats import ConsumerFormats
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of
+from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of, until_ready
 
 MAX_FAILURES = 20
 """The reasons of so many failures are printed."""
@@ -168,14 +169,19 @@ async def _record_runner(
 ) -> AsyncIterator[RecordRunner]:
     """A function that decodes a record (dry run), or runs it through the handler of the started app."""
     if dry_run:
-        yield _decode_with(declared)
+        formats = declared.formats()
+        try:
+            yield _decode_with(declared, formats)
+        finally:
+            if formats is not None:
+                await formats.close()
         return
     assert found.app is not None
     async with local_consumer(found.app, declared) as consumer:
         yield _handle_with(consumer)
 
 
-def _decode_with(declared: DeclaredConsumer) -> RecordRunner:
+def _decode_with(declared: DeclaredConsumer, formats: ConsumerFormats | None) -> RecordRunner:
     types = declared.topic_event_types
 
     async def decode(record: Record) -> tuple[str, str | None]:
@@ -183,7 +189,11 @@ def _decode_with(declared: DeclaredConsumer) -> RecordRunner:
             event = declared.read_event(record)
         except DecodeError as error:
             return "would fail", str(error)
-        event_type = event_type_of(event, declared.stack_type_header) or types.get(record.topic)
+        event_type = event_type_of(event, declared.stack_type_header)
+        if formats is not None:
+            await until_ready(formats.awaited, [event])
+            return predict_by_format(declared.handler, formats, event, event_type=event_type, topic_event_types=types)
+        event_type = event_type or types.get(record.topic)
         return predict_outcome(declared.handler, event_type=event_type, value=event.value)
 
     return decode

@@ -26,6 +26,8 @@ from evkafka.serde.cloudevents.event import TYPE_HEADER as CLOUDEVENTS_TYPE_HEAD
 from evkafka.serde.cloudevents.writing import complete_headers
 from evkafka.serde.decode_errors import decode_fault
 from evkafka.serde.decoding import Decoder
+from evkafka.serde.formats.interface import Outgoing, ValueFormat
+from evkafka.service.plan import DeclaredConsumer
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -61,12 +63,14 @@ def send(
     """Send all events, or none if the app refuses one.
 
     Raises:
-        ConfigError: there is no such topic, or no endpoint for an event type.
-        NotTaken: an endpoint refuses a payload.
+        ConfigError: there is no such topic, or no endpoint for an event type; or the registry has no schema for it.
+        NotTaken: an endpoint refuses a payload, or it does not fit the schema.
+        RegistryError: the schema registry cannot be asked.
         DeliveryError, BrokerError: the brokers did not confirm an event.
     """
     if check and found.app is not None:
         _check_all(found, topic, events)
+    events = asyncio.run(_encoded(found, topic, events))
     if dry_run:
         print_json({"dry_run": True, "events": len(events)}) if as_json else print(f"{len(events)} would be sent")
         return
@@ -169,6 +173,42 @@ def _check(endpoint: Endpoint, decoder: Decoder, event: Event) -> None:
             f"{event.source} is not the {decoder.expected} that {endpoint.name} expects: {why};"
             " nothing was sent. --no-check sends it anyway"
         ) from error
+
+
+# ---------------------------------------------------------------------------- values with a schema
+
+
+async def _encoded(found: FoundCluster, topic: str, events: Sequence[Event]) -> Sequence[Event]:
+    """The events, with JSON values encoded in the format that the app's consumer reads from the topic."""
+    readers = found.app.consumers.values() if found.app is not None else ()
+    declared = next((one for one in readers if reads_topic(one, topic) and one.formats() is not None), None)
+    formats = declared.formats() if declared is not None else None
+    value_format = formats.of(topic) if formats is not None else None
+    if declared is None or value_format is None:
+        return events
+    try:
+        return [await _encoded_event(declared, value_format, topic, event) for event in events]
+    finally:
+        await value_format.close()
+
+
+async def _encoded_event(declared: DeclaredConsumer, value_format: ValueFormat, topic: str, event: Event) -> Event:
+    if event.value is None or event.value[:1] == b"\0":  # a value that is encoded already
+        return event
+    endpoint = declared.handler.find(event.event_type) if declared.handler is not None else None
+    try:
+        payload, kind = json.loads(event.value), dict
+        from_object = endpoint.resolve().from_object if endpoint is not None else None
+        if endpoint is not None and from_object is not None:
+            payload, kind = from_object(payload), endpoint.payload
+        outgoing = Outgoing(event.source, topic, event.event_type or "", kind)
+        return replace(event, value=(await value_format.sample_encoder(outgoing))(payload))
+    except (ConfigError, RecursionError):
+        raise
+    except (TypeError, ValueError) as error:
+        names = endpoint.resolve().names() if endpoint is not None else frozenset[str]()
+        why = str(error) if isinstance(error, TypeError) else decode_fault(error, names)
+        raise NotTaken(f"{event.source} cannot be written in {value_format.name}: {why}; nothing was sent") from error
 
 
 # ---------------------------------------------------------------------------- read from the command line

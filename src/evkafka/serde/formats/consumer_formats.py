@@ -8,7 +8,7 @@ from typing import Any
 
 from evkafka.records import NotReady, Record
 from evkafka.serde.decoding import Decoder
-from evkafka.serde.formats.interface import DecodeValue, ValueFormat
+from evkafka.serde.formats.interface import DecodeValue, FormatError, ValueFormat
 
 
 class ConsumerFormats:
@@ -30,6 +30,7 @@ class ConsumerFormats:
         self._by_topic = dict(by_topic)
         self._event_types = frozenset(event_types)
         self._decoders: dict[Hashable, DecodeValue] = {}
+        self._names = {id(one): one.schema_names() for one in self.all}
 
     @property
     def all(self) -> list[ValueFormat]:
@@ -76,17 +77,33 @@ class ConsumerFormats:
         Args:
             topic_event_types: topic -> the event type of records that carry none.
         """
-        names = {id(one): one.schema_names() for one in self.all}
 
         def type_of(record: Record) -> str | None:
-            one = self.of(record.topic)
-            name = names[id(one)](record) if one is not None else None
+            try:
+                name = self._schema_name(record)
+            except FormatError:  # see `fault_of`
+                name = None
             if name is None or name in self._event_types:
                 return name or topic_event_types.get(record.topic)
             short = name.rpartition(".")[2]
             return short if short in self._event_types else topic_event_types.get(record.topic, short)
 
         return type_of
+
+    def _schema_name(self, record: Record) -> str | None:
+        one = self.of(record.topic)
+        return self._names[id(one)](record) if one is not None else None
+
+    def fault_of(self, record: Record) -> FormatError | None:
+        """Why no endpoint can decode the value: its schema, whose name would be its event type, is unknown.
+
+        None if it is known.
+        """
+        try:
+            self._schema_name(record)
+        except FormatError as error:
+            return error
+        return None
 
     def is_known(self, record: Record) -> bool:
         """Whether decoding the record would not raise NotReady. From any thread."""

@@ -106,8 +106,10 @@ class ValueFormat(Protocol):
         """A decoder without a type: it gives dicts, lists and scalars, for those who browse a topic."""
 
     def schema_names(self) -> Callable[[Record], str | None]:
-        """A function that gives the name of a record's schema, with its namespace; None if it has none. It raises
-        NotReady while the schema is being asked for."""
+        """A function that gives the name of a record's schema, with its namespace; None if it has none.
+
+        It raises NotReady while the schema is being asked for, and FormatError for a value that cannot be decoded.
+        """
 
     def is_known(self, record: Record) -> bool:
         """Whether decoding the record would not raise NotReady. From any thread."""

@@ -228,11 +228,13 @@ class RegistryFormat:
 
         def compiled(value: bytes, header: bytes | None) -> tuple[Names, Frame] | None:
             frame = read_frame(value, header)
-            if frame is None:
+            if frame is None and self.fallback is not None:
                 return None
+            stored = self._stored(frame)
+            assert frame is not None
             if len(by_prefix) >= MOST_READERS:
                 by_prefix.clear()
-            found = self.language.names(self._stored(frame)), frame
+            found = self.language.names(stored), frame
             if header is None:
                 by_prefix[value[: frame.start]] = found
             return found
@@ -242,14 +244,11 @@ class RegistryFormat:
             if value is None:
                 return None
             header = in_header(record)
-            try:
-                found = (by_prefix.get(value[:ID_BYTES]) if header is None else None) or compiled(value, header)
-                if found is None:
-                    return None
-                names, frame = found
-                return names(value, frame)
-            except FormatError:  # whoever decodes the value gets the error
+            found = (by_prefix.get(value[:ID_BYTES]) if header is None else None) or compiled(value, header)
+            if found is None:
                 return None
+            names, frame = found
+            return names(value, frame)
 
         return name_of
 
@@ -271,6 +270,8 @@ class RegistryFormat:
             self.schema_names()(record)
         except NotReady as waiting:
             return waiting.ready
+        except FormatError:  # whoever decodes the value gets the error
+            pass
         return None
 
     # ------------------------------------------------------------------ writing
