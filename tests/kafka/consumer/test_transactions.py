@@ -363,6 +363,22 @@ class TestWithoutAnAnswer:
         assert await values(servers, out) == [b"second"]
         assert await committed(servers, name, orders) == 2
 
+    async def test_an_answer_that_cannot_be_read_leaves_open_whether_it_was_committed(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy, name: str, join: Join
+    ) -> None:
+        servers, orders, out = kafka_broker.bootstrap_servers, await topic(), await topic()
+        member = await join(proxy.bootstrap_servers, orders, name, transaction_timeout_s=4.0)
+        await eventually(lambda: member.source.assignment())
+        place = TopicPartition(orders, 0)
+        proxy.rewrite(END_TXN, lambda answer: answer[:-1])
+
+        with pytest.raises(CommitUnknown, match="it may have been committed"):
+            await member.source.commit_transaction(
+                [OutgoingRecord(out, b"1", partition=0)], {place: 1}, timeout_s=20, metadata={}
+            )
+
+        assert await values(servers, out) == [b"1"]
+
     async def test_a_cancelled_commit_leaves_nothing_open(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy, name: str, join: Join
     ) -> None:

@@ -24,7 +24,7 @@ from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, Co
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.client.transaction_protocol import InitTransactionsRequest, MemberTxnOffsetCommitRequest, ProducerId
-from evkafka.kafka.errors import code_name, translate
+from evkafka.kafka.errors import cause, code_name, translate
 from evkafka.kafka.options import milliseconds
 from evkafka.kafka.producer.output_queue import OutputQueue
 from evkafka.kafka.producer.output_writer import OutputWriter
@@ -51,7 +51,8 @@ MOST_BYTES = 64 * 1024 * 1024
 FENCES, FENCES_WITHIN_S = 5, 60.0
 """So many fences in this time mean that two processes have the same transactional id."""
 
-FAILURES = (TimeoutError, OSError, kafka.KafkaError, BrokerError)
+FAILURES = (TimeoutError, OSError, kafka.KafkaError, BrokerError, NotImplementedError)
+"""What a transaction may fail with. NotImplementedError is aiokafka's for a request that the broker does not have."""
 
 
 class TransactionOffsets(Protocol):
@@ -176,16 +177,28 @@ class TransactionalProducer:
                 await self._settle()
                 began = True
                 await self._transact(queues, offsets)
-        except TimeoutError as error:
-            if began and self._state.may_be_committed:
-                raise CommitUnknown(f"{self._doing}: {self._last_error}; it may have been committed") from error
-            raise BrokerUnavailable(f"{self._doing}: {self._last_error}; nothing was committed") from error
-        except ProducerFenced as error:
-            raise self._count_fence(error) from error.__cause__
-        except (kafka.KafkaError, OSError) as error:
-            raise translate(error, self._doing) from error
+        except FAILURES as error:
+            outcome = self._outcome(error, may_be_committed=began and self._state.may_be_committed)
+            if outcome is error:
+                raise
+            raise outcome from error
         finally:
             self._settle_later()
+
+    def _outcome(self, error: BaseException, *, may_be_committed: bool) -> BrokerError:
+        """The error of a transaction that has failed with this one."""
+        match error:
+            case CommitUnknown():
+                return error
+            case _ if may_be_committed:  # whatever it is: an answer that cannot be read, a login that was refused
+                why = self._last_error if isinstance(error, TimeoutError) else cause(error)
+                return CommitUnknown(f"{self._doing}: {why}; it may have been committed")
+            case TimeoutError():
+                return BrokerUnavailable(f"{self._doing}: {self._last_error}; nothing was committed")
+            case ProducerFenced():
+                return self._count_fence(error)
+            case _:
+                return translate(error, self._doing)
 
     async def _transact(self, queues: Collection[OutputQueue], offsets: TransactionOffsets | None) -> None:
         if queues:
