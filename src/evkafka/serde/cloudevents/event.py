@@ -64,22 +64,18 @@ def event_of(attributes: dict[str, AttributeValue]) -> CloudEvent:
         EventFault: a required one is missing, the specversion is unknown, or one has an invalid value.
     """
     take: Callable[[str, None], Any] = attributes.pop
-    number, source, version, kind = (
-        take("id", None),
-        take("source", None),
-        take("specversion", None),
-        take("type", None),
-    )
-    if not (number and source and version and kind):
-        found = dict(zip(REQUIRED, (number, source, version, kind), strict=True))
-        missing = [name for name in REQUIRED if not found[name]]
+    identity, source = take("id", None), take("source", None)
+    version, kind = take("specversion", None), take("type", None)
+    if not (identity and source and version and kind):
+        found = (identity, source, version, kind)
+        missing = [name for name, value in zip(REQUIRED, found, strict=True) if not value]
         raise EventFault(f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     if version != SPECVERSION:
         shown = repr(version) if isinstance(version, str) and _VERSION.fullmatch(version) else "of the event"
         raise EventFault(f"specversion {shown} is not supported: EVKafka reads {SPECVERSION}")
     time = take("time", None)
     return CloudEvent(
-        number,
+        identity,
         source,
         kind,
         version,
