@@ -235,3 +235,52 @@ class TestKafkaFixture:
             """
         )
         run(suite, "--asyncio-mode=auto").assert_outcomes(passed=4)
+
+
+class TestRegistryFixture:
+    def test_it_is_one_registry_for_the_run_which_is_stopped_at_its_end(self, suite: pytest.Pytester) -> None:
+        suite.makeconftest(
+            """
+            import evkafka.broker
+
+            class FakeRegistry:
+                url = "http://127.0.0.1:1/apis/ccompat/v7"
+
+                def start(self):
+                    print("started")
+
+                def stop(self):
+                    print("stopped")
+
+            evkafka.broker.LocalRegistry = FakeRegistry
+            """
+        )
+        suite.makepyfile(
+            """
+            def test_one(evkafka_registry):
+                assert evkafka_registry.url == "http://127.0.0.1:1/apis/ccompat/v7"
+
+            def test_other(evkafka_registry): ...
+            """
+        )
+        done = run(suite, "-s")
+        done.assert_outcomes(passed=2)
+        assert (done.stdout.str().count("started"), done.stdout.str().count("stopped")) == (1, 1)
+
+    def test_without_java_it_says_what_to_install(self, suite: pytest.Pytester) -> None:
+        suite.makeconftest(
+            """
+            import evkafka.broker
+            from evkafka import ConfigError
+
+            class FakeRegistry:
+                def start(self):
+                    raise ConfigError("Java was not found: install it")
+
+            evkafka.broker.LocalRegistry = FakeRegistry
+            """
+        )
+        suite.makepyfile("def test_one(evkafka_registry): ...")
+        done = run(suite)
+        done.assert_outcomes(errors=1)
+        done.stdout.fnmatch_lines(["*evkafka_registry: Java was not found: install it"])
