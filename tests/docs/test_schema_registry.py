@@ -25,4 +25,4 @@ def test_its_other_code_is_accepted() -> None:
     untitled = [block.code for block in blocks(PAGE) if block.language == "python" and block.title is None]
     for code in untitled:
         exec(compile(code, PAGE, "exec"), {"__name__": "example"})
-    assert len(untitled) == 2
+    assert len(untitled) == 3

@@ -90,7 +90,7 @@ class TestPlugin:
 
     def test_the_fixtures_are_documented(self, suite: pytest.Pytester) -> None:
         shown = run(suite, "--fixtures").stdout.str().partition("fixtures defined from pytest_evkafka")[2]
-        assert all(f"\nevkafka_{name} " in shown for name in ("app", "client", "memory", "kafka"))
+        assert all(f"\nevkafka_{name} " in shown for name in ("app", "client", "memory", "kafka", "registry"))
         assert "no docstring available" not in shown
 
     @pytest.mark.parametrize("fixture", ["evkafka_client", "evkafka_memory"])
@@ -247,10 +247,10 @@ class TestRegistryFixture:
                 url = "http://127.0.0.1:1/apis/ccompat/v7"
 
                 def start(self):
-                    print("started")
+                    print("<start>")
 
                 def stop(self):
-                    print("stopped")
+                    print("<stop>")
 
             evkafka.broker.LocalRegistry = FakeRegistry
             """
@@ -265,7 +265,7 @@ class TestRegistryFixture:
         )
         done = run(suite, "-s")
         done.assert_outcomes(passed=2)
-        assert (done.stdout.str().count("started"), done.stdout.str().count("stopped")) == (1, 1)
+        assert [done.stdout.str().count(word) for word in ("<start>", "<stop>")] == [1, 1]
 
     def test_without_java_it_says_what_to_install(self, suite: pytest.Pytester) -> None:
         suite.makeconftest(
