@@ -124,3 +124,12 @@ def test_a_name_that_no_package_can_have(tmp_path: Path) -> None:
     for name in ("1st", "a b", "größe"):
         with pytest.raises(ConfigError, match="cannot be the name of a package"):
             make_service(name, tmp_path)
+
+
+def test_a_service_with_avro_passes_its_tests(tmp_path: Path) -> None:
+    ended = evkafka(tmp_path, "new", "order-mailer", "--format", "avro")
+    assert "evkafka dev order_mailer.main:app --registry" in ended.stdout
+    service = tmp_path / "order-mailer"
+    tests = run(service, "pytest", "-q", "-p", "no:cacheprovider")
+    assert "3 passed" in tests.stdout, tests.stdout + tests.stderr
+    assert "settings,avro]" in (service / "pyproject.toml").read_text()

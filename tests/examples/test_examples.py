@@ -20,6 +20,7 @@ from cloudevents.core.v1.event import CloudEvent
 
 from evkafka import EVKafkaProducer
 from evkafka.broker import KafkaBroker
+from evkafka.testing import InMemoryRegistry
 from tests.support import postgres
 from tests.support.kafka_topics import MakeTopic
 from tests.support.ports import free_port
@@ -272,3 +273,17 @@ async def test_stock_is_reserved_once_though_the_process_is_killed(
         items = [(await consumer.getone()).key for _ in range(400)]
         assert not any((await consumer.getmany(timeout_ms=1_000)).values())
     assert len(set(items)) == 400
+
+
+async def test_payments_of_confluents_serializer_become_receipts_that_its_deserializer_reads(
+    kafka_broker: KafkaBroker, topic: MakeTopic, example: StartExample
+) -> None:
+    for name in ("paid", "receipts"):
+        await topic(name=name)
+    with InMemoryRegistry() as registry:
+        url = {"EVKAFKA_SCHEMA_REGISTRY_URL": registry.url}
+        example("evkafka.cli", "run", "examples.receipts.app:app", **url)
+        read = example("examples.receipts.read", **url)
+        assert example("examples.receipts.pay", **url).process.wait(60) == 0
+        for euros, vat in (("119.00", "19.00"), ("11.90", "1.90"), ("1.19", "0.19")):
+            await read.prints(f"receipt: {euros} euros, of that {vat} VAT")

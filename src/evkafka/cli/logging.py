@@ -21,8 +21,9 @@ def configure_logging(level_name: str, *, as_json: bool, worker: int | None = No
         logging.getLogger().handlers[0].setFormatter(JsonFormatter() if as_json else plain)
         if as_json and worker is not None:
             logging.getLogger().handlers[0].addFilter(_WorkerField(worker))
-        # Below warnings aiokafka logs a lot, and our own lines report the same things.
-        logging.getLogger("aiokafka").setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
+        # Below warnings aiokafka and httpx log a lot, and our own lines report the same things.
+        for client in ("aiokafka", "httpx"):
+            logging.getLogger(client).setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
     logging.getLogger("evkafka").setLevel(level)
 
 

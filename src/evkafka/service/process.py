@@ -143,4 +143,5 @@ def _default_logging() -> None:
     """Log to stderr if the program has not configured logging."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-8s %(name)s  %(message)s")
-        logging.getLogger("aiokafka").setLevel(logging.WARNING)
+        for client in ("aiokafka", "httpx"):
+            logging.getLogger(client).setLevel(logging.WARNING)

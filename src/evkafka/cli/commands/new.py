@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,11 +12,15 @@ from evkafka.cli.options import DEVELOP
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the service.")]
 Directory = Annotated[Path | None, typer.Option("--in", metavar="DIR", help="The directory to create. Default: NAME.")]
+Format = Annotated[
+    Literal["json", "avro"],
+    typer.Option("--format", help="Format of its topics' values. Avro needs a schema registry."),
+]
 
 
 @command("new", panel=DEVELOP, short_help="Create a new service.", epilog="Example: evkafka new billing")
-def new_command(name: Name, directory: Directory = None) -> None:
+def new_command(name: Name, directory: Directory = None, value_format: Format = "json") -> None:
     """Create a new service: app, settings, passing tests, Dockerfile, Kubernetes manifests, CI workflow."""
     from evkafka.cli.impl.new import make_service
 
-    make_service(name, directory)
+    make_service(name, directory, value_format)

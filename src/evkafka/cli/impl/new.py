@@ -5,16 +5,24 @@ from __future__ import annotations
 import keyword
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from evkafka.exceptions import ConfigError
 
 TEMPLATE = "service"
+
+EXTRAS = "cli,web,metrics,settings"
+
+Format = Literal["json", "avro"]
 SUFFIX = ".in"
 """The suffix of the template's files, so that no tool takes them for Python code or tests."""
 
 
-def make_service(name: str, directory: Path | None) -> None:
+def make_service(name: str, directory: Path | None, value_format: Format = "json") -> None:
     """Create the files, and print the next commands.
+
+    Args:
+        value_format: of the values of its topics.
 
     Raises:
         ConfigError: the name cannot be the name of a package, or a file exists already.
@@ -26,7 +34,9 @@ def make_service(name: str, directory: Path | None) -> None:
         )
     home = Path(name) if directory is None else directory
     words = {"__package__": package, "__service__": package.replace("_", "-"), "__Title__": _title(package)}
-    files = _files(words)
+    is_avro = value_format == "avro"
+    words |= {"__extras__": f"{EXTRAS},avro" if is_avro else EXTRAS, "__registry__": " --registry" if is_avro else ""}
+    files = _files(TEMPLATE, words) | (_files(f"{TEMPLATE}-avro", words) if is_avro else {})
     taken = [path for path in files if (home / path).exists()]
     if taken:
         raise ConfigError(f"{home / taken[0]} exists already: name another directory with --in")
@@ -40,16 +50,16 @@ def make_service(name: str, directory: Path | None) -> None:
     print(f"  cd {home}")
     print("  pip install -e '.[dev]'")
     print("  pytest")
-    print(f"  evkafka dev {package}.main:app")
+    print(f"  evkafka dev {package}.main:app{words['__registry__']}")
 
 
 def _title(package: str) -> str:
     return package.replace("_", " ").capitalize()
 
 
-def _files(words: dict[str, str]) -> dict[Path, str]:
+def _files(template: str, words: dict[str, str]) -> dict[Path, str]:
     """The path and the text of each file."""
-    root = resources.files("evkafka.cli") / "templates" / TEMPLATE
+    root = resources.files("evkafka.cli") / "templates" / template
     files: dict[Path, str] = {}
     with resources.as_file(root) as directory:
         for path in sorted(directory.rglob(f"*{SUFFIX}")):
