@@ -16,9 +16,9 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.config.settings import ConnectionSettings
-from evkafka.exceptions import BrokerUnavailable
 from evkafka.kafka.client.node_connections import NodeConnections
 from evkafka.kafka.client.tasks import cancel_all
+from evkafka.kafka.errors import translate
 from evkafka.kafka.options import connection_options
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -90,21 +90,21 @@ class Client(NodeConnections):
         return conn.send(request)
 
     async def open(self, *, first: tuple[str, int], retry_backoff_s: float) -> None:
-        """Fetch metadata. The caller limits the time.
+        """Fetch metadata. The caller limits the time; `last_error` says why there are none.
 
         Args:
-            first: host and port of the server to ask first.
+            first: host and port of the server to ask first. It may have gone since it accepted a connection.
 
         Raises:
-            BrokerUnavailable, KafkaError: no metadata.
+            BrokerRefused, KafkaError: waiting cannot help.
         """
         self.first_server = first
-        try:
-            await self.bootstrap()
-        except kafka.KafkaConnectionError as error:
-            raise BrokerUnavailable(
-                f"{first[0]}:{first[1]} accepted this login a moment ago, and refuses it now"
-            ) from error
+        while self.metadata_task is None:
+            try:
+                await self.bootstrap()
+            except kafka.KafkaConnectionError as error:
+                self.last_error = translate(error, ", ".join(f"{host}:{port}" for host, port, _ in self.hosts))
+                await asyncio.sleep(retry_backoff_s)
         # Bootstrap servers may answer while the brokers that they name (advertised.listeners) do not.
         while not await self.force_metadata_update():  # noqa: ASYNC110  # no event says when to try again
             await asyncio.sleep(retry_backoff_s)

@@ -42,6 +42,8 @@ delivery timeout."""
 
 FIRST_WAIT_S = 0.1
 
+MIN_START_S = 1.0
+
 LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 estimate = DefaultRecordBatchBuilder.estimate_size_in_bytes
@@ -74,15 +76,26 @@ class KafkaSink:
         Raises:
             BrokerUnavailable, BrokerRefused, BrokerError: why it failed.
         """
-        settings = self._settings
         self._loop = asyncio.get_running_loop()
-        began_s = time.monotonic()
+        until_s = time.monotonic() + self._settings.start_timeout_s
         with ExitStack() as started:
             started.enter_context(client_log_filters.installed())
-            first = await reach(settings.connection, timeout_s=settings.start_timeout_s)
-            left_s = settings.start_timeout_s - (time.monotonic() - began_s)
-            self._newest = await self._start_producer(first=first, timeout_s=max(left_s, 1.0))
+            while self._newest is None:
+                self._newest = await self._start_first(until_s)
             self._log_filters = started.pop_all()
+
+    async def _start_first(self, until_s: float) -> IdempotentProducer | None:
+        """The first producer; None if the server has gone that was there a moment ago, and there is time left."""
+        left_s = until_s - time.monotonic()
+        first = await reach(self._settings.connection, timeout_s=max(left_s, MIN_START_S))
+        left_s = until_s - time.monotonic()
+        try:
+            return await self._start_producer(first=first, timeout_s=max(left_s, MIN_START_S))
+        except BrokerUnavailable:
+            if time.monotonic() + FIRST_WAIT_S >= until_s:
+                raise
+            await asyncio.sleep(FIRST_WAIT_S)
+            return None
 
     async def _start_producer(self, *, timeout_s: float, first: tuple[str, int] | None = None) -> IdempotentProducer:
         producer = IdempotentProducer(self._settings, first=first)
