@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import json
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from evkafka.cli.impl.check_schemas import schema_findings
 from evkafka.testing import InMemoryRegistry
 from tests.cli.support import evkafka
 
@@ -158,6 +161,33 @@ class TestErrors:
             0,
             "the app sends no events with a schema: no sender has a value_format",
         )
+
+
+class TestCheckOfTheApp:
+    """The findings of `evkafka check` about schemas."""
+
+    def findings(self, directory: str) -> dict[str, tuple[str, str]]:
+        sys.path.insert(0, directory)
+        try:
+            app: Any = importlib.import_module("paid_shop").app
+            found = asyncio.run(schema_findings(app, "paid_shop:app"))
+        finally:
+            sys.path.remove(directory)
+        return {about: (level, fix) for level, about, _, fix in found}
+
+    def test_names_the_command_for_schemas_that_are_missing(self, directory: str, registry: InMemoryRegistry) -> None:
+        found = self.findings(directory)
+        assert found[registry.url] == ("ok", "")
+        assert found["payments-value"] == ("error", "evkafka schemas register paid_shop:app")
+        assert found["loose-value"] == ("ok", "")
+
+    def test_says_that_a_registry_is_away(
+        self, directory: str, registry: InMemoryRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("evkafka.serde.formats.registry.TRY_AGAIN_S", 0.0)
+        with registry.outage():
+            found = self.findings(directory)
+        assert found == {registry.url: ("error", "check its URL, `auth` and `ssl_context`")}
 
 
 def test_a_schema_is_shown_registered_and_checked(tmp_path: Path, registry: InMemoryRegistry) -> None:

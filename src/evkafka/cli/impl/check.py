@@ -19,6 +19,7 @@ from evkafka.cli.dev_broker import use_dev_broker, use_dev_registry
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.impl.check_config import config_findings, metadata_findings
 from evkafka.cli.impl.check_protocol import protocol_findings
+from evkafka.cli.impl.check_schemas import schema_findings
 from evkafka.cli.impl.check_transactions import transaction_findings
 from evkafka.cli.impl.topic_plan import Need, Role, needs_of
 from evkafka.cli.options import AppOptions
@@ -140,7 +141,8 @@ async def _check(options: AppOptions, *, broker: bool) -> list[Finding]:
         )
     if not broker or any(one.level == "error" and one.check == "wiring" for one in findings):
         return findings
-    return findings + await _check_clusters(app)
+    schemas = [Finding(level, "schemas", *rest) for level, *rest in await schema_findings(app, options.target)]
+    return findings + schemas + await _check_clusters(app)
 
 
 # ---------------------------------------------------------------------------- without a broker

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from evkafka.app import EVKafkaApp
-from evkafka.cli.app_loader import load_app
-from evkafka.cli.env_file import load_env_file
+from evkafka.cli.connection import open_app
 from evkafka.cli.options import AppOptions
 from evkafka.cli.output import print_json, screen, styled
-from evkafka.exceptions import ConfigError, RegistryRefused, SchemaNotFound
+from evkafka.exceptions import RegistryRefused, SchemaNotFound
 from evkafka.serde.formats.interface import Outgoing
 from evkafka.serde.formats.registry_format import Planned, RegistryFormat
 
@@ -71,7 +70,7 @@ def show(options: AppOptions, *, as_json: bool) -> None:
     Raises:
         ConfigError: a payload type has no schema in its format.
     """
-    found = sent_schemas(_app(options))
+    found = sent_schemas(open_app(options))
     if as_json:
         print_json([_as_json(one) for one in found])
         return
@@ -87,12 +86,12 @@ def register(options: AppOptions, *, as_json: bool) -> int:
         ConfigError: a payload type has no schema in its format.
         RegistryError: the registry cannot be asked.
     """
-    return _report(asyncio.run(_each(sent_schemas(_app(options)), _register)), as_json=as_json)
+    return _report(asyncio.run(_each(sent_schemas(open_app(options)), _register)), as_json=as_json)
 
 
 def check(options: AppOptions, *, as_json: bool) -> int:
     """Compare them with the registry. Returns 1 if one is incompatible, else 0. Raises as `register`."""
-    return _report(asyncio.run(_each(sent_schemas(_app(options)), _check)), as_json=as_json)
+    return _report(asyncio.run(_each(sent_schemas(open_app(options)), compare)), as_json=as_json)
 
 
 def sent_schemas(app: EVKafkaApp) -> list[SentSchema]:
@@ -109,14 +108,6 @@ def sent_schemas(app: EVKafkaApp) -> list[SentSchema]:
             if event is not None and isinstance(value_format, RegistryFormat):
                 found.append(SentSchema(event, value_format, value_format.planned(event)))
     return found
-
-
-def _app(options: AppOptions) -> EVKafkaApp:
-    load_env_file(options.env_file)
-    app = load_app(options.target, options.app_dir, factory=options.factory)
-    if not isinstance(app, EVKafkaApp):
-        raise ConfigError(f"{options.target!r} is a {type(app).__name__}, which has no senders: name an EVKafkaApp")
-    return app
 
 
 # ---------------------------------------------------------------------------- in the registry
@@ -144,7 +135,12 @@ async def _register(sent: SentSchema) -> Finding:
         return Finding(sent, "refused", reasons=[str(error)])
 
 
-async def _check(sent: SentSchema) -> Finding:
+async def compare(sent: SentSchema) -> Finding:
+    """Compare it with the registry.
+
+    Raises:
+        RegistryError: the registry cannot be asked.
+    """
     registry, planned = sent.value_format.registry, sent.planned
     if planned.schema is None:
         return await _latest(sent)
