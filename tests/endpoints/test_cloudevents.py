@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +22,7 @@ from evkafka import (
 )
 from evkafka.exceptions import EncodeError
 from evkafka.testing import AsyncTestClient, InMemoryKafka
+from tests.asyncapi.documents import document_of
 
 EVENT = {"specversion": "1.0", "id": "7", "source": "/shop", "type": "OrderPlaced"}
 BINARY = {f"ce_{name}": text for name, text in EVENT.items()}
@@ -363,7 +363,7 @@ def test_the_document_names_attributes_as_headers() -> None:
     @sender.event("Invoiced", topic="invoices")
     async def send_invoice(order: Order) -> None: ...
 
-    messages = json.loads(app_of(handler, sender).asyncapi())["components"]["messages"]
+    messages = document_of(app_of(handler, sender))["components"]["messages"]
     received, sent = messages["OrderPlaced"], messages["Invoiced"]
     assert received["headers"]["required"] == ["ce_id", "ce_source", "ce_specversion", "ce_type"]
     assert received["headers"]["properties"]["ce_type"]["const"] == "OrderPlaced"
@@ -377,7 +377,7 @@ def test_the_document_describes_the_structured_value() -> None:
     @sender.event("Invoiced", topic="invoices")
     async def send_invoice(order: Order) -> None: ...
 
-    sent = json.loads(app_of(handler, sender).asyncapi())["components"]["messages"]["Invoiced"]
+    sent = document_of(app_of(handler, sender))["components"]["messages"]["Invoiced"]
     assert sent["contentType"] == "application/cloudevents+json; charset=UTF-8"
     assert sent["payload"]["required"] == ["id", "source", "specversion", "type"]
     assert sent["payload"]["properties"]["data"] == {"$ref": "#/components/schemas/Order"}

@@ -13,6 +13,7 @@ from evkafka.kafka.admin.log_pages import LogPage, PageLimits, read_page
 from evkafka.kafka.admin.log_reader import partition_numbers
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
+from evkafka.serde.cloudevents.reading import structured_type
 from evkafka.serde.formats.plain_reader import PlainReader, PlainRecord
 from evkafka.serde.formats.registry import SchemaRegistry
 from evkafka.serde.safe_text import NAME_CHARACTERS, one_line
@@ -121,6 +122,8 @@ def record_row(record: Record, type_header: str, value_bytes: int) -> RecordRow:
             event_type = types[0][: 4 * NAME_CHARACTERS].decode(errors="replace") if types else None
             if event_type is None and isinstance(record, PlainRecord):
                 event_type = record.schema_name
+            if event_type is None:
+                event_type = structured_type(record)
             key = as_text(record.key, most=KEY_BYTES)
             value = as_text(record.value, most=min(value_bytes, SHOWN_BYTES))
             headers = headers_as_text(record.headers)

@@ -13,7 +13,7 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent as SdkEvent
 
 from evkafka import CloudEvent, DecodeError
-from evkafka.serde.cloudevents.reading import EventRecord, data_of, read_event
+from evkafka.serde.cloudevents.reading import EventRecord, data_of, read_event, structured_type
 from evkafka.testing import MemoryRecord
 
 REQUIRED = {"id": "7", "source": "/orders", "specversion": "1.0", "type": "OrderPlaced"}
@@ -250,6 +250,15 @@ class TestInvalidEvents:
         assert "s3cret" not in str(error)
         assert error.__cause__ is None
         assert error.__context__ is None
+
+
+class TestStructuredType:
+    def test_is_found_without_a_header(self) -> None:
+        assert structured_type(record(json.dumps(REQUIRED).encode(), STRUCTURED)) == "OrderPlaced"
+
+    def test_of_any_other_record_is_none(self) -> None:
+        assert structured_type(record(b"[", STRUCTURED)) is None
+        assert structured_type(record(json.dumps(REQUIRED).encode(), ())) is None
 
 
 class TestDataOf:

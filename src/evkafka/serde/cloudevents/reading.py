@@ -121,6 +121,16 @@ def data_of(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) ->
         return value
 
 
+def structured_type(record: Record) -> str | None:
+    """The type of a CloudEvent in structured mode; None for any other record. It is not in a header."""
+    if not any(name in _CONTENT_TYPES and text is not None and is_structured(text) for name, text in record.headers):
+        return None
+    try:
+        return _event_and_data(record)[0].type
+    except EventFault:
+        return None
+
+
 def _key(record: Record, event: CloudEvent) -> bytes | None:
     if record.key is not None or _PARTITION_KEY not in event.extensions:
         return record.key
