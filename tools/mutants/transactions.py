@@ -11,14 +11,6 @@ RANDOM = "tests/property/test_exactly_once.py::test_each_record_has_exactly_one_
 
 TRANSACTIONS = [
     Breakage(
-        "a failed attempt does not drop what it sent",
-        "runtime/kept_sends.py",
-        "    slot.kept = kept = KeptSends(",
-        "    slot.kept = kept = slot.kept or KeptSends(",
-        "each retry writes another output",
-        (SENDS,),
-    ),
-    Breakage(
         "a record that is skipped after its last attempt keeps what it sent",
         "runtime/executor.py",
         'take_outputs(self.slot) if status != "failed" else ()',

@@ -157,6 +157,18 @@ class TestAFailedAttempt:
         assert relay.written == []
         assert relay.kafka.committed(GROUP, IN, 0) == 1
 
+    async def test_before_a_record_without_an_endpoint_drops_what_it_sent(self, relay: Relay) -> None:
+        async def fail(value: bytes, request: Request) -> None:
+            raise ValueError(value)
+
+        relay.then = fail
+        await relay.feed(b"a")
+        await relay.feed(b"b", event_type="Unknown")
+        async with relay.running(**ONCE):
+            await relay.kafka.settle()
+        assert relay.kafka.committed(GROUP, IN, 0) == 2
+        assert relay.written == []
+
     async def test_drops_what_it_sent_if_it_is_past_its_time_limit(self, relay: Relay) -> None:
         async def hang(value: bytes, request: Request) -> None:
             if request.attempt == 1:
