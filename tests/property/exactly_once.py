@@ -22,6 +22,8 @@ class ExactlyOnceSchedule(Schedule):
 
     async def _recover(self) -> None:
         await super()._recover()
+        # Readers wait for the transactions of killed members until these time out.
+        await self.kafka.advance(ms=self.config.get("transaction_timeout_ms", 10_000) + 1_000)
         self._check_outputs()
 
     def _check_outputs(self) -> None:
