@@ -239,7 +239,11 @@ class RealBackend:
         if not described["partitions"]:
             return []
         reader = AIOKafkaConsumer(
-            topic, bootstrap_servers=self.servers, enable_auto_commit=False, auto_offset_reset="earliest"
+            topic,
+            bootstrap_servers=self.servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
         )
         async with reader:
             partitions = sorted(reader.assignment())
