@@ -8,7 +8,7 @@ import os
 import sys
 from dataclasses import replace
 
-from bench import app_costs, curves, lanes, plots, rebalance, report, workers
+from bench import app_costs, curves, lanes, plots, rebalance, report, transactions, workers
 from bench.compare import EVENTS, PRODUCING, WATCHED, compare, consuming
 from bench.event import ENVIRONMENT, PROFILE, PROFILES
 from bench.latency import latencies
@@ -101,6 +101,12 @@ def _rebalance(servers: str, options: argparse.Namespace) -> str:
     return f"\n{rebalance.markdown(figures)}"
 
 
+def _transactions(servers: str, options: argparse.Namespace) -> str:
+    figures = transactions.measure_all(servers, runs=options.pairs)
+    report.write("transactions", figures, transactions.markdown(figures))
+    return f"\n{transactions.markdown(figures)}"
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--pairs", type=int, default=9, help="pairs of a row with the baseline (9)")
@@ -114,6 +120,7 @@ def _arguments() -> argparse.Namespace:
         ("--curves", _curves, "only the cost by partitions, handlers, keys and size; draws pictures"),
         ("--workers", _workers, "only two workers compared with one"),
         ("--rebalance", _rebalance, "only a rolling restart with each group protocol; draws a picture"),
+        ("--transactions", _transactions, "only exactly once against at least once, with the same sends"),
         ("--viewers", _watch, "only the cost of metrics and of the open dashboard"),
         ("--produce", _produce, "only producing, and end-to-end latency"),
     ):

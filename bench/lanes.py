@@ -84,7 +84,7 @@ class LaneFigures:
 
 def measure_all(servers: str, *, runs: int) -> LaneFigures:
     print_progress(f"Filling a topic with {LAG:,} events of {KEYS:,} keys")
-    asyncio.run(_fill(servers, "lanes"))
+    asyncio.run(fill_keys(servers, "lanes", LAG))
     return LaneFigures(
         today(),
         machine(),
@@ -126,11 +126,11 @@ def _blocked(servers: str) -> Blocked:
     return Blocked(LAG, measured["pending"], resident_mib[0], resident_mib[-1], max(resident_mib))
 
 
-async def _fill(servers: str, topic: str) -> None:
+async def fill_keys(servers: str, topic: str, events: int) -> None:
     """Write events with the keys in turn; each partition has its own keys."""
     await create_topic(servers, topic)
     async with AIOKafkaProducer(bootstrap_servers=servers, max_batch_size=1_000_000) as producer:
-        for number in range(LAG // RECORDS_PER_BATCH):
+        for number in range(events // RECORDS_PER_BATCH):
             partition, now_ms = number % PARTITIONS, int(time.time() * 1000)
             batch = producer.create_batch()
             for position in range(RECORDS_PER_BATCH):

@@ -26,6 +26,17 @@ RELAYS = (
     ("EVKafka, `fetch_max_wait_ms` 10", "bench.rows.relay_evkafka", ("fetch_max_wait_ms=10",)),
     ("EVKafka, `fetch_min_bytes` 10000", "bench.rows.relay_evkafka", ("fetch_min_bytes=10000",)),
 )
+EXACTLY_ONCE = (
+    ("EVKafka, at least once", "bench.rows.relay_evkafka", ()),
+    ("EVKafka, exactly once", "bench.rows.relay_evkafka", ("exactly_once=1",)),
+    (
+        "EVKafka, exactly once, `transaction_interval_ms` 20",
+        "bench.rows.relay_evkafka",
+        ("exactly_once=1", "transaction_interval_ms=20"),
+    ),
+)
+
+Relays = Sequence[tuple[str, str, Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +49,10 @@ class Latency:
     most_ms: float
 
 
-def latencies(bootstrap_servers: str, *, runs: int) -> Sequence[Latency]:
-    measured: dict[str, list[dict[str, float]]] = {DIRECT: [], **{title: [] for title, *_ in RELAYS}}
+def latencies(bootstrap_servers: str, relays: Relays = RELAYS, *, runs: int) -> Sequence[Latency]:
+    measured: dict[str, list[dict[str, float]]] = {DIRECT: [], **{title: [] for title, *_ in relays}}
     for number in range(1, runs + 1):
-        for title, run in _runs(bootstrap_servers):
+        for title, run in _runs(bootstrap_servers, relays):
             found = run()
             measured[title].append(found)
             print_progress(
@@ -53,9 +64,9 @@ def latencies(bootstrap_servers: str, *, runs: int) -> Sequence[Latency]:
     ]
 
 
-def _runs(bootstrap_servers: str) -> Iterator[tuple[str, Callable[[], dict[str, float]]]]:
+def _runs(bootstrap_servers: str, relays: Relays) -> Iterator[tuple[str, Callable[[], dict[str, float]]]]:
     yield DIRECT, partial(_run_direct, bootstrap_servers)
-    for title, module, settings in RELAYS:
+    for title, module, settings in relays:
         yield title, partial(_run_relay, bootstrap_servers, module, settings)
 
 

@@ -28,7 +28,9 @@ def output_topic(topic: str) -> str:
 async def main() -> None:
     args = arguments()
     out = args.topic if "direct" in options() else output_topic(args.topic)
-    consumer = AIOKafkaConsumer(bootstrap_servers=args.bootstrap_servers, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=args.bootstrap_servers, enable_auto_commit=False, isolation_level="read_committed"
+    )
     producer = AIOKafkaProducer(bootstrap_servers=args.bootstrap_servers)
     async with consumer, producer:
         partitions = sorted(await producer.partitions_for(out))

@@ -1,6 +1,6 @@
 """Consume, handle, send, with EVKafka. Runs until it is terminated; `bench.rows.latency_probe` measures it.
 
-Options: settings of the consumer or the producer, as `linger_ms=5`.
+Options: settings of the consumer or the producer, as `linger_ms=5`; `exactly_once=1`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ PRODUCER_KEYS = {"acks", "linger_ms"}
 
 args = arguments()
 changed = {key: int(value) for key, value in (option.split("=") for option in options())}
-consumer = {key: value for key, value in changed.items() if key not in PRODUCER_KEYS}
+exactly_once = changed.pop("exactly_once", 0)
+consumer: Any = {key: value for key, value in changed.items() if key not in PRODUCER_KEYS}
+if exactly_once:
+    consumer["auto_commit_mode"] = "exactly-once"
 producer: Any = {key: value for key, value in changed.items() if key in PRODUCER_KEYS}
 sender = Sender()
 app = make_app(args, concurrency=CONCURRENCY, **consumer)
