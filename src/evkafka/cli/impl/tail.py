@@ -107,7 +107,12 @@ def event_type_of(record: Record, header: str) -> str | None:
 
 
 def tail(
-    found: FoundCluster, records: RecordRange, wanted: RecordFilter, *, registry: SchemaRegistry | None, as_json: bool
+    found: FoundCluster,
+    records: RecordRange,
+    wanted: RecordFilter,
+    *,
+    as_json: bool,
+    registry: SchemaRegistry | None = None,
 ) -> None:
     """Print the records. Returns at the end of the topic, after `limit` records, or after Ctrl-C.
 
