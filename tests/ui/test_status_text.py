@@ -34,6 +34,12 @@ class TestAPartition:
             "offset 7 has been unfinished for 5 min 3 s, after 6 failed attempts"
         )
 
+    @pytest.mark.parametrize(("for_s", "label"), [(1, "Reading"), (10, "Waiting for a schema")])
+    def test_that_waits_for_a_schema_names_the_record(self, for_s: float, label: str) -> None:
+        status = partition(0, 8, 20, oldest=7, oldest_age_s=for_s, blocked_by=("schema",))
+        state, _, why = partition_state(status, 0)
+        assert (state, why) == (label, "offset 7 waits for the schema of its value")
+
     def test_that_is_full_of_metadata_names_the_record_that_holds_it_up(self) -> None:
         state, kind, why = partition_state(partition(oldest=7, done_ahead=2_800, unread_because=("metadata",)), 0)
         assert (state, kind) == ("Full", "warn")

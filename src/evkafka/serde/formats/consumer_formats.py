@@ -78,15 +78,22 @@ class ConsumerFormats:
             topic_event_types: topic -> the event type of records that carry none.
         """
 
+        # With one format in all topics, its own function is called for each record.
+        names = list(self._names.values())
+        schema_name = names[0] if len(names) == 1 and not self._by_topic else self._schema_name
+        event_types = self._event_types
+
         def type_of(record: Record) -> str | None:
             try:
-                name = self._schema_name(record)
+                name = schema_name(record)
             except FormatError:  # see `fault_of`
                 name = None
-            if name is None or name in self._event_types:
-                return name or topic_event_types.get(record.topic)
+            if name in event_types:
+                return name
+            if name is None:
+                return topic_event_types.get(record.topic)
             short = name.rpartition(".")[2]
-            return short if short in self._event_types else topic_event_types.get(record.topic, short)
+            return short if short in event_types else topic_event_types.get(record.topic, short)
 
         return type_of
 

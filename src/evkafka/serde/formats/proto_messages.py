@@ -75,6 +75,12 @@ class Messages:
             found = self._classes[indexes] = message_factory.GetMessageClass(self._descriptor(indexes))
         return found
 
+    def name_of(self, indexes: tuple[int, ...]) -> str | None:
+        """The full name of the message with these indexes; None for the first message of a file without any."""
+        if not self._file.message_types_by_name and indexes == (0,):
+            return None
+        return str(self.class_of(indexes).DESCRIPTOR.full_name)
+
     def _descriptor(self, indexes: tuple[int, ...]) -> Any:
         first, *rest = indexes
         try:

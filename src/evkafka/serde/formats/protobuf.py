@@ -87,7 +87,14 @@ class ProtobufLanguage:
         from evkafka.serde.formats.proto_messages import Messages
 
         messages = Messages(stored)
-        return lambda value, frame: str(messages.class_of(_place(value, frame)[0]).DESCRIPTOR.full_name)
+        first = messages.name_of((0,))
+
+        def name_of(value: bytes, frame: Frame) -> str | None:
+            if frame.rest is None and value[frame.start : frame.start + 1] == b"\0":
+                return first
+            return messages.name_of(_place(value, frame)[0])
+
+        return name_of
 
     # ------------------------------------------------------------------ writing
 
@@ -144,10 +151,17 @@ def _place(value: bytes, frame: Frame) -> tuple[tuple[int, ...], int]:
 def _class_reader(messages: Messages, kind: Any) -> Read:
     """Reads the generated class. The value must be of that message, in any version of its schema."""
     wanted = kind.DESCRIPTOR.full_name
+    is_first, parse = messages.name_of((0,)) == wanted, kind.FromString
 
     def read(value: bytes, frame: Frame) -> Any:
+        at = frame.start
+        if is_first and frame.rest is None and value[at : at + 1] == b"\0":  # by far the most: the file's first message
+            try:
+                return parse(value[at + 1 :])
+            except Exception:  # noqa: S110 - it is raised below, with a text
+                pass
         indexes, start = _place(value, frame)
-        name = messages.class_of(indexes).DESCRIPTOR.full_name
+        name = messages.name_of(indexes)
         if name != wanted:
             raise FormatError(f"it is a message of type {name}, not {wanted}")
         return parsed(kind, value[start:], frame)

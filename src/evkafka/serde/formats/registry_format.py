@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, get_args
 from evkafka.exceptions import ConfigError, RegistryRefused, SchemaNotFound
 from evkafka.records import NotReady, Record
 from evkafka.serde.decoding import Decoder
-from evkafka.serde.formats.framing import ID_BYTES, Frame, framed, in_header, read_frame
+from evkafka.serde.formats.framing import ID_BYTES, SCHEMA_ID_HEADER, Frame, framed, in_header, read_frame
 from evkafka.serde.formats.interface import DecodeValue, Encode, FormatError, Outgoing, Schema, StoredSchema
 from evkafka.serde.formats.registry import SchemaRegistry
 
@@ -199,7 +199,11 @@ class RegistryFormat:
             return found
 
         def decode(value: bytes, record: Record) -> Any:
-            header = in_header(record)
+            header = None
+            for name, content in record.headers:  # as `in_header`, without a call
+                if name == SCHEMA_ID_HEADER:
+                    header = content
+                    break
             found = by_prefix.get(value[:ID_BYTES]) if header is None else by_header.get(header)
             if found is None:
                 found = compiled(value, header)
@@ -243,7 +247,11 @@ class RegistryFormat:
             value = record.value
             if value is None:
                 return None
-            header = in_header(record)
+            header = None
+            for name, content in record.headers:  # as `in_header`, without a call
+                if name == SCHEMA_ID_HEADER:
+                    header = content
+                    break
             found = (by_prefix.get(value[:ID_BYTES]) if header is None else None) or compiled(value, header)
             if found is None:
                 return None
