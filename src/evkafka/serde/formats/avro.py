@@ -13,6 +13,7 @@ import io
 import json
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal
 
 import pydantic_core
@@ -204,14 +205,13 @@ def _misfit(schema: Any, plain: Any, error: Exception) -> str:
     from fastavro.validation import ValidationError as Invalid
     from fastavro.validation import validate
 
-    try:
-        validate(plain, schema)
-    except Invalid as invalid:
-        first = invalid.errors[0]
-        kind = first.schema if isinstance(first.schema, str) else json.dumps(first.schema, default=str)
-        return f"{first.field or 'value'} is {type(first.datum).__name__}, and not of type {kind}"
-    except Exception:  # noqa: S110 - of a value that even validation cannot take: the writer's own error is shown
-        pass
+    with suppress(Exception):  # of a value that even validation cannot take: the writer's own error is shown
+        try:
+            validate(plain, schema)
+        except Invalid as invalid:
+            first = invalid.errors[0]
+            kind = first.schema if isinstance(first.schema, str) else json.dumps(first.schema, default=str)
+            return f"{first.field or 'value'} is {type(first.datum).__name__}, and not of type {kind}"
     text = str(error)
     return text if text.startswith(SHOWABLE) else type(error).__name__
 
