@@ -48,6 +48,24 @@ class TestBuiltInApp:
         assert report.committed == report.end == report.sent
 
     @pytest.mark.long
+    @pytest.mark.parametrize("protocol", ["classic", "consumer"])
+    async def test_exactly_once_writes_one_output_for_each_record(self, tmp_path: Path, protocol: Any) -> None:
+        run = options(
+            None,
+            tmp_path,
+            lasts_s=20.0,
+            fault_every_s=4.0,
+            kinds=("stop", "freeze", "members", "broker"),
+            seed=9,
+            delivery="exactly-once",
+            group_protocol=protocol,
+        )
+        report = await verify(run)
+        assert report.problems == ()
+        assert report.outputs == report.written > 100
+        assert report.faults["kill"] >= 2
+
+    @pytest.mark.long
     async def test_with_the_consumer_protocol_loses_nothing(self, tmp_path: Path) -> None:
         """On a broker of its own, whose session timeout the run sets."""
         run = options(

@@ -57,6 +57,17 @@ async def test_a_single_task_of_its_kind_is_cancelled_as_often_as_one_of_many(
         task.cancel()
 
 
+async def test_no_task_is_cancelled_before_the_app_has_started(canceller: TaskCanceller, path: Path) -> None:
+    canceller.set_main_task(lambda: False)
+    task = asyncio.ensure_future(common())
+    await asyncio.sleep(0)
+    canceller.cancel_one()
+    await asyncio.sleep(0)
+    assert not task.done()
+    assert recorded(path) == []
+    task.cancel()
+
+
 async def test_the_main_task_is_never_cancelled(canceller: TaskCanceller, path: Path) -> None:
     canceller.set_main_task()
     canceller.cancel_one()

@@ -323,11 +323,11 @@ TRANSACTIONS = [
         ("tests/kafka/consumer/test_transaction_faults.py::TestSilence",),
     ),
     Breakage(
-        "a batch is sent again with another sequence number",
-        "kafka/producer/output_queue.py",
-        "        if self._batch is None:",
-        "        sequence += 1\n        if True:",
-        "a record whose answer was lost is written twice",
+        "the sequence numbers of a transaction are not counted",
+        "kafka/producer/output_writer.py",
+        "self._state.sequences[queue.partition] += queue.confirm()",
+        "queue.confirm()",
+        "brokers take its second batch for a copy of the first, and its records are lost",
         ("tests/kafka/consumer/test_transactions.py::TestATransaction",),
     ),
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
@@ -36,15 +36,22 @@ class TaskCanceller:
         self._random = random.Random(seed)  # nosec B311 # repeatable, not cryptographic
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[Any] | None = None
+        self._is_running: Callable[[], bool] = lambda: False
 
     def install(self) -> None:
         """Handle the signal from now on. Before `set_main_task` it has no effect."""
         assert SIGNAL is not None
         signal.signal(SIGNAL, self._signalled)
 
-    def set_main_task(self) -> None:
-        """The current task is the main task, and tasks of its loop are cancelled from now on."""
+    def set_main_task(self, is_running: Callable[[], bool] = lambda: True) -> None:
+        """The current task is the main task, and tasks of its loop are cancelled from now on.
+
+        Args:
+            is_running: whether the app has started. Before that no task is cancelled: endpoints, which leave such
+                timers behind, have not run yet.
+        """
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
+        self._is_running = is_running
 
     def _signalled(self, signum: int, frame: FrameType | None) -> None:
         # A signal may interrupt any code, also that of asyncio: the task is cancelled in a step of its own.
@@ -53,7 +60,7 @@ class TaskCanceller:
 
     def cancel_one(self) -> None:
         """Cancel one task."""
-        tasks = self._candidates(asyncio.all_tasks(self._loop))
+        tasks = self._candidates(asyncio.all_tasks(self._loop)) if self._is_running() else {}
         if tasks:
             kind = self._random.choice(sorted(tasks))
             task = self._random.choice(tasks[kind])

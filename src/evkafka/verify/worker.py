@@ -53,7 +53,7 @@ def run(app: EVKafkaApp, canceller: TaskCanceller) -> None:
     """Does the same as `app.run`, with a task canceller in the loop."""
 
     async def serve() -> None:
-        canceller.set_main_task()
+        canceller.set_main_task(lambda: app.status().phase == "running")
         await app.serve()
 
     guard = app.take_process()
