@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
@@ -13,7 +14,7 @@ from aiokafka.client import CoordinationType
 from aiokafka.protocol.group import LeaveGroupRequest
 
 from evkafka.broker import KafkaBroker
-from evkafka.exceptions import CommitRefused, CommitUnknown, RecordTooLarge
+from evkafka.exceptions import BrokerRefused, CommitRefused, CommitUnknown, RecordTooLarge
 from evkafka.kafka.client.group_protocol import LEAVE, ConsumerGroupHeartbeatRequest
 from evkafka.records import TopicPartition
 from evkafka.runtime.ports import MetadataTooLarge, OutgoingRecord, OutputRefused
@@ -34,6 +35,8 @@ from tests.support.waiting import eventually
 
 PROTOCOLS: tuple[GroupProtocol, ...] = ("classic", "consumer")
 HEARTBEATS = {"classic": HEARTBEAT, "consumer": CONSUMER_GROUP_HEARTBEAT}
+
+API_VERSIONS = 18
 
 ALL = 10**6
 """So many requests are held: each one."""
@@ -225,6 +228,27 @@ class TestATransaction:
             await member.source.commit_transaction([output], {}, timeout_s=30, metadata={})
 
         assert refused.value.output is output
+
+
+class TestTheStart:
+    async def test_is_refused_by_brokers_that_cannot_fence_members(
+        self, topic: MakeTopic, proxy: Proxy, name: str, join: Join
+    ) -> None:
+        def of_kafka_2_4(answer: bytes) -> bytes:
+            header, rows = answer[:10], [answer[at : at + 6] for at in range(10, len(answer), 6)]
+            key = struct.pack(">h", INIT_PRODUCER_ID)
+            return header + b"".join(key + struct.pack(">hh", 0, 2) if row[:2] == key else row for row in rows)
+
+        proxy.rewrite(API_VERSIONS, of_kafka_2_4)
+
+        with pytest.raises(BrokerRefused, match=r"exactly-once needs Kafka 2\.5 or newer"):
+            await join(proxy.bootstrap_servers, await topic(), name)
+
+    async def test_is_refused_if_the_brokers_do_not_accept_the_timeout(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, join: Join
+    ) -> None:
+        with pytest.raises(BrokerRefused, match=r"transaction_timeout_ms.*transaction\.max\.timeout\.ms"):
+            await join(kafka_broker.bootstrap_servers, await topic(), name, transaction_timeout_s=901.0)
 
 
 class TestAMemberThatTheGroupHasRemoved:
