@@ -107,6 +107,16 @@ async def test_while_the_registry_is_away_records_wait_and_known_schemas_go_on(b
     assert bench.committed() == 2
 
 
+async def test_an_answer_that_is_not_about_the_schema_delays_its_records(bench: Bench, orders: Orders) -> None:
+    orders.server.fail_requests(500, 429, 401, 403, 503)
+    policy = {"max_attempts": 1, "then": "dead_letter"}
+    async with bench.running(orders.handler, value_format=orders.avro, on_error=policy):
+        await send(bench, value(orders.known, "a"))
+        await bench.kafka.settle()
+    assert (orders.handled, orders.attempts) == (["a"], [1])
+    assert [request.status for request in orders.server.requests] == [500, 429, 401, 403, 503, 200]
+
+
 async def test_records_of_one_key_stay_in_order_behind_one_that_waits(bench: Bench, orders: Orders) -> None:
     new = orders.server.register("t-value", {**schema("Order"), "doc": "newer"}).id
     async with bench.running(orders.handler, value_format=orders.avro, concurrency=4):

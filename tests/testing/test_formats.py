@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from evkafka import DecodeError, EVKafkaApp, Handler, Sender
-from evkafka.exceptions import ConfigError, EncodeError
+from evkafka.exceptions import ConfigError, EncodeError, RegistryUnavailable
 from evkafka.formats import Avro, SchemaRegistry
 from evkafka.testing import AsyncTestClient, InMemoryKafka, InMemoryRegistry, TestClient, use_registry
 
@@ -108,6 +108,12 @@ async def test_an_app_runs_on_the_in_memory_kafka(shop: Shop) -> None:
             [bill] = kafka.records("bills")
             assert bill.value == await shop.avro.encode(Bill(order="o-1"), topic="bills")
         assert registry.versions("notes-value") == []
+
+
+def test_without_a_replacement_a_test_client_names_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evkafka.serde.formats.registry.TRY_AGAIN_S", 0.0)
+    with pytest.raises(RegistryUnavailable, match=r"cannot be reached.*`with use_registry\(\):`"), TestClient(shop.app):
+        raise AssertionError
 
 
 async def test_without_a_replacement_an_app_does_not_start_when_its_registry_is_away(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evkafka.app import EVKafkaApp
-from evkafka.exceptions import ConfigError, EncodeError
+from evkafka.exceptions import ConfigError, EncodeError, RegistryUnavailable
 from evkafka.handler import Handler
 from evkafka.producer import EVKafkaProducer, Headers, Key, header_list, key_bytes
 from evkafka.records import Record
@@ -19,6 +19,7 @@ from evkafka.runtime.backend import Backend, current_backend, use_backend
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.failure_cause import Fatal
 from evkafka.runtime.ports import Slot
+from evkafka.sender import Sender
 from evkafka.serde.cloudevents.writing import complete_headers
 from evkafka.serde.encoding import encode
 from evkafka.serde.formats.interface import Outgoing, ValueFormat
@@ -45,6 +46,15 @@ class TestRecord:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
+
+
+async def _prepare(sender: Sender, topic: str | None) -> None:
+    try:
+        await sender.prepare(topic)
+    except RegistryUnavailable as error:
+        raise RegistryUnavailable(
+            f"{error}; in tests, `with use_registry():` (evkafka.testing) replaces the registries of the app"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +153,7 @@ class Harness:
             producer = EVKafkaProducer(declared.config, cluster=cluster)
             for one in declared.sender.formats:
                 stack.push_async_callback(one.close)
-            await declared.sender.prepare(producer.settings.topic)
+            await _prepare(declared.sender, producer.settings.topic)
             await producer.start()
             stack.push_async_callback(producer.stop)
             declared.sender.bind(producer)
