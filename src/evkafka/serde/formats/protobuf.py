@@ -151,15 +151,12 @@ def _place(value: bytes, frame: Frame) -> tuple[tuple[int, ...], int]:
 def _class_reader(messages: Messages, kind: Any) -> Read:
     """Reads the generated class. The value must be of that message, in any version of its schema."""
     wanted = kind.DESCRIPTOR.full_name
-    is_first, parse = messages.name_of((0,)) == wanted, kind.FromString
+    is_first = messages.name_of((0,)) == wanted
 
     def read(value: bytes, frame: Frame) -> Any:
         at = frame.start
         if is_first and frame.rest is None and value[at : at + 1] == b"\0":  # by far the most: the file's first message
-            try:
-                return parse(value[at + 1 :])
-            except Exception:  # noqa: S110 - it is raised below, with a text
-                pass
+            return parsed(kind, value[at + 1 :], frame)
         indexes, start = _place(value, frame)
         name = messages.name_of(indexes)
         if name != wanted:
