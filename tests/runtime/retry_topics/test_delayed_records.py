@@ -148,6 +148,8 @@ def delayed_record(offset: int, attempts: bytes = b"2") -> Record:
 class FirstDispatch:
     """The dispatch of the source's consumer; `seen` has its calls."""
 
+    awaited = None
+
     def __init__(self, *, gate: bool = False) -> None:
         self.seen: list[Any] = []
         self.gated = self._gated if gate else None

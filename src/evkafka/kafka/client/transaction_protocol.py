@@ -136,7 +136,8 @@ class TxnOffsetCommitRequest_v3(RequestStruct):
 
 
 class MemberTxnOffsetCommitRequest(OfferedRequest[TxnOffsetCommitRequest_v3]):
-    """Adds offsets to a transaction, as a member of their group. They are committed if the transaction is."""
+    """Adds offsets to a transaction, as a member of their group (aiokafka-defects.md#transaction-members). They are
+    committed if the transaction is."""
 
     API_KEY = 28
     NEEDS = NEEDS
@@ -193,7 +194,8 @@ class OffsetFetchRequest_v7(RequestStruct):
 
 
 class StableOffsetFetchRequest(OfferedRequest[OffsetFetchRequest_v7]):
-    """Committed offsets. One that an open transaction may change is UNSTABLE_OFFSET_COMMIT, not an old offset."""
+    """Committed offsets. One that an open transaction may change is UNSTABLE_OFFSET_COMMIT, not an old offset
+    (aiokafka-defects.md#unstable-offsets)."""
 
     API_KEY = 9
     NEEDS = NEEDS
