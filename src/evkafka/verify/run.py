@@ -19,7 +19,7 @@ from evkafka.broker import KafkaBroker
 from evkafka.config import consumer_settings, producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, ConfigError
-from evkafka.kafka.admin.groups import group_offsets
+from evkafka.kafka.admin.groups import bounds_of, group_offsets
 from evkafka.kafka.admin.log_reader import end_offsets, read_log
 from evkafka.kafka.admin.topics import create_topic
 from evkafka.kafka.client.preflight import reach
@@ -43,6 +43,10 @@ UP_S = 60.0
 
 QUIET_S = 5.0
 """If everything is committed and nothing has begun for so long, nothing more will begin."""
+
+OPEN_TRANSACTIONS_S = 60.0
+"""How long a transaction may stay open after the processes have ended: its own timeout, and the ten seconds between two
+looks of the brokers."""
 
 HISTORY_FILE = "journal"
 
@@ -137,6 +141,7 @@ class _Run:
             await self._load_and_faults()
             await self._settle()
             await self._stop_processes()
+            await self._until_no_transaction_is_open()
             report = check_run(await self._observe(), max_duplicates=self._options.max_duplicates)
         return replace(report, seed=self._options.seed, group_protocol=self._promises.group_protocol)
 
@@ -231,6 +236,17 @@ class _Run:
 
     async def _stop_processes(self) -> None:
         await asyncio.gather(*(self._workers.stop(worker) for worker in self._workers.alive))
+
+    async def _until_no_transaction_is_open(self) -> None:
+        """Nothing behind a transaction of a killed process can be read until the brokers have aborted it."""
+        if self._output_topic is None:
+            return
+        deadline_s = time.monotonic() + OPEN_TRANSACTIONS_S
+        while time.monotonic() < deadline_s:
+            bounds = await bounds_of(self._connection, [self._output_topic])
+            if all(one.end == one.high_watermark for one in bounds.values()):
+                return
+            await asyncio.sleep(0.5)
 
     async def _observe(self) -> Observations:
         return Observations(
