@@ -46,6 +46,22 @@ TRANSACTIONS = [
         (SENDS,),
     ),
     Breakage(
+        "what a record of a batch has sent before its middleware ended it is not written",
+        "runtime/batch_executor.py",
+        "        if kept is None or not kept.records:\n            return prepared\n",
+        "        if True:\n            return prepared\n",
+        "its output is lost",
+        (SENDS,),
+    ),
+    Breakage(
+        "the dead letter of an unreadable record is not written",
+        "runtime/corrupt_records.py",
+        "        partition.outbox.add((unreadable.offset,), kept)\n",
+        "",
+        "the record is passed without a trace",
+        (COMMITS,),
+    ),
+    Breakage(
         "a producer of another cluster takes part in a transaction",
         "runtime/kept_sends.py",
         "        if own is None or other is None or own.id == other.id:\n",

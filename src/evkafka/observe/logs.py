@@ -10,6 +10,7 @@ import logging
 from evkafka.observe.error_text import ERROR_CHARACTERS, error_text
 from evkafka.observe.failure_log import FailureLog
 from evkafka.runtime.failure_cause import FATAL
+from evkafka.runtime.ports import OutputRefused
 from evkafka.runtime.settle import StopApp
 from evkafka.serde.safe_text import one_line
 from evkafka.telemetry import (
@@ -86,9 +87,11 @@ def _not_logged(error: BaseException) -> BaseException | None:
 
 
 def _lost_source(event: ConsumerLost) -> None:
+    could_write = not isinstance(event.error, OutputRefused)
     logger.warning(
-        "consumer %s lost its connection or stalled; restarting it in %.1f s: %s",
+        "consumer %s %s; restarting it in %.1f s: %s",
         event.consumer,
+        "lost its connection or stalled" if could_write else "could not write a transaction",
         event.retry_in_s,
         error_text(event.error),
         extra={"consumer": event.consumer},

@@ -20,6 +20,7 @@ from evkafka import (
     Skip,
 )
 from evkafka.exceptions import RecordTooLarge
+from evkafka.middleware import JsonTypedDecoderMiddleware
 from evkafka.records import RecordMetadata
 from evkafka.runtime.kept_sends import ClusterAddress
 from evkafka.telemetry import AttemptFailed
@@ -364,6 +365,43 @@ class TestABatch:
         async with relay.running(concurrency=4, on_error={"backoff_ms": 50}):
             await relay.kafka.settle()
         assert sorted(relay.out, key=str) == [b"a", b"b", b"c", b"d"]
+
+    @pytest.mark.parametrize("end", ["skip", "fail"])
+    async def test_with_sends_of_a_middleware_has_one_output_for_each_record(self, relay: Relay, end: str) -> None:
+        """A record ends in its middleware, after it has sent: before the endpoint runs with the others."""
+
+        class Audit:
+            def __init__(self, app: Callable[[Context], Coroutine[Any, Any, None]]) -> None:
+                self.app = app
+
+            async def __call__(self, context: Context) -> None:
+                value = context.message.value or b""
+                await relay.send_out(b"audit " + value)
+                if value == b"b":
+                    raise Skip("in the middleware") if end == "skip" else ValueError(value)
+                await self.app(context)
+
+        self.add_batches(relay, {b"c": 1}, [])
+        relay.app.add_producer({}, relay.sender, "sends")
+        relay.app.add_consumer(
+            {
+                "topics": [IN],
+                "group_id": GROUP,
+                "auto_offset_reset": "earliest",
+                "auto_commit_mode": "exactly-once",
+                "concurrency": 4,
+                "on_error": {"max_attempts": 2, "backoff_ms": 10, "then": "skip"},
+            },
+            relay.handler,
+            "it",
+            middleware=[Middleware(Audit), Middleware(JsonTypedDecoderMiddleware)],
+        )
+        await relay.feed(b"a", b"b", b"c", event_type="B")
+        async with relay.kafka.running(relay.app):
+            await relay.kafka.settle()
+        audited = [b"audit b"] if end == "skip" else []
+        assert sorted(relay.written, key=str) == sorted([b"a", b"audit a", *audited, b"audit c", b"c"], key=str)
+        assert relay.kafka.committed(GROUP, IN, 0) == 3
 
     async def test_that_fails_as_a_whole_drops_what_it_sent(self, relay: Relay) -> None:
         @relay.handler.event("B", batch=True)

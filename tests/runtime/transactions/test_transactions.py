@@ -147,6 +147,17 @@ class TestCommitting:
             [letter] = relay.kafka.records("in.g.dlq")
             assert letter.value == b"a"
 
+    async def test_the_dead_letter_of_a_record_that_cannot_be_read_is_written_with_its_offset(
+        self, relay: Relay
+    ) -> None:
+        await relay.feed(b"a", b"b")
+        relay.kafka.make_unreadable(IN, 0, offset=0)
+        relay.kafka.fail_commits("unavailable", "unknown, lost", "refused")
+        async with relay.running(on_error={"max_attempts": 1, "then": "dead_letter"}):
+            await relay.kafka.settle()
+        assert len(relay.kafka.records("in.g.dlq")) == 1
+        assert relay.out == [b"b"]
+
     async def test_a_retry_topic_is_written_with_the_offset(self, relay: Relay) -> None:
         async def then(value: bytes, request: Request) -> None:
             if request.attempt == 1:
@@ -310,6 +321,18 @@ class TestAMemberThatIsNotOneAnyMore:
 
 
 class TestTheLog:
+    async def test_says_that_a_transaction_could_not_be_written(
+        self, relay: Relay, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def then(value: bytes, request: Request) -> None:
+            await relay.send_out(bytes(2_000_000))
+
+        relay.then = then
+        async with relay.running(on_error={"max_attempts": 1, "then": "skip"}):
+            await relay.feed(b"a")
+            await relay.kafka.settle()
+        assert "consumer it could not write a transaction; restarting it in" in caplog.text
+
     async def test_names_the_partitions_of_a_transaction_that_failed(
         self, relay: Relay, caplog: pytest.LogCaptureFixture
     ) -> None:
