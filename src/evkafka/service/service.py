@@ -269,6 +269,8 @@ class Service:
                     await wait_any(self._clock, all_started, stop, timeout_s=None)
                 finally:
                     stop.cancel()
+            if any(task.cancelled() for task in starting):
+                raise TaskEnded("a task of the start was cancelled by code outside EVKafka")
             if all_started.done():
                 all_started.result()
                 return True
