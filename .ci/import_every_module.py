@@ -12,7 +12,12 @@ from importlib.metadata import requires
 
 import evkafka
 
-IMPORTED_AS = {"markdown-it-py": "markdown_it", "opentelemetry-api": "opentelemetry", "pyyaml": "yaml"}
+IMPORTED_AS = {
+    "markdown-it-py": "markdown_it",
+    "opentelemetry-api": "opentelemetry",
+    "protobuf": "google",
+    "pyyaml": "yaml",
+}
 
 
 def main() -> None:
