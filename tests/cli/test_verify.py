@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from evkafka.broker import KafkaBroker
+from evkafka.testing import InMemoryRegistry
 from tests.cli.support import environment
 from tests.support.waiting import eventually_sync
 
@@ -36,6 +37,19 @@ def commands() -> list[str]:
             found.append(path.read_text(errors="replace"))
     return found
 
+
+AVRO_APP = """
+from evkafka import EVKafkaApp, Handler
+from evkafka.formats import Avro, SchemaRegistry
+
+handler = Handler()
+
+@handler.event("Order")
+async def on_order(order: dict) -> None: ...
+
+app = EVKafkaApp()
+app.add_consumer({{"topics": ["orders"], "group_id": "g", "value_format": Avro(SchemaRegistry({url!r}))}}, handler)
+"""
 
 SHORT = ("--seconds", "5", "--processes", "2", "--rate", "100", "--session-timeout-ms", "1500", "--seed", "4")
 
@@ -69,6 +83,14 @@ class TestOptions:
         end = evkafka("--app", "tests.verify.apps:two", "--payload", "{}", "--app-dir", str(root), cwd=tmp_path)
         assert end.returncode == 2
         assert "the app's consumers are 'billing', 'shipping': choose one with --consumer" in end.stderr
+
+    def test_a_schema_that_the_registry_does_not_have_ends_it_before_kafka_is_started(self, tmp_path: Path) -> None:
+        with InMemoryRegistry() as registry:
+            (tmp_path / "avro_shop.py").write_text(AVRO_APP.format(url=registry.url), encoding="utf-8")
+            end = evkafka("--app", "avro_shop:app", "--payload", "{}", "--event-type", "Order", cwd=tmp_path)
+        assert end.returncode == 2, end.stderr
+        assert end.stderr.startswith("evkafka: --payload: it is written by the latest schema of subject 'orders-value'")
+        assert "starting Apache Kafka" not in end.stderr
 
     def test_brokers_that_are_not_there_are_exit_code_3(self, tmp_path: Path) -> None:
         end = evkafka(*SHORT, "--bootstrap-servers", "127.0.0.1:1", cwd=tmp_path)

@@ -17,6 +17,7 @@ from evkafka.outcomes import Outcome, Retry, Unmatched
 from evkafka.verify.history import History
 
 if TYPE_CHECKING:
+    from evkafka.service.plan import DeclaredConsumer
     from evkafka.verify.worker_task import WorkerTask
 
 _LOGIN = ("security_protocol", "ssl_", "sasl_")
@@ -70,7 +71,7 @@ def instrument(app: EVKafkaApp, task: WorkerTask, history: History) -> None:
         stack = (Middleware(JsonTypedDecoderMiddleware),)
     recorded = replace(
         declared,
-        settings=_settings(declared.settings, task),
+        settings=_settings(declared.settings, choose_topic(declared, task.app_topic), task),
         middleware=(Middleware(RecordedAttempts, history), *stack),
     )
     app.redeclare(
@@ -96,7 +97,35 @@ def choose_consumer(app: EVKafkaApp, consumer: str | None) -> str:
     raise ConfigError(f"the app has no consumer {consumer!r}; its consumers: {shown}")
 
 
-def _settings(settings: ConsumerSettings, task: WorkerTask) -> ConsumerSettings:
+def choose_topic(declared: DeclaredConsumer, topic: str | None) -> TopicSettings | None:
+    """The topic of the app whose event type and format the run's topic has. None if the consumer reads several, and
+    all have JSON.
+
+    Raises:
+        ConfigError: the consumer does not read this topic; or it reads several, a format is declared for some, and none
+            was given.
+    """
+    settings = declared.settings
+    names = ", ".join(repr(one.name) for one in settings.topics) or f"those of the pattern {settings.topic_pattern}"
+    pattern = settings.topic_pattern
+    if topic is not None:
+        if pattern is not None and pattern.match(topic):
+            return TopicSettings(topic)
+        for one in settings.topics:
+            if one.name == topic:
+                return one
+        raise ConfigError(f"consumer {declared.name!r} does not read topic {topic!r}; its topics: {names}")
+    if len(settings.topics) == 1:
+        return settings.topics[0]
+    if declared.formats() is not None:
+        raise ConfigError(
+            f"consumer {declared.name!r} reads several topics and has a value_format: choose one with --topic, whose"
+            f" format and schema the records get; its topics: {names}"
+        )
+    return None
+
+
+def _settings(settings: ConsumerSettings, topic: TopicSettings | None, task: WorkerTask) -> ConsumerSettings:
     """The app's own settings with topic, group and brokers of the run. Keys from the command line replace them."""
     of_run: Any = {
         "topics": [task.topic],
@@ -109,7 +138,7 @@ def _settings(settings: ConsumerSettings, task: WorkerTask) -> ConsumerSettings:
     return replace(
         settings,
         connection=_connection(settings.connection, given.connection, task),
-        topics=(TopicSettings(task.topic, event_type=_only_type(settings)),),
+        topics=(replace(topic, name=task.topic) if topic is not None else TopicSettings(task.topic),),
         topic_pattern=None,
         group_id=task.group_id,
         group_instance_id=None,
@@ -121,11 +150,6 @@ def _settings(settings: ConsumerSettings, task: WorkerTask) -> ConsumerSettings:
 
 def _field(key: str) -> str:
     return f"{key.removesuffix('_ms')}_s" if key.endswith("_ms") else key
-
-
-def _only_type(settings: ConsumerSettings) -> str | None:
-    """The event type of records without one, if the consumer reads only one topic."""
-    return settings.topics[0].event_type if len(settings.topics) == 1 else None
 
 
 def _connection(own: ConnectionSettings, run: ConnectionSettings, task: WorkerTask) -> ConnectionSettings:

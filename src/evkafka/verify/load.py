@@ -10,7 +10,9 @@ from functools import partial
 from evkafka.exceptions import DeliveryError
 from evkafka.producer import EVKafkaProducer
 from evkafka.records import RecordMetadata
+from evkafka.service.json_values import PayloadFault
 from evkafka.verify.observations import Sent
+from evkafka.verify.values import ValueOf
 
 NUMBER_HEADER = "Verify-Number"
 
@@ -35,14 +37,14 @@ class NumberedProducer:
         rate: int,
         keys: int,
         event_type: str,
-        payload: str | None,
+        value_of: ValueOf,
     ) -> None:
         self.sent: list[Sent] = []
         self._random = random.Random(f"{seed} keys")  # nosec B311 # repeatable, not cryptographic
         self._rate = rate
         self._keys = keys
         self._event_type = event_type
-        self._payload = payload or '{"n": {n}}'
+        self._value_of = value_of
         self._producer = EVKafkaProducer({"bootstrap_servers": bootstrap_servers, "topic": topic, "linger_ms": 5})
 
     @property
@@ -70,11 +72,11 @@ class NumberedProducer:
         key = f"k{self._random.randrange(self._keys)}"
         one = Sent(number, key, time.monotonic())
         self.sent.append(one)
-        value = self._payload.replace("{n}", str(number)).replace("{key}", key)
         headers = {NUMBER_HEADER: str(number)}
         try:
+            value = self._value_of(number, key)
             future = await self._producer.enqueue_event(value, self._event_type, key=key, headers=headers)
-        except DeliveryError as error:
+        except (DeliveryError, PayloadFault) as error:
             _failed(one, error)
         else:
             future.add_done_callback(partial(_sent, one))
@@ -93,4 +95,8 @@ def _sent(one: Sent, future: asyncio.Future[RecordMetadata]) -> None:
 
 def _failed(one: Sent, error: BaseException) -> None:
     one.error = str(error)
-    one.never_written = isinstance(error, DeliveryError) and not error.may_have_been_written
+    match error:
+        case DeliveryError():
+            one.never_written = not error.may_have_been_written
+        case PayloadFault():
+            one.never_written = True

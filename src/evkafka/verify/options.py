@@ -48,6 +48,7 @@ class Options:
         bootstrap_servers: the brokers; None starts a broker for this run, which needs the extra `evkafka[broker]`.
         app: MODULE:APP to run in place of the built-in app, imported from `app_dir`.
         consumer: the app's consumer to verify, if it has several.
+        topic: the topic of that consumer whose event type and format the records have, if it reads several.
         delivery: "exactly-once": the built-in app writes an output for each record, and the output is checked.
         group_protocol: of the consumer; None for "classic", and for a given app's own.
         event_type: of the records.
@@ -72,6 +73,7 @@ class Options:
     app: str | None = None
     app_dir: Path = Path()
     consumer: str | None = None
+    topic: str | None = None
     delivery: Delivery = "at-least-once"
     group_protocol: GroupProtocol | None = None
     event_type: str = "Verify"

@@ -33,6 +33,7 @@ from evkafka.verify.observations import Observations, Output, Promises, Written
 from evkafka.verify.options import Options
 from evkafka.verify.processes import Workers
 from evkafka.verify.report import Report
+from evkafka.verify.values import ValueOf, json_values
 from evkafka.verify.worker_task import WorkerTask
 
 REACH_S = 10.0
@@ -53,11 +54,14 @@ HISTORY_FILE = "journal"
 Progress = Callable[[str], object]
 
 
-async def verify(options: Options, progress: Progress = lambda what: None) -> Report:
+async def verify(
+    options: Options, progress: Progress = lambda what: None, *, value_of: ValueOf | None = None
+) -> Report:
     """Run the app, inject faults, and check the guarantees.
 
     Args:
         progress: called with a line for each step and each fault.
+        value_of: gives the records' values; None for the payload of the options as it is.
 
     Raises:
         ConfigError: the options are invalid; the extra `evkafka[broker]` is needed and not installed; this system has
@@ -73,7 +77,8 @@ async def verify(options: Options, progress: Progress = lambda what: None) -> Re
     try:
         async with _cluster(options, progress) as (servers, broker):
             with _logging_to(home / "run.log"):
-                report = await _Run(options, home, servers, broker, progress).run()
+                values = value_of or json_values(options.payload)
+                report = await _Run(options, home, servers, broker, progress, values).run()
     finally:
         removable = report.clean if report is not None else not any(home.glob("process-*"))
         if options.home is None and removable:
@@ -111,7 +116,13 @@ def _logging_to(path: Path) -> Iterator[None]:
 
 class _Run:
     def __init__(
-        self, options: Options, home: Path, servers: str, broker: KafkaBroker | None, progress: Progress
+        self,
+        options: Options,
+        home: Path,
+        servers: str,
+        broker: KafkaBroker | None,
+        progress: Progress,
+        value_of: ValueOf,
     ) -> None:
         self._options = options
         self._servers = servers
@@ -131,7 +142,7 @@ class _Run:
             rate=options.rate,
             keys=options.keys,
             event_type=options.event_type,
-            payload=options.payload,
+            value_of=value_of,
         )
 
     async def run(self) -> Report:
@@ -161,6 +172,7 @@ class _Run:
             app=options.app,
             app_dir=str(options.app_dir.resolve()),
             consumer=options.consumer,
+            app_topic=options.topic,
             output_topic=self._output_topic,
             own_broker=self._broker is not None,
         )

@@ -15,6 +15,7 @@ class WorkerTask:
     Attributes:
         who: the name of the process in the history.
         history: the path of the history file.
+        app_topic: the app's own topic that the run's topic replaces; None if there is only one, or it does not matter.
         output_topic: where the built-in app writes one record for each that it handles; None for nowhere.
         own_broker: True if the run has started its own broker: the app's login for its own cluster is removed.
     """
@@ -30,6 +31,7 @@ class WorkerTask:
     app: str | None = None
     app_dir: str = ""
     consumer: str | None = None
+    app_topic: str | None = None
     output_topic: str | None = None
     own_broker: bool = True
 

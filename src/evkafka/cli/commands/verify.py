@@ -98,6 +98,10 @@ class _App:
         Path, typer.Option(help="The directory that is searched first for the module.", metavar="DIR")
     ] = Path()
     consumer: Annotated[str | None, typer.Option(help="One of the app's consumers.", metavar="NAME")] = None
+    topic: Annotated[
+        str | None,
+        typer.Option(help="The consumer's topic whose format and schema the records get.", metavar="NAME"),
+    ] = None
     event_type: Annotated[str, typer.Option(help="The event type of the records.", metavar="TYPE")] = "Verify"
     payload: Annotated[
         str | None,
@@ -151,6 +155,7 @@ def verify_command(load: _Load, faults: _Faults, consuming: _Consuming, app: _Ap
         app=app.app,
         app_dir=app.app_dir,
         consumer=app.consumer,
+        topic=app.topic,
         delivery=delivery_of(consuming.delivery),
         group_protocol=group_protocol_of(consuming.group_protocol),
         event_type=app.event_type,

@@ -26,7 +26,8 @@ from evkafka.serde.cloudevents.event import TYPE_HEADER as CLOUDEVENTS_TYPE_HEAD
 from evkafka.serde.cloudevents.writing import complete_headers
 from evkafka.serde.decode_errors import decode_fault
 from evkafka.serde.decoding import Decoder
-from evkafka.serde.formats.interface import Outgoing, ValueFormat
+from evkafka.serde.formats.interface import ValueFormat
+from evkafka.service.json_values import EncodeJson, PayloadFault, Target, json_encoder
 from evkafka.service.plan import DeclaredConsumer
 
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -186,29 +187,32 @@ async def _encoded(found: FoundCluster, topic: str, events: Sequence[Event]) -> 
     value_format = formats.of(topic) if formats is not None else None
     if declared is None or value_format is None:
         return events
+    encoders: dict[str | None, EncodeJson] = {}
     try:
-        return [await _encoded_event(declared, value_format, topic, event) for event in events]
+        return [await _encoded_event(declared, value_format, topic, event, encoders) for event in events]
     finally:
         await value_format.close()
 
 
-async def _encoded_event(declared: DeclaredConsumer, value_format: ValueFormat, topic: str, event: Event) -> Event:
+async def _encoded_event(
+    declared: DeclaredConsumer,
+    value_format: ValueFormat,
+    topic: str,
+    event: Event,
+    encoders: dict[str | None, EncodeJson],
+) -> Event:
+    """The event, encoded. `encoders` keeps one for each event type, so that the registry is asked once."""
     if event.value is None or event.value[:1] == b"\0":  # a value that is encoded already
         return event
-    endpoint = declared.handler.find(event.event_type) if declared.handler is not None else None
+    encode = encoders.get(event.event_type)
+    if encode is None:
+        endpoint = declared.handler.find(event.event_type) if declared.handler is not None else None
+        target = Target(event.source, topic, event.event_type, endpoint)
+        encode = encoders[event.event_type] = await json_encoder(value_format.sample_encoder, target)
     try:
-        payload, kind = json.loads(event.value), dict
-        from_object = endpoint.resolve().from_object if endpoint is not None else None
-        if endpoint is not None and from_object is not None:
-            payload, kind = from_object(payload), endpoint.payload
-        outgoing = Outgoing(event.source, topic, event.event_type or "", kind)
-        return replace(event, value=(await value_format.sample_encoder(outgoing))(payload))
-    except (ConfigError, RecursionError):
-        raise
-    except (TypeError, ValueError) as error:
-        names = endpoint.resolve().names() if endpoint is not None else frozenset[str]()
-        why = str(error) if isinstance(error, TypeError) else decode_fault(error, names)
-        raise NotTaken(f"{event.source} cannot be written in {value_format.name}: {why}; nothing was sent") from error
+        return replace(event, value=encode(event.value))
+    except PayloadFault as error:
+        raise NotTaken(f"{event.source} cannot be written in {value_format.name}: {error}; nothing was sent") from error
 
 
 # ---------------------------------------------------------------------------- read from the command line

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -16,21 +17,21 @@ from evkafka.cli.output import styled
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.exceptions import ConfigError
 from evkafka.verify import Options, Report, verify
-from evkafka.verify.instrumentation import choose_consumer
+from evkafka.verify.instrumentation import choose_consumer, choose_topic
+from evkafka.verify.values import values_for
 
 
 def run_verify(options: Options, *, as_json: bool) -> None:
     """Run it, and print the report. Returns if every guarantee was kept.
 
     Raises:
-        ConfigError, BrokerError: it could not be run.
+        ConfigError, BrokerError, RegistryError: it could not be run.
         SystemExit: with 1, if a guarantee was broken.
     """
-    if options.app is not None:
-        _check_app(options.app, options)
+    app = _app(options.app, options) if options.app is not None else None
     interrupt_on_sigterm()  # Ctrl-C cancels the run, and the run ends its processes
     screen = Console(stderr=True, highlight=False)
-    report = asyncio.run(verify(options, lambda what: screen.print(styled((what, "dim")), soft_wrap=True)))
+    report = asyncio.run(_verify(options, app, lambda what: screen.print(styled((what, "dim")), soft_wrap=True)))
     if as_json:
         json.dump(report.as_json(), sys.stdout, indent=2)
         print()
@@ -54,12 +55,18 @@ def read_payload(given: str | None) -> str | None:
         raise ConfigError(f"--payload {given}: the file cannot be read: {error.strerror}") from error
 
 
-def _check_app(target: str, options: Options) -> None:
-    """Report here, in one sentence, what would otherwise end each of the processes."""
+def _app(target: str, options: Options) -> EVKafkaApp:
+    """Load it, and report here, in one sentence, what would otherwise end each of the processes."""
     app = load_app(target, options.app_dir)
     if not isinstance(app, EVKafkaApp):
         raise ConfigError(f"{target!r} is not an EVKafkaApp")
-    choose_consumer(app, options.consumer)
+    choose_topic(app.consumers[choose_consumer(app, options.consumer)], options.topic)
+    return app
+
+
+async def _verify(options: Options, app: EVKafkaApp | None, progress: Callable[[str], object]) -> Report:
+    value_of = await values_for(app, options) if app is not None else None
+    return await verify(options, progress, value_of=value_of)
 
 
 def _print_report(report: Report, screen: Console) -> None:

@@ -132,6 +132,13 @@ class ValueFormat(Protocol):
             ConfigError, RegistryError: as `encoder`.
         """
 
+    async def latest_encoder(self, event: Outgoing) -> Encode:
+        """The same, only by the latest schema of the subject: nothing is ever registered.
+
+        Raises:
+            ConfigError, RegistryError: as `encoder`.
+        """
+
     @property
     def is_asking(self) -> bool:
         """Whether a request for a schema is under way."""

@@ -331,11 +331,15 @@ class RegistryFormat:
 
     async def sample_encoder(self, event: Outgoing) -> Encode:
         """See `ValueFormat.sample_encoder`."""
-        described = self.language.by_registered(event.annotation)
         try:
-            return await self._by_latest(event, described or self.describe(event.annotation))
-        except (ConfigError, Undescribed):
+            return await self.latest_encoder(event)
+        except ConfigError:
             return await self.encoder(event)
+
+    async def latest_encoder(self, event: Outgoing) -> Encode:
+        """See `ValueFormat.latest_encoder`."""
+        described, _ = self._described(event)
+        return await self._by_latest(event, described)
 
     async def encode(self, event: Any, *, topic: str) -> bytes:
         """An event as a value of a topic, for records that no Sender sends: those of an outbox, or of a test.
