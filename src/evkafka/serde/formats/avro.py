@@ -23,6 +23,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.serde.annotations import bare, without_none
 from evkafka.serde.decoding import Decoder
 from evkafka.serde.encoding import dumper_for
+from evkafka.serde.formats.avro_limits import limits_of
 from evkafka.serde.formats.avro_schema import TEXTS, AvroDescriber, is_url
 from evkafka.serde.formats.fields import plain_type
 from evkafka.serde.formats.framing import Frame
@@ -91,10 +92,13 @@ class AvroLanguage:
     def reader(self, stored: StoredSchema, annotation: Any, json: Decoder | None) -> Read:
         from fastavro import schemaless_reader
 
-        schema, stream_of = parsed(stored), io.BytesIO
+        schema, named = parsed(stored)
+        check, stream_of = limits_of(schema, named), io.BytesIO
         from_object = json.from_object if json is not None else None
 
         def read(value: bytes, frame: Frame) -> Any:
+            if check is not None:
+                check(value, frame.start)
             stream = stream_of(value)
             stream.seek(frame.start)
             try:
@@ -116,7 +120,7 @@ class AvroLanguage:
         return read
 
     def names(self, stored: StoredSchema) -> Callable[[bytes, Frame], str | None]:
-        schema = parsed(stored)
+        schema, _ = parsed(stored)
         name = str(schema["name"]) if isinstance(schema, dict) and "name" in schema else None
         return lambda _, __: name
 
@@ -142,8 +146,8 @@ class AvroLanguage:
         return Described(Schema("", "AVRO"), "", lambda stored: _writer(stored, dump, prepares=True))
 
 
-def parsed(stored: StoredSchema) -> Any:
-    """The schema, as fastavro has it.
+def parsed(stored: StoredSchema) -> tuple[Any, dict[str, Any]]:
+    """The schema, as fastavro has it, and the named types in it and in those that it refers to.
 
     Raises:
         FormatError: fastavro cannot use it.
@@ -154,7 +158,7 @@ def parsed(stored: StoredSchema) -> Any:
     try:
         for _, used in stored.used:
             parse_schema(json.loads(used.text), named)
-        return parse_schema(json.loads(stored.schema.text), named)
+        return parse_schema(json.loads(stored.schema.text), named), named
     except Exception as error:  # what fastavro raises for a schema that it cannot use
         raise FormatError(f"schema {stored.key} cannot be used: {type(error).__name__}: {error}") from error
 
@@ -181,7 +185,8 @@ def _writer(stored: StoredSchema, dump: Callable[[Any], Any], *, prepares: bool)
     """Encodes an event by this schema."""
     from fastavro import schemaless_writer
 
-    schema, stream_of = parsed(stored), io.BytesIO
+    schema, named = parsed(stored)
+    check, stream_of = limits_of(schema, named), io.BytesIO
     prepare = _preparing(stored) if prepares else None
 
     def encode(event: Any) -> bytes:
@@ -194,7 +199,10 @@ def _writer(stored: StoredSchema, dump: Callable[[Any], Any], *, prepares: bool)
         except Exception as error:
             fault = FormatError(f"it does not fit schema {stored.key}: {_misfit(schema, plain, error)}")
         else:
-            return stream.getvalue()
+            content = stream.getvalue()
+            if check is not None:
+                check(content, 0)  # what is written can be read
+            return content
         raise fault  # outside of the `except`: the error may contain the value
 
     return encode
@@ -238,4 +246,10 @@ def _preparing(stored: StoredSchema) -> Callable[[Any], Any]:
             case _:
                 return str(value) if isinstance(value, TEXTS) or is_url(type(value)) else value
 
-    return prepare
+    def prepare_all(value: Any) -> Any:
+        try:
+            return prepare(value)
+        except RecursionError:
+            raise FormatError("it is nested too deeply, or contains itself") from None
+
+    return prepare_all
