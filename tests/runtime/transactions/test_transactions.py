@@ -36,6 +36,10 @@ def results(relay: Relay) -> list[tuple[str, int]]:
     return ended
 
 
+def aborted(relay: Relay) -> bool:
+    return any(line.endswith("is aborted") for line in relay.kafka.trace.lines())
+
+
 class TestCommitting:
     async def test_one_transaction_writes_all_that_was_finished_in_its_interval(self, relay: Relay) -> None:
         ended = results(relay)
@@ -187,6 +191,35 @@ class TestATransactionThatIsNotCommitted:
         assert ended == [("committed", 1), ("aborted", 2), ("committed", 2)]
         assert lost == []
 
+    @pytest.mark.parametrize("group_protocol", ["classic", "consumer"])
+    async def test_is_not_left_open_by_a_stop(self, relay: Relay, group_protocol: str) -> None:
+        next_process, keys = Relay(relay.kafka), {"group_protocol": group_protocol}
+        async with relay.running(**keys):
+            await relay.warm_up(0, 1)
+            relay.kafka.fail_commits("unavailable")
+            await relay.feed(b"a")
+            await relay.kafka.advance(ms=50)  # the last commit of the stop fails
+        async with next_process.running(**keys):
+            began_s = relay.kafka.clock.now()
+            await relay.kafka.settle()
+            assert relay.kafka.clock.now() - began_s < 1.0  # on the virtual clock: the timeout is 10 s
+            assert relay.out == [WARM, WARM, b"a"]
+
+    async def test_is_aborted_when_the_brokers_are_back(self, relay: Relay) -> None:
+        """Also if it has no successor: nobody waits for its timeout."""
+        async with relay.running(transaction_timeout_ms=600_000):
+            await relay.warm_up(0, 1)
+            with relay.kafka.latency(commit_ms=40):
+                await relay.feed(b"a")
+                await relay.kafka.advance(ms=120)
+                assert relay.written == [WARM, WARM, b"a"]
+                relay.kafka.go_away()
+                await relay.kafka.advance(ms=500)
+            assert not aborted(relay)
+            relay.kafka.come_back()
+            await relay.kafka.advance(ms=1)
+            assert aborted(relay)
+
     @pytest.mark.parametrize(("fault", "again"), [("unknown, written", []), ("unknown, lost", [b"a", b"b"])])
     async def test_with_an_unknown_result_is_found_out_by_a_new_source(
         self, relay: Relay, fault: CommitFault, again: list[bytes]
@@ -274,6 +307,19 @@ class TestAMemberThatIsNotOneAnyMore:
             await relay.kafka.settle()
         assert len(relay.handled) + len(other.handled) == 3 * len(NUMBERS)
         assert sorted(relay.out, key=str) == sorted([*NUMBERS, *NUMBERS])
+
+    async def test_leaves_no_failed_transaction_open(self, relay: Relay) -> None:
+        other = Relay(relay.kafka)
+        async with relay.running(), other.running():
+            await relay.warm_up(0, 1)
+            owner = relay if WARM in relay.handled else other
+            await relay.kafka.advance(ms=1_000)
+            relay.kafka.fail_commits(*["unavailable"] * 8)
+            await relay.feed(b"a")
+            await relay.kafka.advance(ms=50)
+            await relay.kafka.expire(owner.app)
+            await relay.kafka.settle()
+            assert relay.out == [WARM, WARM, b"a"]
 
     async def test_whose_transaction_is_under_way_is_waited_for(self, relay: Relay) -> None:
         """Its offsets are in the transaction already: the next owner begins only when its end is known."""

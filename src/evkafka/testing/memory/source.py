@@ -78,6 +78,11 @@ class MemorySource:
         return self._reader.positions
 
     @property
+    def crashed(self) -> bool:
+        """Whether its process was killed."""
+        return not (self.alive or self.left)
+
+    @property
     def epochs(self) -> LeaderEpochs:
         """Leader epochs of the records that were read."""
         return self._reader.epochs
@@ -104,6 +109,8 @@ class MemorySource:
         if self._cluster.away:
             self.crash()  # the group cannot be told that it leaves
             return
+        if self._transactions is not None:
+            self._transactions.stop()  # first: once this member has left, others wait for its open transaction
         self._commits.commit_positions()
         self.alive, self.left = False, True
         self._commits.stop()

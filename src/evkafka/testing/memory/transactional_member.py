@@ -32,6 +32,9 @@ class TransactionalMember:
     | the group accepts the offsets | AddOffsetsToTxn, TxnOffsetCommit | the same, and nobody is told these offsets |
     | the end | EndTxn | it is committed |
 
+    As with the real client, a transaction that fails is aborted as soon as the brokers can be reached, also by a member
+    that has left or was removed; only one that has crashed leaves its transaction open.
+
     Args:
         name: the transactional id, if the settings have none.
 
@@ -51,10 +54,16 @@ class TransactionalMember:
         self._timeout_s = settings.timeout_s
         self._producer = settings.transactional_id or name
         self._epoch: int | None = None  # None: the next transaction begins with a new producer
+        self._last: OpenTransaction | None = None
 
     def start(self) -> None:
         """End the open transaction of an earlier member with this transactional id."""
         self._epoch = self._cluster.transactions.init_producer(self._producer)
+
+    def stop(self) -> None:
+        """Abort what is open."""
+        if self._last is not None:
+            self._cluster.transactions.abort(self._last)
 
     async def commit(
         self,
@@ -72,12 +81,19 @@ class TransactionalMember:
                 await answer
             else:
                 await within(self._cluster.clock, answer, timeout_s)
-        except TimeoutError:
+        except BaseException as error:
             self._epoch = None
-            raise CommitUnknown(f"no answer to a transaction within {timeout_s:g} s") from None
-        except BaseException:
-            self._epoch = None
+            if self._last is not None:
+                self._cluster.background(self._abort_when_reached(self._last))
+            if isinstance(error, TimeoutError):
+                raise CommitUnknown(f"no answer to a transaction within {timeout_s:g} s") from None
             raise
+
+    async def _abort_when_reached(self, transaction: OpenTransaction) -> None:
+        await self._cluster.until_back()
+        await self._cluster.hop()
+        if not self._member.crashed:
+            self._cluster.transactions.abort(transaction)
 
     async def _request(
         self,
@@ -92,7 +108,7 @@ class TransactionalMember:
         if self._epoch is None:
             self.start()
         assert self._epoch is not None
-        transaction = cluster.transactions.begin(self._producer, self._epoch, self._timeout_s)
+        transaction = self._last = cluster.transactions.begin(self._producer, self._epoch, self._timeout_s)
         self._write(transaction, outputs)
         await self._arrive(latency_s)
         if fault == "unavailable":

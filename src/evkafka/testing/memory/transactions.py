@@ -82,6 +82,11 @@ class Transactions:
             call(commit)
         self._wake()
 
+    def abort(self, transaction: OpenTransaction) -> None:
+        """Abort a transaction, unless it has ended by now."""
+        if self._open.get(transaction.producer) is transaction:
+            self.end(transaction, commit=False)
+
     def _check_epoch(self, producer: str, epoch: int) -> None:
         if self._epochs.get(producer) != epoch:
             raise CommitRefused(f"another producer with the transactional id {producer!r} has fenced this one")
@@ -89,4 +94,4 @@ class Transactions:
     def _on_timeout(self, transaction: OpenTransaction) -> None:
         if self._open.get(transaction.producer) is transaction:
             self._epochs[transaction.producer] += 1
-            self.end(transaction, commit=False)
+            self.abort(transaction)
