@@ -31,6 +31,20 @@ app.add_consumer({"topics": ["orders"], "group_id": "g"}, empty, "empty")
 app.add_producer({}, sender, "lost")
 """
 
+SHARED_ID = """
+from evkafka import EVKafkaApp, Handler
+
+app = EVKafkaApp()
+for name, id_ in (("a", "shop"), ("b", "shop.retry")):
+    handler = Handler()
+
+    @handler.event("E", on_error={"max_attempts": 2, "retry_topics": [1000], "then": "skip"})
+    async def on_event(event: dict) -> None: ...
+
+    config = {"topics": [name], "group_id": name, "auto_commit_mode": "exactly-once", "transactional_id": id_}
+    app.add_consumer(config, handler, name)
+"""
+
 UNDESCRIBED = """
 from pydantic import BaseModel
 from evkafka import EVKafkaApp, Handler
@@ -122,6 +136,13 @@ class TestCheck:
         warnings = " ".join(one["message"] for one in findings if one["level"] == "warning")
         for sentence in ("heartbeat_interval_ms 5000", "drain_timeout_ms 40000 is longer", "may take 60000 ms"):
             assert sentence in warnings
+
+    def test_consumers_with_one_transactional_id_are_an_error(self, tmp_path: Path) -> None:
+        (tmp_path / "shop.py").write_text(SHARED_ID)
+        ended = evkafka(tmp_path, "check", "shop:app", "--no-broker", "--json")
+        assert ended.returncode == 1
+        [error] = [one for one in as_json(ended)["findings"] if one["level"] == "error"]
+        assert "consumers 'a.retry' and 'b' have the same transactional_id 'shop.retry'" in error["message"]
 
     def test_a_contract_that_cannot_be_built_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "shop.py").write_text(UNDESCRIBED)

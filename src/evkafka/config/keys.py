@@ -179,8 +179,9 @@ class ConsumerConfig(_ConnectionOptions, total=False, closed=True):
     """How long one transaction may take, in milliseconds; the brokers abort it then. Exactly-once only. Default 10000;
     the brokers' limit is transaction.max.timeout.ms, 15 minutes by default [transaction.timeout.ms]."""
     transactional_id: str | None
-    """The transactional id, which must be unique: two processes with one id end each other's transactions. Exactly-once
-    only. Default None: made of the group, the client id and a random part [transactional.id]."""
+    """The transactional id, which must be unique: two processes, or consumers, with one id end each other's
+    transactions. Exactly-once only. Default None: made of the group, the client id and a random part
+    [transactional.id]."""
     auto_offset_reset: Literal["latest", "earliest", "none"]
     """Where to start without a committed offset; "none" is an error. Default "latest" [auto.offset.reset]."""
     unmatched: Literal["skip", "dead_letter", "stop"]

@@ -43,6 +43,12 @@ class ConsumerPlan:
     formats: ConsumerFormats | None = None
 
     @property
+    def named_settings(self) -> list[tuple[str, ConsumerSettings]]:
+        """The names and settings of its consumers: its own, and that of its retry topics."""
+        retries = [] if self.retries is None else [(self.retries.name, self.retries.settings)]
+        return [(self.name, self.settings), *retries]
+
+    @property
     def routes(self) -> list[Route]:
         """Its endpoints; none if an app callable takes its records."""
         return [route for route in self.policies if route is not None]

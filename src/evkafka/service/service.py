@@ -27,6 +27,7 @@ from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline, sto
 from evkafka.runtime.supervision.tasks import TaskEnded
 from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.lifespan import BoundedLifespan, Lifespan, as_state
+from evkafka.service.transactional_ids import shared_transactional_ids
 from evkafka.telemetry import Telemetry
 
 logger = logging.getLogger("evkafka")
@@ -241,6 +242,7 @@ class Service:
             for plan in self._plans
             if plan.retries is not None and plan.retries.name in names
         ]
+        faults += shared_transactional_ids(named for plan in self._plans for named in plan.named_settings)
         for producer in self._producers:
             try:
                 producer.check()

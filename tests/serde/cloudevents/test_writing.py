@@ -144,6 +144,27 @@ class TestAttributes:
         with pytest.raises(ValueError, match="content-type says JSON, but the payload is not JSON"):
             written("structured", b"[1", headers, content_type="application/octet-stream")
 
+    @pytest.mark.parametrize("value", [b"{}", None])
+    @pytest.mark.parametrize("name", ["content-type", "Content-Type"])
+    @pytest.mark.parametrize("media_type", [b"application/cloudevents+json", b"application/CloudEvents-batch+json"])
+    def test_the_media_type_of_the_structured_mode_is_refused_in_binary_mode(
+        self, media_type: bytes, name: str, value: bytes | None
+    ) -> None:
+        with pytest.raises(ValueError, match=r'marks the structured mode, .* mode="structured"'):
+            written("binary", value, [(name, media_type)])
+
+    @both_modes
+    def test_a_media_type_that_is_not_text_is_refused(self, mode: Mode) -> None:
+        with pytest.raises(ValueError, match="the header content-type is not valid UTF-8"):
+            written(mode, headers=[("content-type", b"\xff")])
+
+    @pytest.mark.parametrize("name", ["content-type", "Content-Type", "CONTENT-TYPE"])
+    @both_modes
+    def test_the_header_of_the_media_type_may_have_capitals(self, mode: Mode, name: str) -> None:
+        record = written(mode, b"<a/>", [(name, b"text/xml"), ("content-type", b"text/plain")], content_type="x/y")
+        event = read_event(record, "type")
+        assert (event.value, event.cloudevent.datacontenttype) == (b"<a/>", "text/xml")
+
 
 class TestStructuredMode:
     def test_its_headers_are_the_content_type_and_those_that_are_no_attributes(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -25,15 +26,17 @@ from evkafka.cli.impl.topic_plan import Need, Role, needs_of
 from evkafka.cli.options import AppOptions
 from evkafka.cli.output import plain, print_json, screen, styled
 from evkafka.config import missing_group_id, producer_settings
-from evkafka.config.settings import ConnectionSettings
+from evkafka.config.settings import ConnectionSettings, ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, ConfigError, EVKafkaError
 from evkafka.kafka.admin.groups import describe_group, protocol_offer
 from evkafka.kafka.admin.permissions import PermissionProbe, missing_codecs, probing
 from evkafka.kafka.admin.topics import TopicShape, broker_settings, topic_shapes
 from evkafka.kafka.admin.transactions import look_up_transaction_offer
 from evkafka.kafka.client.preflight import reach
+from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
 from evkafka.serde.safe_text import lines
 from evkafka.service.plan import DeclaredConsumer
+from evkafka.service.transactional_ids import shared_transactional_ids
 
 Level = Literal["ok", "warning", "error"]
 STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
@@ -157,6 +160,8 @@ def _check_wiring(app: EVKafkaApp) -> Iterator[Finding]:
             yield Finding("warning", "wiring", declared.name, "its handler has no endpoint", '@handler.event("Type")')
         if fault := missing_group_id(declared.settings):
             yield Finding("error", "config", declared.name, fault, 'give one: "group_id": "my-service"')
+    for fault in shared_transactional_ids(_named_settings(app)):
+        yield Finding("error", "config", "transactional_id", fault)
     for name, producer in app.producers.items():
         for endpoint in producer.sender.endpoints:
             yield from _try("wiring", name, endpoint.resolve, report_success=False)
@@ -167,6 +172,15 @@ def _check_wiring(app: EVKafkaApp) -> Iterator[Finding]:
         from evkafka.web import require_extra
 
         yield from _try("wiring", "HTTP server", require_extra, report_success=False)
+
+
+def _named_settings(app: EVKafkaApp) -> Iterator[tuple[str, ConsumerSettings]]:
+    """The consumers of the app, those of retry topics included."""
+    for declared in app.consumers.values():
+        yield declared.name, declared.settings
+        with suppress(ConfigError):  # an invalid policy, which is a finding of its own
+            if (retries := declared.retry_settings()) is not None:
+                yield retry_consumer_name(declared.name), retries
 
 
 def _compile(app: EVKafkaApp, declared: DeclaredConsumer) -> str:

@@ -107,6 +107,11 @@ def is_text(value: bytes) -> bool:
     return True
 
 
+def is_content_type(header: str) -> bool:
+    """Whether a header of this name has the media type. Some producers write `Content-Type`."""
+    return header.lower() == CONTENT_TYPE
+
+
 def is_structured(content_type: bytes) -> bool:
     """Whether a record with this header `content-type` has the whole event as its value."""
     return content_type[: len(STRUCTURED)].lower() == STRUCTURED.encode()

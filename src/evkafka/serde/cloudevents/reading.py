@@ -20,6 +20,7 @@ from evkafka.serde.cloudevents.event import (
     CloudEvent,
     EventFault,
     event_of,
+    is_content_type,
     is_json,
     is_structured,
     is_text,
@@ -28,7 +29,6 @@ from evkafka.serde.cloudevents.event import (
 Headers = tuple[tuple[str, bytes | None], ...]
 
 _PREFIX_LENGTH = len(HEADER_PREFIX)
-_CONTENT_TYPES = (CONTENT_TYPE, "Content-Type")
 _PARTITION_KEY = "partitionkey"
 _SPACE = re.compile(r"[ \t\r\n]*")
 _JSON = json.JSONDecoder()
@@ -92,7 +92,7 @@ def _event_and_data(record: Record) -> tuple[CloudEvent, bytes | None]:
                 continue
             if name[:_PREFIX_LENGTH] == HEADER_PREFIX:
                 attributes.setdefault(name[_PREFIX_LENGTH:], value.decode())
-            elif content_type is None and name in _CONTENT_TYPES:
+            elif content_type is None and is_content_type(name):
                 if is_structured(value):
                     _check_structured(value[len(STRUCTURED) :])
                     return _read_structured(record.value, record.key)
@@ -113,7 +113,7 @@ def _default_partition_key(attributes: dict[str, AttributeValue], key: bytes | N
 
 def data_of(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> bytes | None:
     """The data of a CloudEvent in structured mode; of any other record, the value."""
-    if not any(name in _CONTENT_TYPES and text is not None and is_structured(text) for name, text in headers):
+    if not any(is_content_type(name) and text is not None and is_structured(text) for name, text in headers):
         return value
     try:
         return _read_structured(value, None)[1]
@@ -123,7 +123,7 @@ def data_of(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) ->
 
 def structured_type(record: Record) -> str | None:
     """The type of a CloudEvent in structured mode; None for any other record. It is not in a header."""
-    if not any(name in _CONTENT_TYPES and text is not None and is_structured(text) for name, text in record.headers):
+    if not any(is_content_type(name) and text is not None and is_structured(text) for name, text in record.headers):
         return None
     try:
         return _event_and_data(record)[0].type

@@ -19,8 +19,10 @@ from evkafka.serde.cloudevents.event import (
     HEADER_PREFIX,
     REQUIRED,
     SPECVERSION,
+    STRUCTURED,
     STRUCTURED_JSON,
     TRACE_ATTRIBUTES,
+    is_content_type,
     is_json,
     is_structured,
     is_text,
@@ -79,12 +81,24 @@ class CloudEventsEnvelope:
         elif PARTITION_KEY not in attributes and is_text(key):
             attributes[PARTITION_KEY] = key
         others: Pairs = [(name, value) for name, value in given if not name.startswith(HEADER_PREFIX)]
+        self._check_content_types(others)
         if value is not None:
             self._add_content_type(others, value, content_type)
         return key, [*attributes.items(), *others]
 
+    def _check_content_types(self, headers: Pairs) -> None:
+        for text in _content_types(headers):
+            if not is_text(text):
+                raise ValueError(f"the header {CONTENT_TYPE} is not valid UTF-8")
+            if self.mode == "binary" and is_structured(text):
+                raise ValueError(
+                    f"the header {CONTENT_TYPE} begins with {STRUCTURED}, which marks the structured mode, but this"
+                    " sender writes the binary mode: leave the header out, give it the media type of the data, or"
+                    ' create the Sender with mode="structured"'
+                )
+
     def _add_content_type(self, headers: Pairs, value: bytes, content_type: str) -> None:
-        own = next((text for name, text in headers if name == CONTENT_TYPE and text is not None), None)
+        own = next(iter(_content_types(headers)), None)
         if own is None:
             headers.append((CONTENT_TYPE, content_type.encode()))
         elif self.mode == "structured" and is_json(own.decode()) and not is_json(content_type):
@@ -122,22 +136,27 @@ def complete_headers(headers: Pairs, *, source: str) -> Pairs:
     """The headers with the required attributes that they lack, except the type, unless they are of the structured
     mode."""
     names = {name for name, _ in headers}
-    if any(name == CONTENT_TYPE and value is not None and is_structured(value) for name, value in headers):
+    if any(map(is_structured, _content_types(headers))):
         return headers
     defaults = {"specversion": SPECVERSION, "id": str(uuid.uuid4()), "source": source}
     missing = [name for name in defaults if HEADER_PREFIX + name not in names]
     return [*headers, *((HEADER_PREFIX + name, defaults[name].encode()) for name in missing)]
 
 
+def _content_types(headers: Pairs) -> list[bytes]:
+    """The values of the headers with the media type. Readers take the first."""
+    return [text for name, text in headers if is_content_type(name) and text is not None]
+
+
 def _structured(value: bytes | None, headers: Pairs) -> tuple[bytes, Pairs]:
     """The event as a JSON object, without headers of the binary mode: some readers recognize the mode by them."""
-    content_type: str | None = None
+    content_type = next((text.decode() for text in _content_types(headers)), None)
     attributes: dict[str, str] = {}
     others: Pairs = [(CONTENT_TYPE, STRUCTURED_JSON.encode())]
     for name, text in headers:
-        if name == CONTENT_TYPE:
-            content_type = None if text is None else text.decode()
-        elif not name.startswith(HEADER_PREFIX):
+        if is_content_type(name):
+            continue
+        if not name.startswith(HEADER_PREFIX):
             others.append((name, text))
         elif text is not None:
             attributes[name[len(HEADER_PREFIX) :]] = text.decode()
