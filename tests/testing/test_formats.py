@@ -76,7 +76,7 @@ class TestTheClient:
         schema = {"type": "record", "name": "Order", "fields": [{"name": "id", "type": "string"}]}
         registry.register("orders-value", schema)
         with use_registry(registry), TestClient(shop.app) as client:
-            with pytest.raises(EncodeError, match="record contains more fields than the schema specifies: cents"):
+            with pytest.raises(EncodeError, match=r"the schema has no field Order\.cents"):
                 client.send_event(Order(id="o-1"), "Order", "orders")
             assert len(registry.versions("orders-value")) == 1
 

@@ -13,7 +13,6 @@ import io
 import json
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Literal
 
 import pydantic_core
@@ -23,6 +22,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.serde.annotations import bare, without_none
 from evkafka.serde.decoding import Decoder
 from evkafka.serde.encoding import dumper_for
+from evkafka.serde.formats.avro_fit import Fit, Misfit, fit_for
 from evkafka.serde.formats.avro_limits import limits_of
 from evkafka.serde.formats.avro_schema import TEXTS, AvroDescriber, is_url
 from evkafka.serde.formats.fields import plain_type
@@ -31,8 +31,8 @@ from evkafka.serde.formats.interface import Encode, FormatError, Schema, StoredS
 from evkafka.serde.formats.registry import SchemaRegistry
 from evkafka.serde.formats.registry_format import Described, Read, RegistryFormat, SubjectNames
 
-SHOWABLE = ("Field ", "record contains more fields", "Scale provided", "The decimal precision")
-"""How messages of fastavro begin that name fields and not values."""
+SHOWABLE = ("Scale provided", "The decimal precision")
+"""How messages of fastavro begin that may be shown: they have nothing of the value."""
 
 
 class Avro(RegistryFormat):
@@ -135,7 +135,8 @@ class AvroLanguage:
         dump = dumper_for(annotation)
 
         def compile_(stored: StoredSchema) -> Encode:
-            return _writer(stored, dump, prepares=describer.needs_preparing)
+            fits = describer.needs_fitting or stored.schema != schema
+            return _writer(stored, dump, prepares=describer.needs_preparing, fits=fits)
 
         return Described(schema, full_name, compile_)
 
@@ -143,7 +144,7 @@ class AvroLanguage:
         if plain_type(without_none(bare(annotation))).kind not in (Any, dict, dict[str, Any]):
             return None
         dump = dumper_for(annotation)
-        return Described(Schema("", "AVRO"), "", lambda stored: _writer(stored, dump, prepares=True))
+        return Described(Schema("", "AVRO"), "", lambda stored: _writer(stored, dump, prepares=True, fits=True))
 
 
 def parsed(stored: StoredSchema) -> tuple[Any, dict[str, Any]]:
@@ -181,13 +182,19 @@ def _from_json(plain: Any, from_object: Callable[[Any], Any], json: Decoder | No
 # ---------------------------------------------------------------------------- writing
 
 
-def _writer(stored: StoredSchema, dump: Callable[[Any], Any], *, prepares: bool) -> Encode:
-    """Encodes an event by this schema."""
+def _writer(stored: StoredSchema, dump: Callable[[Any], Any], *, prepares: bool, fits: bool) -> Encode:
+    """Encodes an event by this schema.
+
+    Args:
+        prepares: events have values that must be converted.
+        fits: events may have values that fastavro would write as others.
+    """
     from fastavro import schemaless_writer
 
     schema, named = parsed(stored)
     check, stream_of = limits_of(schema, named), io.BytesIO
     prepare = _preparing(stored) if prepares else None
+    fit = fit_for(schema, named)
 
     def encode(event: Any) -> bytes:
         plain = dump(event)
@@ -195,9 +202,9 @@ def _writer(stored: StoredSchema, dump: Callable[[Any], Any], *, prepares: bool)
             plain = prepare(plain)
         stream = stream_of()
         try:
-            schemaless_writer(stream, schema, plain, strict_allow_default=True)
+            schemaless_writer(stream, schema, fit(plain) if fits else plain, strict_allow_default=True)
         except Exception as error:
-            fault = FormatError(f"it does not fit schema {stored.key}: {_misfit(schema, plain, error)}")
+            fault = FormatError(f"it does not fit schema {stored.key}: {_misfit(fit, plain, error)}")
         else:
             content = stream.getvalue()
             if check is not None:
@@ -208,25 +215,20 @@ def _writer(stored: StoredSchema, dump: Callable[[Any], Any], *, prepares: bool)
     return encode
 
 
-def _misfit(schema: Any, plain: Any, error: Exception) -> str:
+def _misfit(fit: Fit, plain: Any, error: Exception) -> str:
     """Which field does not fit, without its value."""
-    from fastavro.validation import ValidationError as Invalid
-    from fastavro.validation import validate
-
-    with suppress(Exception):  # of a value that even validation cannot take: the writer's own error is shown
-        try:
-            validate(plain, schema)
-        except Invalid as invalid:
-            first = invalid.errors[0]
-            kind = first.schema if isinstance(first.schema, str) else json.dumps(first.schema, default=str)
-            return f"{first.field or 'value'} is {type(first.datum).__name__}, and not of type {kind}"
+    try:
+        fit(plain)
+    except Misfit as misfit:
+        return str(misfit)
     text = str(error)
     return text if text.startswith(SHOWABLE) else type(error).__name__
 
 
 def _preparing(stored: StoredSchema) -> Callable[[Any], Any]:
-    """Converts what fastavro does not write: members of enums, and URLs and the like to text. It refuses times without
-    a time zone, which fastavro would take for local ones, unless the schema has local times."""
+    """Converts what fastavro does not write: members of enums, and URLs and the like to text. It refuses a
+    datetime without a time zone, which fastavro would take for a local one, unless the schema has local ones. It also
+    refuses a time with a time zone, which fastavro would leave out."""
     has_local_times = "local-timestamp" in "".join((stored.schema.text, *(used.text for _, used in stored.used)))
 
     def prepare(value: Any, path: str = "") -> Any:
@@ -239,6 +241,8 @@ def _preparing(stored: StoredSchema) -> Callable[[Any], Any]:
                 return [prepare(one, path) for one in value]
             case dt.datetime() if value.tzinfo is None and not has_local_times:
                 raise FormatError(f"{path.strip('.') or 'it'} is a datetime without a time zone")
+            case dt.time() if value.tzinfo is not None:
+                raise FormatError(f"{path.strip('.') or 'it'} is a time with a time zone, which Avro does not have")
             case None | bool() | int() | float() | str() | bytes() | dt.date() | dt.time():
                 return value
             case uuid.UUID() | decimal.Decimal():

@@ -6,9 +6,10 @@ Values of such a schema are checked before they are decoded. Most schemas are no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from evkafka.serde.formats.avro_definitions import Named, definition_of
 from evkafka.serde.formats.interface import FormatError
 
 MOST_NESTED = 200
@@ -21,9 +22,6 @@ LONGEST_NUMBER = 10
 """Bytes of an int or long."""
 
 FIXED_SIZES = {"null": 0, "boolean": 1, "float": 4, "double": 8}
-
-Named = Mapping[str, Any]
-"""Records, enums and fixed types by their full name."""
 
 Check = Callable[[bytes, int], None]
 """Checks a value, from this byte on. Raises FormatError."""
@@ -65,7 +63,7 @@ class _Walk:
             if not 0 <= branch < len(schema):
                 raise FormatError("its bytes do not fit its schema: a union has no such branch")
             schema = schema[branch]
-        kind, definition = _definition(schema, self._named)
+        kind, definition = definition_of(schema, self._named)
         match kind:
             case "record" | "error":
                 return (field["type"] for field in definition["fields"])
@@ -116,24 +114,11 @@ class _Walk:
 # ---------------------------------------------------------------------------- which schemas
 
 
-def _definition(schema: Any, named: Named) -> tuple[str, Any]:
-    """The type of a schema that is no union, and its definition; of a name, what it stands for."""
-    while True:
-        if isinstance(schema, str):
-            if schema not in named:
-                return schema, schema
-            schema = named[schema]
-        elif isinstance(schema["type"], str) and schema["type"] not in named:
-            return schema["type"], schema
-        else:
-            schema = schema["type"]
-
-
 def _parts(schema: Any, named: Named) -> list[Any]:
     """The schemas in a schema."""
     if isinstance(schema, list):
         return schema
-    kind, definition = _definition(schema, named)
+    kind, definition = definition_of(schema, named)
     match kind:
         case "record" | "error":
             return [field["type"] for field in definition["fields"]]
@@ -149,7 +134,7 @@ def _name(schema: Any, named: Named) -> str | None:
     """The full name of a record."""
     if isinstance(schema, list):
         return None
-    kind, definition = _definition(schema, named)
+    kind, definition = definition_of(schema, named)
     return str(definition["name"]) if kind in ("record", "error") else None
 
 
@@ -182,7 +167,7 @@ def _has_empty_items(schema: Any, named: Named) -> bool:
                 continue
             seen.add(name)
         if not isinstance(one, list):
-            kind, definition = _definition(one, named)
+            kind, definition = definition_of(one, named)
             if kind == "array" and _is_empty(definition["items"], named, ()):
                 return True
         rest += _parts(one, named)
@@ -193,7 +178,7 @@ def _is_empty(schema: Any, named: Named, inside: tuple[str, ...]) -> bool:
     """Whether values of this schema take no bytes."""
     if isinstance(schema, list):
         return False
-    kind, definition = _definition(schema, named)
+    kind, definition = definition_of(schema, named)
     match kind:
         case "null":
             return True

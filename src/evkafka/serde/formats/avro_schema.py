@@ -70,11 +70,13 @@ class AvroDescriber:
         namespace: of its records and enums.
         named: the records and enums so far, by name.
         needs_preparing: whether Python values of the type must be converted before fastavro can write them.
+        needs_fitting: whether there is a union with a branch to be chosen.
     """
 
     namespace: str | None = None
     named: dict[str, Any] = field(default_factory=dict)
     needs_preparing: bool = False
+    needs_fitting: bool = False
 
     def describe(self, annotation: Any) -> AvroSchemaOf:
         """The schema of a payload type.
@@ -98,7 +100,7 @@ class AvroDescriber:
             return own.schema
         kind = plain.kind
         if kind in SCALARS:
-            self.needs_preparing |= kind is dt.datetime
+            self.needs_preparing |= kind in (dt.datetime, dt.time)
             return SCALARS[kind]
         if kind is decimal.Decimal:
             return _decimal(plain, path)
@@ -217,7 +219,8 @@ class AvroDescriber:
             schema = self._of(arm, path, name if len(kinds) == 1 else f"{name}_{len(schemas)}")
             schemas += schema if isinstance(schema, list) else [schema]
         if len(kinds) > 1:
-            self.needs_preparing = True
+            self.needs_preparing = self.needs_fitting = True
+            _check_discriminator(kinds, path)
         branches = [_branch(schema) for schema in schemas]
         if twice := next((one for one in branches if branches.count(one) > 1), None):
             raise undescribed(
@@ -255,6 +258,33 @@ class AvroDescriber:
             case _ if isinstance(schema, list):
                 return self._default(schema[0], value, path)
         raise undescribed(path, f"its default, of type {type(value).__name__}, cannot be written into an Avro schema")
+
+
+def _check_discriminator(arms: list[Any], path: str) -> None:
+    """Models of a union have a field whose values say which of them it is: the writer, and readers, cannot tell else.
+
+    Raises:
+        Undescribed: they have none.
+    """
+    models = [model for arm in arms if (model := model_of(plain_type(arm).kind)) is not None]
+    if len(models) < 2:
+        return
+    first, *others = [{one.name: _literals(one.annotation) for one in fields_of(model) or ()} for model in models]
+    for name in first:
+        values = [value for one in (first, *others) for value in one.get(name) or [None]]
+        if None not in values and len(set(values)) == len(values):
+            return
+    raise undescribed(
+        path,
+        f"nothing tells {' and '.join(shown(one) for one in models)} apart; give each a discriminator: a field with a"
+        ' Literal of its own, such as kind: Literal["card"]',
+    )
+
+
+def _literals(annotation: Any) -> list[Any]:
+    """The values of a Literal; empty for other types."""
+    kind = plain_type(annotation).kind
+    return list(typing.get_args(kind)) if typing.get_origin(kind) is typing.Literal else []
 
 
 def _with_arguments(kind: Any, model: type) -> list[Field]:
