@@ -57,9 +57,25 @@ async def cluster_address(cluster: Cluster, connection: ConnectionSettings, time
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
+    """What a transaction could not write to one topic.
+
+    Attributes:
+        smallest: records that keep so many bytes or more fail; 0: all.
+    """
+
     smallest: int
     until_s: float
     error: DeliveryError
+
+    def why(self, record: OutgoingRecord, size: int) -> str:
+        """Why this record, which keeps so many bytes, fails too."""
+        if not self.smallest:
+            return str(self.error)
+        return (
+            f"event {record.event_type!r} to topic {record.topic!r} was not delivered: the record,"
+            f" {size - RECORD_BYTES} bytes, is too large: less than a minute ago the brokers refused one of"
+            f" {self.smallest - RECORD_BYTES} bytes (max.message.bytes of the topic); it was not written"
+        )
 
 
 class TransactionScope:
@@ -94,10 +110,10 @@ class TransactionScope:
             return
         if self._clock.now() > refusal.until_s:
             del self._refused[record.topic]
-        elif size_of(record) >= refusal.smallest:
+        elif (size := size_of(record)) >= refusal.smallest:
             error = refusal.error  # each attempt gets one of its own, with its own traceback and notes
             raise type(error)(
-                str(error), topic=record.topic, event_type=record.event_type, may_have_been_written=False
+                refusal.why(record, size), topic=record.topic, event_type=record.event_type, may_have_been_written=False
             ) from error
 
     def check_cluster(self, producer: str, other: ClusterAddress | None) -> None:

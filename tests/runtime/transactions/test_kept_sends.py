@@ -26,6 +26,7 @@ from evkafka.runtime.kept_sends import ClusterAddress
 from evkafka.telemetry import AttemptFailed
 from tests.runtime.transactions.conftest import GROUP, IN, OUT, Relay
 
+LARGE = {"max_request_size": 4_000_000}
 ONCE: dict[str, Any] = {"on_error": {"max_attempts": 1, "then": "skip"}}
 
 
@@ -302,11 +303,29 @@ class TestTooLarge:
 
         relay.then = then
         await relay.feed(b"a", b"large", b"b")
-        async with relay.running(**ONCE):
+        async with relay.running(LARGE, **ONCE):
             await relay.kafka.settle()
         assert relay.out == [b"a", b"b"]
         [error] = errors
         assert isinstance(error, RecordTooLarge)
+
+    async def test_a_larger_one_that_fails_for_it_says_its_own_size(self, relay: Relay) -> None:
+        errors: list[BaseException | None] = []
+        relay.app.telemetry.listen(AttemptFailed, lambda event: errors.append(event.error))
+
+        async def then(value: bytes, request: Request) -> None:
+            await relay.send_out(bytes(int(value)))
+
+        relay.then = then
+        async with relay.running(LARGE, **ONCE):
+            for size in (b"2000000", b"3000000"):
+                await relay.feed(size)
+                await relay.kafka.settle()
+        texts = [str(error) for error in errors]
+        earlier = "less than a minute ago the brokers refused one of 2000013 bytes (max.message.bytes of the topic)"
+        assert len(texts) == 2
+        assert f"the record, 2000013 bytes, is too large: {earlier}" in texts[0]
+        assert f"the record, 3000013 bytes, is too large: {earlier}" in texts[1]
 
     async def test_it_is_tried_again_after_a_minute(self, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
         limits = [1_000]

@@ -374,7 +374,7 @@ class TestTheLog:
             await relay.send_out(bytes(2_000_000))
 
         relay.then = then
-        async with relay.running(on_error={"max_attempts": 1, "then": "skip"}):
+        async with relay.running({"max_request_size": 4_000_000}, on_error={"max_attempts": 1, "then": "skip"}):
             await relay.feed(b"a")
             await relay.kafka.settle()
         assert "consumer it could not write a transaction; restarting it in" in caplog.text

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from evkafka import DeliveryError, EVKafkaApp, EVKafkaProducer, Handler, Request, Sender
+from evkafka.exceptions import RecordTooLarge
 from evkafka.records import RecordMetadata
 from evkafka.testing import InMemoryKafka
+from evkafka.testing.memory.faults import SendFault
 from tests.testing.memory.apps import PRODUCER, Relay
 
 
@@ -92,7 +94,7 @@ class TestSenders:
 
         @handler.event("E")
         async def on_event(value: bytes) -> None:
-            async with EVKafkaProducer(PRODUCER) as producer:
+            async with EVKafkaProducer({**PRODUCER, "max_request_size": 4_000_000}) as producer:
                 try:
                     await producer.send_event(b"x" * 2_000_000, "Big")
                 except DeliveryError as error:
@@ -105,6 +107,81 @@ class TestSenders:
             await kafka.settle()
         assert "event 'Big' to topic 'out' was not delivered" in failed[0]
         assert "max.message.bytes" in failed[0] or "message.max.bytes" in failed[0]
+
+
+class TestTheProducersConfig:
+    """It applies as on a real Kafka, also to the sends that an exactly-once endpoint keeps."""
+
+    @pytest.mark.parametrize("mode", ["post-commit", "exactly-once"])
+    async def test_the_partitioner_chooses_the_partition(self, mode: str) -> None:
+        calls: list[tuple[bytes | None, list[int], list[int]]] = []
+
+        def last(key: bytes | None, partitions: list[int], available: list[int]) -> int:
+            calls.append((key, partitions, available))
+            return partitions[-1]
+
+        app, errors = sends(mode, {"key": "k"}, partitioner=last)
+        async with InMemoryKafka(partitions=3) as kafka, kafka.running(app):
+            await kafka.send("in", b"x", "E")
+            await kafka.settle()
+        assert calls == [(b"k", [0, 1, 2], [0, 1, 2])]
+        assert [record.partition for record in kafka.records("out")] == [2]
+        assert errors == []
+
+    async def test_a_partition_that_does_not_exist_cannot_be_chosen(self) -> None:
+        app, errors = sends("post-commit", {"key": "k"}, partitioner=lambda *_: 7)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("in", b"x", "E")
+            await kafka.settle()
+        assert "the configured partitioner chose 7, but the partitions are [0]" in str(errors)
+
+    @pytest.mark.parametrize("mode", ["post-commit", "exactly-once"])
+    @pytest.mark.parametrize(("keys", "limit"), [({"max_request_size": 1_000}, 1_000), ({}, 1_048_576)])
+    async def test_a_record_larger_than_max_request_size_is_refused(
+        self, mode: str, keys: dict[str, Any], limit: int
+    ) -> None:
+        app, errors = sends(mode, {}, size=limit + 1, **keys)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("in", b"x", "E")
+            await kafka.settle()
+        [error] = errors
+        assert isinstance(error, RecordTooLarge)
+        assert f"is larger than max_request_size, {limit} bytes; it was not written" in str(error)
+        assert kafka.records("out", isolation_level="read_uncommitted") == []
+
+    @pytest.mark.parametrize("fault", ["refused", "timed out, written", "timed out, lost"])
+    async def test_a_kept_send_fails_as_the_test_says(self, fault: SendFault) -> None:
+        app, errors = sends("exactly-once", {})
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            kafka.fail_sends(fault, topic="out")
+            await kafka.send("in", b"x", "E")
+            await kafka.settle()
+        [error] = errors
+        assert isinstance(error, DeliveryError)
+        assert not error.may_have_been_written
+        assert kafka.records("out", isolation_level="read_uncommitted") == []
+
+
+def sends(mode: str, call: dict[str, Any], *, size: int = 1, **producer: Any) -> tuple[EVKafkaApp, list[Exception]]:
+    """An app that sends a record of this size for each one, and the errors of its sends."""
+    app, handler, sender = EVKafkaApp(), Handler(), Sender()
+    errors: list[Exception] = []
+
+    @sender.event("Out", topic="out")
+    async def send_out(value: bytes) -> None: ...
+
+    @handler.event("E")
+    async def on_event(value: bytes) -> None:
+        try:
+            await send_out(bytes(size), **call)
+        except DeliveryError as error:
+            errors.append(error)
+
+    config: Any = {"topics": ["in"], "group_id": "g", "auto_commit_mode": mode, "auto_offset_reset": "earliest"}
+    app.add_consumer(config, handler)
+    producer_config: Any = producer
+    app.add_producer(producer_config, sender)
+    return app, errors
 
 
 class TestProducersOfUsers:

@@ -184,7 +184,8 @@ class MemoryCluster(ClusterState):
         self.wake()
 
     def fail_sends(self, *faults: SendFault, topic: str | None = None) -> None:
-        """The next sends of apps (to this topic) fail, one fault each: refused at once, or never answered."""
+        """The next sends of apps (to this topic) fail, one fault each: refused at once, or never answered. A send that
+        an exactly-once endpoint keeps is refused at once by each of them."""
         self.faults.fail_sends(*faults, topic=topic)
 
     @contextmanager

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 
 from evkafka.config.settings import ProducerSettings
-from evkafka.exceptions import EVKafkaError
+from evkafka.exceptions import DeliveryError, EVKafkaError, RecordTooLarge
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.ports import OutgoingRecord
 from evkafka.testing.memory.partition_queue import PartitionQueue
 from evkafka.testing.memory.pending_record import PendingRecord, undelivered
 from evkafka.testing.memory.state import ClusterState
+from evkafka.testing.memory.topics import record_size
+
+MAX_REQUEST_SIZE = 1_048_576
+"""A producer's default `max_request_size`."""
 
 
 class MemorySink:
@@ -20,6 +24,8 @@ class MemorySink:
     def __init__(self, cluster: ClusterState, settings: ProducerSettings) -> None:
         self._cluster = cluster
         self._settings = settings
+        self._partitioner = settings.options.get("partitioner")
+        self._largest: int = settings.options.get("max_request_size", MAX_REQUEST_SIZE)
         self._queues: dict[TopicPartition, PartitionQueue] = {}
         self._pending: dict[PendingRecord, None] = {}  # ordered: the order of a set differs between processes
 
@@ -27,11 +33,8 @@ class MemorySink:
         await self._cluster.reach()
 
     async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
-        topic, value, key, partition, timestamp_ms, headers, event_type = record
-        try:
-            tp = self._cluster.topics.choose(topic, key, partition)
-        except (EVKafkaError, ValueError) as error:  # an illegal name is a ValueError
-            raise undelivered(event_type, topic, str(error), may_have_been_written=False) from error
+        topic, value, key, _, timestamp_ms, headers, event_type = record
+        tp = self._choose(record)
         pending = PendingRecord(
             tp,
             value,
@@ -53,11 +56,28 @@ class MemorySink:
         return pending.answer
 
     async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
-        try:
-            tp = self._cluster.topics.choose(record.topic, record.key, record.partition)
-        except (EVKafkaError, ValueError) as error:
-            raise undelivered(record.event_type, record.topic, str(error), may_have_been_written=False) from error
+        tp = self._choose(record)
+        if self._cluster.faults.next_send(record.topic) is not None:
+            raise _refused(record, "refused by the test")
         return record._replace(partition=tp.partition)
+
+    def _choose(self, record: OutgoingRecord) -> TopicPartition:
+        """The partition of a record that the client takes."""
+        topics = self._cluster.topics
+        if (size := record_size(record.key, record.value, record.headers)) > self._largest:
+            why = f"the record, {size} bytes, is larger than max_request_size, {self._largest} bytes"
+            raise _refused(record, why, RecordTooLarge)
+        try:
+            tp = topics.choose(record.topic, record.key, record.partition)
+        except (EVKafkaError, ValueError) as error:  # an illegal name is a ValueError
+            raise _refused(record, str(error)) from error
+        if record.partition is not None or self._partitioner is None:
+            return tp
+        known = [one.partition for one in topics.partitions(record.topic)]
+        partition = self._partitioner(record.key, known, known)
+        if partition not in known:
+            raise _refused(record, f"the configured partitioner chose {partition!r}, but the partitions are {known}")
+        return TopicPartition(record.topic, partition)
 
     def _on_done(self, record: PendingRecord) -> None:
         self._pending.pop(record, None)
@@ -85,3 +105,7 @@ class MemorySink:
         """The process is killed: what was queued is lost."""
         for queue in self._queues.values():
             queue.crash(arrives=self._cluster.random.random() < 0.5)
+
+
+def _refused(record: OutgoingRecord, why: str, kind: type[DeliveryError] = DeliveryError) -> DeliveryError:
+    return undelivered(record.event_type, record.topic, why, may_have_been_written=False, kind=kind)

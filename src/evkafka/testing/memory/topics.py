@@ -27,6 +27,11 @@ class TooLarge(EVKafkaError):
     """The record is larger than brokers accept."""
 
 
+def record_size(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> int:
+    """The bytes of a record, without those of its batch."""
+    return len(key or b"") + len(value or b"") + sum(len(name) + len(text or b"") for name, text in headers)
+
+
 class Topics:
     """All logs, by topic.
 
@@ -156,8 +161,7 @@ class Topics:
         Raises:
             TooLarge: a broker with default settings would refuse it.
         """
-        size = len(key or b"") + len(value or b"") + sum(len(name) + len(text or b"") for name, text in headers)
-        if size > MAX_MESSAGE_BYTES:
+        if (size := record_size(key, value, headers)) > MAX_MESSAGE_BYTES:
             raise TooLarge(f"a record of {size} bytes; the brokers accept {MAX_MESSAGE_BYTES} (message.max.bytes)")
         return self.log(tp).append(
             key=key, value=value, headers=headers, timestamp_ms=timestamp_ms, transaction=transaction
