@@ -378,6 +378,18 @@ class TestABatch:
         assert sorted(relay.written, key=str) == [b"a", b"c"]
         assert relay.kafka.committed(GROUP, IN, 0) == 3
 
+    async def test_whose_error_names_only_skips_is_written(self, relay: Relay) -> None:
+        @relay.handler.event("B", batch=True)
+        async def batch(values: list[bytes]) -> None:
+            for value in values:
+                await relay.send_out(value)
+            raise BatchError({1: Skip("not wanted")})
+
+        await relay.feed(b"a", b"b", b"c", event_type="B")
+        async with relay.running():
+            await relay.kafka.settle()
+        assert relay.written == [b"a", b"b", b"c"]
+
     async def test_has_one_output_for_each_record_in_the_end(self, relay: Relay) -> None:
         self.add_batches(relay, {b"b": 2, b"c": 1}, [])
         await relay.feed(b"a", b"b", b"c", b"d", event_type="B")
