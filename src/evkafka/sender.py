@@ -111,7 +111,7 @@ class OutboundEndpoint(Generic[T]):
             ConfigError: a name in its annotation does not exist.
         """
         self.resolve()
-        if self.value_format is None or raw_kind(self.payload) is not None:
+        if self.value_format is None or raw_kind(self.payload) is bytes:
             return None
         return Outgoing(self._outbound.described(), self.topic or topic or "", self.event_type, self.payload)
 

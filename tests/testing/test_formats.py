@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from evkafka import DecodeError, EVKafkaApp, Handler, Sender
 from evkafka.exceptions import ConfigError, EncodeError, RegistryUnavailable
-from evkafka.formats import Avro, SchemaRegistry
+from evkafka.formats import Avro, JsonSchema, SchemaRegistry
 from evkafka.testing import AsyncTestClient, InMemoryKafka, InMemoryRegistry, TestClient, use_registry
 
 
@@ -157,3 +157,26 @@ async def test_a_cloud_event_may_have_data_with_a_schema(shop: Shop, mode: Any) 
             await send_order(Order(id="o-1"))
             await kafka.settle()
     assert seen == [Order(id="o-1")]
+
+
+@pytest.mark.parametrize(("kind", "value"), [(Avro, b"\6abc"), (JsonSchema, b'"abc"')])
+async def test_a_text_has_the_schema_of_a_string(kind: type[Avro | JsonSchema], value: bytes) -> None:
+    value_format = kind(SchemaRegistry("http://registry.invalid:8081"), auto_register=True)
+    handler, sender, got, app = Handler(), Sender(value_format=value_format), list[str](), EVKafkaApp()
+
+    @sender.event("Name", topic="names")
+    async def send_name(name: str) -> None: ...
+
+    @handler.event("Name")
+    async def on_name(name: str) -> None:
+        got.append(name)
+
+    config: Any = {"topics": ["names"], "group_id": "g", "auto_offset_reset": "earliest", "value_format": value_format}
+    app.add_consumer(config, handler)
+    app.add_producer({}, sender)
+    with use_registry():
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await send_name("abc")
+            await kafka.settle()
+            [record] = kafka.records("names")
+    assert (got, record.value) == (["abc"], b"\0\0\0\0\1" + value)

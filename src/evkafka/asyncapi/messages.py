@@ -30,7 +30,7 @@ class Message:
         headers: a schema.
         key: a schema; None if nothing is known about the key.
         tombstone: True if a null value is an event too.
-        value_format: of the value; None for JSON, text and bytes.
+        value_format: of the value; None for JSON, for bytes, and for text without a schema.
         sent: the event as its format describes it; None if it is received.
         structured: set if the value is a CloudEvent in structured mode, with the payload as its data.
     """

@@ -118,7 +118,7 @@ def received_message(consumer: ConsumerContract, topic: ContractTopic, endpoint:
         description=endpoint.description,
         tags=endpoint.tags,
         tombstone=decoder.admits_none,
-        value_format=_format_of(consumer, topic) if raw_kind(endpoint.payload) is None else None,
+        value_format=_format_of(consumer, topic) if raw_kind(endpoint.payload) is not bytes else None,
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUndefinedAnnotation
@@ -87,6 +87,12 @@ def decoder_for(annotation: Any) -> Decoder:
             _compose(_text if raw is str else bytes, validator.validate_python), None, optional, expected, names
         )
     return Decoder(validator.validate_json, validator.validate_python, optional, expected, names)
+
+
+def with_schema(annotation: Any, decoder: Decoder) -> Decoder:
+    """The decoder of a `str` payload for values with a schema: the text is a value like others, and not the bytes."""
+    validator, _ = _validator(annotation)
+    return replace(decoder, from_bytes=validator.validate_json, from_object=validator.validate_python)
 
 
 def _protobuf_decoder(message: Any, annotation: Any) -> Decoder:

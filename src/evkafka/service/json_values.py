@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.exceptions import EVKafkaError
+from evkafka.serde.annotations import raw_kind
 from evkafka.serde.decode_errors import decode_fault
 from evkafka.serde.formats.interface import Encode, Outgoing
 
@@ -49,7 +50,7 @@ async def json_encoder(encoder: Callable[[Outgoing], Awaitable[Encode]], target:
     endpoint = target.endpoint
     decoder = endpoint.resolve() if endpoint is not None else None
     from_object = decoder.from_object if decoder is not None else None
-    annotation = endpoint.payload if endpoint is not None and from_object is not None else dict
+    annotation = endpoint.payload if endpoint is not None and raw_kind(endpoint.payload) is not bytes else dict
     encode = await encoder(Outgoing(target.place, target.topic, target.event_type or "", annotation))
 
     def encode_json(text: str | bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import fastavro
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError
 from typing_extensions import TypedDict
 
 from evkafka.exceptions import ConfigError
@@ -174,6 +174,17 @@ class TestReading:
     async def test_leaves_bytes_as_they_are(self, registry: SchemaRegistry) -> None:
         assert await decode(Avro(registry), bytes, b"\0\0\0\0\7x") == b"\0\0\0\0\7x"
 
+    async def test_gives_the_text_of_a_string(self, server: InMemoryRegistry, registry: SchemaRegistry) -> None:
+        number, avro = server.register("names-value", '"string"').id, Avro(registry, fallback="json")
+        for annotation in (str, str | None, Annotated[str, Field(max_length=9)]):
+            assert await decode(avro, annotation, written("string", "Zoë", number)) == "Zoë"
+        assert await decode(avro, str, b"a text without a schema") == "a text without a schema"
+
+    async def test_gives_no_text_of_another_type(self, server: InMemoryRegistry, registry: SchemaRegistry) -> None:
+        number = server.register("orders-value", ORDER).id
+        with pytest.raises(ValidationError, match="valid string"):
+            await decode(Avro(registry), str, written(ORDER, {"id": "o-1", "cents": 5}, number))
+
     async def test_reads_json_too_during_a_migration(self, server: InMemoryRegistry, registry: SchemaRegistry) -> None:
         avro, number = Avro(registry, fallback="json"), server.register("orders-value", ORDER).id
         assert await decode(avro, Order, b'{"id": "o-1", "cents": 5}') == Order(id="o-1", cents=5)
@@ -310,6 +321,12 @@ class TestWriting:
 
         with pytest.raises(ConfigError, match=r"endpoint send: Loose.extra: Avro has no type for Any"):
             await Avro(registry).encoder(outgoing(Loose))
+
+    async def test_a_text_is_written_as_a_string(self, server: InMemoryRegistry, registry: SchemaRegistry) -> None:
+        encode = await Avro(registry, auto_register=True).encoder(outgoing(str))
+        [version] = server.versions("orders-value")
+        assert version.schema == '"string"'
+        assert encode("Zoë") == written("string", "Zoë", version.id)
 
     @pytest.mark.parametrize("annotation", [dict, dict[str, Any], Mapping | None, Any])
     async def test_a_dict_is_written_by_the_latest_schema(

@@ -185,8 +185,8 @@ class AvroDescriber:
                 return scalar
         if not all(isinstance(one, str) for one in values):
             raise undescribed(path, "the values of its Literal are not all str, or all int")
-        if not all(map(NAME.fullmatch, values)):
-            return "string"
+        if not all(map(NAME.fullmatch, (name, *values))):
+            return "string"  # a payload that is a Literal itself has no name for an enum
         self.needs_preparing = True
         if name in self.named:
             return self._again(name, values, path)

@@ -15,9 +15,9 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
 
 from evkafka.exceptions import ConfigError
-from evkafka.serde.annotations import any_dict, bare, by_msgspec, shown, without_none
+from evkafka.serde.annotations import any_dict, bare, by_msgspec, raw_kind, shown, without_none
 from evkafka.serde.decoding import Decoder, msgspec_codec
-from evkafka.serde.encoding import encoder_for
+from evkafka.serde.encoding import dumper_for, encoder_for
 from evkafka.serde.formats.fields import fields_of, model_of, plain_type, undescribed
 from evkafka.serde.formats.framing import Frame
 from evkafka.serde.formats.interface import Encode, FormatError, Schema, StoredSchema
@@ -118,7 +118,7 @@ class JsonSchemaLanguage:
     def describe(self, annotation: Any) -> Described:
         plain = without_none(bare(annotation))
         content = {"$schema": DIALECT, **_schema_of(plain)}
-        encode, schema = encoder_for(annotation), Schema(json.dumps(content), "JSON")
+        encode, schema = _encoder(annotation), Schema(json.dumps(content), "JSON")
         return Described(schema, str(content.get("title", "")), lambda stored: self._writer(stored, encode))
 
     def by_registered(self, annotation: Any) -> Described | None:
@@ -137,6 +137,14 @@ class JsonSchemaLanguage:
             return written
 
         return write
+
+
+def _encoder(annotation: Any) -> Callable[[Any], bytes | None]:
+    """Encodes events as JSON, a `str` too."""
+    if raw_kind(annotation) is not str:
+        return encoder_for(annotation)
+    dump = dumper_for(annotation)
+    return lambda event: pydantic_core.to_json(dump(event))
 
 
 def parsed(stored: StoredSchema) -> Any:

@@ -11,7 +11,8 @@ from typing import Any, Literal, Protocol, get_args
 
 from evkafka.exceptions import ConfigError, RegistryRefused, SchemaNotFound
 from evkafka.records import NotReady, Record
-from evkafka.serde.decoding import Decoder
+from evkafka.serde.annotations import raw_kind
+from evkafka.serde.decoding import Decoder, with_schema
 from evkafka.serde.formats.framing import ID_BYTES, SCHEMA_ID_HEADER, Frame, framed, in_header, read_frame
 from evkafka.serde.formats.interface import DecodeValue, Encode, FormatError, Outgoing, Schema, StoredSchema
 from evkafka.serde.formats.registry import SchemaRegistry
@@ -173,16 +174,23 @@ class RegistryFormat:
 
     def decoder(self, annotation: Any, json: Decoder) -> DecodeValue:
         """See `ValueFormat.decoder`."""
-        if json.from_object is None:  # `bytes` and `str` are the value as it is
+        kind = raw_kind(annotation)
+        if kind is bytes:  # the value as it is
             return lambda value, _: json.from_bytes(value)
-        return self._decoder(annotation, json)
+        if kind is str:
+            return self._decoder(annotation, with_schema(annotation, json), json.from_bytes)
+        return self._decoder(annotation, json, json.from_bytes)
 
     def plain(self) -> DecodeValue:
         """See `ValueFormat.plain`."""
-        return self._decoder(None, None)
+        return self._decoder(None, None, _plain_json)
 
-    def _decoder(self, annotation: Any, json: Decoder | None) -> DecodeValue:
-        """Readers are found by the bytes that values, or headers, begin with: the magic byte and the id."""
+    def _decoder(self, annotation: Any, json: Decoder | None, from_json: Callable[[bytes], Any]) -> DecodeValue:
+        """Readers are found by the bytes that values, or headers, begin with: the magic byte and the id.
+
+        Args:
+            from_json: decodes values without a schema's id.
+        """
         by_prefix: dict[bytes, tuple[Read, Frame]] = {}
         by_header: dict[bytes, tuple[Read, Frame]] = {}
 
@@ -212,7 +220,6 @@ class RegistryFormat:
             read, frame = found
             return read(value, frame)
 
-        from_json = json.from_bytes if json is not None else _plain_json
         return decode
 
     def _stored(self, frame: Frame | None) -> StoredSchema:
