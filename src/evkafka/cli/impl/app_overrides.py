@@ -26,7 +26,7 @@ def override_app(app: EVKafkaApp, options: RunOptions) -> None:
         redirect(app, options.bootstrap_servers, keep_login=options.new_topic_partitions is None)
     _override_web(app, options)
     if options.workers > 1:
-        _number_static_members(app, options.worker)
+        _number_ids(app, options.worker)
 
 
 def _choose_consumers(app: EVKafkaApp, only: tuple[str, ...], exclude: tuple[str, ...]) -> None:
@@ -64,13 +64,20 @@ def _port_of_platform() -> int | None:
     return int(text)
 
 
-def _number_static_members(app: EVKafkaApp, worker: int) -> None:
-    """Give each worker a `group_instance_id` of its own: two members with the same one would fence each other off."""
+def _number_ids(app: EVKafkaApp, worker: int) -> None:
+    """Give each worker ids of its own: of two members with the same `group_instance_id`, or two producers with the same
+    `transactional_id`, each fences the other off."""
 
-    def numbered(declared: DeclaredConsumer) -> DeclaredConsumer:
-        instance = declared.settings.group_instance_id
-        if instance is None:
-            return declared
-        return replace(declared, settings=replace(declared.settings, group_instance_id=f"{instance}-{worker}"))
+    def numbered(id_: str | None) -> str | None:
+        return None if id_ is None else f"{id_}-{worker}"
 
-    app.redeclare(consumers=map(numbered, app.consumers.values()))
+    def changed(declared: DeclaredConsumer) -> DeclaredConsumer:
+        settings = declared.settings
+        settings = replace(
+            settings,
+            group_instance_id=numbered(settings.group_instance_id),
+            transactional_id=numbered(settings.transactional_id),
+        )
+        return replace(declared, settings=settings)
+
+    app.redeclare(consumers=map(changed, app.consumers.values()))
