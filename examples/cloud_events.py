@@ -22,7 +22,7 @@ class Order(BaseModel):
     cents: int
 
 
-@sender.event("com.example.invoice.issued", topic="invoices", key_field="order_id")
+@sender.event("com.example.invoice.issued", topic="issued-invoices", key_field="order_id")
 async def send_invoice(order: Order) -> None: ...
 
 
@@ -38,7 +38,7 @@ servers = os.environ.get("BOOTSTRAP_SERVERS", "localhost:9092")
 app = EVKafkaApp(title="Billing")
 app.add_consumer(
     {
-        "topics": ["orders"],
+        "topics": ["placed-orders"],
         "bootstrap_servers": servers,
         "group_id": "billing",
         "auto_offset_reset": "earliest",

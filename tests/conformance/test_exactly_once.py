@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import Any
 
 from evkafka import BatchError, EVKafkaApp, Handler, ProducerConfig, Request, Sender
@@ -108,14 +109,16 @@ async def test_dead_letters_and_retry_topics_are_part_of_the_transaction(backend
 
 async def test_a_rebalance_repeats_no_output(backend: Backend) -> None:
     topic, out = await backend.topic(2), await backend.topic()
-    relay = Relay(backend, topic, out=out, concurrency=4)
-    async with backend.running(relay.app):
+    first = Relay(backend, topic, out=out, concurrency=4)
+    second = Relay(backend, topic, out=out, concurrency=4, group_id=first.config["group_id"])
+    async with AsyncExitStack() as members:
+        await members.enter_async_context(backend.running(first.app))
         for number, letter in enumerate(LETTERS):
             await backend.send(topic, letter, partition=number % 2)
             if number == len(LETTERS) // 2:
-                await backend.rebalance(relay.app, relay.config)
+                await members.enter_async_context(backend.running(second.app))
         for partition in (0, 1):
-            await committed_is(backend, relay.config, topic, len(LETTERS) // 2, partition)
+            await committed_is(backend, first.config, topic, len(LETTERS) // 2, partition)
     assert sorted(await written(backend, out), key=str) == sorted(LETTERS, key=str)
 
 

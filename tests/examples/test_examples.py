@@ -129,20 +129,20 @@ async def test_two_clusters_are_read_by_one_handler_each_with_its_own_header(
 async def test_orders_of_the_cloudevents_sdk_become_invoices_that_it_reads(
     kafka_broker: KafkaBroker, topic: MakeTopic, example: StartExample
 ) -> None:
-    for name in ("orders", "invoices"):
+    for name in ("placed-orders", "issued-invoices"):
         await topic(name=name)
     servers = kafka_broker.bootstrap_servers
     async with AIOKafkaProducer(bootstrap_servers=servers) as producer:
         for number, write in enumerate((cloudevents.to_binary_event, cloudevents.to_structured_event)):
             attributes = {"id": f"e{number}", "source": "/shop", "type": "com.example.order.placed"}
             message = write(CloudEvent(attributes, {"order_id": str(number), "cents": 250}))
-            await producer.send_and_wait("orders", message.value, headers=list(message.headers.items()))
+            await producer.send_and_wait("placed-orders", message.value, headers=list(message.headers.items()))
 
     app = example("evkafka.cli", "run", "examples.cloud_events:app")
 
     await app.prints("e0 from /shop: invoice for 0")
     await app.prints("e1 from /shop: invoice for 1")
-    async with AIOKafkaConsumer("invoices", bootstrap_servers=servers, auto_offset_reset="earliest") as consumer:
+    async with AIOKafkaConsumer("issued-invoices", bootstrap_servers=servers, auto_offset_reset="earliest") as consumer:
         for number in range(2):
             record = await asyncio.wait_for(consumer.getone(), 60)
             message = cloudevents.KafkaMessage(dict(record.headers), record.key, record.value)
