@@ -92,6 +92,7 @@ class TestOptions:
         assert end.stderr.startswith("evkafka: --payload: it is written by the latest schema of subject 'orders-value'")
         assert "starting Apache Kafka" not in end.stderr
 
+    @pytest.mark.long
     def test_brokers_that_are_not_there_are_exit_code_3(self, tmp_path: Path) -> None:
         end = evkafka(*SHORT, "--bootstrap-servers", "127.0.0.1:1", cwd=tmp_path)
         assert end.returncode == 3, end.stderr
