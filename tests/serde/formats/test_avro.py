@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal
 
 import fastavro
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, RootModel, ValidationError
 from typing_extensions import TypedDict
 
 from evkafka.exceptions import ConfigError
-from evkafka.formats import Avro, SchemaRegistry
+from evkafka.formats import Avro, AvroType, SchemaRegistry
 from evkafka.records import NotReady
 from evkafka.serde.decoding import decoder_for
 from evkafka.serde.formats.interface import FormatError, Outgoing
@@ -322,6 +322,20 @@ class TestWriting:
         with pytest.raises(ConfigError, match=r"endpoint send: Loose.extra: Avro has no type for Any"):
             await Avro(registry).encoder(outgoing(Loose))
 
+    async def test_an_avro_type_that_is_none_is_an_error(self, registry: SchemaRegistry) -> None:
+        class Wrong(BaseModel):
+            at: Annotated[int, AvroType("nonsense")]
+
+        with pytest.raises(ConfigError, match="endpoint send: Wrong: Avro does not allow its schema: UnknownType"):
+            await Avro(registry).encoder(outgoing(Wrong))
+
+    async def test_a_literal_and_a_root_model_are_written(
+        self, server: InMemoryRegistry, registry: SchemaRegistry
+    ) -> None:
+        for annotation, event in ((Literal["a", "b"], "a"), (RootModel[list[int]], RootModel[list[int]]([1, 2]))):
+            encode = await Avro(registry, auto_register=True).encoder(outgoing(annotation))
+            assert await decode(Avro(registry), annotation, encode(event)) == event
+
     async def test_a_text_is_written_as_a_string(self, server: InMemoryRegistry, registry: SchemaRegistry) -> None:
         encode = await Avro(registry, auto_register=True).encoder(outgoing(str))
         [version] = server.versions("orders-value")
@@ -392,6 +406,8 @@ class TestArguments:
             ({"subject": "value"}, "subject is 'topic', 'record' or 'topic-record'"),
             ({"fallback": "xml"}, "fallback is None or 'json'"),
             ({"schema": "first"}, "schema is 'model' or 'latest'"),
+            ({"auto_register": "yes"}, "auto_register is True or False"),
+            ({"namespace": "a b"}, "namespace is names with dots between them, as \"com.example\"; got 'a b'"),
         ],
     )
     def test_that_are_unknown_are_errors(self, options: Any, text: str) -> None:

@@ -13,12 +13,16 @@ from typing import Annotated, Any, Generic, Literal, NotRequired, TypeVar
 
 import fastavro
 import pytest
-from pydantic import BaseModel, Field, HttpUrl, SecretStr, computed_field
+from pydantic import BaseModel, Field, HttpUrl, RootModel, SecretStr, computed_field
 from typing_extensions import TypedDict
 
 from evkafka.formats import AvroType
 from evkafka.serde.formats.avro_schema import AvroDescriber
 from evkafka.serde.formats.registry_format import Undescribed
+
+
+class Nest(RootModel[dict[str, "Nest"]]):
+    """Contains itself without a field between."""
 
 
 class Currency(enum.StrEnum):
@@ -131,6 +135,11 @@ class TestTypes:
             (Odd, "string"),
             (Literal["a", "b"], {"type": "enum", "name": "M_f", "symbols": ["a", "b"]}),
             (Literal["a b"], "string"),
+            (RootModel[list[int]], {"type": "array", "items": "long"}),
+            (
+                Annotated[decimal.Decimal | None, Field(max_digits=6, decimal_places=2)],
+                ["null", {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}],
+            ),
             (Literal[1, 2], "long"),
             (str | None, ["null", "string"]),
             (int | str, ["long", "string"]),
@@ -161,6 +170,7 @@ class TestTypes:
             (SecretStr, "M.f: it is a secret"),
             (Mixed, "M.f: the values of Mixed are not all str, or all int"),
             (Partial, "M.f.street: Avro has no fields that may be missing"),
+            (Nest, "M: it contains itself, which in Avro only a record can"),
             (list[Page[Any]], r"M.f\[\].items\[\]: Avro has no type for Any"),
         ],
     )

@@ -66,6 +66,12 @@ class TestArguments:
         with pytest.raises(ConfigError, match=r"auth is a \(user name, password\) pair, or a bearer token"):
             SchemaRegistry("http://registry", auth=auth)
 
+    @pytest.mark.parametrize("auth", ["secret\n", ("user\n", "secret"), ("user", "secret\r"), "s\u00e9cret"])
+    def test_an_auth_that_no_header_can_have_is_an_error_without_it(self, auth: Any) -> None:
+        with pytest.raises(ConfigError, match="auth has a line break, or another character") as raised:
+            SchemaRegistry("http://registry", auth=auth)
+        assert "cret" not in str(raised.value).replace("SchemaRegistry", "")
+
     @pytest.mark.parametrize("timeout_ms", [0, -1, 1.5, True])
     def test_a_timeout_is_a_positive_number_of_milliseconds(self, timeout_ms: Any) -> None:
         with pytest.raises(ConfigError, match="timeout_ms"):

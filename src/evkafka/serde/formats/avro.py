@@ -19,17 +19,17 @@ import pydantic_core
 from pydantic import ValidationError
 
 from evkafka.exceptions import ConfigError
-from evkafka.serde.annotations import bare, without_none
+from evkafka.serde.annotations import bare, shown, without_none
 from evkafka.serde.decoding import Decoder
 from evkafka.serde.encoding import dumper_for
 from evkafka.serde.formats.avro_fit import Fit, Misfit, fit_for
 from evkafka.serde.formats.avro_limits import limits_of
-from evkafka.serde.formats.avro_schema import TEXTS, AvroDescriber, is_url
+from evkafka.serde.formats.avro_schema import TEXTS, AvroDescriber, is_namespace, is_url
 from evkafka.serde.formats.fields import plain_type
 from evkafka.serde.formats.framing import Frame
 from evkafka.serde.formats.interface import Encode, FormatError, Schema, StoredSchema
 from evkafka.serde.formats.registry import SchemaRegistry
-from evkafka.serde.formats.registry_format import Described, Read, RegistryFormat, SubjectNames
+from evkafka.serde.formats.registry_format import Described, Read, RegistryFormat, SubjectNames, Undescribed
 
 SHOWABLE = ("Scale provided", "The decimal precision")
 """How messages of fastavro begin that may be shown: they have nothing of the value."""
@@ -67,6 +67,8 @@ class Avro(RegistryFormat):
             import fastavro  # noqa: F401 - only whether it is there
         except ModuleNotFoundError:
             raise ConfigError("Avro needs fastavro: pip install 'evkafka[avro]'") from None
+        if namespace is not None and not is_namespace(namespace):
+            raise ConfigError(f'Avro: namespace is names with dots between them, as "com.example"; got {namespace!r}')
         super().__init__(
             AvroLanguage(namespace),
             registry,
@@ -130,6 +132,11 @@ class AvroLanguage:
         describer = AvroDescriber(self._namespace)
         content = describer.describe(annotation)
         schema = Schema(json.dumps(content), "AVRO")
+        try:
+            parsed(StoredSchema(0, schema))
+        except FormatError as error:
+            why = f"{type(error.__cause__).__name__}: {error.__cause__}"
+            raise Undescribed(f"{shown(annotation)}: Avro does not allow its schema: {why}") from error
         name = content["name"] if isinstance(content, dict) and "name" in content else ""
         full_name = f"{self._namespace}.{name}" if name and self._namespace else name
         dump = dumper_for(annotation)

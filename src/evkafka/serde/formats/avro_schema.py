@@ -19,12 +19,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import AnyUrl, BaseModel, EmailStr, Secret, SecretBytes, SecretStr
+from pydantic import AnyUrl, BaseModel, EmailStr, RootModel, Secret, SecretBytes, SecretStr
 
 from evkafka.serde.annotations import bare, is_union, shown, without_none
 from evkafka.serde.formats.fields import NO_DEFAULT, Field, Plain, fields_of, model_of, plain_type, undescribed
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+NAMESPACE = re.compile(rf"{NAME.pattern}(\.{NAME.pattern})*")
 
 AvroSchemaOf = Any
 """A schema as JSON has it: a name, a list for a union, or a dict."""
@@ -86,7 +88,10 @@ class AvroDescriber:
         """
         annotation = without_none(bare(annotation))
         name = shown(plain_type(annotation).kind)
-        return self._of(annotation, name, name)
+        try:
+            return self._of(annotation, name, name)
+        except RecursionError:
+            raise undescribed(name, "it contains itself, which in Avro only a record can; use a model") from None
 
     def _of(self, annotation: Any, path: str, name: str) -> AvroSchemaOf:
         """Args:
@@ -105,7 +110,7 @@ class AvroDescriber:
         if kind is decimal.Decimal:
             return _decimal(plain, path)
         if is_union(kind):
-            return self._union(typing.get_args(kind), path, name)
+            return self._union(_with_constraints(plain), path, name)
         if typing.get_origin(kind) is typing.Literal:
             return self._literal(typing.get_args(kind), path, name)
         return self._of_class(kind, path, name)
@@ -120,6 +125,9 @@ class AvroDescriber:
             if issubclass(origin, (AnyUrl, *TEXTS)) or is_url(origin):
                 self.needs_preparing = True
                 return "string"
+            if issubclass(origin, RootModel):
+                root = origin.model_fields["root"]
+                return self._of(typing.Annotated[root.annotation, None, *root.metadata], path, name)
             if model_of(origin) is not None:
                 return self._record(kind, path)
             if issubclass(origin, Mapping) and len(arguments) == 2:
@@ -287,6 +295,15 @@ def _literals(annotation: Any) -> list[Any]:
     return list(typing.get_args(kind)) if typing.get_origin(kind) is typing.Literal else []
 
 
+def _with_constraints(union: Plain) -> tuple[Any, ...]:
+    """The arms of a union; of `Decimal | None`, the constraints are those of the Decimal."""
+    arms = typing.get_args(union.kind)
+    is_optional = len(arms) == 2 and type(None) in arms
+    if not (is_optional and union.metadata):
+        return arms
+    return tuple(arm if arm is type(None) else typing.Annotated[arm, *union.metadata] for arm in arms)
+
+
 def _with_arguments(kind: Any, model: type) -> list[Field]:
     """The fields; of a generic dataclass or TypedDict with its arguments in place."""
     fields = fields_of(model) or []
@@ -308,6 +325,10 @@ def _name(kind: Any) -> str:
     parts = [str((typing.get_origin(kind) or kind).__name__)]
     parts += [_name(one) if model_of(one) else shown(one) for one in typing.get_args(kind)]
     return re.sub(r"[^A-Za-z0-9_]+", "_", "_".join(parts)).strip("_")
+
+
+def is_namespace(given: object) -> bool:
+    return isinstance(given, str) and NAMESPACE.fullmatch(given) is not None
 
 
 def is_url(kind: type) -> bool:

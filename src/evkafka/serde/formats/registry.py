@@ -292,6 +292,17 @@ def _without_login(parts: SplitResult) -> str:
 
 
 def _credentials(auth: Any, parts: Sequence[SplitResult]) -> Credentials:
+    found = _given_credentials(auth, parts)
+    texts = [text for text in (*(found.basic or ()), found.token) if text]
+    if not all(map(str.isprintable, texts)) or not (found.token or "").isascii():
+        raise ConfigError(
+            "SchemaRegistry: auth has a line break, or another character that a header cannot have; use .strip() on"
+            " what is read from a file"
+        )
+    return found
+
+
+def _given_credentials(auth: Any, parts: Sequence[SplitResult]) -> Credentials:
     login = next((one for one in parts if one.username is not None), None)
     match _revealed(auth):
         case None if login is not None:

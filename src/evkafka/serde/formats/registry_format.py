@@ -146,7 +146,9 @@ class RegistryFormat:
         self.language = language
         self.fallback = fallback
         self._check(subject, fallback, schema)
-        self.subjects = Subjects(subject, bool(auto_register), schema == "latest")
+        if not isinstance(auto_register, bool):
+            raise ConfigError(f"{self.name}: auto_register is True or False")
+        self.subjects = Subjects(subject, auto_register, schema == "latest")
 
     def _check(self, subject: object, fallback: object, schema: object) -> None:
         if not isinstance(self.registry, SchemaRegistry):
