@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import fastavro
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, RootModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, RootModel, ValidationError, field_serializer
 from typing_extensions import TypedDict
 
 from evkafka.exceptions import ConfigError
@@ -328,6 +328,27 @@ class TestWriting:
 
         with pytest.raises(ConfigError, match="endpoint send: Wrong: Avro does not allow its schema: UnknownType"):
             await Avro(registry).encoder(outgoing(Wrong))
+
+    async def test_a_field_is_written_as_its_serializer_returns_it(
+        self, server: InMemoryRegistry, registry: SchemaRegistry
+    ) -> None:
+        class Price(BaseModel):
+            amount: decimal.Decimal = decimal.Decimal(1)
+            cents: int = 0
+
+            @field_serializer("amount")
+            def as_text(self, amount: decimal.Decimal) -> str:
+                return str(amount)
+
+            @field_serializer("cents", when_used="json")
+            def shown(self, cents: int) -> str:
+                return f"{cents} c"
+
+        encode = await Avro(registry, auto_register=True).encoder(outgoing(Price))
+        [version] = server.versions("orders-value")
+        fields = [{"name": "amount", "type": "string"}, {"name": "cents", "type": "long", "default": 0}]
+        assert json.loads(version.schema)["fields"] == fields
+        assert await decode(Avro(registry), Price, encode(Price(cents=5))) == Price(cents=5)
 
     async def test_a_literal_and_a_root_model_are_written(
         self, server: InMemoryRegistry, registry: SchemaRegistry

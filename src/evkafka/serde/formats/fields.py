@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NotRequired, Required
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 from typing_extensions import ReadOnly, get_type_hints, is_typeddict
 
 from evkafka.serde.annotations import bare
@@ -60,11 +61,35 @@ def model_of(annotation: Any) -> type | None:
 def _of_model(kind: type[BaseModel]) -> Iterator[Field]:
     if not kind.__pydantic_complete__:
         kind.model_rebuild()
+    serialized = dict(_serialized_types(kind))
     for name, info in kind.model_fields.items():
-        if not info.exclude:
-            yield _pydantic_field(name, info)
+        if info.exclude:
+            continue
+        one, written = _pydantic_field(name, info), serialized.get(name, info.annotation)
+        if written != info.annotation:  # its default is not what is written, either
+            one = replace(one, annotation=typing.Annotated[written, None, *info.metadata], default=NO_DEFAULT)
+        yield one
     for name, computed in kind.model_computed_fields.items():
         yield Field(computed.alias or name, computed.return_type)
+
+
+def _serialized_types(kind: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    """The fields with a `field_serializer` that says what it returns, and that type."""
+    for decorator in kind.__pydantic_decorators__.field_serializers.values():
+        info = decorator.info
+        given: Any = info.return_type
+        returned = given if given is not PydanticUndefined else _returned(decorator.func)
+        if info.when_used == "always" and returned not in (PydanticUndefined, Any):
+            for name in info.fields:
+                yield name, returned
+
+
+def _returned(function: Any) -> Any:
+    """What a function is annotated to return; `PydanticUndefined` if that is not known."""
+    try:
+        return get_type_hints(function, include_extras=True).get("return", PydanticUndefined)
+    except (NameError, TypeError):
+        return PydanticUndefined
 
 
 def _pydantic_field(name: str, info: FieldInfo) -> Field:
