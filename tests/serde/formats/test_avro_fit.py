@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel, Field, create_model
 
 from evkafka.exceptions import ConfigError
-from evkafka.formats import Avro, SchemaRegistry
+from evkafka.formats import Avro, AvroType, SchemaRegistry
 from evkafka.serde.formats.avro import AvroLanguage
 from evkafka.serde.formats.interface import FormatError, Outgoing, Schema, StoredSchema
 from evkafka.testing import InMemoryRegistry
@@ -180,6 +180,15 @@ class TestByTheSchemaOfAModel:
         model, avro = create_model("Event", f=(annotation, ...)), Avro(registry, auto_register=True)
         encode = await avro.encoder(Outgoing("send", "events", "Event", model))
         assert await decode(avro, model, encode(model(f=value))) == model(f=value)
+
+    async def test_a_value_that_its_avro_type_does_not_have_is_refused(
+        self, server: InMemoryRegistry, registry: SchemaRegistry
+    ) -> None:
+        model = create_model("Event", count=(Annotated[int, AvroType("int")], ...))
+        encode = await Avro(registry, auto_register=True).encoder(Outgoing("send", "events", "Event", model))
+        assert encode(model(count=5))
+        with pytest.raises(FormatError, match=r"Event\.count is int with a value that type int does not have"):
+            encode(model(count=2**40))
 
     async def test_a_time_with_a_time_zone_is_refused(self, server: InMemoryRegistry, registry: SchemaRegistry) -> None:
         model = create_model("Event", at=(dt.time, ...))

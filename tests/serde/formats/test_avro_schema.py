@@ -170,6 +170,12 @@ class TestTypes:
             (SecretStr, "M.f: it is a secret"),
             (Mixed, "M.f: the values of Mixed are not all str, or all int"),
             (Partial, "M.f.street: Avro has no fields that may be missing"),
+            (Annotated[dt.timedelta, AvroType("long")], "M.f: a timedelta cannot be written as long"),
+            (
+                Annotated[float | None, AvroType(["null", "int"])],
+                r"M.f: a float cannot be written as \['null', 'int'\]",
+            ),
+            (Annotated[decimal.Decimal, AvroType("string")], "M.f: a Decimal cannot be written as string"),
             (Nest, "M: it contains itself, which in Avro only a record can"),
             (list[Page[Any]], r"M.f\[\].items\[\]: Avro has no type for Any"),
         ],

@@ -134,14 +134,32 @@ LOGICAL_TYPES: Mapping[tuple[str, str], tuple[type, ...]] = {
 """Values that fastavro writes as this type, besides those of the type itself."""
 
 
+def may_have(schema: Any, python_type: type) -> bool:
+    """Whether some values of this Python type, which has no parts, fit the schema."""
+    if isinstance(schema, list):
+        return any(may_have(branch, python_type) for branch in schema)
+    if not isinstance(schema, str) and "type" not in schema:
+        return True  # it is invalid, which is another error
+    kind, definition = definition_of(schema, {})
+    types = _types(kind, definition)
+    return kind not in TYPES or _is_one(python_type, types)
+
+
+def _types(kind: str, definition: Mapping[str, Any]) -> tuple[type, ...]:
+    return (*TYPES.get(kind, ()), *LOGICAL_TYPES.get((kind, str(definition.get("logicalType"))), ()))
+
+
+def _is_one(python_type: type, types: tuple[type, ...]) -> bool:
+    """As `issubclass`, but a bool is no number and a datetime is no date."""
+    for special in (bool, dt.datetime):
+        if issubclass(python_type, special):
+            return special in types
+    return issubclass(python_type, types)
+
+
 def _check(kind: str, definition: Mapping[str, Any], value: Any, path: str) -> None:
-    logical = LOGICAL_TYPES.get((kind, str(definition.get("logicalType"))), ())
-    types = (*TYPES.get(kind, ()), *logical)
-    is_other = (isinstance(value, bool) and bool not in types) or (
-        isinstance(value, dt.datetime) and dt.datetime not in types
-    )
     shown, given = _shown(kind, definition), type(value).__name__
-    if is_other or not isinstance(value, types):
+    if not _is_one(type(value), _types(kind, definition)):
         raise Misfit(f"{path} is {given}, and not of type {shown}")
     if not _holds(kind, definition, value):
         raise Misfit(f"{path} is {given} with a value that type {shown} does not have")

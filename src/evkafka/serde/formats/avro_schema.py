@@ -19,9 +19,20 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import AnyUrl, BaseModel, EmailStr, RootModel, Secret, SecretBytes, SecretStr
+from pydantic import (
+    AnyUrl,
+    BaseModel,
+    EmailStr,
+    PlainSerializer,
+    RootModel,
+    Secret,
+    SecretBytes,
+    SecretStr,
+    WrapSerializer,
+)
 
 from evkafka.serde.annotations import bare, is_union, shown, without_none
+from evkafka.serde.formats.avro_fit import may_have
 from evkafka.serde.formats.fields import NO_DEFAULT, Field, Plain, fields_of, model_of, plain_type, undescribed
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -72,7 +83,7 @@ class AvroDescriber:
         namespace: of its records and enums.
         named: the records and enums so far, by name.
         needs_preparing: whether Python values of the type must be converted before fastavro can write them.
-        needs_fitting: whether there is a union with a branch to be chosen.
+        needs_fitting: whether there is a union with a branch to be chosen, or a schema that may not fit the type.
     """
 
     namespace: str | None = None
@@ -101,7 +112,8 @@ class AvroDescriber:
         plain = plain_type(annotation)
         own = next((one for one in plain.metadata if isinstance(one, AvroType)), None)
         if own is not None:
-            self.needs_preparing = True
+            self.needs_preparing = self.needs_fitting = True
+            _check_own(own, plain, path)
             return own.schema
         kind = plain.kind
         if kind in SCALARS:
@@ -266,6 +278,20 @@ class AvroDescriber:
             case _ if isinstance(schema, list):
                 return self._default(schema[0], value, path)
         raise undescribed(path, f"its default, of type {type(value).__name__}, cannot be written into an Avro schema")
+
+
+def _check_own(own: AvroType, plain: Plain, path: str) -> None:
+    """Raises:
+    Undescribed: no value of the type fits its `AvroType`.
+    """
+    kind = without_none(plain.kind)
+    is_serialized = any(isinstance(one, PlainSerializer | WrapSerializer) for one in plain.metadata)
+    if kind in (*SCALARS, decimal.Decimal, dt.timedelta) and not is_serialized and not may_have(own.schema, kind):
+        raise undescribed(
+            path,
+            f"a {shown(kind)} cannot be written as {own.schema}; add a field_serializer that returns what can, with the"
+            " type that it returns",
+        )
 
 
 def _check_discriminator(arms: list[Any], path: str) -> None:
