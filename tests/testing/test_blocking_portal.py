@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -15,7 +16,16 @@ from evkafka import EVKafkaApp, Handler, TestClient
 from tests.support.apps import app_of
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell without job control starts what runs in its background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class TestInterruptions:
+    @pytest.mark.usefixtures("interruptible")
     def test_a_ctrl_c_ends_the_wait_and_cuts_the_endpoint(self) -> None:
         handler, cut = Handler(), threading.Event()
 
