@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from evkafka import Request
+from evkafka.config.settings import ConsumerSettings
 from evkafka.telemetry import ConsumerLost, TransactionEnded
+from evkafka.testing.memory.cluster import MemoryCluster
 from evkafka.testing.memory.faults import CommitFault
+from evkafka.testing.memory.source import MemorySource
 from tests.runtime.transactions.conftest import GROUP, IN, WARM, Relay
 
 NUMBERS = [b"%d" % number for number in range(5)]
@@ -219,6 +222,28 @@ class TestATransactionThatIsNotCommitted:
             relay.kafka.come_back()
             await relay.kafka.advance(ms=1)
             assert aborted(relay)
+
+    async def test_is_followed_by_a_source_with_the_same_transactional_id(
+        self, relay: Relay, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It ends the open transaction of the one before, which nobody else could before its timeout."""
+        ids: list[str | None] = []
+        source = MemoryCluster.source
+
+        def seen(cluster: MemoryCluster, settings: ConsumerSettings) -> MemorySource:
+            ids.append(settings.transactional_id)
+            return source(cluster, settings)
+
+        monkeypatch.setattr(MemoryCluster, "source", seen)
+        async with relay.running():
+            await relay.warm_up()
+            relay.kafka.fail_commits("unknown, lost")
+            await relay.feed(b"a")
+            await relay.kafka.settle()
+
+        assert len(ids) == 2
+        assert ids[0] is not None
+        assert len(set(ids)) == 1
 
     @pytest.mark.parametrize(("fault", "again"), [("unknown, written", []), ("unknown, lost", [b"a", b"b"])])
     async def test_with_an_unknown_result_is_found_out_by_a_new_source(
