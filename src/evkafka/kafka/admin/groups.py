@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import (
     CommitFailedError,
     GroupAuthorizationFailedError,
-    GroupCoordinatorNotAvailableError,
-    GroupLoadInProgressError,
     IncompatibleBrokerVersion,
-    NotCoordinatorForGroupError,
     TopicAuthorizationFailedError,
     for_code,
 )
@@ -24,7 +20,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import CommitRefused
 from evkafka.kafka.admin.reader import partitions_of
-from evkafka.kafka.admin.session import admin_session, limited, reader_session
+from evkafka.kafka.admin.session import admin_session, from_coordinator, limited, reader_session
 from evkafka.kafka.client.group_protocol import LEAVE_AND_RETURN, ConsumerGroupDescribeRequest, DescribedMember
 from evkafka.kafka.client.protocol import EpochOffsetFetchRequest
 from evkafka.kafka.client.protocol_offer import ProtocolOffer, look_up_protocol_offer
@@ -34,10 +30,6 @@ from evkafka.kafka.options import connection_options
 from evkafka.records import TopicPartition
 
 Protocol = Literal["classic", "consumer"]
-Answer = TypeVar("Answer")
-
-RETRY_S = 0.1
-"""The wait before a coordinator is looked up again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +80,7 @@ async def describe_group(connection: ConnectionSettings, group_id: str, *, timeo
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     async with admin_session(connection, f"describing group {group_id!r}", timeout_s) as admin:
-        return await _from_coordinator(partial(_describe, admin, group_id))
-
-
-async def _from_coordinator(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Ask again while there is no coordinator, until the session's time is over.
-
-    The first look-up makes a new cluster create its offsets topic, and fails until then. Later a coordinator may move.
-    """
-    while True:
-        try:
-            return await ask()
-        except (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError):
-            await asyncio.sleep(RETRY_S)
+        return await from_coordinator(partial(_describe, admin, group_id))
 
 
 async def _describe(admin: Any, group_id: str) -> Group:
@@ -160,7 +140,7 @@ async def protocol_offer(connection: ConnectionSettings, group_id: str, *, timeo
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     async with admin_session(connection, f"looking up the protocols of group {group_id!r}", timeout_s) as admin:
-        return await _from_coordinator(partial(look_up_protocol_offer, admin.client, group_id))
+        return await from_coordinator(partial(look_up_protocol_offer, admin.client, group_id))
 
 
 class GroupCommit(NamedTuple):
@@ -190,7 +170,7 @@ async def group_commits(
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     async with admin_session(connection, f"reading the committed offsets of group {group_id!r}", timeout_s) as admin:
-        return await _from_coordinator(partial(_fetch_commits, admin, group_id))
+        return await from_coordinator(partial(_fetch_commits, admin, group_id))
 
 
 async def _fetch_commits(admin: Any, group_id: str) -> Mapping[TopicPartition, GroupCommit]:

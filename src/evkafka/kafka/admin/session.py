@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    KafkaError,
+    NotCoordinatorForGroupError,
+)
 
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError
@@ -17,6 +22,11 @@ from evkafka.kafka.client.connection import SilenceLimit
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.preflight import reach
 from evkafka.kafka.errors import translate
+
+Answer = TypeVar("Answer")
+
+COORDINATOR_RETRY_S = 0.1
+"""The wait before a coordinator is looked up again."""
 
 
 @asynccontextmanager
@@ -44,6 +54,19 @@ async def admin_session(connection: ConnectionSettings, doing: str, timeout_s: f
                     yield admin
                 finally:
                     await admin.close()
+
+
+async def from_coordinator(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Ask again while there is no coordinator, until the session's time is over.
+
+    The first look-up makes a new cluster create the topic that its coordinators need, and fails until then. Later a
+    coordinator may move.
+    """
+    while True:
+        try:
+            return await ask()
+        except (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError):
+            await asyncio.sleep(COORDINATOR_RETRY_S)
 
 
 @asynccontextmanager

@@ -5,8 +5,8 @@ The requests change nothing: none of them gets as far as a transaction.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from aiokafka import errors as kafka
@@ -15,14 +15,12 @@ from aiokafka.client import CoordinationType
 from aiokafka.protocol.transaction import AddOffsetsToTxnRequest
 
 from evkafka.config.settings import ConnectionSettings
-from evkafka.kafka.admin.session import admin_session
+from evkafka.kafka.admin.session import admin_session, from_coordinator
 from evkafka.kafka.client.protocol_offer import FeaturesRequest
 from evkafka.kafka.client.transaction_protocol import NO_PRODUCER, TxnOffsetCommitRequest_v3
 from evkafka.kafka.errors import ErrorCode
 
 STATE_TOPIC = "__transaction_state"
-
-RETRY_S = 0.1
 
 
 class TransactionOffer(NamedTuple):
@@ -72,22 +70,19 @@ async def _is_offered(admin: Any) -> bool:
 async def _missing_right(admin: Any, transactional_id: str, group_id: str) -> str | None:
     """Add a group to a transaction as no producer: a broker checks the rights first, and then does not know it."""
     missing = f"DESCRIBE and WRITE of transactional id {transactional_id!r}"
-    while True:
-        try:
-            node = await admin.client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
-        except kafka.TransactionalIdAuthorizationFailed:
+    look_up = partial(admin.client.coordinator_lookup, CoordinationType.TRANSACTION, transactional_id)
+    try:
+        node = await from_coordinator(look_up)
+    except kafka.TransactionalIdAuthorizationFailed:
+        return missing
+    answer = await admin.client.send(node, AddOffsetsToTxnRequest(transactional_id, *NO_PRODUCER, group_id))
+    match answer.error_code:
+        case ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
             return missing
-        except (kafka.GroupCoordinatorNotAvailableError, kafka.GroupLoadInProgressError):
-            await asyncio.sleep(RETRY_S)  # the first lookup makes a new cluster create the topic
-            continue
-        answer = await admin.client.send(node, AddOffsetsToTxnRequest(transactional_id, *NO_PRODUCER, group_id))
-        match answer.error_code:
-            case ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-                return missing
-            case ErrorCode.GROUP_AUTHORIZATION_FAILED:
-                return f"READ of group {group_id!r}"
-            case _:
-                return None
+        case ErrorCode.GROUP_AUTHORIZATION_FAILED:
+            return f"READ of group {group_id!r}"
+        case _:
+            return None
 
 
 async def _storage(admin: Any) -> tuple[int | None, int | None]:
