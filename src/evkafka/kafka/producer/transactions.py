@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -42,25 +41,21 @@ class Transactions:
         self._doing = f"writing as {transactional_id!r}"
         self._connection = connection
         self._producer = TransactionalProducer(connection, transactional_id, timeout_s=COMMIT_S)
-        self._log_filters = ExitStack()
 
     async def __aenter__(self) -> Self:
-        with ExitStack() as started:
-            started.enter_context(client_log_filters.installed())
+        with client_log_filters.installed():  # the producer installs them too, for as long as it lives
             first = await reach(self._connection, timeout_s=START_S)
             try:
                 await self._producer.start(first=first, timeout_s=START_S)
             except BaseException:
                 await self._producer.stop(timeout_s=CLOSE_S)
                 raise
-            self._log_filters = started.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._log_filters:
-            await self._producer.stop(timeout_s=CLOSE_S)
+        await self._producer.stop(timeout_s=CLOSE_S)
 
     async def write(self, records: Sequence[OutgoingRecord]) -> None:
         """Write records in one transaction, and return when it is committed. One call at a time.
