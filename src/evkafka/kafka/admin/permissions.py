@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from aiokafka import errors as kafka
 from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
@@ -19,7 +20,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.reader import Reader
-from evkafka.kafka.admin.session import admin_session, limited
+from evkafka.kafka.admin.session import admin_session, from_coordinator, limited
 from evkafka.kafka.client.client import Admin
 from evkafka.kafka.client.preflight import try_login
 from evkafka.kafka.errors import ErrorCode
@@ -58,22 +59,12 @@ class PermissionProbe:
     async def joining(self, group: str) -> str | None:
         """Send the heartbeat of an unknown member: a broker checks the right to READ the group first."""
         try:
-            node = await self._coordinator(group)
+            node = await from_coordinator(partial(self._admin.find_coordinator, group))
         except kafka.GroupAuthorizationFailedError:
             return f"DESCRIBE and READ of group {group!r}"
         answer = await self._admin.client.send(node, HeartbeatRequest(group, -1, "evkafka-check"))
         refused = answer.error_code == ErrorCode.GROUP_AUTHORIZATION_FAILED
         return f"READ of group {group!r}" if refused else None
-
-    async def _coordinator(self, group: str) -> int:
-        """Find the coordinator. The first lookup makes a new cluster create its offsets topic, and fails until then."""
-        while True:
-            try:
-                node: int = await self._admin.find_coordinator(group)
-            except (kafka.GroupCoordinatorNotAvailableError, kafka.GroupLoadInProgressError):
-                await asyncio.sleep(0.1)
-            else:
-                return node
 
     async def reading(self, topics: Collection[str]) -> str | None:
         """Fetch at the end of each partition, where there are no records."""
