@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any
 
@@ -117,6 +118,8 @@ def consumer_settings(servers: str, topic: str, group: str | None = None, **over
         "start_timeout_s": 10.0,
         "options": {"fetch_max_wait_ms": 50, **options},
     }
+    if overrides.get("auto_commit_mode") == "exactly-once":
+        defaults["transactional_id"] = f"{group}-{uuid.uuid4().hex[:12]}"
     return ConsumerSettings(**{**defaults, **overrides})
 
 

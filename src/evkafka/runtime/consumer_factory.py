@@ -174,7 +174,7 @@ def _executors(
             watchdog_rounds=watchdog_rounds,
             time_slice=time_slice,
             limit_s=settings.max_endpoint_exec_time_s,
-            keeps_sends=spec.transaction_scope is not None,
+            keeps_sends=scope is not None,
         )
         for _ in range(settings.concurrency)
     ]

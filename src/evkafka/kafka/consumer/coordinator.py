@@ -378,7 +378,8 @@ class ContainedCoordinator(GroupCoordinator):
         return assignment
 
     def _refuse_deleted(self, assignment: MemberAssignment, partitions: Collection[ClientPartition]) -> None:
-        if refused := [tp for tp in partitions if tp.topic in self._deleted_since(assignment)]:
+        deleted = self._deleted_since(assignment)
+        if refused := [tp for tp in partitions if tp.topic in deleted]:
             raise CommitRefused(f"group {self.group_id!r}: deleted after assignment: {format_partitions(refused)}")
 
     async def _do_commit_offsets(self, assignment: Any, offsets: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, cast
@@ -410,10 +409,7 @@ class KafkaSource:
 
 
 def _transactional_producer(settings: ConsumerSettings, transactions: TransactionSettings) -> TransactionalProducer:
-    """A producer with an id of its own, unless one is configured: what fences a member is its group's generation."""
     from evkafka.kafka.producer.transactional_producer import TransactionalProducer  # others do not load it
 
-    own = f"{settings.group_id}-{settings.connection.client_id}-{uuid.uuid4().hex[:12]}"
-    return TransactionalProducer(
-        settings.connection, transactions.transactional_id or own, timeout_s=transactions.timeout_s
-    )
+    assert transactions.transactional_id is not None, "the service gives each consumer one"
+    return TransactionalProducer(settings.connection, transactions.transactional_id, timeout_s=transactions.timeout_s)

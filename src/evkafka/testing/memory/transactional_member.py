@@ -34,10 +34,6 @@ class TransactionalMember:
 
     As with the real client, a transaction that fails is aborted as soon as the brokers can be reached, also by a member
     that has left or was removed; only one that has crashed leaves its transaction open.
-
-    Args:
-        name: the transactional id, if the settings have none.
-
     """
 
     def __init__(
@@ -46,13 +42,13 @@ class TransactionalMember:
         member: CommittingMember,
         commits: OffsetCommits,
         settings: TransactionSettings,
-        name: str,
     ) -> None:
         self._cluster = cluster
         self._member = member
         self._commits = commits
         self._timeout_s = settings.timeout_s
-        self._producer = settings.transactional_id or name
+        assert settings.transactional_id is not None, "the service gives each consumer one"
+        self._producer = settings.transactional_id
         self._epoch: int | None = None  # None: the next transaction begins with a new producer
         self._last: OpenTransaction | None = None
 
