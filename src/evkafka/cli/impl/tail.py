@@ -22,8 +22,7 @@ from evkafka.kafka.admin.groups import Bounds
 from evkafka.kafka.admin.log_reader import follow
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.ports import UnreadRecord
-from evkafka.serde.cloudevents.reading import structured_type
-from evkafka.serde.formats.plain_reader import PlainReader, PlainRecord
+from evkafka.serde.formats.plain_reader import PlainReader, PlainRecord, type_in_value
 from evkafka.serde.formats.registry import SchemaRegistry
 from evkafka.serde.safe_text import NAME_CHARACTERS, json_text, time_of
 from evkafka.service.topic_registries import registry_of_topic
@@ -102,8 +101,7 @@ def event_type_of(record: Record, header: str) -> str | None:
     for name, value in record.headers:
         if name == header:
             return None if value is None else value.decode(errors="replace")
-    schema_name = record.schema_name if isinstance(record, PlainRecord) else None
-    return schema_name if schema_name is not None else structured_type(record)
+    return type_in_value(record)
 
 
 def tail(

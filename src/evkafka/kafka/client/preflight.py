@@ -29,6 +29,9 @@ NEXT_SERVER_S = 1.0
 
 RETRY_S = 0.5
 
+MIN_START_S = 1.0
+"""How long a client may take to start in any case, also if a server was reached at the last moment."""
+
 
 async def reach(connection: ConnectionSettings, *, timeout_s: float) -> tuple[str, int]:
     """Return when one of the servers accepts the connection; try again until the time is over.

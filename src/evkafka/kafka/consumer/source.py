@@ -33,7 +33,6 @@ logger = logging.getLogger("evkafka.runtime.kafka")
 ABSENT_TOPIC_CHECK_S, ABSENT_TOPIC_WARNING_S = 5.0, 30.0
 COMMIT_RESETS_S = 10.0
 CHECK_RIGHTS_S = 5.0
-MIN_START_S = 1.0
 
 PRODUCER_STOP = 0.4
 """The part of the time of a stop in which an open transaction can be aborted."""
@@ -96,7 +95,7 @@ class KafkaSource:
         await self._check_rights(consumer)
         if (transactions := settings.transactions) is not None:
             self._producer = producer = _transactional_producer(settings, transactions)
-            await producer.start(first=first, timeout_s=max(deadline_s - loop.time(), MIN_START_S))
+            await producer.start(first=first, timeout_s=max(deadline_s - loop.time(), preflight.MIN_START_S))
         ends = EndOffsets(
             consumer.client, consumer.subscriptions, reads_committed=settings.isolation_level == "read_committed"
         )

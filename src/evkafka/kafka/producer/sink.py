@@ -20,7 +20,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from evkafka.config.settings import ProducerSettings
 from evkafka.exceptions import BrokerUnavailable, EVKafkaError, RecordTooLarge
 from evkafka.kafka.client.log_filters import client_log_filters
-from evkafka.kafka.client.preflight import reach
+from evkafka.kafka.client.preflight import MIN_START_S, reach
 from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.errors import translate
 from evkafka.kafka.producer.batch import PendingRecord, delivery_error
@@ -41,8 +41,6 @@ TOPIC_WAIT_S = 10.0
 delivery timeout."""
 
 FIRST_WAIT_S = 0.1
-
-MIN_START_S = 1.0
 
 LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 

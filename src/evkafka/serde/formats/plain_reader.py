@@ -11,6 +11,7 @@ from pydantic_core import to_json
 
 from evkafka.exceptions import ConfigError, RegistryError
 from evkafka.records import Record
+from evkafka.serde.cloudevents.reading import structured_type
 from evkafka.serde.formats.avro import AvroLanguage
 from evkafka.serde.formats.framing import in_header, read_frame
 from evkafka.serde.formats.interface import FormatError
@@ -47,6 +48,13 @@ class PlainRecord:
     headers: Sequence[tuple[str, bytes | None]]
     schema_name: str | None = None
     fault: str = ""
+
+
+def type_in_value(record: Record) -> str | None:
+    """The event type of a record without a header for it: the name of its value's schema, or that of a CloudEvent in
+    structured mode."""
+    schema_name = record.schema_name if isinstance(record, PlainRecord) else None
+    return schema_name if schema_name is not None else structured_type(record)
 
 
 class PlainReader:
