@@ -9,12 +9,11 @@ from aiokafka.client import CoordinationType
 
 from evkafka.kafka.client.group_protocol import (
     JOIN,
-    Committer,
     ConsumerGroupHeartbeatRequest,
     MemberChanges,
-    MemberCommitRequest,
 )
 from evkafka.kafka.client.node_connections import NodeConnections
+from evkafka.kafka.client.offset_protocol import Committer, MemberCommitRequest
 from tests.support.waiting import eventually
 
 

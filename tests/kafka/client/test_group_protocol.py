@@ -12,9 +12,9 @@ from evkafka.broker import KafkaBroker
 from evkafka.kafka.client.group_protocol import (
     LEAVE,
     ConsumerGroupDescribeRequest,
-    MemberOffsetFetchRequest,
 )
 from evkafka.kafka.client.node_connections import NodeConnections
+from evkafka.kafka.client.offset_protocol import MemberOffsetFetchRequest
 from evkafka.kafka.client.protocol import TopicIdsRequest
 from evkafka.kafka.client.protocol_offer import look_up_protocol_offer
 from evkafka.kafka.client.topic_ids import request_topic_names

@@ -14,7 +14,7 @@ from aiokafka.protocol.types import Array, Boolean, Int8, Int16, Int32, Int64, S
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evkafka.kafka.client import group_protocol, protocol, protocol_offer, transaction_protocol
+from evkafka.kafka.client import group_protocol, offset_protocol, protocol, protocol_offer, transaction_protocol
 from evkafka.kafka.client.codec import FlexibleResponse, Items, NullableFields, Text, Uuid
 from tests.support.kafka_messages import Field, Message, decode, encode, message, values, varint
 
@@ -41,12 +41,13 @@ FEW = settings(max_examples=15, deadline=None, database=None, suppress_health_ch
 
 def structs() -> Iterator[type[RequestStruct]]:
     """The requests that the package defines, one class for each version."""
-    for module in (protocol, group_protocol, protocol_offer, transaction_protocol):
+    for module in (protocol, group_protocol, offset_protocol, protocol_offer, transaction_protocol):
         for one in vars(module).values():
             if isinstance(one, type) and issubclass(one, RequestStruct) and one.__module__ == module.__name__:
                 yield one
 
 
+OF_THE_GROUP_PROTOCOL = (group_protocol.__name__, offset_protocol.__name__)
 REQUESTS = [pytest.param(one, id=one.__name__) for one in structs()]
 FLEXIBLE = [pytest.param(one, id=one.__name__) for one in structs() if one.FLEXIBLE_VERSION]
 
@@ -118,7 +119,7 @@ class TestEveryRequest:
         assert (struct.RESPONSE_TYPE.API_KEY, struct.RESPONSE_TYPE.API_VERSION) == (struct.API_KEY, struct.API_VERSION)
         assert ours == described_shape(described.fields, flexible=flexible)
 
-    @pytest.mark.parametrize("struct", [one for one in FLEXIBLE if one.values[0].__module__ == group_protocol.__name__])
+    @pytest.mark.parametrize("struct", [one for one in FLEXIBLE if one.values[0].__module__ in OF_THE_GROUP_PROTOCOL])
     def test_of_the_group_protocol_names_its_fields_as_kafka_does(self, struct: Any) -> None:
         assert struct.SCHEMA.names == tuple(one.name for one in described_request(struct).fields)
         assert struct.RESPONSE_TYPE.SCHEMA.names == tuple(one.name for one in described_answer(struct).fields)
@@ -172,7 +173,7 @@ class TestFlexibleEncoding:
 def answers(struct: type[RequestStruct]) -> st.SearchStrategy[Any]:
     """Values of this request's answer, as a broker may send it."""
     fields = described_answer(struct).fields
-    if struct is not group_protocol.OffsetFetchRequest_v9:
+    if struct is not offset_protocol.OffsetFetchRequest_v9:
         return values(fields)
     [throttle, groups] = fields
     return st.tuples(values([throttle]), values(groups.kind)).map(lambda drawn: (*drawn[0], [drawn[1]]))
@@ -192,7 +193,7 @@ class TestTheCodec:
 
     def test_refuses_an_answer_for_several_groups_to_a_request_for_one(self) -> None:
         with pytest.raises(kafka.KafkaProtocolError, match="2 groups"):
-            group_protocol.OffsetFetchResponse_v9.decode(bytes(4) + varint(3) + b"\x02g\x01\x00\x00\x00" * 2 + b"\x00")
+            offset_protocol.OffsetFetchResponse_v9.decode(bytes(4) + varint(3) + b"\x02g\x01\x00\x00\x00" * 2 + b"\x00")
 
     def test_writes_tagged_fields_with_their_sizes_in_order(self) -> None:
         encoded = protocol_offer.Tags.encode({2: b"ab", 0: b""})
@@ -205,9 +206,9 @@ class TestVersions:
     HEARTBEAT = group_protocol.ConsumerGroupHeartbeatRequest("g", "m", group_protocol.JOIN)
     ROWS = ("orders", [(0, 5, -1, "")])
 
-    def commit(self, **topic_ids: uuid.UUID) -> group_protocol.MemberCommitRequest:
-        member = group_protocol.Committer("g", 1, "m")
-        return group_protocol.MemberCommitRequest(member, [self.ROWS], topic_ids)
+    def commit(self, **topic_ids: uuid.UUID) -> offset_protocol.MemberCommitRequest:
+        member = offset_protocol.Committer("g", 1, "m")
+        return offset_protocol.MemberCommitRequest(member, [self.ROWS], topic_ids)
 
     @pytest.mark.parametrize(("offered", "version"), [((0, 0), 0), ((0, 1), 1), ((0, 9), 1), ((1, 2), 1)])
     def test_the_newest_of_both_sides_is_sent(self, offered: tuple[int, int], version: int) -> None:

@@ -13,10 +13,19 @@ from typing import Any, NamedTuple
 from aiokafka.protocol.api import RequestStruct
 from aiokafka.protocol.types import Boolean, Int16, Int32, Int64
 
-from evkafka.kafka.client.codec import Fields, FlexibleResponse, Items, Text
-from evkafka.kafka.client.group_protocol import Committer, OfferedRequest, OffsetRow
-
-TEXT, TEXT_OR_NULL = Text(), Text(nullable=True)
+from evkafka.kafka.client.codec import Fields, FlexibleResponse
+from evkafka.kafka.client.group_protocol import OfferedRequest
+from evkafka.kafka.client.offset_protocol import (
+    COMMITTED,
+    NAME,
+    PARTITIONS,
+    TEXT,
+    TEXT_OR_NULL,
+    Committer,
+    OffsetRow,
+    error_codes,
+    rows_to_commit,
+)
 
 NEEDS = "exactly-once needs Kafka 2.5 or newer"
 
@@ -96,10 +105,7 @@ class TxnOffsetCommitResponse_v3(FlexibleResponse):
     API_VERSION = 3
     SCHEMA = Fields(
         ("throttle_time_ms", Int32),
-        (
-            "topics",
-            Items(("name", TEXT), ("partitions", Items(("partition_index", Int32), ("error_code", Int16)))),
-        ),
+        ("topics", error_codes(NAME)),
     )
     topics: list[tuple[str, list[tuple[int, int]]]]
 
@@ -117,21 +123,7 @@ class TxnOffsetCommitRequest_v3(RequestStruct):
         ("generation_id", Int32),
         ("member_id", TEXT),
         ("group_instance_id", TEXT_OR_NULL),
-        (
-            "topics",
-            Items(
-                ("name", TEXT),
-                (
-                    "partitions",
-                    Items(
-                        ("partition_index", Int32),
-                        ("committed_offset", Int64),
-                        ("committed_leader_epoch", Int32),
-                        ("committed_metadata", TEXT_OR_NULL),
-                    ),
-                ),
-            ),
-        ),
+        ("topics", rows_to_commit(NAME)),
     )
 
 
@@ -161,22 +153,7 @@ class OffsetFetchResponse_v7(FlexibleResponse):
     API_VERSION = 7
     SCHEMA = Fields(
         ("throttle_time_ms", Int32),
-        (
-            "topics",
-            Items(
-                ("name", TEXT),
-                (
-                    "partitions",
-                    Items(
-                        ("partition_index", Int32),
-                        ("committed_offset", Int64),
-                        ("committed_leader_epoch", Int32),
-                        ("metadata", TEXT_OR_NULL),
-                        ("error_code", Int16),
-                    ),
-                ),
-            ),
-        ),
+        ("topics", COMMITTED),
         ("error_code", Int16),
     )
 
@@ -188,7 +165,7 @@ class OffsetFetchRequest_v7(RequestStruct):
     FLEXIBLE_VERSION = True
     SCHEMA = Fields(
         ("group_id", TEXT),
-        ("topics", Items(("name", TEXT), ("partition_indexes", Items(Int32)), nullable=True)),
+        ("topics", PARTITIONS),
         ("require_stable", Boolean),
     )
 

@@ -17,7 +17,7 @@ from aiokafka.protocol.api import Request
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
-from evkafka.kafka.client.group_protocol import Committer, OffsetRow
+from evkafka.kafka.client.offset_protocol import Committer, OffsetRow
 from evkafka.kafka.errors import ErrorCode, cause, code_name, translate
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.ports import MetadataTooLarge

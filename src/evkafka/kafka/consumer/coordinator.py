@@ -16,7 +16,7 @@ from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused
-from evkafka.kafka.client.group_protocol import Committer, OffsetRow
+from evkafka.kafka.client.offset_protocol import Committer, OffsetRow
 from evkafka.kafka.client.protocol import EpochCommitRequest, EpochOffsetFetchRequest, StaticHeartbeatRequest
 from evkafka.kafka.client.transaction_protocol import StableOffsetFetchRequest
 from evkafka.kafka.consumer.commit import Commit, MemberAssignment, format_partitions, offset_rows

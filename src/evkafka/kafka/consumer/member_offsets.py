@@ -11,9 +11,14 @@ from aiokafka import errors as kafka
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import CommitRefused
-from evkafka.kafka.client import group_protocol
 from evkafka.kafka.client.coordinator_connection import CoordinatorConnection
-from evkafka.kafka.client.group_protocol import Committer, OffsetRow
+from evkafka.kafka.client.group_protocol import JOIN
+from evkafka.kafka.client.offset_protocol import (
+    Committer,
+    MemberCommitRequest,
+    MemberOffsetFetchRequest,
+    OffsetRow,
+)
 from evkafka.kafka.consumer.commit import Commit, format_partitions, offset_rows
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.membership import Membership
@@ -94,7 +99,7 @@ class MemberOffsets:
 
         Called before the join: later commits may be those of members that start at the same time.
         """
-        answer = await self._fetch(group_protocol.MemberOffsetFetchRequest(self.group_id, None, require_stable=False))
+        answer = await self._fetch(MemberOffsetFetchRequest(self.group_id, None, require_stable=False))
         self.topics_before = frozenset(tp.topic for tp in read_commits(answer, None, {}))
 
     async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, EpochOffset]:
@@ -108,9 +113,9 @@ class MemberOffsets:
         by_topic: dict[str, list[int]] = {}
         for tp in partitions:
             by_topic.setdefault(tp.topic, []).append(tp.partition)
-        if self._membership.epoch == group_protocol.JOIN:
+        if self._membership.epoch == JOIN:
             raise StaleMemberError("the member is joining its group again")
-        request = group_protocol.MemberOffsetFetchRequest(
+        request = MemberOffsetFetchRequest(
             self.group_id,
             list(by_topic.items()),
             member_id=self._membership.member_id,
@@ -118,7 +123,7 @@ class MemberOffsets:
         )
         return read_commits(await self._fetch(request), partitions, self.found_commits)
 
-    async def _fetch(self, request: group_protocol.MemberOffsetFetchRequest) -> Any:
+    async def _fetch(self, request: MemberOffsetFetchRequest) -> Any:
         answer = await self._connection.send(request)
         match answer.error_code:
             case 0:
@@ -177,10 +182,10 @@ class MemberOffsets:
 
     def commit_request(
         self, holds: Mapping[ClientPartition, Hold], offsets: Mapping[ClientPartition, tuple[int, str]]
-    ) -> group_protocol.MemberCommitRequest:
+    ) -> MemberCommitRequest:
         """A commit under the present epoch. Topics go by id where the broker has that."""
         topic_ids = {tp.topic: hold.topic_id for tp, hold in holds.items()}
-        return group_protocol.MemberCommitRequest(self.committer(holds), self.offset_rows(offsets), topic_ids)
+        return MemberCommitRequest(self.committer(holds), self.offset_rows(offsets), topic_ids)
 
     def committer(self, holds: Mapping[ClientPartition, Hold]) -> Committer:
         """This member with its present epoch: a partition that it has held all the time is its own in each of them."""
@@ -194,7 +199,7 @@ class MemberOffsets:
     async def ensure_coordinator_known(self) -> None:
         await self._connection.find()
 
-    async def write(self, request: group_protocol.MemberCommitRequest, *, check: Callable[[], None]) -> Awaitable[Any]:
+    async def write(self, request: MemberCommitRequest, *, check: Callable[[], None]) -> Awaitable[Any]:
         return await self._connection.write(request, check=check)
 
     def coordinator_dead(self) -> None:
