@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+from evkafka import EVKafkaProducer
+from evkafka.broker import KafkaBroker
 from evkafka.config import producer_settings
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 from evkafka.kafka.client import preflight
-from evkafka.kafka.consumer.source import KafkaSource
-from tests.support.kafka_reader import Listener, consumer_settings
-from tests.support.kafka_topics import MakeTopic
+from tests.support.kafka_reader import Read
+from tests.support.kafka_topics import MakeTopic, read_committed
 from tests.support.proxy import METADATA, Proxy, Rule
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -31,16 +33,26 @@ def interruption(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[], 
     return lambda: rules[0]
 
 
-async def test_an_exactly_once_consumer_connects_again(
-    proxy: Proxy, topic: MakeTopic, name: str, interruption: Callable[[], Rule]
+@pytest.mark.parametrize("mode", ["post-commit", "exactly-once"])
+async def test_a_consumer_connects_again(
+    proxy: Proxy, topic: MakeTopic, name: str, read: Read, interruption: Callable[[], Rule], mode: str
 ) -> None:
-    settings = consumer_settings(proxy.bootstrap_servers, await topic(), name, auto_commit_mode="exactly-once")
-    source = KafkaSource(settings)
-
-    await source.start(Listener())
+    reader = await read(proxy.bootstrap_servers, await topic(), name, auto_commit_mode=mode)
 
     assert interruption().hits == 2
-    await source.stop(timeout_s=5)
+    await eventually(lambda: reader.source.state() == "steady")
+
+
+async def test_a_producer_connects_again(
+    kafka_broker: KafkaBroker, proxy: Proxy, topic: MakeTopic, interruption: Callable[[], Rule]
+) -> None:
+    orders = await topic()
+
+    async with EVKafkaProducer({"bootstrap_servers": proxy.bootstrap_servers, "topic": orders}) as producer:
+        await producer.send_event({}, "X")
+
+    assert interruption().hits == 2
+    assert [record.value for record in await read_committed(kafka_broker.bootstrap_servers, orders)] == [b"{}"]
 
 
 async def test_ids_are_asked_for_again(proxy: Proxy, topic: MakeTopic, interruption: Callable[[], Rule]) -> None:

@@ -14,7 +14,6 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
-from evkafka.kafka.client import preflight
 from evkafka.kafka.consumer.source import KafkaSource
 from tests.support.kafka_reader import Listener, Read, consumer_settings
 from tests.support.kafka_topics import MakeTopic, produce
@@ -145,22 +144,6 @@ class TestUnreachableServers:
         await proxy.set("pass")
 
         reader = await starting
-        await eventually(lambda: reader.source.state() == "steady")
-
-    async def test_a_broker_that_goes_away_while_it_is_connected_to_is_waited_for(
-        self, proxy: Proxy, topic: MakeTopic, name: str, read: Read, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        reach = preflight.reach
-
-        async def reach_it_for_the_last_time(*args: Any, **options: Any) -> tuple[str, int]:
-            found = await reach(*args, **options)
-            proxy.on(METADATA, cut="before")
-            return found
-
-        monkeypatch.setattr(preflight, "reach", reach_it_for_the_last_time)
-
-        reader = await read(proxy.bootstrap_servers, await topic(), name)
-
         await eventually(lambda: reader.source.state() == "steady")
 
     async def test_one_living_server_of_several_is_enough(

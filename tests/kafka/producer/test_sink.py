@@ -12,11 +12,9 @@ from aiokafka import AIOKafkaProducer
 from evkafka import EVKafkaProducer
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import DeliveryError
-from evkafka.kafka.client.preflight import reach
 from evkafka.kafka.producer import sink as sink_module
 from tests.kafka.producer.topics import contents, values
 from tests.support.kafka_topics import MakeTopic
-from tests.support.proxy import METADATA, Proxy
 
 
 class TestOneEvent:
@@ -49,25 +47,6 @@ class TestOneEvent:
             for key in keys:
                 sent = await ours.send_event({}, "X", key=key)
                 assert sent.partition == (await theirs.send_and_wait(name, b"", key=key.encode())).partition
-
-    async def test_is_sent_even_if_the_broker_went_away_while_the_producer_started(
-        self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        name, reached = await topic(), []
-
-        async def reach_it_once_for_nothing(*args: Any, **options: Any) -> tuple[str, int]:
-            found = await reach(*args, **options)
-            if not reached:
-                proxy.on(METADATA, cut="before")
-            reached.append(found)
-            return found
-
-        monkeypatch.setattr(sink_module, "reach", reach_it_once_for_nothing)
-        async with EVKafkaProducer({"bootstrap_servers": proxy.bootstrap_servers, "topic": name}) as producer:
-            await producer.send_event({}, "X")
-
-        assert len(reached) == 2
-        assert await values(kafka_broker.bootstrap_servers, name) == [b"{}"]
 
     @pytest.mark.parametrize("acks", ["all", 1, 0])
     async def test_is_sent_with_the_configured_acks(
