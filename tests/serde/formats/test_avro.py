@@ -19,11 +19,9 @@ from typing_extensions import TypedDict
 
 from evkafka.exceptions import ConfigError
 from evkafka.formats import Avro, AvroType, SchemaRegistry
-from evkafka.records import NotReady
-from evkafka.serde.decoding import decoder_for
-from evkafka.serde.formats.interface import FormatError, Outgoing
+from evkafka.serde.formats.interface import FormatError
 from evkafka.testing import InMemoryRegistry
-from tests.support.endpoint_calls import FakeRecord
+from tests.serde.formats.values import decode, outgoing
 
 ORDER: dict[str, Any] = {
     "type": "record",
@@ -56,15 +54,6 @@ def written(schema: Any, event: Any, number: int) -> bytes:
     stream.seek(0, io.SEEK_END)
     fastavro.schemaless_writer(stream, fastavro.parse_schema(schema), event)
     return stream.getvalue()
-
-
-async def decode(avro: Avro, annotation: Any, value: bytes, headers: Any = ()) -> Any:
-    decode_it, record = avro.decoder(annotation, decoder_for(annotation)), FakeRecord(value, headers)
-    try:
-        return decode_it(value, record)
-    except NotReady as waiting:
-        await waiting.ready
-    return decode_it(value, record)
 
 
 class TestReading:
@@ -268,10 +257,6 @@ PAYMENT = Payment(
     page=HttpUrl("http://a.example/b"),
     tags={"a": [1, 2]},
 )
-
-
-def outgoing(annotation: Any, topic: str = "orders") -> Outgoing:
-    return Outgoing("endpoint send", topic, "Order", annotation)
 
 
 class TestWriting:

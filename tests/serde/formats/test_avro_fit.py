@@ -18,7 +18,7 @@ from evkafka.formats import Avro, AvroType, SchemaRegistry
 from evkafka.serde.formats.avro import AvroLanguage
 from evkafka.serde.formats.interface import FormatError, Outgoing, Schema, StoredSchema
 from evkafka.testing import InMemoryRegistry
-from tests.serde.formats.test_avro import decode
+from tests.serde.formats.values import decode
 
 NOON = dt.datetime(2026, 5, 6, 12, tzinfo=dt.UTC)
 LOCAL_NOON = dt.datetime(2026, 5, 6, 12)  # noqa: DTZ001

@@ -13,7 +13,8 @@ from evkafka.serde.formats.avro import parsed
 from evkafka.serde.formats.avro_limits import MOST_EMPTY_ITEMS, MOST_NESTED, limits_of
 from evkafka.serde.formats.interface import FormatError, Outgoing, Schema, StoredSchema
 from evkafka.testing import InMemoryRegistry
-from tests.serde.formats.test_avro import decode, written
+from tests.serde.formats.test_avro import written
+from tests.serde.formats.values import decode
 
 NODE: dict[str, Any] = {
     "type": "record",

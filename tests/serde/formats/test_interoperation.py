@@ -21,7 +21,8 @@ from evkafka.formats import Avro, JsonSchema, Protobuf, SchemaRegistry
 from evkafka.serde.formats.interface import Outgoing
 from evkafka.testing import InMemoryRegistry
 from tests.serde.formats.messages import CancelledMessage, LineMessage
-from tests.serde.formats.test_avro import NEWER, ORDER, Order, decode
+from tests.serde.formats.test_avro import NEWER, ORDER, Order
+from tests.serde.formats.values import decode
 
 
 class Paid(BaseModel):
@@ -85,7 +86,7 @@ class TestJsonSchema:
 
     async def test_what_its_serializer_writes_is_read(self, client: Any, registry: SchemaRegistry) -> None:
         written = JSONSerializer(self.SCHEMA, client)({"id": "o-1", "cents": 5}, at())
-        decoded = await decode(JsonSchema(registry, validate=True), Order, written)  # type: ignore[arg-type]
+        decoded = await decode(JsonSchema(registry, validate=True), Order, written)
         assert decoded == Order(id="o-1", cents=5)
 
     async def test_its_deserializer_reads_what_is_written(self, client: Any, registry: SchemaRegistry) -> None:
@@ -101,7 +102,7 @@ class TestProtobuf:
     ) -> None:
         written = ProtobufSerializer(type(message), client)(message, at())
         assert written is not None
-        decoded = await decode(Protobuf(registry), type(message), written)  # type: ignore[arg-type]
+        decoded = await decode(Protobuf(registry), type(message), written)
         assert decoded == message
 
     @pytest.mark.parametrize("message", [CancelledMessage(order_id="o-1"), LineMessage(sku="x", count=2)])

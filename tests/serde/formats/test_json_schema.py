@@ -12,10 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from evkafka.exceptions import ConfigError
 from evkafka.formats import JsonSchema, SchemaRegistry
-from evkafka.records import NotReady
-from evkafka.serde.decoding import decoder_for
-from evkafka.serde.formats.interface import FormatError, Outgoing
+from evkafka.serde.formats.interface import FormatError
 from evkafka.testing import InMemoryRegistry
+from tests.serde.formats.values import decode, outgoing
 from tests.support.endpoint_calls import FakeRecord
 
 OPEN = {"title": "Order", "type": "object", "properties": {"id": {"type": "string"}}}
@@ -34,21 +33,8 @@ class Struct(msgspec.Struct):
     id: str
 
 
-async def decode(one: JsonSchema, annotation: Any, value: bytes) -> Any:
-    decode_it, record = one.decoder(annotation, decoder_for(annotation)), FakeRecord(value)
-    try:
-        return decode_it(value, record)
-    except NotReady as waiting:
-        await waiting.ready
-    return decode_it(value, record)
-
-
 def framed(number: int, content: bytes) -> bytes:
     return b"\0" + number.to_bytes(4) + content
-
-
-def outgoing(annotation: Any) -> Outgoing:
-    return Outgoing("endpoint send", "orders", "Order", annotation)
 
 
 class TestReading:

@@ -12,14 +12,14 @@ from pydantic import BaseModel, Field
 
 from evkafka.exceptions import ConfigError
 from evkafka.formats import Protobuf, SchemaRegistry
-from evkafka.records import NotReady
 from evkafka.serde.decoding import decoder_for
 from evkafka.serde.encoding import encode, encoder_for
-from evkafka.serde.formats.interface import FormatError, Outgoing
+from evkafka.serde.formats.interface import FormatError
 from evkafka.serde.formats.proto_source import file_of
 from evkafka.serde.formats.proto_text import text_of
 from evkafka.testing import InMemoryRegistry
 from tests.serde.formats.messages import ORDERS, CancelledMessage, LineMessage, OrderMessage, classes
+from tests.serde.formats.values import decode, outgoing
 from tests.support.endpoint_calls import FakeRecord
 
 
@@ -57,19 +57,6 @@ def order() -> Any:
 
 def framed(number: int, indexes: bytes, message: Any) -> bytes:
     return b"\0" + number.to_bytes(4) + indexes + message.SerializeToString()
-
-
-async def decode(one: Protobuf, annotation: Any, value: bytes, headers: Any = ()) -> Any:
-    decode_it, record = one.decoder(annotation, decoder_for(annotation)), FakeRecord(value, headers)
-    try:
-        return decode_it(value, record)
-    except NotReady as waiting:
-        await waiting.ready
-    return decode_it(value, record)
-
-
-def outgoing(annotation: Any) -> Outgoing:
-    return Outgoing("endpoint send", "orders", "Order", annotation)
 
 
 class TestReading:

@@ -20,7 +20,8 @@ from evkafka.exceptions import ConfigError, SchemaNotFound
 from evkafka.formats import Avro, JsonSchema, Protobuf, SchemaRegistry
 from evkafka.serde.formats.interface import Outgoing, Reference, Schema
 from tests.serde.formats.messages import LineMessage, OrderMessage
-from tests.serde.formats.test_avro import ORDER, Order, decode
+from tests.serde.formats.test_avro import ORDER, Order
+from tests.serde.formats.values import decode
 
 pytestmark = [pytest.mark.long, pytest.mark.kafka]
 
@@ -57,7 +58,7 @@ async def test_avro_and_protobuf_of_confluents_serializers(
         line = LineMessage(sku="x", count=2)
         topic = f"{topic}-l"
         theirs, read = await asyncio.to_thread(exchange, serializer, deserializer, line, our_message)
-    decoded = await decode(protobuf, LineMessage, theirs)  # type: ignore[arg-type]
+    decoded = await decode(protobuf, LineMessage, theirs)
     assert (decoded, read) == (line, message)
 
 
