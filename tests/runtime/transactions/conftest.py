@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evkafka import EVKafkaApp, Handler, Request, Sender
+from evkafka import EVKafkaApp, Handler, Middleware, Request, Sender
 from evkafka.sender import OutboundEndpoint
 from evkafka.testing import InMemoryKafka
 
@@ -23,17 +23,24 @@ async def nothing(value: bytes, request: Request) -> None:
     """An endpoint that does nothing more."""
 
 
+async def fail(value: bytes, request: Request) -> None:
+    """An endpoint that fails after it has sent."""
+    raise ValueError(value)
+
+
 class Relay:
     """An app whose endpoint sends each value on, and then does what the test says.
 
     Attributes:
         handled: the values of all attempts, in order.
+        middleware: that of the consumer; None: the usual one.
     """
 
     def __init__(self, kafka: InMemoryKafka) -> None:
         self.kafka = kafka
         self.handled: list[bytes] = []
         self.then: Then = nothing
+        self.middleware: list[Middleware] | None = None
         self.app = EVKafkaApp()
         self.handler = Handler()
         self.sender = Sender()
@@ -60,7 +67,7 @@ class Relay:
             "max_endpoint_exec_time_ms": 3_600_000,  # the virtual clock must not time out an endpoint that waits
             **keys,
         }
-        self.app.add_consumer(config, self.handler, "it")  # type: ignore[arg-type]
+        self.app.add_consumer(config, self.handler, "it", middleware=self.middleware)  # type: ignore[arg-type]
 
     def running(self, producer: Any = None, **keys: Any) -> AbstractAsyncContextManager[object]:
         """Run it; `keys` go into the consumer's config."""

@@ -24,10 +24,17 @@ from evkafka.middleware import JsonTypedDecoderMiddleware
 from evkafka.records import RecordMetadata
 from evkafka.runtime.kept_sends import ClusterAddress
 from evkafka.telemetry import AttemptFailed
-from tests.runtime.transactions.conftest import GROUP, IN, OUT, Relay
+from tests.runtime.transactions.conftest import GROUP, IN, OUT, Relay, fail
 
 LARGE = {"max_request_size": 4_000_000}
 ONCE: dict[str, Any] = {"on_error": {"max_attempts": 1, "then": "skip"}}
+
+
+def failures(relay: Relay) -> list[BaseException | None]:
+    """Why attempts have failed; filled as they do."""
+    errors: list[BaseException | None] = []
+    relay.app.telemetry.listen(AttemptFailed, lambda event: errors.append(event.error))
+    return errors
 
 
 class TestAKeptSend:
@@ -115,21 +122,13 @@ class TestAKeptSend:
                 await self.app(context)
                 await relay.send_out(b"audited")
 
-        relay.app.add_producer({}, relay.sender, "sends")
-        relay.app.add_consumer(
-            {"topics": [IN], "group_id": GROUP, "auto_offset_reset": "earliest", "auto_commit_mode": "exactly-once"},
-            relay.handler,
-            "it",
-            middleware=[Middleware(Audit)],
-        )
-
         async def then(value: bytes, request: Request) -> None:
             if request.attempt == 1:
                 raise ValueError(value)
 
-        relay.then = then
+        relay.then, relay.middleware = then, [Middleware(Audit)]
         await relay.feed(b"a")
-        async with relay.kafka.running(relay.app):
+        async with relay.running():
             await relay.kafka.settle()
         assert relay.out == [b"a", b"audited"]
 
@@ -149,9 +148,6 @@ class TestAFailedAttempt:
 
     @pytest.mark.parametrize("then", ["skip", "dead_letter"])
     async def test_drops_what_it_sent_if_it_is_the_last_one(self, relay: Relay, then: str) -> None:
-        async def fail(value: bytes, request: Request) -> None:
-            raise ValueError(value)
-
         relay.then = fail
         await relay.feed(b"a")
         async with relay.running(on_error={"max_attempts": 1, "then": then}):
@@ -160,9 +156,6 @@ class TestAFailedAttempt:
         assert relay.kafka.committed(GROUP, IN, 0) == 1
 
     async def test_before_a_record_without_an_endpoint_drops_what_it_sent(self, relay: Relay) -> None:
-        async def fail(value: bytes, request: Request) -> None:
-            raise ValueError(value)
-
         relay.then = fail
         await relay.feed(b"a")
         await relay.feed(b"b", event_type="Unknown")
@@ -236,9 +229,6 @@ class TestATaskThatOutlivesItsAttempt:
 
 class TestOutside:
     async def test_a_producer_outside_transactions_sends_at_once(self, relay: Relay) -> None:
-        async def fail(value: bytes, request: Request) -> None:
-            raise ValueError(value)
-
         relay.then = fail
         await relay.feed(b"a")
         async with relay.running(producer={"outside_transactions": True}, **ONCE):
@@ -248,8 +238,7 @@ class TestOutside:
     async def test_a_producer_of_another_cluster_is_refused(
         self, relay: Relay, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        failed: list[BaseException | None] = []
-        relay.app.telemetry.listen(AttemptFailed, lambda event: failed.append(event.error))
+        failed = failures(relay)
         async with relay.running(**ONCE):
             producer = relay.sender.producer(relay.send_out)
             monkeypatch.setattr(producer, "_address", ClusterAddress("other", "elsewhere:9092"))
@@ -280,9 +269,6 @@ class TestOutside:
         assert relay.out == [b"by itself"]
 
     async def test_in_other_modes_nothing_is_kept(self, relay: Relay) -> None:
-        async def fail(value: bytes, request: Request) -> None:
-            raise ValueError(value)
-
         relay.then = fail
         await relay.feed(b"a")
         async with relay.running(auto_commit_mode="post-commit", **ONCE):
@@ -294,8 +280,7 @@ class TestTooLarge:
     """The brokers' limit is known only when they refuse a record."""
 
     async def test_an_output_that_is_too_large_is_the_failure_of_its_record(self, relay: Relay) -> None:
-        errors: list[BaseException | None] = []
-        relay.app.telemetry.listen(AttemptFailed, lambda event: errors.append(event.error))
+        errors = failures(relay)
 
         async def then(value: bytes, request: Request) -> None:
             if value == b"large":
@@ -310,8 +295,7 @@ class TestTooLarge:
         assert isinstance(error, RecordTooLarge)
 
     async def test_a_larger_one_that_fails_for_it_says_its_own_size(self, relay: Relay) -> None:
-        errors: list[BaseException | None] = []
-        relay.app.telemetry.listen(AttemptFailed, lambda event: errors.append(event.error))
+        errors = failures(relay)
 
         async def then(value: bytes, request: Request) -> None:
             await relay.send_out(bytes(int(value)))
@@ -413,22 +397,10 @@ class TestABatch:
                 await self.app(context)
 
         self.add_batches(relay, {b"c": 1}, [])
-        relay.app.add_producer({}, relay.sender, "sends")
-        relay.app.add_consumer(
-            {
-                "topics": [IN],
-                "group_id": GROUP,
-                "auto_offset_reset": "earliest",
-                "auto_commit_mode": "exactly-once",
-                "concurrency": 4,
-                "on_error": {"max_attempts": 2, "backoff_ms": 10, "then": "skip"},
-            },
-            relay.handler,
-            "it",
-            middleware=[Middleware(Audit), Middleware(JsonTypedDecoderMiddleware)],
-        )
+        relay.middleware = [Middleware(Audit), Middleware(JsonTypedDecoderMiddleware)]
+        policy = {"max_attempts": 2, "backoff_ms": 10, "then": "skip"}
         await relay.feed(b"a", b"b", b"c", event_type="B")
-        async with relay.kafka.running(relay.app):
+        async with relay.running(concurrency=4, on_error=policy):
             await relay.kafka.settle()
         audited = [b"audit b"] if end == "skip" else []
         assert sorted(relay.written, key=str) == sorted([b"a", b"audit a", *audited, b"audit c", b"c"], key=str)

@@ -14,7 +14,7 @@ from evkafka.telemetry import ConsumerLost, TransactionEnded
 from evkafka.testing.memory.cluster import MemoryCluster
 from evkafka.testing.memory.faults import CommitFault
 from evkafka.testing.memory.source import MemorySource
-from tests.runtime.transactions.conftest import GROUP, IN, WARM, Relay
+from tests.runtime.transactions.conftest import GROUP, IN, WARM, Relay, fail
 
 NUMBERS = [b"%d" % number for number in range(5)]
 
@@ -140,10 +140,7 @@ class TestCommitting:
         assert len(relay.out) == 20
 
     async def test_the_dead_letter_is_written_with_the_offset(self, relay: Relay) -> None:
-        async def then(value: bytes, request: Request) -> None:
-            raise ValueError(value)
-
-        relay.then = then
+        relay.then = fail
         policy = {"max_attempts": 1, "then": "dead_letter"}
         async with relay.running(transaction_interval_ms=500, on_error=policy):
             await relay.kafka.settle()
