@@ -17,6 +17,8 @@ from typing import Any, Self
 
 import pytest
 
+from evkafka.config.settings import ConnectionSettings
+
 _SOURCE = Path(__file__).parent / "kfake"
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evkafka-tests"
 
@@ -94,6 +96,10 @@ class FakeKafka:
         self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait(60)
+
+    @property
+    def connection(self) -> ConnectionSettings:
+        return ConnectionSettings(bootstrap_servers=tuple(self.bootstrap_servers.split(",")))
 
     async def create(self, topic: str, partitions: int = 1) -> None:
         await self._ask("create", topic=topic, partitions=partitions)

@@ -105,14 +105,17 @@ class TestAGroupOfTheClassicProtocol:
 class TestACoordinatorThatIsAway:
     """On the fake cluster, whose coordinator answers with an error at first."""
 
+    @pytest.fixture
+    def connection(self, fake: FakeKafka) -> ConnectionSettings:
+        return fake.connection
+
     @pytest.mark.parametrize("code", [14, 15, 16])
     @pytest.mark.parametrize("top_level", [False, True])
-    async def test_is_asked_for_the_commits_again(self, fake: FakeKafka, name: str, code: int, top_level: bool) -> None:
+    async def test_is_asked_for_the_commits_again(
+        self, fake: FakeKafka, connection: ConnectionSettings, name: str, code: int, top_level: bool
+    ) -> None:
         await fake.create(name)
-        at, connection = (
-            TopicPartition(name, 0),
-            ConnectionSettings(bootstrap_servers=tuple(fake.bootstrap_servers.split(","))),
-        )
+        at = TopicPartition(name, 0)
         await commit_offsets(connection, name, {at: 7})
         fault = await fake.fault(OFFSET_FETCH, code, group=name, count=2, top_level=top_level)
 
@@ -120,16 +123,18 @@ class TestACoordinatorThatIsAway:
         assert await fault.hits() == 2
 
     @pytest.mark.parametrize("code", [14, 15, 16])
-    async def test_is_asked_for_the_members_again(self, fake: FakeKafka, name: str, code: int) -> None:
+    async def test_is_asked_for_the_members_again(
+        self, fake: FakeKafka, connection: ConnectionSettings, name: str, code: int
+    ) -> None:
         fault = await fake.fault(DESCRIBE_GROUPS, code, group=name, count=2)
-        connection = ConnectionSettings(bootstrap_servers=tuple(fake.bootstrap_servers.split(",")))
 
         assert (await describe_group(connection, name)).state == "Dead"
         assert await fault.hits() == 2
 
-    async def test_is_an_error_after_the_time_limit(self, fake: FakeKafka, name: str) -> None:
+    async def test_is_an_error_after_the_time_limit(
+        self, fake: FakeKafka, connection: ConnectionSettings, name: str
+    ) -> None:
         await fake.fault(OFFSET_FETCH, 14, group=name, count=-1, top_level=True)
-        connection = ConnectionSettings(bootstrap_servers=tuple(fake.bootstrap_servers.split(",")))
 
         with pytest.raises(BrokerError, match="no answer within"):
             await group_offsets(connection, name, timeout_s=0.5)

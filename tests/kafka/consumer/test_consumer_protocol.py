@@ -185,11 +185,8 @@ class TestWhatStays:
         await second.stop()
         await eventually(unstable.hits)
         await produce(fake.bootstrap_servers, name, 4, partition=moves.partition)
-        for count in (
-            2,
-            3,
-            4,
-        ):  # a fetch that is under way may return the first one: the others need fetches of their own
+        # A fetch that is under way may return the first one. The others need fetches of their own.
+        for count in (2, 3, 4):
             await produce(fake.bootstrap_servers, name, 1, partition=stays.partition)
             await eventually(lambda count=count: first.offsets(stays.partition) == list(range(count)))
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import pytest
 
 from evkafka.broker import KafkaBroker
-from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import (
     BrokerError,
     BrokerRefused,
@@ -203,11 +202,10 @@ class TestAnswers:
 
     async def test_to_the_request_for_a_producer_id_are_reported_at_the_start(self, fake: FakeKafka, name: str) -> None:
         host, port = fake.bootstrap_servers.split(",")[0].split(":")
-        connection = ConnectionSettings(bootstrap_servers=tuple(fake.bootstrap_servers.split(",")))
         outcomes: dict[int, Outcome] = {}
         for code, expected in AT_THE_START.items():
-            await fake.fault(INIT_PRODUCER_ID, code)
-            producer = TransactionalProducer(connection, f"{name}-{code}", timeout_s=10.0)
+            fault = await fake.fault(INIT_PRODUCER_ID, code)
+            producer = TransactionalProducer(fake.connection, f"{name}-{code}", timeout_s=10.0)
             outcomes[code] = expected
             try:
                 await producer.start(first=(host, int(port)), timeout_s=10.0)
@@ -217,7 +215,8 @@ class TestAnswers:
                 outcomes[code] = COMMITTED
             finally:
                 await producer.stop(timeout_s=3.0)
-            fake.heal_all()
+            assert await fault.hits() == 1
+            await fault.heal()
 
         assert outcomes == AT_THE_START
 
@@ -228,11 +227,11 @@ class TestAnswers:
         with pytest.raises(BrokerError):
             await fake_writer.commit(b"not committed")
         waits = ErrorCode.CONCURRENT_TRANSACTIONS, ErrorCode.NOT_COORDINATOR
-        for code in (*waits, ErrorCode.INVALID_PRODUCER_ID_MAPPING):
-            await fake.fault(INIT_PRODUCER_ID, code)
+        faults = [await fake.fault(INIT_PRODUCER_ID, code) for code in (*waits, ErrorCode.INVALID_PRODUCER_ID_MAPPING)]
 
         await fake_writer.commit(b"one")
 
+        assert [await fault.hits() for fault in faults] == [1, 1, 1]
         await fake_writer.check(fake.bootstrap_servers, name)
 
 
