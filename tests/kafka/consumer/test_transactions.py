@@ -52,11 +52,13 @@ def protocol(request: pytest.FixtureRequest) -> GroupProtocol:
 
 @pytest.fixture
 def join(read: Read, protocol: GroupProtocol) -> Join:
-    """Starts members that write in transactions: `member = await join(servers, topic, group)`."""
+    """Starts members that write in transactions, and have partitions: `member = await join(servers, topic, group)`."""
 
     async def start(servers: str, topic: str, group: str, **overrides: Any) -> Reader:
         defaults = {"auto_commit_mode": "exactly-once", "group_protocol": protocol, "transaction_timeout_s": 60.0}
-        return await read(servers, topic, group, **defaults | overrides)
+        member = await read(servers, topic, group, **defaults | overrides)
+        await eventually(lambda: member.source.assignment())
+        return member
 
     return start
 
@@ -161,7 +163,6 @@ class TestATransaction:
     ) -> None:
         servers, orders, out = kafka_broker.bootstrap_servers, await topic(), await topic()
         member = await join(servers, orders, name)
-        await eventually(lambda: member.source.assignment())
         large = [b"%d" % number + bytes(400_000) for number in range(7)]
 
         for _ in range(2):
@@ -176,7 +177,6 @@ class TestATransaction:
         servers, orders = kafka_broker.bootstrap_servers, await topic()
         out = await topic(config={"max.message.bytes": 2000})
         member = await join(servers, orders, name)
-        await eventually(lambda: member.source.assignment())
         small = [b"%d" % number + bytes(500) for number in range(20)]
         outputs = [OutgoingRecord(out, value, partition=0) for value in small]
 
@@ -190,7 +190,6 @@ class TestATransaction:
         servers, orders = kafka_broker.bootstrap_servers, await topic()
         out = await topic(config={"max.message.bytes": 2000})
         member = await join(servers, orders, name)
-        await eventually(lambda: member.source.assignment())
         place = TopicPartition(orders, 0)
         small, large = OutgoingRecord(out, b"small", partition=0), OutgoingRecord(out, bytes(5000), partition=0)
 
@@ -207,7 +206,6 @@ class TestATransaction:
     ) -> None:
         servers, orders, out = kafka_broker.bootstrap_servers, await topic(), await topic()
         member = await join(servers, orders, name)
-        await eventually(lambda: member.source.assignment())
         place, output = TopicPartition(orders, 0), OutgoingRecord(out, b"1", partition=0)
 
         with pytest.raises(MetadataTooLarge):
@@ -221,7 +219,6 @@ class TestATransaction:
     ) -> None:
         orders = await topic()
         member = await join(kafka_broker.bootstrap_servers, orders, name, transaction_timeout_s=1.0)
-        await eventually(lambda: member.source.assignment())
         output = OutgoingRecord(f"{name}-absent", b"1", partition=0)
 
         with pytest.raises(OutputRefused, match="does not exist") as refused:
@@ -363,7 +360,6 @@ class TestWithoutAnAnswer:
     ) -> None:
         servers, orders, out = kafka_broker.bootstrap_servers, await topic(), await topic()
         member = await join(proxy.bootstrap_servers, orders, name, transaction_timeout_s=4.0)
-        await eventually(lambda: member.source.assignment())
         place = TopicPartition(orders, 0)
         first, second = (OutgoingRecord(out, value, partition=0) for value in (b"first", b"second"))
         late = proxy.on(END_TXN, hold=True, count=ALL)
@@ -392,7 +388,6 @@ class TestWithoutAnAnswer:
     ) -> None:
         servers, orders, out = kafka_broker.bootstrap_servers, await topic(), await topic()
         member = await join(proxy.bootstrap_servers, orders, name, transaction_timeout_s=4.0)
-        await eventually(lambda: member.source.assignment())
         place = TopicPartition(orders, 0)
         proxy.rewrite(END_TXN, lambda answer: answer[:-1])
 
@@ -408,7 +403,6 @@ class TestWithoutAnAnswer:
     ) -> None:
         servers, orders, out = kafka_broker.bootstrap_servers, await topic(), await topic()
         member = await join(proxy.bootstrap_servers, orders, name, transaction_timeout_s=4.0)
-        await eventually(lambda: member.source.assignment())
         output = OutgoingRecord(out, b"cancelled", partition=0)
         held = proxy.on(TXN_OFFSET_COMMIT, hold=True)
         committing = asyncio.ensure_future(
@@ -426,7 +420,6 @@ class TestWithoutAnAnswer:
     ) -> None:
         servers, orders, out = kafka_broker.bootstrap_servers, await topic(), await topic()
         member = await join(proxy.bootstrap_servers, orders, name)
-        await eventually(lambda: member.source.assignment())
         output = OutgoingRecord(out, b"open", partition=0)
         held = proxy.on(ADD_PARTITIONS, cut="after")
         committing = asyncio.ensure_future(
