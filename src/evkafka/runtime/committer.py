@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitUnknown
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import acquire
 from evkafka.runtime.commit_metadata import MetadataLimit
 from evkafka.runtime.kept_sends import TransactionScope
-from evkafka.runtime.outbox import Coverage, Sent
 from evkafka.runtime.partition import Partition
+from evkafka.runtime.planned_commit import PlannedCommit, plan_commit, plan_transaction
 from evkafka.runtime.ports import Clock, MetadataTooLarge, OutputRefused, RecordSource
 from evkafka.telemetry import CommitFailed, OffsetsCommitted, Telemetry, TransactionEnded
 
@@ -48,27 +48,6 @@ class OpenTransaction:
 
     records: int
     began_s: float
-
-
-class PlannedCommit(NamedTuple):
-    """What is committed of one partition.
-
-    Attributes:
-        coverage, sent: the records that a transaction commits, and what it writes.
-    """
-
-    partition: Partition
-    offset: int
-    metadata: str
-    coverage: Coverage | None = None
-    sent: Sequence[Sent] = ()
-
-    def confirm(self) -> None:
-        """It was committed."""
-        partition = self.partition
-        partition.saved, partition.committed = (self.offset, self.metadata), self.offset
-        if self.coverage is not None:
-            partition.outbox.written(self.coverage, self.sent)
 
 
 class Committer:
@@ -114,14 +93,14 @@ class Committer:
 
     def _plan(self, partition: Partition) -> PlannedCommit | None:
         tp = partition.tp
-        to_commit = partition.to_commit if self._transactions is None else partition.to_commit_in_transaction
-        commit = to_commit(
+        plan = plan_commit if self._transactions is None else plan_transaction
+        return plan(
+            partition,
             group=self._group,
             topic_id=self._source.topic_id(tp.topic),
             epoch=self._source.leader_epoch(tp, partition.last_read + 1),
             longest=self._metadata_limit.max_bytes,
         )
-        return PlannedCommit(partition, *commit) if commit is not None else None
 
     async def commit(self, partitions: Iterable[Partition], *, timeout_s: float = COMMIT_TIMEOUT_S) -> bool:
         """Commit the offsets that have advanced. False if one could not be committed; only `BrokerRefused` is raised.

@@ -9,19 +9,19 @@ import asyncio
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from heapq import heappush
 from operator import attrgetter
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from evkafka.records import Record, TopicPartition
-from evkafka.runtime.commit_metadata import OPEN, CommitMetadata, OwnerMark, Ownership, place_of
+from evkafka.runtime.commit_metadata import OPEN, CommitMetadata, OwnerMark, Ownership
 from evkafka.runtime.completed_offsets import OffsetRanges
 from evkafka.runtime.dead_letters.count import DeadLetterCount
 from evkafka.runtime.dead_letters.retry_topics import DelayedRecord
 from evkafka.runtime.offsets import OffsetLedger
-from evkafka.runtime.outbox import Coverage, Outbox, Sent
+from evkafka.runtime.outbox import Coverage, Outbox
 from evkafka.runtime.polled_bytes import PolledBytes
 from evkafka.runtime.ports import BatchLimits, OutgoingRecord, Route, Slot, TimerHandle
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
@@ -258,19 +258,6 @@ TRANSITIONS: Mapping[PartitionEvent, Mapping[PartitionState, PartitionState]] = 
     "end": dict.fromkeys(PartitionState, PartitionState.ENDED),
 }
 """The next state by event; an event that does not list a state leaves it as it is."""
-
-
-class TransactionPart(NamedTuple):
-    """What a transaction has to commit of one partition.
-
-    Attributes:
-        sent: what it has to write.
-    """
-
-    offset: int
-    metadata: str
-    coverage: Coverage
-    sent: Sequence[Sent]
 
 
 class Partition:
@@ -570,73 +557,6 @@ class Partition:
         self._enqueued += 1  # of two at one offset the first that came is first: both are tried again
         since = self.ledger.last if lane.attempt > 1 else queue[0].offset if queue else -1
         heappush(self.ready, (since, self._enqueued, lane))
-
-    # ------------------------------------------------------------------ committing
-
-    def to_commit(self, *, group: str, topic_id: str, epoch: int, longest: int) -> tuple[int, str] | None:
-        """The offset to commit now, with its metadata; None if both are saved already.
-
-        Args:
-            group: the consumer's.
-            epoch: the leader epoch of the last record that was read.
-            longest: the most characters of metadata.
-        """
-        metadata = self._commit_metadata(topic_id, epoch)
-        if metadata is None:
-            return None
-        base, text = metadata.base, metadata.as_text(longest, place_of(group, self.tp))
-        if self._is_saved(base, text):
-            return None
-        return base, text
-
-    def to_commit_in_transaction(
-        self, *, group: str, topic_id: str, epoch: int, longest: int
-    ) -> TransactionPart | None:
-        """The same, with what its records have sent. See the rules in `outbox.py`."""
-        everything = self._commit_metadata(topic_id, epoch)
-        if everything is None or self.outbox.in_doubt:
-            return None
-        if self.saved is not None:
-            longest = max(longest, len(self.saved[1]))  # the brokers took so much: what it lists must stay listed
-
-        def metadata(coverage: Coverage) -> CommitMetadata:
-            return replace(everything, base=coverage.base, finished=coverage.ranges)
-
-        finished = Coverage(everything.base, everything.finished)
-        coverage = self.outbox.fitting(finished, lambda some: metadata(some).lists_all(longest))
-        if coverage is None:
-            return None
-        sent = self.outbox.covered_by(coverage)
-        text = metadata(coverage).as_text(longest, place_of(group, self.tp))
-        if not sent and self._is_saved(coverage.base, text):
-            return None
-        return TransactionPart(coverage.base, text, coverage, sent)
-
-    def _commit_metadata(self, topic_id: str, epoch: int) -> CommitMetadata | None:
-        """What a commit says now, about all finished records; None while no offset is known."""
-        offset, rate = self.ledger.committable(), self.dead_letters.update()
-        # Reading began at the oldest unfinished record or before it, and nothing behind it is passed.
-        base = offset if offset is not None else self.ledger.oldest
-        if base is None:
-            return None
-        if base != self.began_at:
-            self.unmark()
-        inherited_rate = self.inherited.rate if self.inherited is not None else ""
-        return CommitMetadata(
-            base,
-            topic_id,
-            max(epoch, self.inherited.epoch if self.inherited is not None else epoch),
-            self.ledger.finished_from(base),
-            self.counted_tries(base),
-            self.mark,
-            rate.as_text() if rate is not None else inherited_rate,
-        )
-
-    def _is_saved(self, offset: int, text: str) -> bool:
-        """Whether this commit would change nothing."""
-        if self.ledger.committable() is None and not text and self.saved is None:
-            return True
-        return (offset, text) == self.saved
 
     # ------------------------------------------------------------------ becoming quiet
 

@@ -1,0 +1,102 @@
+"""What is committed of one partition: an offset, and the metadata about what is finished behind it.
+
+In a transaction also what these records have sent. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from evkafka.runtime.commit_metadata import CommitMetadata, place_of
+from evkafka.runtime.outbox import Coverage, Sent
+from evkafka.runtime.partition import Partition
+
+
+class PlannedCommit(NamedTuple):
+    """What is committed of one partition.
+
+    Attributes:
+        coverage, sent: the records that a transaction commits, and what it writes.
+    """
+
+    partition: Partition
+    offset: int
+    metadata: str
+    coverage: Coverage | None = None
+    sent: Sequence[Sent] = ()
+
+    def confirm(self) -> None:
+        """It was committed."""
+        partition = self.partition
+        partition.saved, partition.committed = (self.offset, self.metadata), self.offset
+        if self.coverage is not None:
+            partition.outbox.written(self.coverage, self.sent)
+
+
+def plan_commit(partition: Partition, *, group: str, topic_id: str, epoch: int, longest: int) -> PlannedCommit | None:
+    """The commit of offsets alone; None if it would change nothing.
+
+    Args:
+        group: the consumer's.
+        epoch: the leader epoch of the last record that was read.
+        longest: the most characters of metadata.
+    """
+    metadata = _metadata_of(partition, topic_id, epoch)
+    if metadata is None:
+        return None
+    base, text = metadata.base, metadata.as_text(longest, place_of(group, partition.tp))
+    return None if _is_saved(partition, base, text) else PlannedCommit(partition, base, text)
+
+
+def plan_transaction(
+    partition: Partition, *, group: str, topic_id: str, epoch: int, longest: int
+) -> PlannedCommit | None:
+    """The same, with what its records have sent. See the rules in `outbox.py`."""
+    outbox, everything = partition.outbox, _metadata_of(partition, topic_id, epoch)
+    if everything is None or outbox.in_doubt:
+        return None
+    if partition.saved is not None:
+        longest = max(longest, len(partition.saved[1]))  # the brokers took so much: what it lists must stay listed
+
+    def metadata(coverage: Coverage) -> CommitMetadata:
+        return replace(everything, base=coverage.base, finished=coverage.ranges)
+
+    finished = Coverage(everything.base, everything.finished)
+    coverage = outbox.fitting(finished, lambda some: metadata(some).lists_all(longest))
+    if coverage is None:
+        return None
+    sent = outbox.covered_by(coverage)
+    text = metadata(coverage).as_text(longest, place_of(group, partition.tp))
+    if not sent and _is_saved(partition, coverage.base, text):
+        return None
+    return PlannedCommit(partition, coverage.base, text, coverage, sent)
+
+
+def _metadata_of(partition: Partition, topic_id: str, epoch: int) -> CommitMetadata | None:
+    """What a commit says now, about all finished records; None while no offset is known."""
+    ledger, inherited = partition.ledger, partition.inherited
+    offset, rate = ledger.committable(), partition.dead_letters.update()
+    # Reading began at the oldest unfinished record or before it, and nothing behind it is passed.
+    base = offset if offset is not None else ledger.oldest
+    if base is None:
+        return None
+    if base != partition.began_at:
+        partition.unmark()
+    return CommitMetadata(
+        base,
+        topic_id,
+        max(epoch, inherited.epoch) if inherited is not None else epoch,
+        ledger.finished_from(base),
+        partition.counted_tries(base),
+        partition.mark,
+        rate.as_text() if rate is not None else inherited.rate if inherited is not None else "",
+    )
+
+
+def _is_saved(partition: Partition, offset: int, text: str) -> bool:
+    """Whether this commit would change nothing."""
+    if partition.ledger.committable() is None and not text and partition.saved is None:
+        return True
+    return (offset, text) == partition.saved
