@@ -88,10 +88,9 @@ async def _plain(registry: SchemaRegistry | None, records: Sequence[Record]) -> 
         return records
     reader = PlainReader(registry)
     try:
-        plain = iter(await reader.read([one for one in records if not isinstance(one, UnreadRecord)]))
+        return await reader.read(records)
     finally:
         await reader.close()
-    return [one if isinstance(one, UnreadRecord) else next(plain) for one in records]
 
 
 def _answer(page: LogPage, rows: list[RecordRow]) -> Records:

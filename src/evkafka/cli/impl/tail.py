@@ -192,10 +192,7 @@ class _Tail:
 
     async def _plain(self, records: Sequence[Record]) -> Sequence[Record]:
         """The records, with values that have a schema as JSON."""
-        if self._reader is None:
-            return records
-        plain = iter(await self._reader.read([one for one in records if not isinstance(one, UnreadRecord)]))
-        return [one if isinstance(one, UnreadRecord) else next(plain) for one in records]
+        return records if self._reader is None else await self._reader.read(records)
 
     def _matches(self, record: Record) -> bool:
         return self._wanted.matches(record, event_type_of(record, self._found.type_header))

@@ -70,8 +70,8 @@ class PlainReader:
         self._compiled: dict[Key, tuple[Read, Names]] = {}
 
     async def read(self, records: Sequence[Record]) -> list[Record]:
-        """The records, with their values as JSON. A value without a schema is left as it is; so is one that cannot be
-        decoded, with the `fault`."""
+        """The records, with their values as JSON. A record without a value, or whose value has no schema, is left as it
+        is; so is a value that cannot be decoded, with the `fault`."""
         read: list[Record] = []
         until_s = asyncio.get_running_loop().time() + self._timeout_s
         for record in records:
