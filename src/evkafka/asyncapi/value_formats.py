@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from evkafka.exceptions import ConfigError
@@ -42,5 +41,4 @@ def schema_extensions(value_format: ValueFormat | None, sent: Outgoing | None) -
     schema = planned.schema
     if schema is None:
         return {**named, "x-schema": {"subject": planned.subject, "version": "latest"}}
-    content = schema.text if schema.type == "PROTOBUF" else json.loads(schema.text)
-    return {**named, "x-schema": {"subject": planned.subject, "type": schema.type, "schema": content}}
+    return {**named, "x-schema": {"subject": planned.subject, "type": schema.type, "schema": schema.content}}

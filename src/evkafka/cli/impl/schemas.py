@@ -192,20 +192,17 @@ def _text(one: SentSchema) -> str:
     schema = one.planned.schema
     if schema is None:
         return "(the latest schema of the subject)"
-    return schema.text if schema.type == "PROTOBUF" else json.dumps(json.loads(schema.text), indent=2)
+    return schema.text if schema.type == "PROTOBUF" else json.dumps(schema.content, indent=2)
 
 
 def _as_json(one: SentSchema) -> dict[str, object]:
     schema = one.planned.schema
-    content = schema.text if schema is not None and schema.type == "PROTOBUF" else None
-    if schema is not None and content is None:
-        content = json.loads(schema.text)
     return {
         "subject": one.planned.subject,
         "topic": one.event.topic,
         "event_type": one.event.event_type,
         "type": one.value_format.language.type,
-        "schema": content,
+        "schema": None if schema is None else schema.content,
     }
 
 

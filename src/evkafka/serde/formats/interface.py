@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -51,6 +52,11 @@ class Schema:
     text: str
     type: SchemaType
     references: tuple[Reference, ...] = ()
+
+    @property
+    def content(self) -> Any:
+        """What a JSON document shows of it: the JSON of its text; of Protobuf, which is no JSON, the text."""
+        return self.text if self.type == "PROTOBUF" else json.loads(self.text)
 
 
 @dataclass(frozen=True, slots=True)
