@@ -13,7 +13,7 @@ from evkafka.cli.connection import open_app
 from evkafka.cli.options import AppOptions
 from evkafka.cli.output import print_json, screen, styled
 from evkafka.exceptions import RegistryRefused, SchemaNotFound
-from evkafka.serde.formats.interface import Outgoing
+from evkafka.serde.formats.interface import Outgoing, Schema
 from evkafka.serde.formats.registry_format import Planned, RegistryFormat
 
 State = Literal["registered", "unchanged", "compatible", "new", "missing", "incompatible", "refused"]
@@ -86,7 +86,7 @@ def register(options: AppOptions, *, as_json: bool) -> int:
         ConfigError: a payload type has no schema in its format.
         RegistryError: the registry cannot be asked.
     """
-    return _report(asyncio.run(_each(sent_schemas(open_app(options)), _register)), as_json=as_json)
+    return _report(asyncio.run(_each(sent_schemas(open_app(options)), register_one)), as_json=as_json)
 
 
 def check(options: AppOptions, *, as_json: bool) -> int:
@@ -121,26 +121,22 @@ async def _each(found: Sequence[SentSchema], look: Callable[[SentSchema], Awaita
             await one.value_format.close()
 
 
-async def _register(sent: SentSchema) -> Finding:
-    registry, planned = sent.value_format.registry, sent.planned
-    if planned.schema is None:
-        return await _latest(sent)
-    try:
-        return Finding(sent, "unchanged", await registry.find(planned.subject, planned.schema))
-    except SchemaNotFound:
-        pass
-    try:
-        return Finding(sent, "registered", await registry.register(planned.subject, planned.schema))
-    except RegistryRefused as error:
-        return Finding(sent, "refused", reasons=[str(error)])
-
-
-async def compare(sent: SentSchema) -> Finding:
-    """Compare it with the registry.
+async def register_one(sent: SentSchema) -> Finding:
+    """Register it, unless the registry has it.
 
     Raises:
         RegistryError: the registry cannot be asked.
     """
+    return await _find(sent, otherwise=_register)
+
+
+async def compare(sent: SentSchema) -> Finding:
+    """Compare it with the registry. Raises as `register_one`."""
+    return await _find(sent, otherwise=_compare)
+
+
+async def _find(sent: SentSchema, otherwise: Callable[[SentSchema, Schema], Awaitable[Finding]]) -> Finding:
+    """Look it up. `otherwise` is called with a schema that is not in its subject."""
     registry, planned = sent.value_format.registry, sent.planned
     if planned.schema is None:
         return await _latest(sent)
@@ -148,9 +144,21 @@ async def compare(sent: SentSchema) -> Finding:
         return Finding(sent, "unchanged", await registry.find(planned.subject, planned.schema))
     except SchemaNotFound:
         pass
+    return await otherwise(sent, planned.schema)
+
+
+async def _register(sent: SentSchema, schema: Schema) -> Finding:
     try:
-        await registry.latest(planned.subject)  # some registries find any schema compatible with a missing subject
-        reasons = await registry.incompatibilities(planned.subject, planned.schema)
+        return Finding(sent, "registered", await sent.value_format.registry.register(sent.planned.subject, schema))
+    except RegistryRefused as error:
+        return Finding(sent, "refused", reasons=[str(error)])
+
+
+async def _compare(sent: SentSchema, schema: Schema) -> Finding:
+    registry, subject = sent.value_format.registry, sent.planned.subject
+    try:
+        await registry.latest(subject)  # some registries find any schema compatible with a missing subject
+        reasons = await registry.incompatibilities(subject, schema)
     except SchemaNotFound:
         return Finding(sent, "new")
     return Finding(sent, "incompatible", reasons=reasons) if reasons else Finding(sent, "compatible")
