@@ -1,4 +1,4 @@
-"""The schema registry of a topic, from the declarations of an app: for commands and pages that show records."""
+"""The schema registries of an app and of a topic, from the declarations: for commands and pages."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ class DeclaringApp(Protocol):
 def registry_of_topic(app: DeclaringApp, topic: str) -> SchemaRegistry | None:
     """The registry with the schemas of a topic's values: that of its format; else, as for a dead-letter topic, the only
     one of the app. None if there is none."""
-    of_topic, of_app = list(_registries(_of_topic(app, topic))), list(_registries(_of_app(app)))
-    if of_topic:
+    if of_topic := _registries(_of_topic(app, topic)):
         return of_topic[0]
-    return of_app[0] if len({id(one) for one in of_app}) == 1 else None
+    of_app = registries_of(app)
+    return of_app[0] if len(of_app) == 1 else None
+
+
+def registries_of(app: DeclaringApp) -> list[SchemaRegistry]:
+    """Each registry of an app once."""
+    return _registries(_of_app(app))
 
 
 def _of_topic(app: DeclaringApp, topic: str) -> Iterator[ValueFormat | None]:
@@ -45,5 +50,6 @@ def _of_app(app: DeclaringApp) -> Iterator[ValueFormat | None]:
         yield from producer.sender.formats
 
 
-def _registries(formats: Iterator[ValueFormat | None]) -> Iterator[SchemaRegistry]:
-    return (one.registry for one in formats if isinstance(one, RegistryFormat))
+def _registries(formats: Iterator[ValueFormat | None]) -> list[SchemaRegistry]:
+    found = [one.registry for one in formats if isinstance(one, RegistryFormat)]
+    return list({id(one): one for one in found}.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Literal
 
@@ -10,7 +9,7 @@ from evkafka.app import EVKafkaApp
 from evkafka.cli.impl.schemas import SENTENCES, Finding, SentSchema, compare, sent_schemas
 from evkafka.exceptions import ConfigError, RegistryError, SchemaNotFound
 from evkafka.serde.formats.registry import SchemaRegistry
-from evkafka.serde.formats.registry_format import RegistryFormat
+from evkafka.service.topic_registries import registries_of
 
 Result = tuple[Literal["ok", "error"], str, str, str]
 """Level, registry or subject, what was found, and the remedy."""
@@ -25,48 +24,38 @@ async def schema_findings(app: EVKafkaApp, target: str) -> list[Result]:
     Args:
         target: MODULE:APP, for the remedy.
     """
-    results: list[Result] = []
-    for registry in _registries(app):
-        try:
-            await _ask(registry)
-            results.append(("ok", registry.shown, "the schema registry answers", ""))
-        except RegistryError as error:
-            results.append(("error", registry.shown, str(error), "check its URL, `auth` and `ssl_context`"))
-        finally:
+    registries = registries_of(app)
+    try:
+        answers = [await _answer(registry) for registry in registries]
+        if any(level == "error" for level, *_ in answers):
+            return answers
+        return answers + await _schemas(app, target)
+    finally:
+        for registry in registries:
             await registry.close()
-    if any(level == "error" for level, *_ in results):
-        return results
+
+
+async def _answer(registry: SchemaRegistry) -> Result:
+    try:
+        with suppress(SchemaNotFound):
+            await registry.latest(SOME_SUBJECT)
+    except RegistryError as error:
+        return "error", registry.shown, str(error), "check its URL, `auth` and `ssl_context`"
+    return "ok", registry.shown, "the schema registry answers", ""
+
+
+async def _schemas(app: EVKafkaApp, target: str) -> list[Result]:
     try:
         sent = sent_schemas(app)
     except ConfigError as error:
-        return [*results, ("error", "senders", str(error), "")]
+        return [("error", "senders", str(error), "")]
+    results: list[Result] = []
     for one in sent:
         try:
             results.append(_result(await compare(one), target))
         except RegistryError as error:
             results.append(("error", one.planned.subject, str(error), ""))
-        finally:
-            await one.value_format.close()
     return results
-
-
-def _registries(app: EVKafkaApp) -> list[SchemaRegistry]:
-    """Each registry of the app once."""
-    found = {id(one.registry): one.registry for one in _formats(app)}
-    return list(found.values())
-
-
-def _formats(app: EVKafkaApp) -> Iterator[RegistryFormat]:
-    for consumer in app.consumers.values():
-        formats = consumer.formats()
-        yield from (one for one in (formats.all if formats is not None else ()) if isinstance(one, RegistryFormat))
-    for producer in app.producers.values():
-        yield from (one for one in producer.sender.formats if isinstance(one, RegistryFormat))
-
-
-async def _ask(registry: SchemaRegistry) -> None:
-    with suppress(SchemaNotFound):
-        await registry.latest(SOME_SUBJECT)
 
 
 def _result(finding: Finding, target: str) -> Result:
