@@ -7,7 +7,7 @@ is installed: nothing of EVKafka is imported until a test uses one of the fixtur
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from evkafka import EVKafkaApp
     from evkafka.broker import LocalRegistry
+    from evkafka.broker.local_server import LocalServer
     from evkafka.testing import AsyncTestClient, InMemoryKafka, RealKafka, TestClient
+
+ServerT = TypeVar("ServerT", bound="LocalServer")
 
 __all__ = ["evkafka_app", "evkafka_client", "evkafka_kafka", "evkafka_memory", "evkafka_registry"]
 
@@ -60,18 +63,9 @@ def evkafka_memory(request: pytest.FixtureRequest, evkafka_app: EVKafkaApp) -> I
 
 @pytest.fixture(scope="session")
 def _evkafka_broker() -> Iterator[Any]:
-    from evkafka import ConfigError
     from evkafka.broker import KafkaBroker
 
-    broker = KafkaBroker()
-    try:
-        broker.start()
-    except ConfigError as error:  # the extra, or Java, is missing: the error says what to install
-        pytest.fail(f"evkafka_kafka: {error}", pytrace=False)
-    try:
-        yield broker
-    finally:
-        broker.stop()
+    yield from _running(KafkaBroker(), "evkafka_kafka")
 
 
 @pytest.fixture
@@ -91,18 +85,22 @@ def evkafka_registry() -> Iterator[LocalRegistry]:
 
     Needs the extra `evkafka[broker]`. The first start downloads 158 MB.
     """
-    from evkafka import ConfigError
     from evkafka.broker import LocalRegistry
 
-    registry = LocalRegistry()
+    yield from _running(LocalRegistry(), "evkafka_registry")
+
+
+def _running(server: ServerT, fixture: str) -> Iterator[ServerT]:
+    from evkafka import ConfigError
+
     try:
-        registry.start()
+        server.start()
     except ConfigError as error:  # the extra, or Java, is missing: the error says what to install
-        pytest.fail(f"evkafka_registry: {error}", pytrace=False)
+        pytest.fail(f"{fixture}: {error}", pytrace=False)
     try:
-        yield registry
+        yield server
     finally:
-        registry.stop()
+        server.stop()
 
 
 # ---------------------------------------------------------------------------- async tests
