@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -134,6 +134,35 @@ class _RecordAddress:
     key: None = None
     value: None = None
     headers: tuple[()] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OriginalRecord:
+    """A record with the address at which it failed first, as far as its dead letter says."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+    @classmethod
+    def of(
+        cls, dead_letter: DeadLetterRecord, record: Record, headers: Sequence[tuple[str, bytes | None]]
+    ) -> OriginalRecord:
+        """Create it with these headers. Key and value are those of `record`: of the dead letter, or of the event in
+        it."""
+        return cls(
+            dead_letter.topic or record.topic,
+            record.partition if dead_letter.partition is None else dead_letter.partition,
+            record.offset if dead_letter.offset is None else dead_letter.offset,
+            record.timestamp if dead_letter.timestamp_ms is None else dead_letter.timestamp_ms,
+            record.key,
+            record.value,
+            headers,
+        )
 
 
 def read_dead_letter(record: Record, *, type_header: str = "Event-Type") -> DeadLetterRecord:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from evkafka.config.settings import ConsumerSettings
-from evkafka.dlq.dead_letter import DeadLetterRecord
+from evkafka.dlq.dead_letter import DeadLetterRecord, OriginalRecord
 from evkafka.dlq.replay import DryRunCheck
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.exceptions import DecodeError
@@ -18,31 +17,6 @@ from evkafka.serde.decode_errors import decode_fault
 from evkafka.serde.formats.consumer_formats import ConsumerFormats
 
 WOULD_RUN = "would run"
-
-
-@dataclass(frozen=True, slots=True)
-class OriginalRecord:
-    """A dead letter under the name of the topic in which it failed, whose format it has."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
-
-    @classmethod
-    def of(cls, record: Record, topic: str | None) -> OriginalRecord:
-        return cls(
-            topic or record.topic,
-            record.partition,
-            record.offset,
-            record.timestamp,
-            record.key,
-            record.value,
-            record.headers,
-        )
 
 
 class CheckedConsumer(Protocol):
@@ -140,7 +114,7 @@ def dry_run_check(consumer: CheckedConsumer) -> DryRunCheck:
             outcome, reason = predict_by_format(
                 consumer.handler,
                 formats,
-                OriginalRecord.of(record, dead_letter.topic),
+                OriginalRecord.of(dead_letter, record, record.headers),
                 event_type=own_type,
                 topic_event_types=topic_types,
                 decodes=is_default,

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
-from evkafka.dlq.dead_letter import DeadLetterRecord, replayed_headers
+from evkafka.dlq.dead_letter import DeadLetterRecord, OriginalRecord, replayed_headers
 from evkafka.dlq.dry_run import other_group_reason
 from evkafka.dlq.replay import LocalHandler
 from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
 from evkafka.runtime.ports import Slot
 from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of
-
-
-@dataclass(frozen=True, slots=True)
-class _OriginalRecord:
-    """The record with the address at which it failed first, and with id and number of replays in its headers."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
 
 
 def local_handler(plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadPoolExecutor) -> LocalHandler:
@@ -51,26 +37,14 @@ async def _attempt(
 ) -> str | None:
     """One attempt, with the consumer's stack and time limits; None if it succeeded, otherwise the reason."""
     limit_s = plan.settings.max_endpoint_exec_time_s
-    [call] = calls_for(plan.dispatch, [_original_record(dead_letter)], lambda: slot)
+    record = OriginalRecord.of(dead_letter, dead_letter.record, tuple(replayed_headers(dead_letter)))
+    [call] = calls_for(plan.dispatch, [record], lambda: slot)
     attempt = TimedAttempt(call.records[0], call.slot, limit_s=limit_s, shortest_limit_s=shortest_limit_s)
     result = await attempt.run(call)
     if isinstance(result, Fatal):
         raise result.error
     [ended] = call.results(result)
     return _failure_reason(delivery_of(ended))
-
-
-def _original_record(dead_letter: DeadLetterRecord) -> _OriginalRecord:
-    record = dead_letter.record
-    return _OriginalRecord(
-        dead_letter.topic or record.topic,
-        record.partition if dead_letter.partition is None else dead_letter.partition,
-        record.offset if dead_letter.offset is None else dead_letter.offset,
-        record.timestamp if dead_letter.timestamp_ms is None else dead_letter.timestamp_ms,
-        record.key,
-        record.value,
-        tuple(replayed_headers(dead_letter)),
-    )
 
 
 def _failure_reason(delivery: Delivery) -> str | None:
