@@ -97,6 +97,23 @@ class TestReading:
         header = ("__value_schema_id", b"\1" + guid.bytes)
         assert await decode(Avro(registry), Order, content, [("x", b"y"), header]) == Order(id="o-1", cents=5)
 
+    @pytest.mark.parametrize("in_header", [True, False])
+    async def test_compiles_a_schema_with_a_guid_once(
+        self, server: InMemoryRegistry, registry: SchemaRegistry, monkeypatch: pytest.MonkeyPatch, in_header: bool
+    ) -> None:
+        guid = b"\1" + server.register("orders-value", ORDER).guid.bytes
+        content = written(ORDER, {"id": "o-1", "cents": 5}, 0)[5:]
+        headers = [("__value_schema_id", guid)] if in_header else []
+        value, avro = content if in_header else guid + content, Avro(registry)
+        await decode(avro, Order, value, headers)
+        record, parsed = FakeRecord(value, headers), list[Any]()
+        parse = fastavro.parse_schema
+        monkeypatch.setattr(fastavro, "parse_schema", lambda *given: parsed.append(given) or parse(*given))
+        decode_it, name_of = avro.decoder(Order, decoder_for(Order)), avro.schema_names()
+        found = [(decode_it(value, record), name_of(record)) for _ in range(3)]
+        assert found == [(Order(id="o-1", cents=5), "shop.Order")] * 3
+        assert len(parsed) == 2  # once for the reader, once for the name
+
     async def test_a_header_decides_even_if_the_value_begins_like_an_id(
         self, server: InMemoryRegistry, registry: SchemaRegistry
     ) -> None:

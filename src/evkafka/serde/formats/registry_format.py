@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from evkafka.exceptions import ConfigError, RegistryRefused, SchemaNotFound
 from evkafka.records import NotReady, Record
@@ -28,6 +28,11 @@ Names = Callable[[bytes, Frame], str | None]
 
 Read = Callable[[bytes, Frame], Any]
 """Reads a value by the schema that it was compiled for. May raise any exception for a value that does not fit."""
+
+T = TypeVar("T")
+
+Compiled = dict[bytes, tuple[T, Frame]]
+"""What was compiled for schemas, by the bytes that values, or headers, begin with: the magic byte and the id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,25 +193,13 @@ class RegistryFormat:
         return self._decoder(None, None, _plain_json)
 
     def _decoder(self, annotation: Any, json: Decoder | None, from_json: Callable[[bytes], Any]) -> DecodeValue:
-        """Readers are found by the bytes that values, or headers, begin with: the magic byte and the id.
-
+        """
         Args:
             from_json: decodes values without a schema's id.
         """
-        by_prefix: dict[bytes, tuple[Read, Frame]] = {}
-        by_header: dict[bytes, tuple[Read, Frame]] = {}
-
-        def compiled(value: bytes, header: bytes | None) -> tuple[Read, Frame] | None:
-            frame = read_frame(value, header)
-            if frame is None and self.fallback is not None:
-                return None
-            stored = self._stored(frame)
-            assert frame is not None
-            readers, key = (by_prefix, value[: frame.start]) if header is None else (by_header, header)
-            if len(readers) >= MOST_READERS:
-                readers.clear()
-            found = readers[key] = self.language.reader(stored, annotation, json), frame
-            return found
+        by_prefix: Compiled[Read] = {}
+        by_header: Compiled[Read] = {}
+        compiled = self._compiler(lambda stored: self.language.reader(stored, annotation, json), by_prefix, by_header)
 
         def decode(value: bytes, record: Record) -> Any:
             header = None
@@ -224,12 +217,36 @@ class RegistryFormat:
 
         return decode
 
-    def _stored(self, frame: Frame | None) -> StoredSchema:
-        if frame is None:
-            raise FormatError(
-                "it does not begin with the magic byte 0 and a schema's id; if some records of the topic are JSON, add"
-                f' fallback="json" to {self.name}(...)'
-            )
+    def _compiler(
+        self, compile_: Callable[[StoredSchema], T], by_prefix: Compiled[T], by_header: Compiled[T]
+    ) -> Callable[[bytes, bytes | None], tuple[T, Frame] | None]:
+        """A function that compiles what the schema of a value needs, and keeps it for the next value of that schema. It
+        returns None for a value without a schema's id, which is JSON.
+
+        It raises NotReady while the schema is being asked for, and FormatError for a value that cannot be decoded.
+        """
+
+        def compiled(value: bytes, header: bytes | None) -> tuple[T, Frame] | None:
+            frame = read_frame(value, header)
+            if frame is None and self.fallback is None:
+                raise FormatError(
+                    "it does not begin with the magic byte 0 and a schema's id; if some records of the topic are JSON,"
+                    f' add fallback="json" to {self.name}(...)'
+                )
+            if frame is None:
+                return None
+            kept, key = (by_prefix, value[: frame.start]) if header is None else (by_header, header)
+            found = kept.get(key)
+            if found is None:
+                found = compile_(self._stored(frame)), frame
+                if len(kept) >= MOST_READERS:
+                    kept.clear()
+                kept[key] = found
+            return found
+
+        return compiled
+
+    def _stored(self, frame: Frame) -> StoredSchema:
         stored = self.registry.get(frame.key)
         if stored.schema.type != self.language.type:
             raise FormatError(f"its schema {frame.key} is of type {stored.schema.type}, not {self.language.type}")
@@ -237,20 +254,9 @@ class RegistryFormat:
 
     def schema_names(self) -> Callable[[Record], str | None]:
         """See `ValueFormat.schema_names`."""
-        by_prefix: dict[bytes, tuple[Names, Frame]] = {}
-
-        def compiled(value: bytes, header: bytes | None) -> tuple[Names, Frame] | None:
-            frame = read_frame(value, header)
-            if frame is None and self.fallback is not None:
-                return None
-            stored = self._stored(frame)
-            assert frame is not None
-            if len(by_prefix) >= MOST_READERS:
-                by_prefix.clear()
-            found = self.language.names(stored), frame
-            if header is None:
-                by_prefix[value[: frame.start]] = found
-            return found
+        by_prefix: Compiled[Names] = {}
+        by_header: Compiled[Names] = {}
+        compiled = self._compiler(self.language.names, by_prefix, by_header)
 
         def name_of(record: Record) -> str | None:
             value = record.value
@@ -261,7 +267,9 @@ class RegistryFormat:
                 if name == SCHEMA_ID_HEADER:
                     header = content
                     break
-            found = (by_prefix.get(value[:ID_BYTES]) if header is None else None) or compiled(value, header)
+            found = by_prefix.get(value[:ID_BYTES]) if header is None else by_header.get(header)
+            if found is None:
+                found = compiled(value, header)
             if found is None:
                 return None
             names, frame = found
