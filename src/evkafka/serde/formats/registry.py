@@ -131,6 +131,10 @@ class SchemaRegistry:
             raise NotReady(self._connected().requests.ask(key))
         return known
 
+    def awaited(self, key: Key) -> asyncio.Future[None] | None:
+        """Done once it is known whether the registry has this schema; None if that is known."""
+        return None if self.store.has(key) else self._connected().requests.ask(key)
+
     async def schema(self, key: Key) -> StoredSchema:
         """A schema by its id, or its GUID.
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from evkafka.exceptions import ConfigError, RegistryRefused, SchemaNotFound
-from evkafka.records import NotReady, Record
+from evkafka.records import Record
 from evkafka.serde.annotations import raw_kind
 from evkafka.serde.decoding import Decoder, with_schema
 from evkafka.serde.formats.framing import ID_BYTES, SCHEMA_ID_HEADER, Frame, framed, in_header, read_frame
 from evkafka.serde.formats.interface import DecodeValue, Encode, FormatError, Outgoing, Schema, StoredSchema
 from evkafka.serde.formats.registry import SchemaRegistry
+from evkafka.serde.formats.schema_cache import Key
 
 SubjectNames = Literal["topic", "record", "topic-record"]
 """How a sender's subject is named: `TOPIC-value`, the record's full name, or `TOPIC-NAME`."""
@@ -279,25 +280,13 @@ class RegistryFormat:
 
     def is_known(self, record: Record) -> bool:
         """See `ValueFormat.is_known`."""
-        if record.value is None:
-            return True
-        try:
-            frame = read_frame(record.value, in_header(record))
-        except FormatError:
-            return True
-        return frame is None or self.registry.store.has(frame.key)
+        key = _key_in(record)
+        return key is None or self.registry.store.has(key)
 
     def awaited(self, record: Record) -> asyncio.Future[None] | None:
         """See `ValueFormat.awaited`."""
-        if self.is_known(record):
-            return None
-        try:
-            self.schema_names()(record)
-        except NotReady as waiting:
-            return waiting.ready
-        except FormatError:  # whoever decodes the value gets the error
-            pass
-        return None
+        key = _key_in(record)
+        return None if key is None else self.registry.awaited(key)
 
     # ------------------------------------------------------------------ writing
 
@@ -434,6 +423,17 @@ class RegistryFormat:
     async def close(self) -> None:
         """See `ValueFormat.close`."""
         await self.registry.close()
+
+
+def _key_in(record: Record) -> Key | None:
+    """The key of the schema of a record's value; None if there is none, or if it is cut off: then decoding raises."""
+    if record.value is None:
+        return None
+    try:
+        frame = read_frame(record.value, in_header(record))
+    except FormatError:
+        return None
+    return None if frame is None else frame.key
 
 
 def _with_id(stored: StoredSchema, encode: Encode) -> Encode:
