@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import datetime as dt
 import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError, Message
 
 from evkafka.serde.formats.interface import FormatError, Schema, StoredSchema
 from evkafka.serde.formats.proto_source import file_of
@@ -18,29 +19,17 @@ from evkafka.serde.formats.proto_source import file_of
 MOST_INDEXES = 50
 
 WELL_KNOWN: dict[str, Callable[[Any], Any]] = {
-    "google.protobuf.Timestamp": lambda one: one.ToDatetime(_utc()),
+    "google.protobuf.Timestamp": lambda one: one.ToDatetime(dt.UTC),
     "google.protobuf.Duration": lambda one: one.ToTimedelta(),
-    "google.protobuf.Struct": lambda one: _json(one),
-    "google.protobuf.Value": lambda one: _json(one),
-    "google.protobuf.ListValue": lambda one: _json(one),
+    "google.protobuf.Struct": MessageToDict,
+    "google.protobuf.Value": MessageToDict,
+    "google.protobuf.ListValue": MessageToDict,
     **{
         f"google.protobuf.{name}Value": lambda one: one.value
         for name in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
     },
 }
 """Messages of protobuf itself that are values, in Python's own types."""
-
-
-def _utc() -> Any:
-    import datetime as dt
-
-    return dt.UTC
-
-
-def _json(message: Any) -> Any:
-    from google.protobuf.json_format import MessageToDict
-
-    return MessageToDict(message)
 
 
 # ---------------------------------------------------------------------------- the classes of a schema
@@ -108,9 +97,7 @@ def _file(schema: Schema, name: str) -> Any:
     try:
         content = base64.b64decode(schema.text, validate=True)
         file = descriptor_pb2.FileDescriptorProto.FromString(content)
-    except (binascii.Error, ValueError, RuntimeError):
-        return file_of(schema.text, name)
-    except Exception:  # protobuf's DecodeError, which is no ValueError
+    except (ValueError, RuntimeError, DecodeError):
         return file_of(schema.text, name)
     file.name = name
     return file
