@@ -19,13 +19,13 @@ import pydantic_core
 from pydantic import ValidationError
 
 from evkafka.exceptions import ConfigError
-from evkafka.serde.annotations import bare, shown, without_none
+from evkafka.serde.annotations import shown
 from evkafka.serde.decoding import Decoder
 from evkafka.serde.encoding import dumper_for
 from evkafka.serde.formats.avro_fit import Fit, Misfit, fit_for
 from evkafka.serde.formats.avro_limits import limits_of
 from evkafka.serde.formats.avro_schema import TEXTS, AvroDescriber, is_namespace, is_url
-from evkafka.serde.formats.fields import plain_type
+from evkafka.serde.formats.fields import is_untyped
 from evkafka.serde.formats.framing import Frame
 from evkafka.serde.formats.interface import Encode, FormatError, Schema, StoredSchema
 from evkafka.serde.formats.registry import SchemaRegistry
@@ -148,7 +148,7 @@ class AvroLanguage:
         return Described(schema, full_name, compile_)
 
     def by_registered(self, annotation: Any) -> Described | None:
-        if plain_type(without_none(bare(annotation))).kind not in (Any, dict, dict[str, Any]):
+        if not is_untyped(annotation):
             return None
         dump = dumper_for(annotation)
         return Described(Schema("", "AVRO"), "", lambda stored: _writer(stored, dump, prepares=True, fits=True))

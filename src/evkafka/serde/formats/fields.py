@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typing_extensions import ReadOnly, get_type_hints, is_typeddict
 
-from evkafka.serde.annotations import bare
+from evkafka.serde.annotations import bare, without_none
 from evkafka.serde.formats.registry_format import Undescribed
 
 NO_DEFAULT: Any = object()
@@ -179,6 +179,12 @@ def plain_type(annotation: Any) -> Plain:
             return Plain(annotation, tuple(metadata))
         annotation, *more = typing.get_args(annotation)
         metadata = [*more, *metadata]
+
+
+def is_untyped(annotation: Any) -> bool:
+    """Whether payloads are dicts with any content, or anything, so that only a registered schema says what is in
+    them."""
+    return plain_type(without_none(bare(annotation))).kind in (Any, dict, dict[str, Any])
 
 
 def undescribed(path: str, why: str) -> Undescribed:

@@ -18,7 +18,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.serde.annotations import any_dict, bare, by_msgspec, raw_kind, shown, without_none
 from evkafka.serde.decoding import Decoder, msgspec_codec
 from evkafka.serde.encoding import dumper_for, encoder_for
-from evkafka.serde.formats.fields import fields_of, model_of, plain_type, undescribed
+from evkafka.serde.formats.fields import fields_of, is_untyped, model_of, plain_type, undescribed
 from evkafka.serde.formats.framing import Frame
 from evkafka.serde.formats.interface import Encode, FormatError, Schema, StoredSchema
 from evkafka.serde.formats.registry import SchemaRegistry
@@ -122,7 +122,7 @@ class JsonSchemaLanguage:
         return Described(schema, str(content.get("title", "")), lambda stored: self._writer(stored, encode))
 
     def by_registered(self, annotation: Any) -> Described | None:
-        if plain_type(without_none(bare(annotation))).kind not in (Any, dict, dict[str, Any]):
+        if not is_untyped(annotation):
             return None
         encode = encoder_for(annotation)
         return Described(Schema("", "JSON"), "", lambda stored: self._writer(stored, encode))

@@ -5,6 +5,7 @@ written by a schema that the registry has.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, get_args
@@ -191,7 +192,7 @@ class RegistryFormat:
 
     def plain(self) -> DecodeValue:
         """See `ValueFormat.plain`."""
-        return self._decoder(None, None, _plain_json)
+        return self._decoder(None, None, json.loads)
 
     def _decoder(self, annotation: Any, json: Decoder | None, from_json: Callable[[bytes], Any]) -> DecodeValue:
         """
@@ -440,9 +441,3 @@ def _with_id(stored: StoredSchema, encode: Encode) -> Encode:
     assert isinstance(stored.key, int)
     prefix = framed(stored.key)
     return lambda event: prefix + encode(event)
-
-
-def _plain_json(value: bytes) -> Any:
-    import json
-
-    return json.loads(value)
