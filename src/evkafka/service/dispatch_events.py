@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from evkafka.exceptions import DecodeError
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record
-from evkafka.runtime.ports import BatchAttempt, Dispatch, Route, Slot, ThreadCall
+from evkafka.runtime.ports import BatchAttempt, Dispatch, Slot, ThreadCall
+
+T = TypeVar("T")
 
 ReadEvent = Callable[[Record], Record]
 """Takes the event out of a record. Raises DecodeError if the record is not an event."""
@@ -38,34 +40,24 @@ def dispatch_events(dispatch: Dispatch, read: ReadEvent, trace: Callable[[Dispat
 
     return Dispatch(
         call,
-        _endpoint_of(traced.route, read),
-        _endpoint_of(traced.gated, read) if traced.gated is not None else None,
+        _of_event(traced.route, read),
+        _of_event(traced.gated, read) if traced.gated is not None else None,
         open_batch,
         _thread_call(traced.thread_call, read) if traced.thread_call is not None else None,
-        _awaited(traced.awaited, read) if traced.awaited is not None else None,
+        _of_event(traced.awaited, read) if traced.awaited is not None else None,
     )
 
 
-def _endpoint_of(route: Callable[[Record], Route | None], read: ReadEvent) -> Callable[[Record], Route | None]:
-    def endpoint_of(record: Record) -> Route | None:
+def _of_event(of: Callable[[Record], T | None], read: ReadEvent) -> Callable[[Record], T | None]:
+    """What `of` says of the event in a record; None if it is not one."""
+
+    def of_event(record: Record) -> T | None:
         try:
-            return route(read(record))
+            return of(read(record))
         except DecodeError:
             return None
 
-    return endpoint_of
-
-
-def _awaited(
-    awaited: Callable[[Record], asyncio.Future[None] | None], read: ReadEvent
-) -> Callable[[Record], asyncio.Future[None] | None]:
-    def awaited_for(record: Record) -> asyncio.Future[None] | None:
-        try:
-            return awaited(read(record))
-        except DecodeError:
-            return None
-
-    return awaited_for
+    return of_event
 
 
 def _thread_call(
