@@ -68,9 +68,9 @@ def build_dispatch(
     header = type_header(middleware)
     raw_type = _raw_type(header, topic_types) if formats is None else _raw_type_by_schema(header, topic_types, formats)
     gated = _gated(target, raw_type)
-    if _is_default(middleware) and formats is None:
-        return _direct_dispatch(target, header, topic_types, raw_type, gated, overrides)
-    if _is_default(middleware) and formats is not None:
+    if _is_default(middleware):
+        if formats is None:
+            return _direct_dispatch(target, header, topic_types, raw_type, gated, overrides)
         return _dispatch_by_format(target, raw_type, gated, overrides, formats)
     if gated is not None and not any(layer.reads_types for layer in middleware or ()):
         logger.warning(
@@ -129,6 +129,14 @@ def _type_without_header(
 ) -> Callable[[Record], str | None]:
     """The event type of a record without a type header."""
     return formats.type_of(topic_types) if formats is not None else lambda record: topic_types.get(record.topic)
+
+
+def _decoded(raw_type: RawTypeOf) -> TypeOf:
+    def type_of(record: Record) -> str | None:
+        event_type = raw_type(record)
+        return event_type.decode(errors="replace") if event_type is not None else None
+
+    return type_of
 
 
 def _encoded(topic_types: Mapping[str, str]) -> dict[str, bytes]:
@@ -215,10 +223,7 @@ def _direct_dispatch(
     overrides: Overrides,
 ) -> Dispatch:
     """The default stack around a handler, compiled into one function."""
-
-    def type_of(record: Record) -> str | None:
-        event_type = raw_type(record)
-        return event_type.decode(errors="replace") if event_type is not None else None
+    type_of = _decoded(raw_type)
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         assert isinstance(slot.route, Endpoint)
@@ -343,10 +348,7 @@ def _dispatch_by_format(
     A record whose schema is not known yet raises NotReady, and is dispatched again once it is. Its endpoint may be
     unknown until then: so it is neither admitted to a batch nor begun in a thread before.
     """
-
-    def type_of(record: Record) -> str | None:
-        event_type = raw_type(record)
-        return event_type.decode(errors="replace") if event_type is not None else None
+    type_of = _decoded(raw_type)
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         assert isinstance(slot.route, Endpoint)
@@ -358,28 +360,22 @@ def _dispatch_by_format(
     thread_call = _thread_call(handler.endpoints, route, raw_type, type_of, formats)
     return Dispatch(
         _call_by_format(routes, raw_type, formats),
-        lambda record: route(record) if formats.is_known(record) else None,
-        _when_known(gated, formats),
+        _when_known(route, formats),
+        _when_known(gated, formats) if gated is not None else None,
         open_batch,
-        _when_known_in_thread(thread_call, formats),
+        _when_known_in_thread(thread_call, formats) if thread_call is not None else None,
         formats.awaited,
     )
 
 
-def _when_known(
-    gated: Callable[[Record], Route | None] | None, formats: ConsumerFormats
-) -> Callable[[Record], Route | None] | None:
-    if gated is None:
-        return None
-    return lambda record: gated(record) if formats.is_known(record) else None
+def _when_known(route: Callable[[Record], Route | None], formats: ConsumerFormats) -> Callable[[Record], Route | None]:
+    """The route; None while the record's schema is not known."""
+    return lambda record: route(record) if formats.is_known(record) else None
 
 
 def _when_known_in_thread(
-    thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None] | None, formats: ConsumerFormats
-) -> Callable[[Record, Slot], ThreadCall | Unmatched | None] | None:
-    if thread_call is None:
-        return None
-
+    thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None], formats: ConsumerFormats
+) -> Callable[[Record, Slot], ThreadCall | Unmatched | None]:
     def call(record: Record, slot: Slot) -> ThreadCall | Unmatched | None:
         if not formats.is_known(record) or formats.fault_of(record) is not None:
             return None  # the event loop begins its attempt: it waits, or raises
@@ -452,8 +448,8 @@ def _stack_dispatch(
         return Dispatch(run_stack, route, gated, open_batch)
     return Dispatch(
         run_stack,
-        lambda record: route(record) if formats.is_known(record) else None,
-        _when_known(gated, formats),
+        _when_known(route, formats),
+        _when_known(gated, formats) if gated is not None else None,
         open_batch,
         awaited=formats.awaited,
     )
