@@ -92,28 +92,26 @@ class DirectBatch:
 
     def _decode_all(self) -> list[Any]:
         if self._slot.formats is not None:
-            return list(map(self._decode_by_format, self._records))
-        decode = self._endpoint.resolve().from_bytes
+            return list(map(self._decoder(), self._records))
+        decode = self._endpoint.resolve().from_bytes  # as `_decoder`, without a call for each record
         values = [record.value for record in self._records]
         return [decode(value) if value is not None else None for value in values]
 
-    def _decode_by_format(self, record: Record) -> Any:
-        assert self._slot.formats is not None
-        return self._endpoint.decoder_by(self._slot.formats)(record.value, record) if record.value is not None else None
-
-    def _decode(self, record: Record) -> Any:
-        if self._slot.formats is not None:
-            return self._decode_by_format(record)
-        return self._endpoint.resolve().from_bytes(record.value) if record.value is not None else None
+    def _decoder(self) -> Callable[[Record], Any]:
+        if (formats := self._slot.formats) is not None:
+            by_format = self._endpoint.decoder_by(formats)
+            return lambda record: by_format(record.value, record) if record.value is not None else None
+        decode = self._endpoint.resolve().from_bytes
+        return lambda record: decode(record.value) if record.value is not None else None
 
     def _decode_one_by_one(self) -> dict[int, FailureOutcome | None]:
-        faults: dict[int, FailureOutcome | None] = {}
+        decode, faults = self._decoder(), dict[int, FailureOutcome | None]()
         payloads = self._payloads = [None] * len(self._records)
         for index, record in enumerate(self._records):
             try:
-                payloads[index] = self._decode(record)
+                payloads[index] = decode(record)
             except DECODE_FAILURES as error:
-                faults[index] = failure_outcome(self._endpoint.decoding_fault(error, self._records[index]))
+                faults[index] = failure_outcome(self._endpoint.decoding_fault(error, record))
         return faults
 
     async def run(self, wanted: Sequence[int]) -> object:
