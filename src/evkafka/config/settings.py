@@ -183,6 +183,10 @@ class ConsumerSettings:
             return None
         return TransactionSettings(self.transaction_interval_s, self.transaction_timeout_s, self.transactional_id)
 
+    def own_transactional_id(self, suffix: str) -> str:
+        """The transactional id if none is configured. ACLs name what is before the suffix, which differs each time."""
+        return f"{self.group_id}-{self.connection.client_id}-{suffix}"
+
     @property
     def commit_interval_s(self) -> float:
         """The time between two commits, in any mode."""

@@ -423,8 +423,7 @@ def _with_transactional_id(settings: ConsumerSettings) -> ConsumerSettings:
     it ends the transaction of that one."""
     if settings.transactions is None or settings.transactional_id is not None:
         return settings
-    name = f"{settings.group_id}-{settings.connection.client_id}-{secrets.token_hex(4)}"
-    return dataclasses.replace(settings, transactional_id=name)
+    return dataclasses.replace(settings, transactional_id=settings.own_transactional_id(secrets.token_hex(4)))
 
 
 def _warn_of_policies_without_effect(plan: ConsumerPlan) -> None:

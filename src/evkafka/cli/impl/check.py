@@ -269,11 +269,9 @@ async def _check_transactions(declared: DeclaredConsumer, known: Mapping[str, st
     settings, transactions = declared.settings, declared.settings.transactions
     if transactions is None or settings.group_id is None:
         return []
-    own = f"{settings.group_id}-{settings.connection.client_id}-check"  # the random part differs each time
+    id_ = settings.transactional_id or settings.own_transactional_id("check")
     try:
-        offer = await look_up_transaction_offer(
-            settings.connection, transactions.transactional_id or own, settings.group_id
-        )
+        offer = await look_up_transaction_offer(settings.connection, id_, settings.group_id)
     except BrokerRefused:
         return []  # the check of the permissions says what is missing
     except BrokerError as error:
