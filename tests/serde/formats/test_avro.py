@@ -19,9 +19,11 @@ from typing_extensions import TypedDict
 
 from evkafka.exceptions import ConfigError
 from evkafka.formats import Avro, AvroType, SchemaRegistry
+from evkafka.serde.decoding import decoder_for
 from evkafka.serde.formats.interface import FormatError
 from evkafka.testing import InMemoryRegistry
 from tests.serde.formats.values import decode, outgoing
+from tests.support.endpoint_calls import FakeRecord
 
 ORDER: dict[str, Any] = {
     "type": "record",
