@@ -210,7 +210,7 @@ class TestFaults:
         self, registry: InMemoryRegistry, client: httpx.Client
     ) -> None:
         with registry.latency(60_000), pytest.raises(httpx.ReadTimeout):
-            client.get("/subjects", timeout=0.05)
+            client.get("/subjects", timeout=httpx.Timeout(30, read=0.05))
         assert client.get("/subjects").status_code == 200
 
     def test_requests_fail_with_the_given_statuses_in_order(
