@@ -113,10 +113,8 @@ class TestTheRecord:
 
     @pytest.mark.parametrize("read", [binary, structured])
     def test_the_events_trace_is_the_records_unless_it_has_its_own(self, read: Any) -> None:
-        assert dict(read({**REQUIRED, "traceparent": "00-a", "tracestate": "b=c"}).headers) | {
-            "traceparent": b"00-a",
-            "tracestate": b"b=c",
-        } == dict(read({**REQUIRED, "traceparent": "00-a", "tracestate": "b=c"}).headers)
+        traced = dict(read({**REQUIRED, "traceparent": "00-a", "tracestate": "b=c"}).headers)
+        assert (traced["traceparent"], traced["tracestate"]) == (b"00-a", b"b=c")
         headers = (("traceparent", b"00-own"), ("ce_traceparent", b"00-a"))
         required = tuple((f"ce_{name}", text.encode()) for name, text in REQUIRED.items())
         event = read_event(record(b"{}", (*headers, *required)), "Event-Type")

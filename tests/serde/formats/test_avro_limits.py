@@ -62,11 +62,7 @@ def array_of(items: Any) -> dict[str, Any]:
 
 
 def number(value: int) -> bytes:
-    value, parts = value * 2 if value >= 0 else -value * 2 - 1, bytearray()
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*parts, value])
+    return written("long", value, 0)[5:]
 
 
 async def read(server: InMemoryRegistry, registry: SchemaRegistry, schema: Any, content: bytes) -> Any:
