@@ -17,7 +17,11 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from evkafka.broker import KafkaBroker
+from evkafka.cli.app_loader import load_app
 from evkafka.testing import InMemoryRegistry
+from evkafka.ui.background import BackgroundRunner
+from evkafka.ui.record_browser import read_records
+from evkafka.ui.record_query import record_query
 from tests.cli.support import Call
 from tests.support.kafka_topics import MakeTopic
 
@@ -109,11 +113,6 @@ def test_commands_read_and_write_the_format(
 
 
 async def test_the_page_of_records_shows_decoded_values(orders: str, call_here: Call) -> None:
-    from evkafka.cli.app_loader import load_app
-    from evkafka.ui.background import BackgroundRunner
-    from evkafka.ui.record_browser import read_records
-    from evkafka.ui.record_query import record_query
-
     app: Any = load_app("avro_shop:app", Path())
     background = BackgroundRunner()
     try:
