@@ -1,4 +1,4 @@
-"""The page about exactly-once processing: its apps, on the in-memory Kafka and on a real one."""
+"""The page about exactly-once processing: its apps, on the in-memory Kafka."""
 
 from __future__ import annotations
 

@@ -377,7 +377,7 @@ class TestAMemberThatIsNotOneAnyMore:
         assert relay.written == [WARM, b"a", b"b", b"a", b"b"]
 
     async def test_is_replaced_by_a_source_that_ends_its_transaction(self, relay: Relay) -> None:
-        """The transactional id of a run stays the same, so that nobody waits for the timeout."""
+        """Nobody waits for the transaction's timeout."""
         async with relay.running(transaction_timeout_ms=3_600_000):
             await relay.warm_up()
             relay.kafka.fail_commits("unknown, lost")
