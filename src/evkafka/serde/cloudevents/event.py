@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -115,6 +115,16 @@ def is_content_type(header: str) -> bool:
 def is_structured(content_type: bytes) -> bool:
     """Whether a record with this header `content-type` has the whole event as its value."""
     return content_type[: len(STRUCTURED)].lower() == STRUCTURED.encode()
+
+
+def content_types(headers: Sequence[tuple[str, bytes | None]]) -> list[bytes]:
+    """The values of the headers with the media type. Readers take the first."""
+    return [text for name, text in headers if is_content_type(name) and text is not None]
+
+
+def has_structured_mode(headers: Sequence[tuple[str, bytes | None]]) -> bool:
+    """Whether a record with these headers has the whole event as its value."""
+    return any(map(is_structured, content_types(headers)))
 
 
 def is_json(datacontenttype: str | None) -> bool:

@@ -20,6 +20,7 @@ from evkafka.serde.cloudevents.event import (
     CloudEvent,
     EventFault,
     event_of,
+    has_structured_mode,
     is_content_type,
     is_json,
     is_structured,
@@ -113,7 +114,7 @@ def _default_partition_key(attributes: dict[str, AttributeValue], key: bytes | N
 
 def data_of(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> bytes | None:
     """The data of a CloudEvent in structured mode; of any other record, the value."""
-    if not any(is_content_type(name) and text is not None and is_structured(text) for name, text in headers):
+    if not has_structured_mode(headers):
         return value
     try:
         return _read_structured(value, None)[1]
@@ -123,7 +124,7 @@ def data_of(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) ->
 
 def structured_type(record: Record) -> str | None:
     """The type of a CloudEvent in structured mode; None for any other record. It is not in a header."""
-    if not any(is_content_type(name) and text is not None and is_structured(text) for name, text in record.headers):
+    if not has_structured_mode(record.headers):
         return None
     try:
         return _event_and_data(record)[0].type

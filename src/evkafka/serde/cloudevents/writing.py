@@ -22,6 +22,8 @@ from evkafka.serde.cloudevents.event import (
     STRUCTURED,
     STRUCTURED_JSON,
     TRACE_ATTRIBUTES,
+    content_types,
+    has_structured_mode,
     is_content_type,
     is_json,
     is_structured,
@@ -87,7 +89,7 @@ class CloudEventsEnvelope:
         return key, [*attributes.items(), *others]
 
     def _check_content_types(self, headers: Pairs) -> None:
-        for text in _content_types(headers):
+        for text in content_types(headers):
             if not is_text(text):
                 raise ValueError(f"the header {CONTENT_TYPE} is not valid UTF-8")
             if self.mode == "binary" and is_structured(text):
@@ -98,7 +100,7 @@ class CloudEventsEnvelope:
                 )
 
     def _add_content_type(self, headers: Pairs, value: bytes, content_type: str) -> None:
-        own = next(iter(_content_types(headers)), None)
+        own = next(iter(content_types(headers)), None)
         if own is None:
             headers.append((CONTENT_TYPE, content_type.encode()))
         elif self.mode == "structured" and is_json(own.decode()) and not is_json(content_type):
@@ -136,21 +138,16 @@ def complete_headers(headers: Pairs, *, source: str) -> Pairs:
     """The headers with the required attributes that they lack, except the type, unless they are of the structured
     mode."""
     names = {name for name, _ in headers}
-    if any(map(is_structured, _content_types(headers))):
+    if has_structured_mode(headers):
         return headers
     defaults = {"specversion": SPECVERSION, "id": str(uuid.uuid4()), "source": source}
     missing = [name for name in defaults if HEADER_PREFIX + name not in names]
     return [*headers, *((HEADER_PREFIX + name, defaults[name].encode()) for name in missing)]
 
 
-def _content_types(headers: Pairs) -> list[bytes]:
-    """The values of the headers with the media type. Readers take the first."""
-    return [text for name, text in headers if is_content_type(name) and text is not None]
-
-
 def _structured(value: bytes | None, headers: Pairs) -> tuple[bytes, Pairs]:
     """The event as a JSON object, without headers of the binary mode: some readers recognize the mode by them."""
-    content_type = next((text.decode() for text in _content_types(headers)), None)
+    content_type = next((text.decode() for text in content_types(headers)), None)
     attributes: dict[str, str] = {}
     others: Pairs = [(CONTENT_TYPE, STRUCTURED_JSON.encode())]
     for name, text in headers:
