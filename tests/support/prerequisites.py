@@ -16,10 +16,9 @@ from pathlib import Path
 import pytest
 
 from evkafka.broker import KafkaBroker
-from evkafka.broker.broker import FAST_START
 from evkafka.broker.cds_archive import ClassArchive
 from evkafka.broker.jars import KAFKA_VERSION, locked_jars
-from evkafka.broker.java import find_java
+from evkafka.broker.java import FAST_START, find_java
 from evkafka.broker.maven import cache_dir
 from tests.support import chromium, fake_kafka
 

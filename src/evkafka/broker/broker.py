@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from evkafka.broker.cds_archive import ClassArchive
 from evkafka.broker.jars import KAFKA_VERSION, kafka_jars
-from evkafka.broker.java import check_extra, find_java
+from evkafka.broker.java import FAST_START, check_extra, find_java
 from evkafka.broker.listeners import checked_listeners, scram_options
-from evkafka.broker.local_server import LocalServer
+from evkafka.broker.local_server import CLIENT, LocalServer
 from evkafka.broker.locked import is_locked
 from evkafka.broker.process import ChildProcess
 from evkafka.broker.properties import (
@@ -25,15 +23,13 @@ from evkafka.broker.properties import (
     write_private,
 )
 from evkafka.broker.readiness import knows_itself
-from evkafka.broker.reserved_port import ReservedPort
-from evkafka.exceptions import BrokerError, ConfigError
+from evkafka.exceptions import BrokerError
+
+CONTROLLER = "CONTROLLER"
 
 _READY = b"Kafka Server started"
+_POLL_S = 0.02
 _CLUSTER_ID = "ZXZrYWZrYS1icm9rZXItMQ"  # any 16 bytes in base64: clusters of one broker are separate
-
-# Tuned for a start within two seconds, not for throughput: the second compiler and the parallel garbage collector do
-# not pay off in a broker that runs for one test run.
-FAST_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
 
 
 class KafkaBroker(LocalServer):
@@ -82,19 +78,14 @@ class KafkaBroker(LocalServer):
         jvm_options: tuple[str, ...] = (),
         start_timeout_s: float = 60.0,
     ) -> None:
-        super().__init__("broker", "broker.log")
-        self._wanted_port = port or None
-        self._wanted_dir = None if data_dir is None else Path(data_dir).expanduser().resolve()
+        program = f"Kafka {KAFKA_VERSION}"
+        super().__init__("broker", program, port=port, data_dir=data_dir, start_timeout_s=start_timeout_s)
         self._properties = dict(properties or {})
         self._listeners = checked_listeners(listeners or {})
         self._scram = scram_options(scram_users or {})
         self._java = java
         self._archive: ClassArchive | None = None
         self._jvm_options = (f"-Xmx{heap_mb}m", *FAST_START, *jvm_options)
-        self._start_timeout_s = start_timeout_s
-        self._client: ReservedPort | None = None
-        self._controller: ReservedPort | None = None
-        self._listener_ports: dict[str, ReservedPort] = {}
 
     # ------------------------------------------------------------------ state
 
@@ -103,21 +94,12 @@ class KafkaBroker(LocalServer):
         """`127.0.0.1:PORT`. Raises RuntimeError before the start and after the stop."""
         return f"127.0.0.1:{self.port}"
 
-    def servers(self, listener: str = "CLIENT") -> str:
+    def servers(self, listener: str = CLIENT) -> str:
         """`127.0.0.1:PORT` of one of the listeners. Raises KeyError for an unknown name, RuntimeError as `port`
         does."""
-        if listener == "CLIENT":
-            return self.bootstrap_servers
-        if listener in self._listeners and not self._listener_ports:
-            return f"127.0.0.1:{self.port}"  # raises: there is no address yet
-        return f"127.0.0.1:{self._listener_ports[listener].number}"
-
-    @property
-    def port(self) -> int:
-        """The client port. It does not change with `kill()` and `restart()`."""
-        if self._client is None:
-            raise RuntimeError("the broker has no address before start() and after stop()")
-        return self._client.number
+        if listener != CLIENT and listener not in self._listeners:
+            raise KeyError(listener)
+        return f"127.0.0.1:{self._port(listener)}"
 
     def kill(self) -> None:
         """Kill Kafka, as in a crash. `start()` or `restart()` starts it again with its port and data.
@@ -139,7 +121,7 @@ class KafkaBroker(LocalServer):
         check_extra()
         java = find_java(self._java)
         jars = kafka_jars()
-        self._reserve()
+        self._reserve([CONTROLLER, *self._listeners], directories=["log"])
         self._archive = ClassArchive(java, jars, self._jvm_options)
         self._archive.make()
         command = self._java_command(java, jars)
@@ -156,24 +138,6 @@ class KafkaBroker(LocalServer):
         shared = self._archive.options() if self._archive is not None else []
         return [str(java), *self._jvm_options, *shared, logging, "-cp", os.pathsep.join(map(str, jars))]
 
-    def _reserve(self) -> None:
-        """Create the directory and reserve the ports, except for those that a killed broker still has."""
-        if self._client is None:
-            self._client = ReservedPort(self._wanted_port)
-        if self._controller is None:
-            self._controller = ReservedPort(None)
-        for name in self._listeners.keys() - self._listener_ports.keys():
-            self._listener_ports[name] = ReservedPort(None)
-        if self._home is None:
-            self._home = self._wanted_dir or Path(tempfile.mkdtemp(prefix="evkafka-broker-"))
-        try:
-            self._home.mkdir(mode=0o700, parents=True, exist_ok=True)  # it has the passwords of users
-            (self._home / "log").mkdir(exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"the broker's data directory {self._home} cannot be created: {error.strerror}"
-            ) from error
-
     def _refuse_used_directory(self) -> None:
         """Kafka checks its own lock late: until then a second broker reads, and may truncate, the log of the first."""
         if is_locked(self.home / "log" / ".lock"):
@@ -183,9 +147,8 @@ class KafkaBroker(LocalServer):
         return f"another Kafka is using the data directory {self.home}: stop it, or use another directory"
 
     def _write_files(self) -> None:
-        assert self._controller is not None
-        listeners = {name: (protocol, self._listener_ports[name].number) for name, protocol in self._listeners.items()}
-        defaults = server_properties(self.port, self._controller.number, self.home / "log", listeners)
+        listeners = {name: (protocol, self._port(name)) for name, protocol in self._listeners.items()}
+        defaults = server_properties(self.port, self._port(CONTROLLER), self.home / "log", listeners)
         text = as_properties_file(defaults | self._properties)
         write_private(self.home / "server.properties", text)
         write_private(self.home / "log4j2.properties", LOG4J_PROPERTIES)
@@ -211,31 +174,12 @@ class KafkaBroker(LocalServer):
             arguments.unlink(missing_ok=True)
 
     def _wait_until_ready(self) -> None:
-        assert self._process is not None
-        deadline = time.monotonic() + self._start_timeout_s
-        while _READY not in self._log_since_launch():
-            if self._process.wait(0.02):
-                raise self._failed(f"ended while starting (exit code {self._process.exit_code})")
-            if time.monotonic() > deadline:
-                raise self._failed(f"was not ready within {self._start_timeout_s:g} s")
-        while knows_itself(self.port) is False and time.monotonic() < deadline:
-            if self._process.wait(0.02):
-                raise self._failed(f"ended while starting (exit code {self._process.exit_code})")
+        deadline_s = time.monotonic() + self._start_timeout_s
+        self._wait_until(lambda: _READY in self._log_since_launch(), deadline_s=deadline_s, poll_s=_POLL_S)
+        while knows_itself(self.port) is False and time.monotonic() < deadline_s:
+            self._pause(_POLL_S)
 
     def _failed(self, what: str) -> BrokerError:
-        tail = self.log_tail()
-        if "Failed to acquire lock on file .lock" in tail:
+        if "Failed to acquire lock on file .lock" in self.log_tail():
             return BrokerError(self._used_text())
-        return BrokerError(f"Kafka {KAFKA_VERSION} {what}. The end of its log:\n{tail or '(nothing was logged)'}")
-
-    # ------------------------------------------------------------------ its place
-
-    def _release(self) -> None:
-        for port in (self._client, self._controller, *self._listener_ports.values()):
-            if port is not None:
-                port.release()
-        self._client = self._controller = None
-        self._listener_ports.clear()
-        if self._home is not None and self._wanted_dir is None:
-            shutil.rmtree(self._home, ignore_errors=True)
-        self._home = None
+        return super()._failed(what)

@@ -6,13 +6,22 @@ import asyncio
 import atexit
 import contextlib
 import os
+import shutil
+import tempfile
+import time
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from evkafka.broker.process import ChildProcess
+from evkafka.broker.reserved_port import ReservedPort
+from evkafka.exceptions import BrokerError, ConfigError
+
+CLIENT = "CLIENT"
+"""The name of the port that clients connect to."""
 
 _running: weakref.WeakSet[LocalServer] = weakref.WeakSet()
 
@@ -21,13 +30,22 @@ class LocalServer(ABC):
     """A server in a process of its own, which ends with the process that started it.
 
     Args:
-        name: the server's name in messages: "broker".
-        log_name: the file of its log in its directory.
+        name: the server's name in messages: "broker". Its log is NAME.log in its directory.
+        program: the same with its version, in errors: "Kafka 4.2.0".
+        port: that of clients; None or 0 chooses a free one.
+        data_dir: its directory; None creates a temporary one, which the stop removes.
+        start_timeout_s: how long it may take to start.
     """
 
-    def __init__(self, name: str, log_name: str) -> None:
+    def __init__(
+        self, name: str, program: str, *, port: int | None, data_dir: str | Path | None, start_timeout_s: float
+    ) -> None:
         self._name = name
-        self._log_name = log_name
+        self._program = program
+        self._wanted_port = port or None
+        self._wanted_dir = None if data_dir is None else Path(data_dir).expanduser().resolve()
+        self._start_timeout_s = start_timeout_s
+        self._ports: dict[str, ReservedPort] = {}
         self._home: Path | None = None
         self._process: ChildProcess | None = None
         self._log_start = 0
@@ -50,6 +68,17 @@ class LocalServer(ABC):
         if self._home is None:
             raise RuntimeError(f"the {self._name} has no directory before start() and after stop()")
         return self._home
+
+    @property
+    def port(self) -> int:
+        """The port of clients. It does not change with `kill()` and `restart()`. Raises RuntimeError before the start
+        and after the stop."""
+        return self._port(CLIENT)
+
+    def _port(self, name: str) -> int:
+        if name not in self._ports:
+            raise RuntimeError(f"the {self._name} has no address before start() and after stop()")
+        return self._ports[name].number
 
     def log_tail(self, lines: int = 30) -> str:
         """The last lines that it has logged since its last start; empty before the start and after the stop."""
@@ -126,26 +155,73 @@ class LocalServer(ABC):
     ) -> None:
         await asyncio.to_thread(self.stop)
 
-    # ------------------------------------------------------------------ its parts
+    # ------------------------------------------------------------------ steps of a start
 
     @abstractmethod
     def _launch(self) -> None:
-        """Create the directory, start the process with `_serve`, and wait until it is ready."""
+        """Reserve ports and directory, start the process with `_serve`, and wait until it is ready."""
 
-    @abstractmethod
+    def _reserve(self, other_ports: Iterable[str], *, directories: Iterable[str] = ()) -> None:
+        """Create the directory and reserve the ports, except for those that a killed server still has.
+
+        Args:
+            other_ports: names for more ports than that of clients.
+            directories: names of directories to be created in its directory.
+        """
+        for name, number in {CLIENT: self._wanted_port, **dict.fromkeys(other_ports)}.items():
+            if name not in self._ports:
+                self._ports[name] = ReservedPort(number)
+        if self._home is None:
+            self._home = self._wanted_dir or Path(tempfile.mkdtemp(prefix=f"evkafka-{self._name}-"))
+        try:
+            self._home.mkdir(mode=0o700, parents=True, exist_ok=True)  # a broker's has the passwords of users
+            for directory in directories:
+                (self._home / directory).mkdir(exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"the {self._name}'s data directory {self._home} cannot be created: {error.strerror}"
+            ) from error
+
     def _release(self) -> None:
-        """Release ports, and remove temporary data. May be called twice."""
+        """Release the ports, and remove temporary data. May be called twice."""
+        for port in self._ports.values():
+            port.release()
+        self._ports.clear()
+        if self._home is not None and self._wanted_dir is None:
+            shutil.rmtree(self._home, ignore_errors=True)
+        self._home = None
 
     def _serve(self, process: ChildProcess) -> None:
         """Keep the process that serves clients. It ends at the exit of this process at the latest."""
         self._process = process
         _running.add(self)
 
+    def _wait_until(self, is_ready: Callable[[], bool], *, deadline_s: float, poll_s: float) -> None:
+        """Wait until it is ready.
+
+        Raises:
+            BrokerError: it ended, or is not ready at the deadline.
+        """
+        while not is_ready():
+            self._pause(poll_s)
+            if time.monotonic() > deadline_s:
+                raise self._failed(f"was not ready within {self._start_timeout_s:g} s")
+
+    def _pause(self, poll_s: float) -> None:
+        """Wait for so long. Raises BrokerError if it ends meanwhile."""
+        assert self._process is not None
+        if self._process.wait(poll_s):
+            raise self._failed(f"ended while starting (exit code {self._process.exit_code})")
+
+    def _failed(self, what: str) -> BrokerError:
+        """The error of a start, with the end of the log."""
+        return BrokerError(f"{self._program} {what}. The end of its log:\n{self.log_tail() or '(nothing was logged)'}")
+
     # ------------------------------------------------------------------ its log
 
     @property
     def _log(self) -> Path:
-        return self.home / self._log_name
+        return self.home / f"{self._name}.log"
 
     def _begin_log(self) -> None:
         """What is logged from now on belongs to this start."""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
-import tempfile
 import time
 from pathlib import Path
 
-from evkafka.broker.broker import FAST_START
-from evkafka.broker.java import check_extra, find_java
+from evkafka.broker.java import FAST_START, check_extra, find_java
 from evkafka.broker.local_server import LocalServer
 from evkafka.broker.process import ChildProcess
 from evkafka.broker.registry_files import REGISTRY_VERSION, registry_jar
-from evkafka.broker.reserved_port import ReservedPort
-from evkafka.exceptions import BrokerError, ConfigError
+
+PROGRAM = f"Apicurio Registry {REGISTRY_VERSION}"
+MANAGEMENT = "MANAGEMENT"
+"""The name of the port of health and metrics."""
 
 API = "/apis/ccompat/v7"
 OLDEST_JAVA = 21
@@ -74,15 +73,10 @@ class LocalRegistry(LocalServer):
         jvm_options: tuple[str, ...] = (),
         start_timeout_s: float = 180.0,
     ) -> None:
-        super().__init__("registry", "registry.log")
-        self._wanted_port = port or None
-        self._wanted_dir = None if data_dir is None else Path(data_dir).expanduser().resolve()
+        super().__init__("registry", PROGRAM, port=port, data_dir=data_dir, start_timeout_s=start_timeout_s)
         self._java = java
         self._jvm_options = (f"-Xmx{heap_mb}m", *FAST_START, *jvm_options)
-        self._start_timeout_s = start_timeout_s
         self._is_new = True
-        self._client: ReservedPort | None = None
-        self._management: ReservedPort | None = None
 
     @property
     def url(self) -> str:
@@ -90,47 +84,24 @@ class LocalRegistry(LocalServer):
         after the stop."""
         return url_of(self.port)
 
-    @property
-    def port(self) -> int:
-        """The port of its API. It does not change with `kill()` and `restart()`."""
-        if self._client is None:
-            raise RuntimeError("the registry has no address before start() and after stop()")
-        return self._client.number
-
     # ------------------------------------------------------------------ steps of a start
 
     def _launch(self) -> None:
         check_extra("registry")
-        java = find_java(self._java, OLDEST_JAVA, f"Apicurio Registry {REGISTRY_VERSION}")
+        java = find_java(self._java, OLDEST_JAVA, PROGRAM)
         jar = registry_jar()
-        self._reserve()
+        self._reserve([MANAGEMENT])
         self._is_new = self._wanted_dir is None or not (self.home / f"{SCHEMAS}.mv.db").exists()
         self._begin_log()
         self._serve(ChildProcess(self._java_command(java, jar), self._log))
-        self._wait_until_ready()
-
-    def _reserve(self) -> None:
-        """Create the directory and reserve the ports, except for those that a killed registry still has."""
-        if self._client is None:
-            self._client = ReservedPort(self._wanted_port)
-        if self._management is None:
-            self._management = ReservedPort(None)
-        if self._home is None:
-            self._home = self._wanted_dir or Path(tempfile.mkdtemp(prefix="evkafka-registry-"))
-        try:
-            self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"the registry's data directory {self._home} cannot be created: {error.strerror}"
-            ) from error
+        self._wait_until(self._is_ready, deadline_s=time.monotonic() + self._start_timeout_s, poll_s=_POLL_S)
 
     def _java_command(self, java: Path, jar: Path) -> list[str]:
-        assert self._management is not None
         options = {
             "quarkus.http.host": "127.0.0.1",
             "quarkus.http.port": self.port,
             "quarkus.management.host": "127.0.0.1",
-            "quarkus.management.port": self._management.number,
+            "quarkus.management.port": self._port(MANAGEMENT),
             # Warnings only: the log of a registry that runs for days stays small.
             "quarkus.log.level": "WARN",
             'quarkus.log.category."io.apicurio".level': "WARN",
@@ -146,15 +117,6 @@ class LocalRegistry(LocalServer):
             "-jar",
             str(jar),
         ]
-
-    def _wait_until_ready(self) -> None:
-        assert self._process is not None
-        deadline = time.monotonic() + self._start_timeout_s
-        while not self._is_ready():
-            if self._process.wait(_POLL_S):
-                raise self._failed(f"ended while starting (exit code {self._process.exit_code})")
-            if time.monotonic() > deadline:
-                raise self._failed(f"was not ready within {self._start_timeout_s:g} s")
 
     def _is_ready(self) -> bool:
         """Whether it answers. A new one gets its default compatibility level."""
@@ -173,18 +135,3 @@ class LocalRegistry(LocalServer):
             return None
         finally:
             connection.close()
-
-    def _failed(self, what: str) -> BrokerError:
-        tail = self.log_tail()
-        return BrokerError(
-            f"Apicurio Registry {REGISTRY_VERSION} {what}. The end of its log:\n{tail or '(nothing was logged)'}"
-        )
-
-    def _release(self) -> None:
-        for port in (self._client, self._management):
-            if port is not None:
-                port.release()
-        self._client = self._management = None
-        if self._home is not None and self._wanted_dir is None:
-            shutil.rmtree(self._home, ignore_errors=True)
-        self._home = None
