@@ -17,7 +17,7 @@ from evkafka.cli.impl.dev_checks import require_extras
 from evkafka.cli.impl.reload import check_reload, run_reloading
 from evkafka.cli.impl.run import run_app
 from evkafka.cli.impl.run_options import RunOptions
-from evkafka.exceptions import BrokerError, ConfigError
+from evkafka.exceptions import ConfigError
 from evkafka.web import missing_packages
 from evkafka.web.component import TOKEN_VARIABLE
 
@@ -111,8 +111,6 @@ def _started(create: Callable[[int | None], ServerT], port: int | None, *, usual
     server = create(usual if port is None else port)
     try:
         return server.start()
-    except BrokerError:
-        raise
     except ConfigError:
         if port is not None:
             raise
