@@ -1,4 +1,4 @@
-"""Reserves a port until Kafka listens on it, and while Kafka restarts."""
+"""Reserves a port until a server listens on it, and while the server restarts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from evkafka.exceptions import ConfigError
 class ReservedPort:
     """One TCP port of 127.0.0.1.
 
-    On Linux the socket stays bound and never listens: Java, which binds with SO_REUSEADDR as we do, may listen on the
-    port, while the kernel gives the number to no other process, also between a kill and a restart. On other systems two
-    sockets cannot share an address like that, and the port is released at once.
+    On Linux the socket stays bound and never listens: a server that binds with SO_REUSEADDR as we do, as Java does, may
+    listen on the port, while the kernel gives the number to no other process, also between a kill and a restart. On
+    other systems two sockets cannot share an address like that, and the port is released at once.
     """
 
     def __init__(self, number: int | None) -> None:

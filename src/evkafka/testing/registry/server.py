@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,18 +26,14 @@ class RegistryServer:
     """
 
     def __init__(self, respond: Respond, media_type: str) -> None:
+        from evkafka.broker.reserved_port import ReservedPort  # tests without a registry on a port do not load it
+
         self._respond = respond
         self._media_type = media_type
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
-        # Bound without listening: on Linux no other process gets the port while the server is stopped.
-        self._reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        if sys.platform != "win32":
-            self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._reserved.bind(("127.0.0.1", 0))
-        self.port: int = self._reserved.getsockname()[1]
-        if sys.platform != "linux":
-            self._reserved.close()
+        self._reserved = ReservedPort(None)  # on Linux no other process gets it while the server is stopped
+        self.port = self._reserved.number
 
     def start(self) -> None:
         self._server = _Server(self.port, self._respond, self._media_type)
@@ -59,7 +54,7 @@ class RegistryServer:
 
     def close(self) -> None:
         self.stop()
-        self._reserved.close()
+        self._reserved.release()
 
 
 class _Server(ThreadingHTTPServer):
