@@ -41,10 +41,10 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One record of the output topic, as a reader of committed records has got it.
+    """One record of the output topic, as a reader of committed records gets it.
 
     Attributes:
-        source: partition and offset of the record that it was made of.
+        source: partition and offset of the record that was handled.
     """
 
     partition: int

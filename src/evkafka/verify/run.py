@@ -47,7 +47,7 @@ QUIET_S = 5.0
 
 OPEN_TRANSACTIONS_S = 60.0
 """How long a transaction may stay open after the processes have ended: its own timeout, and the ten seconds between two
-looks of the brokers."""
+checks by the brokers."""
 
 HISTORY_FILE = "journal"
 

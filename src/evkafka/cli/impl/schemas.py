@@ -48,7 +48,7 @@ class SentSchema:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What became known of it in the registry.
+    """The state of a schema in the registry.
 
     Attributes:
         number: the schema's id.

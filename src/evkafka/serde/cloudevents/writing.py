@@ -47,7 +47,7 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True, slots=True)
 class CloudEventsEnvelope:
-    """Makes CloudEvents of a sender's events.
+    """How the events of a sender become CloudEvents.
 
     Attributes:
         source: the attribute `source` of its events.

@@ -95,7 +95,7 @@ class ValueFormat(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name for users: `Avro`."""
+        """Its name in messages: `Avro`."""
 
     @property
     def media_type(self) -> str:

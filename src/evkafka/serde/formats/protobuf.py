@@ -155,7 +155,7 @@ def _class_reader(messages: Messages, kind: Any) -> Read:
 
     def read(value: bytes, frame: Frame) -> Any:
         at = frame.start
-        if is_first and frame.rest is None and value[at : at + 1] == b"\0":  # by far the most: the file's first message
+        if is_first and frame.rest is None and value[at : at + 1] == b"\0":  # the file's first message, as most are
             return parsed(kind, value[at + 1 :], frame)
         indexes, start = _place(value, frame)
         name = messages.name_of(indexes)
@@ -247,7 +247,7 @@ def _field_in(error: Exception) -> str:
 
 
 def _indexes_of(descriptor: Any) -> list[int]:
-    """Where a message is in its file: the number of the outermost one, then those of nested ones."""
+    """Where a message is in its file: the number of the outermost one, then those of the nested ones."""
     indexes: list[int] = []
     while descriptor.containing_type is not None:
         siblings = [one.full_name for one in descriptor.containing_type.nested_types]

@@ -97,7 +97,8 @@ class Rest:
         """A schema by its id, or by its GUID.
 
         Raises:
-            SchemaNotFound, RegistryRefused, RegistryUnavailable: it could not be had.
+            SchemaNotFound: there is none.
+            RegistryRefused, RegistryUnavailable: the registry rejects the request, or does not answer it.
         """
         path = f"schemas/ids/{key}" if isinstance(key, int) else f"schemas/guids/{quote(key, safe='')}"
         return _schema(await self._ask("GET", path))
@@ -152,7 +153,7 @@ class Rest:
         headers = {"Content-Type": MEDIA_TYPE} if content is not None else {}
         timeout_s = self._address.timeout_s
         try:
-            # httpx limits each step of a request; a server that sends byte by byte would never be given up.
+            # httpx limits each step of a request: with a server that sends byte by byte the whole would have no limit.
             async with asyncio.timeout(timeout_s):
                 return await self._client.request(method, f"{url}/{path}", content=content, headers=headers)
         except (TimeoutError, self._timed_out):

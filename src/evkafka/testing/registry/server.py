@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 POLL_S = 0.02
-"""How often the server looks whether it has to stop."""
+"""How often the server checks whether it has to stop."""
 
 Answer = tuple[int, bytes] | None
 """Status and body; None closes the connection without a response."""
