@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable, Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -100,18 +100,30 @@ async def has_read(reader: Reader, count: int) -> None:
     await reader.pause()
 
 
-async def throw_out(servers: str, group: str, reader: Reader, protocol: GroupProtocol) -> None:
-    """Remove a member from its group, without its knowledge."""
-    member: Any = reader.source._started().coordinator
-    async with admin_of(servers) as admin:
-        client = admin._client
-        node = await client.coordinator_lookup(CoordinationType.GROUP, group)
-        if protocol == "classic":
-            answer = await client.send(node, LeaveGroupRequest(group, member.member_id))
-        else:
-            member_id = member._membership.member_id
-            answer = await client.send(node, ConsumerGroupHeartbeatRequest(group, member_id, LEAVE))
-        assert answer.error_code == 0
+class Zombie(NamedTuple):
+    """A member behind the proxy that has read five orders, and is removed from its group without its knowledge."""
+
+    reader: Reader
+    servers: str
+    group: str
+    orders: str
+    out: str
+    protocol: GroupProtocol
+
+    async def commit(self) -> None:
+        await commit_all(self.reader, self.orders, self.out)
+
+    async def remove(self) -> None:
+        member: Any = self.reader.source._started().coordinator
+        async with admin_of(self.servers) as admin:
+            client = admin._client
+            node = await client.coordinator_lookup(CoordinationType.GROUP, self.group)
+            if self.protocol == "classic":
+                answer = await client.send(node, LeaveGroupRequest(self.group, member.member_id))
+            else:
+                member_id = member._membership.member_id
+                answer = await client.send(node, ConsumerGroupHeartbeatRequest(self.group, member_id, LEAVE))
+            assert answer.error_code == 0
 
 
 class TestATransaction:
@@ -251,28 +263,28 @@ class TestTheStart:
 class TestAMemberThatTheGroupHasRemoved:
     """Its client has not heard of it yet. Another member has its partitions."""
 
-    async def test_commits_what_has_its_offsets_already_and_the_next_owner_waits_for_that(
-        self,
-        kafka_broker: KafkaBroker,
-        topic: MakeTopic,
-        proxy: Proxy,
-        name: str,
-        join: Join,
-        protocol: GroupProtocol,
-    ) -> None:
+    @pytest.fixture
+    async def zombie(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy, name: str, join: Join, protocol: GroupProtocol
+    ) -> Zombie:
         servers, orders, out = kafka_broker.bootstrap_servers, await topic(), await topic()
         await produce(servers, orders, 5)
-        zombie = await join(proxy.bootstrap_servers, orders, name)
-        await has_read(zombie, 5)
-        proxy.on(HEARTBEATS[protocol], hold=True, count=ALL)
+        member = await join(proxy.bootstrap_servers, orders, name)
+        await has_read(member, 5)
+        return Zombie(member, servers, name, orders, out, protocol)
+
+    async def test_commits_what_has_its_offsets_already_and_the_next_owner_waits_for_that(
+        self, zombie: Zombie, proxy: Proxy, join: Join
+    ) -> None:
+        proxy.on(HEARTBEATS[zombie.protocol], hold=True, count=ALL)
         end = proxy.on(END_TXN, hold=True)
-        committing = asyncio.ensure_future(commit_all(zombie, orders, out))
+        committing = asyncio.ensure_future(zombie.commit())
         await end.seen.wait()
 
-        await throw_out(servers, name, zombie, protocol)
-        async with Proxy(servers) as watched:
-            heir = await join(watched.bootstrap_servers, orders, name)
-            place = TopicPartition(orders, 0)
+        await zombie.remove()
+        async with Proxy(zombie.servers) as watched:
+            heir = await join(watched.bootstrap_servers, zombie.orders, zombie.group)
+            place = TopicPartition(zombie.orders, 0)
             await eventually(
                 lambda: heir.source.position(place) is not None or watched.requests.count(OFFSET_FETCH) > 5
             )
@@ -280,74 +292,50 @@ class TestAMemberThatTheGroupHasRemoved:
             end.release.set()
             await committing
             await eventually(lambda: heir.source.position(place) is not None)
-            await produce(servers, orders, 2)
+            await produce(zombie.servers, zombie.orders, 2)
             await has_read(heir, 2)
-            await commit_all(heir, orders, out)
+            await commit_all(heir, zombie.orders, zombie.out)
             await heir.stop()
 
-        assert await values(servers, out) == [*numbers(5), *numbers(2)]
+        assert await values(zombie.servers, zombie.out) == [*numbers(5), *numbers(2)]
 
-    async def test_commits_nothing_that_has_no_offsets_yet(
-        self,
-        kafka_broker: KafkaBroker,
-        topic: MakeTopic,
-        proxy: Proxy,
-        name: str,
-        join: Join,
-        protocol: GroupProtocol,
-    ) -> None:
-        servers, orders, out = kafka_broker.bootstrap_servers, await topic(), await topic()
-        await produce(servers, orders, 5)
-        zombie = await join(proxy.bootstrap_servers, orders, name)
-        await has_read(zombie, 5)
-        proxy.on(HEARTBEATS[protocol], hold=True, count=ALL)
+    async def test_commits_nothing_that_has_no_offsets_yet(self, zombie: Zombie, proxy: Proxy, join: Join) -> None:
+        proxy.on(HEARTBEATS[zombie.protocol], hold=True, count=ALL)
         offsets = proxy.on(TXN_OFFSET_COMMIT, hold=True)
-        committing = asyncio.ensure_future(commit_all(zombie, orders, out))
+        committing = asyncio.ensure_future(zombie.commit())
         await offsets.seen.wait()
 
-        await throw_out(servers, name, zombie, protocol)
-        heir = await join(servers, orders, name)
+        await zombie.remove()
+        heir = await join(zombie.servers, zombie.orders, zombie.group)
         await has_read(heir, 5)
-        await commit_all(heir, orders, out)
+        await commit_all(heir, zombie.orders, zombie.out)
         offsets.release.set()
 
         with pytest.raises(CommitRefused):
             await committing
         await eventually(lambda: END_TXN in proxy.requests)  # it aborts: its transaction would stay open for a minute
-        assert await eventually(lambda: values(servers, out)) == numbers(5)
+        assert await eventually(lambda: values(zombie.servers, zombie.out)) == numbers(5)
 
-    async def test_commits_nothing_when_it_has_heard_of_it(
-        self,
-        kafka_broker: KafkaBroker,
-        topic: MakeTopic,
-        proxy: Proxy,
-        name: str,
-        join: Join,
-        protocol: GroupProtocol,
-    ) -> None:
+    async def test_commits_nothing_when_it_has_heard_of_it(self, zombie: Zombie, proxy: Proxy, join: Join) -> None:
         """aiokafka forgets its generation then. Generation -1 is that of no member, and nobody checks it."""
-        servers, orders, out = kafka_broker.bootstrap_servers, await topic(), await topic()
-        await produce(servers, orders, 5)
-        zombie = await join(proxy.bootstrap_servers, orders, name)
-        await has_read(zombie, 5)
-        heartbeats = proxy.on(HEARTBEATS[protocol], hold=True, count=ALL)
+        heartbeats = proxy.on(HEARTBEATS[zombie.protocol], hold=True, count=ALL)
         await heartbeats.seen.wait()
-        await throw_out(servers, name, zombie, protocol)
-        heir = await join(servers, orders, name)
+        await zombie.remove()
+        heir = await join(zombie.servers, zombie.orders, zombie.group)
         await has_read(heir, 5)
-        await commit_all(heir, orders, out)
+        await commit_all(heir, zombie.orders, zombie.out)
         outcomes: list[BaseException | None] = []
 
         async def revoking(_: Collection[TopicPartition]) -> None:
-            [outcome] = await asyncio.gather(commit_all(zombie, orders, out), return_exceptions=True)
+            [outcome] = await asyncio.gather(zombie.commit(), return_exceptions=True)
             outcomes.append(outcome)
 
-        zombie.listener.revoking = zombie.listener.losing = revoking
+        zombie.reader.listener.revoking = zombie.reader.listener.losing = revoking
         heartbeats.release.set()
 
         [outcome] = await eventually(lambda: outcomes)
         assert isinstance(outcome, CommitRefused)
-        assert await values(servers, out) == numbers(5)
+        assert await values(zombie.servers, zombie.out) == numbers(5)
 
 
 class TestWithoutAnAnswer:
