@@ -154,7 +154,7 @@ TRANSACTIONS = [
     Breakage(
         "each source has a transactional id of its own",
         "service/service.py",
-        "    return dataclasses.replace(settings, transactional_id=name)\n",
+        "    return dataclasses.replace(settings, transactional_id=settings.own_transactional_id(secrets.token_hex(4)))\n",
         "    return settings\n",
         "after a lost answer the consumer waits for the transaction's timeout",
         (COMMITS,),
