@@ -54,6 +54,17 @@ def _exceptions() -> tuple[PublicName, ...]:
     return tuple(PublicName("evkafka.exceptions", name) for name in names)
 
 
+# What the two local servers have in common.
+_SERVER = ("port", "start", "stop", "kill", "restart", "running", "pid", "home", "log_tail", "wait")
+
+_IN_MEMORY_KAFKA = (
+    *("running", "crash", "expire", "rebalance", "advance", "settle", "unfinished", "outage", "latency"),
+    *("create_topic", "add_partitions", "delete_topic", "send", "transaction", "records"),
+    *("make_gap", "compact", "delete_records", "lose_records", "elect_leader", "make_unreadable"),
+    *("fail_commits", "fail_polls", "fail_sends", "go_away", "come_back"),
+    *("committed", "committed_metadata", "commit", "assert_committed", "assert_sent"),
+)
+
 _APP = (
     *("event", "add_consumer", "add_producer", "consumer", "run", "serve", "running", "stop", "handle_exit"),
     *("asgi", "asgi_lifespan", "asyncapi", "status", "metrics", "web_url", "started", "should_exit"),
@@ -129,7 +140,7 @@ PAGES = {
             PublicName("evkafka.testing", "AsyncTestClient", _CLIENT),
             PublicName("evkafka.testing", "Delivery"),
             PublicName("evkafka.testing", "SentEvent"),
-            PublicName("evkafka.testing", "InMemoryKafka", ("*",)),
+            PublicName("evkafka.testing", "InMemoryKafka", _IN_MEMORY_KAFKA),
             PublicName("evkafka.testing", "MemoryRecord", ("*",)),
             PublicName("evkafka.testing", "InMemoryRegistry", ("*",)),
             PublicName("evkafka.testing", "RegisteredSchema"),
@@ -138,8 +149,8 @@ PAGES = {
             PublicName("evkafka.testing", "RealKafka", ("*",)),
             PublicName("evkafka.testing", "NotSettled"),
             PublicName("evkafka.testing", "UnknownTopic"),
-            PublicName("evkafka.broker", "KafkaBroker", ("*",)),
-            PublicName("evkafka.broker", "LocalRegistry", ("*",)),
+            PublicName("evkafka.broker", "KafkaBroker", ("bootstrap_servers", "servers", *_SERVER)),
+            PublicName("evkafka.broker", "LocalRegistry", ("url", *_SERVER)),
         ),
     ),
 }

@@ -95,7 +95,7 @@ class KafkaBroker(LocalServer):
         return f"127.0.0.1:{self.port}"
 
     def servers(self, listener: str = CLIENT) -> str:
-        """`127.0.0.1:PORT` of one of the listeners. Raises KeyError for an unknown name, RuntimeError as `port`
+        """`127.0.0.1:PORT` of a listener; "CLIENT" is ours. Raises KeyError for an unknown name, RuntimeError as `port`
         does."""
         if listener != CLIENT and listener not in self._listeners:
             raise KeyError(listener)

@@ -55,6 +55,7 @@ class LocalServer(ABC):
 
     @property
     def running(self) -> bool:
+        """Whether its process runs."""
         return self._process is not None and self._process.exit_code is None
 
     @property
