@@ -153,9 +153,12 @@ TRANSACTIONS = [
     ),
     Breakage(
         "each source has a transactional id of its own",
-        "service/service.py",
-        "    return dataclasses.replace(settings, transactional_id=settings.own_transactional_id(secrets.token_hex(4)))\n",
-        "    return settings\n",
+        "runtime/consumer.py",
+        "        source = self._cluster.source(settings)\n",
+        "        import time; from dataclasses import replace\n"
+        "        own_id = None if scope is None else f'{settings.transactional_id}-{time.monotonic_ns()}'\n"
+        "        settings = replace(settings, transactional_id=own_id)\n"
+        "        source = self._cluster.source(settings)\n",
         "after a lost answer the consumer waits for the transaction's timeout",
         (COMMITS,),
     ),
