@@ -248,7 +248,7 @@ class EVKafkaProducer:
         """Keep the record for the transaction of the attempt that sends it; its offset is not known."""
         kept.scope.check_cluster(self.name, self._address)
         placed = await sink.place(record, timeout_s=timeout_s)
-        kept.add(placed)
+        kept.add(placed, sink)
         future: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
         partition = -1 if placed.partition is None else placed.partition
         future.set_result(RecordMetadata(placed.topic, partition, -1, placed.timestamp_ms, 0, -1))

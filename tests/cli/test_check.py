@@ -45,6 +45,22 @@ for name, id_ in (("a", "shop"), ("b", "shop.retry")):
     app.add_consumer(config, handler, name)
 """
 
+WEAK_ACKS = """
+from evkafka import EVKafkaApp, Handler, Sender
+
+handler, sender = Handler(), Sender()
+
+@handler.event("E")
+async def on_event(event: dict) -> None: ...
+
+@sender.event("Out", topic="out")
+async def send_out(event: dict) -> None: ...
+
+app = EVKafkaApp()
+app.add_consumer({"topics": ["in"], "group_id": "g", "auto_commit_mode": "exactly-once"}, handler, "orders")
+app.add_producer({"acks": 1}, sender, "bills")
+"""
+
 UNDESCRIBED = """
 from pydantic import BaseModel
 from evkafka import EVKafkaApp, Handler
@@ -143,6 +159,13 @@ class TestCheck:
         assert ended.returncode == 1
         [error] = [one for one in as_json(ended)["findings"] if one["level"] == "error"]
         assert "consumers 'a.retry' and 'b' have the same transactional_id 'shop.retry'" in error["message"]
+
+    def test_a_producer_that_confirms_less_than_a_transaction_is_an_error(self, tmp_path: Path) -> None:
+        (tmp_path / "shop.py").write_text(WEAK_ACKS)
+        ended = evkafka(tmp_path, "check", "shop:app", "--no-broker", "--json")
+        assert ended.returncode == 1
+        [error] = [one for one in as_json(ended)["findings"] if one["level"] == "error"]
+        assert "producer 'bills' has acks 1" in error["message"]
 
     def test_a_contract_that_cannot_be_built_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "shop.py").write_text(UNDESCRIBED)

@@ -271,7 +271,8 @@ class ProducerConfig(_ConnectionOptions, total=False, closed=True):
     topic: str | None
     """The topic of events that name none themselves. Default None."""
     acks: Literal["all", -1, 0, 1]
-    """Whose confirmation a send waits for: all replicas (default, also -1), the leader (1), none (0) [acks]."""
+    """Whose confirmation a send waits for: all replicas (default, also -1), the leader (1), none (0); transactions need
+    all of them [acks]."""
     enable_idempotence: bool
     """Whether the brokers discard duplicates from the client's retries; needs acks "all". Default True, but False
     when `acks` is 0 or 1 [enable.idempotence]."""
@@ -287,7 +288,8 @@ class ProducerConfig(_ConnectionOptions, total=False, closed=True):
     max_batch_size: int
     """The maximum size of a batch, which belongs to one partition, in bytes. Default 16384 [batch.size]."""
     max_request_size: int
-    """The maximum size of a request, and so of a record, in bytes. Default 1048576 [max.request.size]."""
+    """The maximum size of a request, and so of a record before compression, in bytes. Default 1048576
+    [max.request.size]."""
     compression_type: Literal["gzip", "snappy", "lz4", "zstd"] | None
     """The compression of batches. Default None [compression.type]."""
     partitioner: Callable[[bytes | None, list[int], list[int]], int]

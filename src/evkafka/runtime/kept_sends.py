@@ -15,7 +15,16 @@ from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError, DeliveryError, RecordTooLarge
 from evkafka.outcomes import FailureOutcome, Unmatched
 from evkafka.records import Record
-from evkafka.runtime.ports import BatchAttempt, Clock, Cluster, Dispatch, OutgoingRecord, OutputRefused, Slot
+from evkafka.runtime.ports import (
+    BatchAttempt,
+    Clock,
+    Cluster,
+    Dispatch,
+    OutgoingRecord,
+    OutputRefused,
+    RecordSink,
+    Slot,
+)
 
 REFUSED_S = 60.0
 """How long sends fail that a transaction could not write. Then one is tried again: the topic may have been changed."""
@@ -60,7 +69,7 @@ class _Refusal:
     """What a transaction could not write to one topic.
 
     Attributes:
-        smallest: records that keep so many bytes or more fail; 0: all.
+        smallest: records whose batch has so many bytes or more fail; 0: all.
     """
 
     smallest: int
@@ -68,13 +77,13 @@ class _Refusal:
     error: DeliveryError
 
     def why(self, record: OutgoingRecord, size: int) -> str:
-        """Why this record, which keeps so many bytes, fails too."""
+        """Why this record, whose batch has so many bytes, fails too."""
         if not self.smallest:
             return str(self.error)
         return (
             f"event {record.event_type!r} to topic {record.topic!r} was not delivered: the record,"
-            f" {size - RECORD_BYTES} bytes, is too large: less than a minute ago the brokers refused one of"
-            f" {self.smallest - RECORD_BYTES} bytes (max.message.bytes of the topic); it was not written"
+            f" {size} bytes, is too large: less than a minute ago the brokers refused one of"
+            f" {self.smallest} bytes (max.message.bytes of the topic); it was not written"
         )
 
 
@@ -95,12 +104,15 @@ class TransactionScope:
     def refuse(self, refused: OutputRefused) -> None:
         """A transaction could not write this record. The same send raises its error from now on, so that it fails the
         attempt at its own record, and not the transactions of all."""
-        size = size_of(refused.output) if isinstance(refused.error, RecordTooLarge) else 0
+        size = refused.batch_bytes if isinstance(refused.error, RecordTooLarge) else 0
         until_s = self._clock.now() + REFUSED_S
         self._refused[refused.output.topic] = _Refusal(size, until_s, refused.error)
 
-    def check(self, record: OutgoingRecord) -> None:
+    def check(self, record: OutgoingRecord, sink: RecordSink) -> None:
         """Check that no transaction has been unable to write such a record lately.
+
+        Args:
+            sink: has placed it.
 
         Raises:
             DeliveryError: one was.
@@ -110,7 +122,7 @@ class TransactionScope:
             return
         if self._clock.now() > refusal.until_s:
             del self._refused[record.topic]
-        elif (size := size_of(record)) >= refusal.smallest:
+        elif (size := sink.batch_bytes(record)) >= refusal.smallest:
             error = refusal.error  # each attempt gets one of its own, with its own traceback and notes
             raise type(error)(
                 refusal.why(record, size), topic=record.topic, event_type=record.event_type, may_have_been_written=False
@@ -147,8 +159,8 @@ class KeptSends:
         self._place = place
         self._ended = False
 
-    def add(self, record: OutgoingRecord) -> None:
-        """Keep this record, whose partition is chosen.
+    def add(self, record: OutgoingRecord, sink: RecordSink) -> None:
+        """Keep this record, which the sink has placed.
 
         Raises:
             RuntimeError: the attempt has ended.
@@ -160,7 +172,7 @@ class KeptSends:
                 " ended, and so it cannot be part of its transaction: await the send in the endpoint; or, for a task"
                 ' that outlives the endpoint, use a producer with "outside_transactions": True'
             )
-        self.scope.check(record)
+        self.scope.check(record, sink)
         self.records.append(record)
 
     def end(self) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ProducerSettings
+    from evkafka.config.settings import CompressionType, ConnectionSettings, ConsumerSettings, ProducerSettings
     from evkafka.serde.formats.consumer_formats import ConsumerFormats
 
 
@@ -59,12 +59,14 @@ class OutputRefused(BrokerError):
     Attributes:
         output: the record.
         error: why it cannot be written: `RecordTooLarge` if a smaller record could be.
+        batch_bytes: its `RecordSink.batch_bytes`.
     """
 
-    def __init__(self, output: OutgoingRecord, error: DeliveryError) -> None:
+    def __init__(self, output: OutgoingRecord, error: DeliveryError, batch_bytes: int) -> None:
         super().__init__(str(error))
         self.output = output
         self.error = error
+        self.batch_bytes = batch_bytes
 
 
 class SourceListener(Protocol):
@@ -240,6 +242,7 @@ class OutgoingRecord(NamedTuple):
         partition: None for the partition of the key; without a key, a random one.
         timestamp_ms: milliseconds since the epoch; None for the time of the send.
         event_type: names the record in errors.
+        compression_type: how a transaction compresses its batch; `RecordSink.place` sets it.
     """
 
     topic: str
@@ -249,6 +252,7 @@ class OutgoingRecord(NamedTuple):
     timestamp_ms: int | None = None
     headers: Sequence[tuple[str, bytes | None]] = ()
     event_type: str | None = None
+    compression_type: CompressionType | None = None
 
 
 WriteFailed = Callable[[str, BaseException], object]
@@ -275,13 +279,16 @@ class RecordSink(Protocol):
         """
 
     async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
-        """The record with its partition, chosen as `send` does, without sending it. It does not suspend if the topic is
-        known.
+        """The record with its partition, chosen as `send` does, and its compression, without sending it. It does not
+        suspend if the topic is known.
 
         Raises:
             DeliveryError: as `send`, if the topic or the partition does not exist, or the record is larger than
                 `max_request_size` (`RecordTooLarge`).
         """
+
+    def batch_bytes(self, record: OutgoingRecord) -> int:
+        """The size of a batch with only this placed record, compressed: a topic's `max.message.bytes` limits it."""
 
     def unavailable_reason(self) -> str:
         """Why nothing can be sent at the moment, as far as it is known; empty while it can."""

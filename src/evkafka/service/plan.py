@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from evkafka.asyncapi import ConsumerContract, ProducerContract
 from evkafka.config import check_dead_letter_topics, error_policy, producer_settings, shown_settings
 from evkafka.config.keys import ProducerConfig
-from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
+from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
 from evkafka.context import App
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.exceptions import ConfigError
@@ -278,6 +278,10 @@ class BoundProducer:
     name: str
     producer: EVKafkaProducer
     sender: Sender
+
+    @property
+    def settings(self) -> ProducerSettings:
+        return self.producer.settings
 
     def check(self) -> None:
         if self.sender.bound:

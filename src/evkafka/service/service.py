@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
 from evkafka.config import missing_group_id
-from evkafka.config.settings import ConsumerSettings
+from evkafka.config.settings import ConsumerSettings, ProducerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError, EVKafkaError
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.consumer import Consumer, ConsumerEnvironment, ConsumerSpec
@@ -27,7 +27,7 @@ from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline, sto
 from evkafka.runtime.supervision.tasks import TaskEnded
 from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.lifespan import BoundedLifespan, Lifespan, as_state
-from evkafka.service.transactional_ids import shared_transactional_ids
+from evkafka.service.transaction_checks import shared_transactional_ids, weaker_producers
 from evkafka.telemetry import Telemetry
 
 logger = logging.getLogger("evkafka")
@@ -51,6 +51,8 @@ class RunningProducer(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def settings(self) -> ProducerSettings: ...
     def check(self) -> None: ...  # raises ConfigError
     async def start(self) -> None: ...
     async def stop(self, *, timeout_s: float) -> None: ...
@@ -242,7 +244,9 @@ class Service:
             for plan in self._plans
             if plan.retries is not None and plan.retries.name in names
         ]
-        faults += shared_transactional_ids(named for plan in self._plans for named in plan.named_settings)
+        consumers = [named for plan in self._plans for named in plan.named_settings]
+        faults += shared_transactional_ids(consumers)
+        faults += weaker_producers(consumers, [(one.name, one.settings) for one in self._producers])
         for producer in self._producers:
             try:
                 producer.check()

@@ -117,7 +117,7 @@ class RecordingSink:
         """Nothing to connect to."""
 
     async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
-        topic, value, key, partition, timestamp_ms, headers, event_type = record
+        topic, value, key, partition, timestamp_ms, headers, event_type, _ = record
         self._sent.append(
             SentEvent(
                 event=self._declared.get(event_type or "", decoded)(data_of(value, headers)),
@@ -139,6 +139,9 @@ class RecordingSink:
 
     async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
         return record
+
+    def batch_bytes(self, record: OutgoingRecord) -> int:
+        return 0  # no topic has a limit
 
     def unavailable_reason(self) -> str:
         return ""

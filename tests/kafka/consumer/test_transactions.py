@@ -196,6 +196,22 @@ class TestATransaction:
 
         assert await values(servers, out) == small
 
+    async def test_keeps_the_order_of_outputs_that_are_compressed_differently(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, join: Join
+    ) -> None:
+        servers, orders, out = kafka_broker.bootstrap_servers, await topic(), await topic()
+        member = await join(servers, orders, name)
+        compressions: list[Any] = [None, "gzip", "snappy", "lz4", "zstd", "zstd", None]
+        sent = [b"%d" % at * 1_000 for at in range(len(compressions))]
+        outputs = [
+            OutgoingRecord(out, value, partition=0, compression_type=one)
+            for value, one in zip(sent, compressions, strict=True)
+        ]
+
+        await member.source.commit_transaction(outputs, {TopicPartition(orders, 0): 0}, timeout_s=30, metadata={})
+
+        assert await values(servers, out) == sent
+
     async def test_with_an_output_that_is_too_large_names_it_and_writes_nothing(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, join: Join
     ) -> None:

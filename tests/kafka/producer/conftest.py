@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from evkafka.broker import KafkaBroker
+from tests.support.backends import kafka
+
+__all__ = ["kafka"]
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ from evkafka.kafka.client.preflight import reach
 from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
 from evkafka.serde.safe_text import lines
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.transactional_ids import shared_transactional_ids
+from evkafka.service.transaction_checks import shared_transactional_ids, weaker_producers
 
 Level = Literal["ok", "warning", "error"]
 STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
@@ -162,6 +162,9 @@ def _check_wiring(app: EVKafkaApp) -> Iterator[Finding]:
             yield Finding("error", "config", declared.name, fault, 'give one: "group_id": "my-service"')
     for fault in shared_transactional_ids(_named_settings(app)):
         yield Finding("error", "config", "transactional_id", fault)
+    settings = [(name, producer_settings(producer.config)) for name, producer in app.producers.items()]
+    for fault in weaker_producers(_named_settings(app), settings):
+        yield Finding("error", "config", "acks", fault)
     for name, producer in app.producers.items():
         for endpoint in producer.sender.endpoints:
             yield from _try("wiring", name, endpoint.resolve, report_success=False)

@@ -5,16 +5,43 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
-from evkafka.kafka.client.transaction_protocol import ProducerId
+from evkafka.config.settings import CompressionType
+from evkafka.kafka.client.transaction_protocol import NO_PRODUCER, ProducerId
 from evkafka.records import TopicPartition
 from evkafka.runtime.ports import OutgoingRecord
 
 BATCH_BYTES = 900_000
 """The size of a batch: below the default of `max.message.bytes`. A larger record is a batch of its own."""
 
-MAGIC, NO_COMPRESSION, IS_TRANSACTIONAL = 2, 0, 1
+COMPRESSED_BATCH_BYTES = 128 * 1024
+"""The size of a batch before it is compressed: gzip must not hold the event loop for long. More hardly saves space."""
+
+MOST_BYTES = 64 * 1024 * 1024
+"""The largest record, before it is compressed. The topic's own limit is the one that counts; a broker hangs up on a
+request of 100 MB."""
+
+MAGIC, IS_TRANSACTIONAL = 2, 1
+
+CODECS: dict[CompressionType | None, int] = {
+    None: DefaultRecordBatch.CODEC_NONE,
+    "gzip": DefaultRecordBatch.CODEC_GZIP,
+    "snappy": DefaultRecordBatch.CODEC_SNAPPY,
+    "lz4": DefaultRecordBatch.CODEC_LZ4,
+    "zstd": DefaultRecordBatch.CODEC_ZSTD,
+}
+
+
+def too_large(record: OutgoingRecord) -> str | None:
+    """Why no broker takes this record; None if its topic decides."""
+    size = DefaultRecordBatchBuilder.estimate_size_in_bytes(record.key, record.value, list(record.headers))
+    return f"the record, {size} bytes, is larger than {MOST_BYTES} bytes" if size > MOST_BYTES else None
+
+
+def batch_bytes(record: OutgoingRecord) -> int:
+    """The size of a batch with only this record."""
+    return len(OutputQueue(TopicPartition(record.topic, 0), [record]).batch(NO_PRODUCER, 0))
 
 
 class OutputQueue:
@@ -38,16 +65,21 @@ class OutputQueue:
     def batch(self, producer: ProducerId, sequence: int) -> bytes:
         """The next batch. It stays the same until it is confirmed or split, so that a broker knows one that it has.
 
+        Its records have the same compression: two producers may send to one partition.
+
         Args:
             sequence: of its first record.
         """
         if self._batch is None:
-            builder = DefaultRecordBatchBuilder(
-                MAGIC, NO_COMPRESSION, IS_TRANSACTIONAL, *producer, sequence, BATCH_BYTES
-            )
+            compression = self.first.compression_type
+            size = BATCH_BYTES if compression is None else COMPRESSED_BATCH_BYTES
+            codec = CODECS[compression]
+            builder = DefaultRecordBatchBuilder(MAGIC, codec, IS_TRANSACTIONAL, *producer, sequence, size)
             self._count = 0
             for record in self._records:
-                if self._count == self._most_records or not self._add(builder, record):
+                if self._count == self._most_records or record.compression_type != compression:
+                    break
+                if not self._add(builder, record):
                     break
                 self._count += 1
             self._batch = bytes(builder.build())

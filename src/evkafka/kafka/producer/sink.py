@@ -25,6 +25,7 @@ from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.errors import translate
 from evkafka.kafka.producer.batch import PendingRecord, delivery_error
 from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refusal, Topic
+from evkafka.kafka.producer.output_queue import batch_bytes, too_large
 from evkafka.kafka.producer.partition_queue import PartitionQueue
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.backoff import exponential
@@ -164,7 +165,7 @@ class KafkaSink:
         Raises (also from the future):
             DeliveryError: it was not confirmed in time, or was refused.
         """
-        topic, value, key, _, timestamp_ms, headers, event_type = record
+        topic, value, key, _, timestamp_ms, headers, event_type, _ = record
         loop = self._loop
         limit_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
         deadline_s = loop.time() + limit_s
@@ -183,16 +184,25 @@ class KafkaSink:
         return pending.confirmed
 
     async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
-        """The record with its partition, chosen as `send` does. Does not suspend if the topic is known.
+        """The record with its partition, chosen as `send` does, and its compression. Does not suspend if the topic is
+        known.
 
         Raises:
             DeliveryError: as `send`, if there is no such topic or partition, or the record is too large.
         """
+        if (why := too_large(record)) is not None:
+            where = f"topic {record.topic!r}"
+            raise delivery_error(why, record.topic, where, record.event_type, False, kind=RecordTooLarge)
         limit_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
-        return record._replace(partition=await self._partition_for(record, limit_s))
+        partition = await self._partition_for(record, limit_s)
+        return record._replace(partition=partition, compression_type=self._settings.options.get("compression_type"))
+
+    def batch_bytes(self, record: OutgoingRecord) -> int:
+        """The size of a batch with only this placed record, compressed."""
+        return batch_bytes(record)
 
     async def _partition_for(self, record: OutgoingRecord, timeout_s: float) -> int:
-        topic, value, key, partition, _, headers, event_type = record
+        topic, value, key, partition, _, headers, event_type, _ = record
         producer = self.newest
         if (size := estimate(key, value, headers)) > producer.max_request_size:
             why = f"the record, {size} bytes, is larger than max_request_size, {producer.max_request_size} bytes"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aiokafka import errors as kafka
 
-from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused, DeliveryError, RecordTooLarge
+from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused, DeliveryError
 from evkafka.kafka.errors import ErrorCode, cause, code_name, translate
 from evkafka.kafka.producer.batch import delivery_error
-from evkafka.kafka.producer.output_queue import OutputQueue
+from evkafka.kafka.producer.output_queue import OutputQueue, batch_bytes
 from evkafka.kafka.producer.partition_queue import ONE_RECORD
 from evkafka.kafka.producer.transaction_state import Verdict
 from evkafka.runtime.ports import MetadataTooLarge, OutgoingRecord, OutputRefused
@@ -58,12 +58,8 @@ def output_failure(meaning: Verdict, code: int, doing: str, queue: OutputQueue) 
             return failure(meaning, code, f"{doing}: writing to {topic}[{partition}]", subject=topic)
 
 
-def too_large(output: OutgoingRecord, size: int, most: int) -> OutputRefused:
-    """The error for a record that no broker takes."""
-    return refused(output, f"the record, {size} bytes, is larger than {most} bytes", RecordTooLarge)
-
-
 def refused(output: OutgoingRecord, why: str, kind: type[DeliveryError] = DeliveryError) -> OutputRefused:
+    """The error for a record that can never be written."""
     where = f"{output.topic}[{output.partition}]"
     error = delivery_error(why, output.topic, where, output.event_type, may_have_been_written=False, kind=kind)
-    return OutputRefused(output, error)
+    return OutputRefused(output, error, batch_bytes(output))

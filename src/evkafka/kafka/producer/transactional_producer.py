@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 from aiokafka import errors as kafka
 from aiokafka.protocol.transaction import AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitUnknown
@@ -35,7 +34,7 @@ from evkafka.kafka.producer.transaction_connection import (
     own_code,
     pauses_s,
 )
-from evkafka.kafka.producer.transaction_errors import ProducerFenced, failure, output_failure, too_large
+from evkafka.kafka.producer.transaction_errors import ProducerFenced, failure, output_failure
 from evkafka.kafka.producer.transaction_state import Request, Settlement, TransactionState, Verdict, verdict, worst
 from evkafka.records import TopicPartition
 from evkafka.runtime.ports import OutgoingRecord
@@ -44,9 +43,6 @@ logger = logging.getLogger("evkafka.runtime.kafka")
 
 MISSING_TOPIC = 0.5
 """The part of a transaction's time after which a topic that the brokers do not know counts as missing."""
-
-MOST_BYTES = 64 * 1024 * 1024
-"""The largest record. The topic's own limit is the one that counts; a broker hangs up on a request of 100 MB."""
 
 FENCES, FENCES_WITHIN_S = 5, 60.0
 """So many fences in this time mean that two processes have the same transactional id."""
@@ -363,16 +359,9 @@ class TransactionalProducer:
 
 
 def _by_partition(outputs: Sequence[OutgoingRecord]) -> list[OutputQueue]:
-    """The outputs of each partition, in order.
-
-    Raises:
-        OutputRefused: one is too large for any broker.
-    """
+    """The outputs of each partition, in order."""
     by_partition: defaultdict[TopicPartition, list[OutgoingRecord]] = defaultdict(list)
     for output in outputs:
-        size = DefaultRecordBatchBuilder.estimate_size_in_bytes(output.key, output.value, list(output.headers))
-        if size > MOST_BYTES:
-            raise too_large(output, size, MOST_BYTES)
         assert output.partition is not None, "an output has a partition"
         by_partition[TopicPartition(output.topic, output.partition)].append(output)
     return [OutputQueue(partition, records) for partition, records in by_partition.items()]

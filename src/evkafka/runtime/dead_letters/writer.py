@@ -270,7 +270,7 @@ class DeadLetterWriter:
         servers = self._settings.connection.bootstrap_servers
         if self._scope is not None and producer.settings.connection.bootstrap_servers == servers:
             placed = await sink.place(outgoing, timeout_s=SEND_TIMEOUT_S)
-            self._scope.check(placed)
+            self._scope.check(placed, sink)
             return (placed,)
         await self._write_now(write, sink, outgoing)
         return ()

@@ -33,7 +33,7 @@ class MemorySink:
         await self._cluster.reach()
 
     async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
-        topic, value, key, _, timestamp_ms, headers, event_type = record
+        topic, value, key, _, timestamp_ms, headers, event_type, _ = record
         tp = self._choose(record)
         pending = PendingRecord(
             tp,
@@ -60,6 +60,9 @@ class MemorySink:
         if self._cluster.faults.next_send(record.topic) is not None:
             raise _refused(record, "refused by the test")
         return record._replace(partition=tp.partition)
+
+    def batch_bytes(self, record: OutgoingRecord) -> int:
+        return record_size(record.key, record.value, record.headers)  # it has no batches, and compresses nothing
 
     def _choose(self, record: OutgoingRecord) -> TopicPartition:
         """The partition of a record that the client takes."""

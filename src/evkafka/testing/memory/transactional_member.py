@@ -19,7 +19,7 @@ from evkafka.runtime.ports import MetadataTooLarge, OutgoingRecord, OutputRefuse
 from evkafka.testing.memory.offsets import CommittingMember, OffsetCommits
 from evkafka.testing.memory.pending_record import undelivered
 from evkafka.testing.memory.state import ClusterState
-from evkafka.testing.memory.topics import TooLarge
+from evkafka.testing.memory.topics import TooLarge, record_size
 from evkafka.testing.memory.transactions import OpenTransaction
 
 
@@ -136,7 +136,8 @@ class TransactionalMember:
                 self._cluster.transactions.end(transaction, commit=False)
                 kind = RecordTooLarge if isinstance(error, TooLarge) else DeliveryError
                 why = undelivered(output.event_type, output.topic, str(error), may_have_been_written=False, kind=kind)
-                raise OutputRefused(output, why) from error
+                size = record_size(output.key, output.value, output.headers)
+                raise OutputRefused(output, why, size) from error
 
     def _append(self, transaction: OpenTransaction, output: OutgoingRecord) -> None:
         topics, clock = self._cluster.topics, self._cluster.clock

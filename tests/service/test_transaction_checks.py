@@ -1,4 +1,4 @@
-"""Consumers of one app that share a transactional id: the app does not start."""
+"""Parts of one app that contradict its exactly-once consumers: the app does not start."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evkafka import EVKafkaApp, Handler
+from evkafka import EVKafkaApp, Handler, Sender
 from evkafka.service.service import StartFailed
 from evkafka.testing import InMemoryKafka
 
@@ -43,3 +43,42 @@ async def test_the_consumer_of_retry_topics_is_one_of_them() -> None:
 )
 async def test_another_id_or_another_cluster_is_no_fault(other: dict[str, Any]) -> None:
     await started(app_with(orders={"transactional_id": "shop"}, bills=other))
+
+
+def app_that_sends(mode: str = "exactly-once", **producer: Any) -> EVKafkaApp:
+    app, sender = EVKafkaApp(), Sender()
+    sender.event("E", topic="out")(send)
+    app.add_consumer({"topics": ["in"], "group_id": "g", "auto_commit_mode": mode}, Handler(), "orders")  # type: ignore[typeddict-item]
+    app.add_producer(producer, sender, "bills")  # type: ignore[arg-type]
+    return app
+
+
+async def send(value: bytes) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        ({"acks": 1}, "acks 1"),
+        ({"acks": 0, "enable_idempotence": False}, "acks 0"),
+        ({"enable_idempotence": False}, "enable_idempotence False"),
+    ],
+)
+async def test_a_producer_with_weaker_confirmations_is_named_with_the_fix(keys: dict[str, Any], named: str) -> None:
+    why = f"producer 'bills' has {named}, but .* exactly-once consumer 'orders' .*; remove the key, or set .*outside"
+    with pytest.raises(StartFailed, match=why):
+        await started(app_that_sends(**keys))
+
+
+@pytest.mark.parametrize(
+    ("mode", "keys"),
+    [
+        ("exactly-once", {"acks": "all", "enable_idempotence": True}),
+        ("exactly-once", {"acks": 1, "outside_transactions": True}),
+        ("post-commit", {"acks": 1}),
+    ],
+)
+async def test_a_producer_that_confirms_enough_or_is_outside_of_transactions_is_no_fault(
+    mode: str, keys: dict[str, Any]
+) -> None:
+    await started(app_that_sends(mode, **keys))
