@@ -223,11 +223,11 @@ class TestAnswers:
     async def test_that_ask_for_another_producer_id_are_followed_before_the_next_transaction(
         self, fake: FakeKafka, fake_writer: Writer, name: str
     ) -> None:
+        waits = ErrorCode.CONCURRENT_TRANSACTIONS, ErrorCode.NOT_COORDINATOR
+        faults = [await fake.fault(INIT_PRODUCER_ID, code) for code in (*waits, ErrorCode.INVALID_PRODUCER_ID_MAPPING)]
         await fake.fault(END_TXN, ErrorCode.INVALID_TXN_STATE)
         with pytest.raises(BrokerError):
             await fake_writer.commit(b"not committed")
-        waits = ErrorCode.CONCURRENT_TRANSACTIONS, ErrorCode.NOT_COORDINATOR
-        faults = [await fake.fault(INIT_PRODUCER_ID, code) for code in (*waits, ErrorCode.INVALID_PRODUCER_ID_MAPPING)]
 
         await fake_writer.commit(b"one")
 
