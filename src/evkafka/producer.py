@@ -11,12 +11,12 @@ from uuid import UUID
 
 from evkafka.config import producer_settings
 from evkafka.config.keys import ProducerConfig
-from evkafka.exceptions import DeliveryError, EncodeError
+from evkafka.exceptions import BrokerError, DeliveryError, EncodeError
 from evkafka.records import RecordMetadata
 from evkafka.runtime.backend import current_backend
 from evkafka.runtime.clock import SystemClock, within
 from evkafka.runtime.deadline import RESERVE_S, sending_time_s
-from evkafka.runtime.kept_sends import ClusterAddress, KeptSends, cluster_address, kept_sends
+from evkafka.runtime.kept_sends import KeptSends, kept_sends
 from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, RecordSink
 from evkafka.serde.encoding import encode
 from evkafka.telemetry import EventPublished, Telemetry
@@ -73,7 +73,6 @@ class EVKafkaProducer:
     ) -> None:
         self.settings = producer_settings(config)
         self._joins_transactions = joins_transactions and not self.settings.outside_transactions
-        self._address: ClusterAddress | None = None
         self.name = name
         self._telemetry = telemetry
         self._spans = spans
@@ -96,17 +95,8 @@ class EVKafkaProducer:
             raise RuntimeError("this producer has already been started")
         self._loop = asyncio.get_running_loop()
         try:
-            cluster = self._find_cluster()
-            sink = cluster.sink(self.settings)
+            sink = self._find_cluster().sink(self.settings)
             await sink.start()
-            if self._joins_transactions:
-                try:
-                    self._address = await cluster_address(
-                        cluster, self.settings.connection, self.settings.start_timeout_s
-                    )
-                except BaseException:
-                    await sink.stop(timeout_s=0)
-                    raise
         except BaseException:
             self._loop = None
             raise
@@ -246,7 +236,16 @@ class EVKafkaProducer:
         self, kept: KeptSends, sink: RecordSink, record: OutgoingRecord, timeout_s: float | None
     ) -> asyncio.Future[RecordMetadata]:
         """Keep the record for the transaction of the attempt that sends it; its offset is not known."""
-        kept.scope.check_cluster(self.name, self._address)
+        try:
+            await kept.scope.check_cluster(self.name, self.settings.connection)
+        except BrokerError as error:
+            what = f"event {record.event_type!r} to topic {record.topic!r}"
+            raise DeliveryError(
+                f"{what} was not delivered: {error}; it was not written",
+                topic=record.topic,
+                event_type=record.event_type,
+                may_have_been_written=False,
+            ) from error
         placed = await sink.place(record, timeout_s=timeout_s)
         kept.add(placed, sink)
         future: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()

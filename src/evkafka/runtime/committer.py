@@ -12,10 +12,10 @@ from evkafka.exceptions import BrokerError, BrokerRefused, CommitUnknown
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import acquire
 from evkafka.runtime.commit_metadata import MetadataLimit
-from evkafka.runtime.kept_sends import TransactionScope
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.planned_commit import PlannedCommit, plan_commit, plan_transaction
 from evkafka.runtime.ports import Clock, MetadataTooLarge, OutputRefused, RecordSource
+from evkafka.runtime.transaction_scope import TransactionScope
 from evkafka.telemetry import CommitFailed, OffsetsCommitted, Telemetry, TransactionEnded
 
 logger = logging.getLogger("evkafka.runtime")

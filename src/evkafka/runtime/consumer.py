@@ -31,7 +31,6 @@ from evkafka.runtime.dead_letter_limit import LimitReset
 from evkafka.runtime.dead_letters.retry_topics import RetryTopics
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.interfaces import DeadLetterSink
-from evkafka.runtime.kept_sends import TransactionScope, cluster_address
 from evkafka.runtime.offset_check import check_each_offset
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.poller import Poller
@@ -44,6 +43,7 @@ from evkafka.runtime.supervision.restart_policy import RestartPolicy
 from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline
 from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.runtime.supervision.tasks import SupervisedTasks, TaskEnded
+from evkafka.runtime.transaction_scope import TransactionScope
 from evkafka.runtime.watchdog import Watchdog
 from evkafka.telemetry import ConsumerLost, ConsumerStarted, ConsumerStopped, Telemetry
 
@@ -231,8 +231,6 @@ class Consumer:
 
     async def _connect(self) -> RecordSource:
         settings, scope = self.settings, self._transaction_scope
-        if scope is not None:
-            scope.cluster = await cluster_address(self._cluster, settings.connection, settings.start_timeout_s)
         source = self._cluster.source(settings)
         try:
             await source.start(self._rebalance_listener)

@@ -8,26 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from evkafka.config.settings import ConnectionSettings
-from evkafka.exceptions import ConfigError, DeliveryError, RecordTooLarge
 from evkafka.outcomes import FailureOutcome, Unmatched
 from evkafka.records import Record
 from evkafka.runtime.ports import (
     BatchAttempt,
-    Clock,
-    Cluster,
     Dispatch,
     OutgoingRecord,
-    OutputRefused,
     RecordSink,
     Slot,
 )
-
-REFUSED_S = 60.0
-"""How long sends fail that a transaction could not write. Then one is tried again: the topic may have been changed."""
+from evkafka.runtime.transaction_scope import TransactionScope
 
 RECORD_BYTES = 100
 """What a record takes in memory beside its bytes, about."""
@@ -37,111 +30,6 @@ def size_of(record: OutgoingRecord) -> int:
     """How many bytes a record keeps in memory, about."""
     headers = sum(len(name) + len(value or b"") for name, value in record.headers)
     return len(record.key or b"") + len(record.value or b"") + headers + RECORD_BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterAddress:
-    """A cluster, by its id, and how it is reached.
-
-    Attributes:
-        id: None if the brokers have none.
-    """
-
-    id: str | None
-    servers: str
-
-    def __str__(self) -> str:
-        return f"{self.servers} (cluster id {self.id})"
-
-
-async def cluster_address(cluster: Cluster, connection: ConnectionSettings, timeout_s: float) -> ClusterAddress:
-    """Look up the id of a cluster.
-
-    Raises:
-        BrokerUnavailable, BrokerRefused, BrokerError: it did not answer.
-    """
-    ids = await cluster.topic_ids(connection, (), timeout_s=timeout_s)
-    return ClusterAddress(ids.cluster_id, ", ".join(connection.bootstrap_servers))
-
-
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """What a transaction could not write to one topic.
-
-    Attributes:
-        smallest: records whose batch has so many bytes or more fail; 0: all.
-    """
-
-    smallest: int
-    until_s: float
-    error: DeliveryError
-
-    def why(self, record: OutgoingRecord, size: int) -> str:
-        """Why this record, whose batch has so many bytes, fails too."""
-        if not self.smallest:
-            return str(self.error)
-        return (
-            f"event {record.event_type!r} to topic {record.topic!r} was not delivered: the record,"
-            f" {size} bytes, is too large: less than a minute ago the brokers refused one of"
-            f" {self.smallest} bytes (max.message.bytes of the topic); it was not written"
-        )
-
-
-class TransactionScope:
-    """What the attempts of one exactly-once consumer share, in all of its lives.
-
-    Attributes:
-        consumer: its name.
-        cluster: the cluster that it reads from; None until it has connected.
-    """
-
-    def __init__(self, consumer: str, clock: Clock) -> None:
-        self.consumer = consumer
-        self.cluster: ClusterAddress | None = None
-        self._clock = clock
-        self._refused: dict[str, _Refusal] = {}
-
-    def refuse(self, refused: OutputRefused) -> None:
-        """A transaction could not write this record. The same send raises its error from now on, so that it fails the
-        attempt at its own record, and not the transactions of all."""
-        size = refused.batch_bytes if isinstance(refused.error, RecordTooLarge) else 0
-        until_s = self._clock.now() + REFUSED_S
-        self._refused[refused.output.topic] = _Refusal(size, until_s, refused.error)
-
-    def check(self, record: OutgoingRecord, sink: RecordSink) -> None:
-        """Check that no transaction has been unable to write such a record lately.
-
-        Args:
-            sink: has placed it.
-
-        Raises:
-            DeliveryError: one was.
-        """
-        refusal = self._refused.get(record.topic)
-        if refusal is None:
-            return
-        if self._clock.now() > refusal.until_s:
-            del self._refused[record.topic]
-        elif (size := sink.batch_bytes(record)) >= refusal.smallest:
-            error = refusal.error  # each attempt gets one of its own, with its own traceback and notes
-            raise type(error)(
-                refusal.why(record, size), topic=record.topic, event_type=record.event_type, may_have_been_written=False
-            ) from error
-
-    def check_cluster(self, producer: str, other: ClusterAddress | None) -> None:
-        """Check that a producer sends to the consumer's own cluster.
-
-        Raises:
-            ConfigError: it does not.
-        """
-        own = self.cluster
-        if own is None or other is None or own.id == other.id:
-            return
-        raise ConfigError(
-            f"producer {producer!r} sends to {other}, but the endpoint belongs to exactly-once consumer"
-            f" {self.consumer!r} of {own}, and a transaction cannot span two clusters; if this send may happen more"
-            ' than once, set "outside_transactions": True in the config of the producer'
-        )
 
 
 class KeptSends:

@@ -20,11 +20,11 @@ from evkafka.runtime.consumer_factory import build_consumer
 from evkafka.runtime.dead_letter_limit import LimitReset
 from evkafka.runtime.dead_letters.writer import DeadLetterWriter
 from evkafka.runtime.delayed_records import DelayedRecordSink
-from evkafka.runtime.kept_sends import TransactionScope
 from evkafka.runtime.ports import Clock, Cluster
 from evkafka.runtime.status import AppStatus, ConsumerStatus, Phase, ProducerStatus
 from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline, stop_limit_s
 from evkafka.runtime.supervision.tasks import TaskEnded
+from evkafka.runtime.transaction_scope import TransactionScope
 from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.lifespan import BoundedLifespan, Lifespan, as_state
 from evkafka.service.transaction_checks import shared_transactional_ids, weaker_producers
@@ -360,7 +360,9 @@ class Service:
     def _add_consumers(self, plan: ConsumerPlan, stack: AsyncExitStack) -> None:
         """Create a plan's consumer, and that of its retry topics, which shares its dead-letter writer."""
         _warn_of_policies_without_effect(plan)
-        scope = TransactionScope(plan.name, self._clock) if plan.settings.transactions is not None else None
+        scope = None
+        if plan.settings.transactions is not None:
+            scope = TransactionScope(plan.name, plan.settings, cluster=self._cluster, clock=self._clock)
         dead_letters = self._dead_letters[plan.name] = DeadLetterWriter(
             plan.settings,
             policy_for=plan.policy_for,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from evkafka import DeadLetter, Handler
@@ -123,6 +126,28 @@ class TestAProducerOfItsOwn:
                 await committed_is(kafka, config, topic, 1)
             [letter] = await read(other.bootstrap_servers, "dead", 0)
             assert letter.value == b"poison"
+
+    @pytest.mark.parametrize("own", [True, False])
+    async def test_is_part_of_a_transaction_if_it_writes_to_the_consumers_cluster_under_whatever_name(
+        self, kafka: RealBackend, own: bool
+    ) -> None:
+        """A transaction ends with a marker, which has an offset."""
+        with contextlib.nullcontext() if own else KafkaBroker() as other:
+            servers = kafka.servers.replace("127.0.0.1", "localhost") if other is None else other.bootstrap_servers
+            topic = await kafka.topic()
+            dead = f"{topic}-dead"
+            policy = {**TO_DLQ, "dead_letter_topic": dead, "dead_letter_producer": {"bootstrap_servers": servers}}
+            config = kafka.config(topic, on_error=policy, auto_commit_mode="exactly-once")
+            del config["auto_commit_interval_ms"]
+            await kafka.send(topic, b"poison")
+            async with kafka.running(app_of(failing(), config)):
+                await committed_is(kafka, config, topic, 1)
+            [letter] = await read(servers, dead, 0)
+            place = TopicPartition(dead, 0)
+            async with AIOKafkaConsumer(bootstrap_servers=servers) as reader:
+                ends = await reader.end_offsets([place])
+        assert letter.value == b"poison"
+        assert ends[place] == (2 if own else 1)
 
 
 class TestWhileItCannotBeWritten:

@@ -19,11 +19,13 @@ from evkafka import (
     Request,
     Skip,
 )
+from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import RecordTooLarge
 from evkafka.middleware import JsonTypedDecoderMiddleware
 from evkafka.records import RecordMetadata
-from evkafka.runtime.kept_sends import ClusterAddress
+from evkafka.runtime.ports import TopicIds
 from evkafka.telemetry import AttemptFailed
+from evkafka.testing.memory.apps import ClusterView
 from tests.runtime.transactions.conftest import GROUP, IN, OUT, Relay, fail
 
 LARGE = {"max_request_size": 4_000_000}
@@ -238,10 +240,12 @@ class TestOutside:
     async def test_a_producer_of_another_cluster_is_refused(
         self, relay: Relay, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        async def topic_ids(_: object, connection: ConnectionSettings, *args: object, **keys: object) -> TopicIds:
+            return TopicIds("other" if connection.bootstrap_servers == ("elsewhere:9092",) else "memory", {})
+
+        monkeypatch.setattr(ClusterView, "topic_ids", topic_ids)
         failed = failures(relay)
-        async with relay.running(**ONCE):
-            producer = relay.sender.producer(relay.send_out)
-            monkeypatch.setattr(producer, "_address", ClusterAddress("other", "elsewhere:9092"))
+        async with relay.running({"bootstrap_servers": "elsewhere:9092"}, **ONCE):
             await relay.feed(b"a")
             await relay.kafka.settle()
         [error] = failed

@@ -28,10 +28,10 @@ from evkafka.runtime.dead_letters.producers import DeadLetterProducer
 from evkafka.runtime.dead_letters.replay_signature import ReplaySignatures
 from evkafka.runtime.dead_letters.retry_topics import MESSAGE_BYTES, Origin, RetryTopics, retry_headers
 from evkafka.runtime.dead_letters.topic_ids import TopicIncarnations
-from evkafka.runtime.kept_sends import TransactionScope
 from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, RecordSink, Route, Slot, WriteFailed
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, StopApp, address_of
 from evkafka.runtime.subscription import UNMATCHED, UNREADABLE
+from evkafka.runtime.transaction_scope import TransactionScope
 
 logger = logging.getLogger("evkafka.dead_letters")
 
@@ -267,8 +267,7 @@ class DeadLetterWriter:
         partition = await producer.partition(write.topic, record)
         sink, headers = await producer.sink(), await write.headers(reduced)
         outgoing = OutgoingRecord(write.topic, record.value, record.key, partition, headers=headers)
-        servers = self._settings.connection.bootstrap_servers
-        if self._scope is not None and producer.settings.connection.bootstrap_servers == servers:
+        if self._scope is not None and await self._scope.is_own(producer.settings.connection):
             placed = await sink.place(outgoing, timeout_s=SEND_TIMEOUT_S)
             self._scope.check(placed, sink)
             return (placed,)
