@@ -62,6 +62,12 @@ class TestAGroupOfTheClassicProtocol:
         [_, finding] = found("auto", OFFERED, group)
         assert (finding.level, "'by-customer'" in finding.problem) == ("warning", True)
 
+    def test_whose_assignor_adds_data_of_its_own_cannot_move(self) -> None:
+        group = Group("Stable", RUNNING.members, assignor="cooperative-sticky", assignor_adds_data=True)
+        [_, finding] = found("consumer", OFFERED, group)
+        assert (finding.level, "'cooperative-sticky'" in finding.problem) == ("error", True)
+        assert "stop them all before" in finding.fix
+
     @pytest.mark.parametrize("group", [DEAD, Group("Empty", ()), Group("Stable", RUNNING.members, "consumer", 3)])
     def test_that_has_no_members_or_has_moved_needs_no_finding(self, group: Group) -> None:
         assert len(found("consumer", OFFERED, group, {"group.consumer.migration.policy": "disabled"})) == 1

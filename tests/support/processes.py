@@ -25,20 +25,21 @@ ROOT = Path(__file__).parents[2]
 
 
 class Worker:
-    """A process of tests/support/worker.py; workers may share a journal."""
+    """A process of tests/support/worker.py, or of another program that reads the same environment variables; workers
+    may share a journal."""
 
-    def __init__(self, journal: Path, configs: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, journal: Path, configs: Sequence[Mapping[str, Any]], program: str = "worker") -> None:
         self.journal = journal
         self.log_path = journal.with_name(f"{journal.name}.{id(self):x}.log")
         environment = {
             **os.environ,
             "WORKER_JOURNAL": str(journal),
             "WORKER_CONFIGS": json.dumps(list(configs)),
-            "PYTHONPATH": str(ROOT / "src"),
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
         }
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "tests" / "support" / "worker.py")],
+                [sys.executable, "-m", f"tests.support.{program}"],
                 env=environment,
                 stdout=log,
                 stderr=log,
@@ -87,6 +88,18 @@ def lines(journal: Path, what: str | None = None, pid: int | None = None) -> lis
 
 def ids(journal: Path, what: str = "done") -> list[Any]:
     return [entry["id"] for entry in lines(journal, what)]
+
+
+def assigned(journal: Path, pid: int) -> set[int]:
+    """The partitions that a process has."""
+    found: set[int] = set()
+    for line in lines(journal, pid=pid):
+        match line["what"]:
+            case "assigned":
+                found |= set(line["partitions"])
+            case "revoked" | "lost":
+                found -= set(line["partitions"])
+    return found
 
 
 async def committed(bootstrap_servers: str, group_id: str, topic: str) -> dict[int, int]:
@@ -151,6 +164,9 @@ async def endless_work(
         await sending
 
 
+CLASSIC_TIMES = {"session_timeout_ms": 2000, "heartbeat_interval_ms": 500}
+"""With the consumer protocol these are settings of the brokers."""
+
 StartWorker = Callable[..., Worker]
 
 
@@ -176,10 +192,32 @@ def worker(kafka_broker: KafkaBroker, journal: Path, group_id: str) -> Iterator[
             "group_id": group_id,
             "auto_offset_reset": "earliest",
             "auto_commit_interval_ms": 200,
-            "session_timeout_ms": 2000,
-            "heartbeat_interval_ms": 500,
+            **({} if config.get("group_protocol") == "consumer" else CLASSIC_TIMES),
         }
         workers.append(Worker(journal, [{**defaults, **given} for given in (configs or [config])]))
+        return workers[-1]
+
+    yield start
+    for one in workers:
+        one.end()
+
+
+@pytest.fixture
+def confluent_worker(kafka_broker: KafkaBroker, journal: Path, group_id: str) -> Iterator[StartWorker]:
+    """Start consumers of confluent-kafka: `confluent_worker(topic, "consumer")`; further arguments are its settings."""
+    workers: list[Worker] = []
+
+    def start(topic: str, group_protocol: str, **config: Any) -> Worker:
+        defaults = {
+            "topics": [topic],
+            "bootstrap.servers": kafka_broker.bootstrap_servers,
+            "group.id": group_id,
+            "group.protocol": group_protocol,
+            "auto.offset.reset": "earliest",
+            "auto.commit.interval.ms": 200,
+            **({} if group_protocol == "consumer" else {"session.timeout.ms": 2000, "heartbeat.interval.ms": 500}),
+        }
+        workers.append(Worker(journal, [{**defaults, **config}], "confluent_worker"))
         return workers[-1]
 
     yield start

@@ -11,20 +11,19 @@ import builtins
 import json
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+
 from evkafka import EVKafkaApp, Handler, Request
+from evkafka.telemetry import PartitionsAssigned, PartitionsRevoked
+from tests.support.worker_journal import note, note_partitions
 
 handler = Handler()
-journal = os.open(os.environ["WORKER_JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-
-def note(what: str, **fields: Any) -> None:
-    """Write one line with one system call: a killed process loses no earlier line."""
-    entry = {"what": what, "pid": os.getpid(), "at_s": time.time(), **fields}
-    os.write(journal, ("\n" + json.dumps(entry)).encode())
+ASSIGNORS = {"range": RangePartitionAssignor}
+"""The configuration has an assignor's class; a worker's has its name."""
 
 
 def exists(path: str) -> bool:
@@ -55,10 +54,22 @@ async def on_work(work: dict[str, Any], request: Request) -> None:
     note("done", **position)
 
 
+def on_assigned(event: PartitionsAssigned) -> None:
+    note_partitions("assigned", [tp.partition for tp in event.partitions])
+
+
+def on_revoked(event: PartitionsRevoked) -> None:
+    note_partitions("lost" if event.lost else "revoked", [tp.partition for tp in event.partitions])
+
+
 def main() -> None:
     app = EVKafkaApp()
     for config in json.loads(os.environ["WORKER_CONFIGS"]):
+        if name := config.pop("partition_assignment_strategy", None):
+            config["partition_assignment_strategy"] = ASSIGNORS[name]
         app.add_consumer(config, handler)
+    app.telemetry.listen(PartitionsAssigned, on_assigned)
+    app.telemetry.listen(PartitionsRevoked, on_revoked)
     app.run()
     note("clean exit")
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.processes import group_id, journal, worker
+from tests.support.processes import confluent_worker, group_id, journal, worker
 
-__all__ = ["group_id", "journal", "worker"]
+__all__ = ["confluent_worker", "group_id", "journal", "worker"]

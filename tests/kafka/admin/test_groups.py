@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
 from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConnectionSettings
@@ -21,6 +24,17 @@ from tests.support.proxy import OFFSET_FETCH
 from tests.support.waiting import eventually
 
 DESCRIBE_GROUPS = 15
+
+
+class AssignorWithData(RoundRobinPartitionAssignor):
+    name = "by-customer"
+
+    @classmethod
+    def assign(cls, *args: Any) -> dict[str, ConsumerProtocolMemberAssignment]:
+        return {
+            member: ConsumerProtocolMemberAssignment(0, assigned.assignment, b"data")
+            for member, assigned in super().assign(*args).items()
+        }
 
 
 @pytest.fixture
@@ -100,6 +114,22 @@ class TestAGroupOfTheClassicProtocol:
         assert (group.state, group.protocol, group.epoch, group.assignor) == ("Stable", "classic", None, "roundrobin")
         assert [(one.protocol, one.epoch) for one in group.members] == [("classic", None)]
         assert reader.source.group_epoch() == ("classic", 1)
+        assert not group.assignor_adds_data
+
+    async def test_whose_assignor_adds_data_takes_no_member_of_the_consumer_protocol(
+        self, kafka_broker: KafkaBroker, connection: ConnectionSettings, topic: MakeTopic, name: str, read: Read
+    ) -> None:
+        servers, orders = kafka_broker.bootstrap_servers, await topic()
+        options = {"partition_assignment_strategy": AssignorWithData}
+        reader = await read(servers, orders, name, options=options)
+        await eventually(lambda: reader.source.state() == "steady")
+
+        group = await describe_group(connection, name)
+        refused = await read(servers, orders, name, group_protocol="consumer")
+
+        assert (group.assignor, group.assignor_adds_data) == ("by-customer", True)
+        await eventually(lambda: refused.errors)
+        assert "stop them first" in str(refused.errors[0])
 
 
 class TestACoordinatorThatIsAway:

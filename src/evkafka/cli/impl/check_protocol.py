@@ -57,6 +57,13 @@ def _check_move(
             f"stop them all before the first member of the consumer protocol starts, or set {MIGRATION_POLICY} to"
             " bidirectional",
         )
+    elif group.assignor_adds_data:
+        yield ConfigFinding(
+            "error",
+            f"{members}, and the brokers do not convert it while they run: its assignor {group.assignor!r} adds data of"
+            " its own to each assignment, as librdkafka's cooperative-sticky does",
+            "stop them all before the first member of the consumer protocol starts",
+        )
     elif group.assignor not in ("", *USUAL_ASSIGNORS):
         yield ConfigFinding(
             "warning",

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.errors import (
     CommitFailedError,
     GroupAuthorizationFailedError,
@@ -60,6 +61,8 @@ class Group:
             `PreparingRebalance` and `CompletingRebalance`, of the consumer protocol `Assigning` and `Reconciling`.
         epoch: its group epoch; None for the classic protocol.
         assignor: the name of its assignor; empty while it has none.
+        assignor_adds_data: whether the present assignment has data of the assignor's own. The brokers do not convert
+            such a group while it has members. Always False in a group of the consumer protocol.
     """
 
     state: str
@@ -67,6 +70,7 @@ class Group:
     protocol: Protocol = "classic"
     epoch: int | None = None
     assignor: str = ""
+    assignor_adds_data: bool = False
 
     @property
     def active(self) -> bool:
@@ -123,14 +127,29 @@ def _member(member: DescribedMember) -> Member:
 async def _describe_classic_group(admin: Any, group_id: str) -> Group:
     [answer] = await admin.describe_consumer_groups([group_id])
     [described] = answer.groups
-    code, _, state, _, assignor, members = described[:6]
+    code, _, state, kind, assignor, members = described[:6]
     if code == ErrorCode.GROUP_AUTHORIZATION_FAILED:
         raise GroupAuthorizationFailedError(group_id)
     if code == ErrorCode.GROUP_ID_NOT_FOUND:  # newer brokers; older ones answer with the state "Dead"
         return Group("Dead", ())
     if code:
         raise for_code(code)(group_id)
-    return Group(state, tuple(Member(member[1], member[2].lstrip("/")) for member in members), assignor=assignor)
+    return Group(
+        state,
+        tuple(Member(member[1], member[2].lstrip("/")) for member in members),
+        assignor=assignor,
+        assignor_adds_data=kind == ConsumerProtocol.PROTOCOL_TYPE and any(_has_data(member[4]) for member in members),
+    )
+
+
+def _has_data(assignment: bytes) -> bool:
+    """Whether a member's assignment has more than partitions. It is empty during a rebalance."""
+    if not assignment:
+        return False
+    try:
+        return bool(ConsumerProtocol.ASSIGNMENT.decode(assignment).user_data)
+    except ValueError:  # the brokers cannot read it either
+        return True
 
 
 async def protocol_offer(connection: ConnectionSettings, group_id: str, *, timeout_s: float = 30.0) -> ProtocolOffer:
