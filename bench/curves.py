@@ -49,9 +49,17 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Line:
+    """One line of a curve.
+
+    Attributes:
+        concurrency: None: that of the point.
+        extras: the extras of EVKafka that it runs with.
+    """
+
     title: str
     library: str
     concurrency: int | None = None
+    extras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +91,11 @@ class CurveFigures:
     curves: Sequence[Measured]
 
 
-AIOKAFKA, EVKAFKA, EVKAFKA_64 = (
+AIOKAFKA, EVKAFKA, EVKAFKA_64, EVKAFKA_SPEED = (
     Line("hand-written", "aiokafka"),
     Line("EVKafka", "evkafka"),
     Line("EVKafka, 64 in flight", "evkafka", 64),
+    Line("EVKafka, extra `speed`", "evkafka", extras=("speed",)),
 )
 CURVES = (
     Curve(
@@ -121,7 +130,7 @@ CURVES = (
             Point(size, events=min(EVENTS, MAX_TOPIC_BYTES // size), size=size)
             for size in (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
         ),
-        (AIOKAFKA, EVKAFKA),
+        (AIOKAFKA, EVKAFKA, EVKAFKA_SPEED),
     ),
     Curve(
         "in-flight",
@@ -141,9 +150,9 @@ CURVES = (
 )
 
 
-def measure_all(servers: str, *, runs: int) -> CurveFigures:
+def measure_all(servers: str, curves: Sequence[Curve] = CURVES, *, runs: int) -> CurveFigures:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a new topic has no leader at first
-    return CurveFigures(today(), machine(), [_measure(curve, servers, runs) for curve in CURVES])
+    return CurveFigures(today(), machine(), [_measure(curve, servers, runs) for curve in curves])
 
 
 def _measure(curve: Curve, servers: str, runs: int) -> Measured:
@@ -155,7 +164,8 @@ def _measure(curve: Curve, servers: str, runs: int) -> Measured:
         for _ in range(runs):  # in turn, so that a slow minute affects every line
             for line in curve.lines:
                 concurrency = line.concurrency or point.concurrency
-                row = Row(line.title, MODULE, point.matched, (line.library, str(point.handlers), str(concurrency)))
+                options = (line.library, str(point.handlers), str(concurrency), *line.extras)
+                row = Row(line.title, MODULE, point.matched, options)
                 cpu_us = run(row, servers, topic).cpu_us_per_event
                 found[line.title].append(cpu_us * point.matched / point.events)
         for title, figures in found.items():
