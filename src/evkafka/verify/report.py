@@ -70,6 +70,8 @@ class Report:
         behind: partitions whose committed offset is not their end: `0: 10 of 12`.
         faults: the number of faults by kind.
         unclean: processes that did not end as requested.
+        coordinator_faults: how often the log of the run's own broker has a fault of its group coordinator; after one,
+            problems may be the broker's.
         problems: sentences that describe broken guarantees; empty for a clean run.
         duration_s: of the whole run.
     """
@@ -106,6 +108,7 @@ class Report:
     stall: Stall = field(default_factory=Stall)
     faults: Mapping[str, int] = field(default_factory=dict)
     unclean: tuple[str, ...] = ()
+    coordinator_faults: int = 0
     problems: tuple[str, ...] = ()
     duration_s: float = 0.0
 

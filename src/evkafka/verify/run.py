@@ -24,6 +24,7 @@ from evkafka.kafka.admin.log_reader import end_offsets, read_log
 from evkafka.kafka.admin.topics import create_topic
 from evkafka.kafka.client.preflight import reach
 from evkafka.records import Record
+from evkafka.verify.broker_log import coordinator_faults, faults_text
 from evkafka.verify.checker import behind, check_run
 from evkafka.verify.fault_schedule import fault_schedule
 from evkafka.verify.history import Entry, History, HistoryReader
@@ -154,7 +155,12 @@ class _Run:
             await self._stop_processes()
             await self._until_no_transaction_is_open()
             report = check_run(await self._observe(), max_duplicates=self._options.max_duplicates)
-        return replace(report, seed=self._options.seed, group_protocol=self._promises.group_protocol)
+        return replace(
+            report,
+            seed=self._options.seed,
+            group_protocol=self._promises.group_protocol,
+            coordinator_faults=self._coordinator_faults(),
+        )
 
     # ------------------------------------------------------------------ preparation
 
@@ -260,7 +266,23 @@ class _Run:
                 return
             await asyncio.sleep(0.5)
 
+    def _coordinator_faults(self) -> int:
+        return 0 if self._broker is None else coordinator_faults(self._broker.home / "broker.log")
+
     async def _observe(self) -> Observations:
+        """Collect what is known of the run.
+
+        Raises:
+            BrokerError: the brokers do not answer.
+        """
+        try:
+            return await self._collect()
+        except BrokerError as error:
+            if faults := self._coordinator_faults():
+                raise BrokerError(f"{error}. {faults_text(faults)}") from error
+            raise
+
+    async def _collect(self) -> Observations:
         return Observations(
             sent=self._producer.sent,
             written=await self._log(),

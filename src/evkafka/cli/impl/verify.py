@@ -17,6 +17,7 @@ from evkafka.cli.output import styled
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.exceptions import ConfigError
 from evkafka.verify import Options, Report, verify
+from evkafka.verify.broker_log import faults_text
 from evkafka.verify.instrumentation import choose_consumer, choose_topic
 from evkafka.verify.values import values_for
 
@@ -79,6 +80,8 @@ def _print_report(report: Report, screen: Console) -> None:
     screen.print(table)
     for problem in report.problems:
         screen.print(styled(("failed", "red"), f"  {problem}"), soft_wrap=True)
+    if report.problems and report.coordinator_faults:
+        screen.print(styled(("note", "yellow"), f"    {faults_text(report.coordinator_faults)}"), soft_wrap=True)
     if report.clean:
         once = "" if report.outputs is None else ", nothing is twice in the output"
         summary = f"nothing was lost, nothing was out of order{once}, everything is committed"
