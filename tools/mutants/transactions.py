@@ -144,6 +144,22 @@ TRANSACTIONS = [
         (COMMITS,),
     ),
     Breakage(
+        "one refused record fails all sends to its topic",
+        "runtime/transaction_scope.py",
+        "output.sent_at if isinstance(error, RecordRefused) else None",
+        "None",
+        "the outputs of good records are lost by their error policy",
+        ("tests/runtime/transactions/test_transaction_scope.py",),
+    ),
+    Breakage(
+        "each too large output restarts the consumer",
+        "runtime/transaction_scope.py",
+        "most if refused.largest_bytes is None else min(most, refused.largest_bytes)",
+        "most",
+        "a row of outputs that get smaller restarts it each time",
+        (SENDS,),
+    ),
+    Breakage(
         "what an exactly-once endpoint sends is not compressed",
         "kafka/producer/output_queue.py",
         "            codec = CODECS[compression]\n",

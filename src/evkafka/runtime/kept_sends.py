@@ -20,6 +20,7 @@ from evkafka.runtime.ports import (
     RecordSink,
     Slot,
 )
+from evkafka.runtime.settle import address_of
 from evkafka.runtime.transaction_scope import TransactionScope
 
 RECORD_BYTES = 100
@@ -36,15 +37,15 @@ class KeptSends:
     """What one attempt has sent, in order.
 
     Args:
-        place: names the attempt's record in errors.
+        addresses: of the attempt's records.
     """
 
-    __slots__ = ("_ended", "_place", "records", "scope")
+    __slots__ = ("_addresses", "_ended", "records", "scope")
 
-    def __init__(self, scope: TransactionScope, place: str) -> None:
+    def __init__(self, scope: TransactionScope, addresses: Sequence[str]) -> None:
         self.scope = scope
         self.records: list[OutgoingRecord] = []
-        self._place = place
+        self._addresses = addresses
         self._ended = False
 
     def add(self, record: OutgoingRecord, sink: RecordSink) -> None:
@@ -56,12 +57,12 @@ class KeptSends:
         """
         if self._ended:
             raise RuntimeError(
-                f"event {record.event_type!r} to topic {record.topic!r} was sent after the attempt at {self._place} had"
-                " ended, and so it cannot be part of its transaction: await the send in the endpoint; or, for a task"
-                ' that outlives the endpoint, use a producer with "outside_transactions": True'
+                f"event {record.event_type!r} to topic {record.topic!r} was sent after the attempt at"
+                f" {self._addresses[0]} had ended, and so it cannot be part of its transaction: await the send in the"
+                ' endpoint; or, for a task that outlives the endpoint, use a producer with "outside_transactions": True'
             )
-        self.scope.check(record, sink)
-        self.records.append(record)
+        self.scope.check(record, self._addresses, sink)
+        self.records.append(record._replace(sent_at=self._addresses[0]))
 
     def end(self) -> None:
         """The attempt is over: nothing more can be sent in it."""
@@ -90,17 +91,17 @@ def keep_sends(dispatch: Dispatch, scope: TransactionScope) -> Dispatch:
         attempt = dispatch.call(record, slot)
         if isinstance(attempt, Unmatched):
             return attempt
-        return _keeping(attempt, _begin(scope, record, slot))
+        return _keeping(attempt, _begin(scope, (record,), slot))
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
-        return _KeepingBatch(dispatch.open_batch(records, slot), _begin(scope, records[0], slot))
+        return _KeepingBatch(dispatch.open_batch(records, slot), _begin(scope, records, slot))
 
     # A thread handles one record at a time: the sends of each are its own.
     return replace(dispatch, call=call, open_batch=open_batch, thread_call=None)
 
 
-def _begin(scope: TransactionScope, record: Record, slot: Slot) -> KeptSends:
-    slot.kept = kept = KeptSends(scope, f"{record.topic}[{record.partition}]@{record.offset}")
+def _begin(scope: TransactionScope, records: Sequence[Record], slot: Slot) -> KeptSends:
+    slot.kept = kept = KeptSends(scope, [address_of(record) for record in records])
     return kept
 
 

@@ -58,15 +58,20 @@ class OutputRefused(BrokerError):
 
     Attributes:
         output: the record.
-        error: why it cannot be written: `RecordTooLarge` if a smaller record could be.
+        error: why it cannot be written: `RecordTooLarge` if a smaller record could be, `RecordRefused` if another one
+            could be; otherwise the topic takes none.
         batch_bytes: its `RecordSink.batch_bytes`.
+        largest_bytes: the topic's `max.message.bytes`, if a too large record is refused; None if it is not known.
     """
 
-    def __init__(self, output: OutgoingRecord, error: DeliveryError, batch_bytes: int) -> None:
+    def __init__(
+        self, output: OutgoingRecord, error: DeliveryError, batch_bytes: int, *, largest_bytes: int | None = None
+    ) -> None:
         super().__init__(str(error))
         self.output = output
         self.error = error
         self.batch_bytes = batch_bytes
+        self.largest_bytes = largest_bytes
 
 
 class SourceListener(Protocol):
@@ -243,6 +248,7 @@ class OutgoingRecord(NamedTuple):
         timestamp_ms: milliseconds since the epoch; None for the time of the send.
         event_type: names the record in errors.
         compression_type: how a transaction compresses its batch; `RecordSink.place` sets it.
+        sent_at: the address of the record whose attempt sends it in a transaction.
     """
 
     topic: str
@@ -253,6 +259,7 @@ class OutgoingRecord(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]] = ()
     event_type: str | None = None
     compression_type: CompressionType | None = None
+    sent_at: str | None = None
 
 
 WriteFailed = Callable[[str, BaseException], object]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings
-from evkafka.exceptions import ConfigError, DeliveryError, RecordTooLarge
+from evkafka.exceptions import ConfigError, DeliveryError, RecordRefused, RecordTooLarge
 from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, OutputRefused, RecordSink, TopicIds
 
 REFUSED_S = 60.0
@@ -22,21 +22,27 @@ class _Refusal:
     """What a transaction could not write to one topic.
 
     Attributes:
-        smallest: records whose batch has so many bytes or more fail; 0: all.
+        sent_at: sends of the attempts at this record fail; None: of all attempts.
+        largest_bytes: sends fail whose batch has more bytes; None: of every size.
     """
 
-    smallest: int
-    until_s: float
     error: DeliveryError
+    sent_at: str | None
+    largest_bytes: int | None
+    until_s: float
 
-    def why(self, record: OutgoingRecord, size: int) -> str:
-        """Why this record, whose batch has so many bytes, fails too."""
-        if not self.smallest:
+    def why(self, record: OutgoingRecord, addresses: Collection[str], sink: RecordSink) -> str | None:
+        """Why this record cannot be written either; None if it can."""
+        if self.sent_at is not None:
+            return str(self.error) if self.sent_at in addresses else None
+        if self.largest_bytes is None:
             return str(self.error)
+        if (size := sink.batch_bytes(record)) <= self.largest_bytes:
+            return None
         return (
-            f"event {record.event_type!r} to topic {record.topic!r} was not delivered: the record,"
-            f" {size} bytes, is too large: less than a minute ago the brokers refused one of"
-            f" {self.smallest} bytes (max.message.bytes of the topic); it was not written"
+            f"event {record.event_type!r} to topic {record.topic!r} was not delivered: the record, {size} bytes, is too"
+            f" large: less than a minute ago the topic took at most {self.largest_bytes} bytes (max.message.bytes); it"
+            " was not written"
         )
 
 
@@ -60,36 +66,40 @@ class TransactionScope:
         self._topics = [topic.name for topic in settings.topics]
         self._cluster = cluster
         self._clock = clock
-        self._refused: dict[str, _Refusal] = {}
+        self._refused: dict[tuple[str, str | None], _Refusal] = {}
         self._compared: dict[Sequence[str], _ClusterPair] = {}
         self._comparing = asyncio.Lock()
 
     def refuse(self, refused: OutputRefused) -> None:
         """A transaction could not write this record. The same send raises its error from now on, so that it fails the
         attempt at its own record, and not the transactions of all."""
-        size = refused.batch_bytes if isinstance(refused.error, RecordTooLarge) else 0
-        until_s = self._clock.now() + REFUSED_S
-        self._refused[refused.output.topic] = _Refusal(size, until_s, refused.error)
+        output, error, now_s = refused.output, refused.error, self._clock.now()
+        sent_at = output.sent_at if isinstance(error, RecordRefused) else None
+        largest_bytes = None
+        if isinstance(error, RecordTooLarge):
+            most = refused.batch_bytes - 1
+            largest_bytes = most if refused.largest_bytes is None else min(most, refused.largest_bytes)
+        self._refused = {key: refusal for key, refusal in self._refused.items() if refusal.until_s >= now_s}
+        self._refused[output.topic, sent_at] = _Refusal(error, sent_at, largest_bytes, now_s + REFUSED_S)
 
-    def check(self, record: OutgoingRecord, sink: RecordSink) -> None:
+    def check(self, record: OutgoingRecord, addresses: Collection[str], sink: RecordSink) -> None:
         """Check that no transaction has been unable to write such a record lately.
 
         Args:
+            addresses: of the records whose attempt sends it.
             sink: has placed it.
 
         Raises:
             DeliveryError: one was.
         """
-        refusal = self._refused.get(record.topic)
-        if refusal is None:
-            return
-        if self._clock.now() > refusal.until_s:
-            del self._refused[record.topic]
-        elif (size := sink.batch_bytes(record)) >= refusal.smallest:
-            error = refusal.error  # each attempt gets one of its own, with its own traceback and notes
-            raise type(error)(
-                refusal.why(record, size), topic=record.topic, event_type=record.event_type, may_have_been_written=False
-            ) from error
+        for (topic, _), refusal in self._refused.items():
+            if topic != record.topic or self._clock.now() > refusal.until_s:
+                continue
+            if (why := refusal.why(record, addresses, sink)) is not None:
+                error = refusal.error  # each attempt gets one of its own, with its own traceback and notes
+                raise type(error)(
+                    why, topic=record.topic, event_type=record.event_type, may_have_been_written=False
+                ) from error
 
     async def is_own(self, connection: ConnectionSettings) -> bool:
         """Whether this connection is to the cluster that the consumer reads from. It can have another list of servers.

@@ -117,7 +117,7 @@ class RecordingSink:
         """Nothing to connect to."""
 
     async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
-        topic, value, key, partition, timestamp_ms, headers, event_type, _ = record
+        topic, value, key, partition, timestamp_ms, headers, event_type, *_ = record
         self._sent.append(
             SentEvent(
                 event=self._declared.get(event_type or "", decoded)(data_of(value, headers)),

@@ -64,7 +64,7 @@ class TakingSink:
             raise self._cluster.start_error
 
     async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
-        topic, value, key, partition, timestamp_ms, headers, event_type, _ = record
+        topic, value, key, partition, timestamp_ms, headers, event_type, *_ = record
         taken = self._cluster.taken
         taken.append(Taken(topic, value, key, partition, timestamp_ms, list(headers), event_type, timeout_s))
         confirmed: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from evkafka import EVKafkaApp, Handler, Sender
-from evkafka.exceptions import RecordTooLarge
-from evkafka.telemetry import AttemptFailed
+from evkafka import EVKafkaApp, Handler, Request, Sender
+from evkafka.exceptions import RecordRefused, RecordTooLarge
+from evkafka.telemetry import AttemptFailed, ConsumerLost
 from tests.support.backends import RealBackend, committed_is
 from tests.support.kafka_topics import MakeTopic
 
@@ -37,8 +37,8 @@ class Inflating:
         async def send_out(value: bytes) -> None: ...
 
         @handler.event("E")
-        async def inflate(value: bytes) -> None:
-            await send_out(inflated(value))
+        async def inflate(value: bytes, request: Request) -> None:
+            await send_out(inflated(value), key=request.key)
 
         self.app.add_consumer(self.config, handler)  # type: ignore[arg-type]
         self.app.add_producer({"bootstrap_servers": kafka.servers, **producer}, sender)
@@ -76,6 +76,33 @@ async def test_one_that_is_refused_fails_no_larger_one_that_is_smaller_compresse
         await committed_is(kafka, app.config, source, 3)
     assert await outputs(kafka, out) == [bytes(50_000)]
     assert [type(error) for error in app.errors] == [RecordTooLarge, RecordTooLarge]
+
+
+async def test_the_largest_size_is_known_after_the_first_refusal(kafka: RealBackend, topic: MakeTopic) -> None:
+    source, out = await topic(), await topic(config={"max.message.bytes": LIMIT})
+    app = Inflating(kafka, source, out)
+    restarts: list[ConsumerLost] = []
+    app.app.telemetry.listen(ConsumerLost, restarts.append)
+    async with kafka.running(app.app):
+        for size in range(10_000, 4_000, -1_000):
+            await kafka.send(source, NOISE + b" %d" % size)
+        await committed_is(kafka, app.config, source, 6)
+    assert [len(value or b"") for value in await outputs(kafka, out)] == []
+    assert len(restarts) == 1
+    assert [f"the topic took at most {LIMIT} bytes" in str(error) for error in app.errors] == [True] * 6
+
+
+async def test_a_record_that_the_topic_refuses_fails_no_other_one(kafka: RealBackend, topic: MakeTopic) -> None:
+    """A compacted topic takes no record without a key."""
+    source, out = await topic(), await topic(config={"cleanup.policy": "compact"})
+    app = Inflating(kafka, source, out)
+    async with kafka.running(app.app):
+        for key in (b"a", None, b"b", b"c"):
+            await kafka.send(source, ZEROS + b" 10", key=key)
+        await committed_is(kafka, app.config, source, 4)
+    assert len(await outputs(kafka, out)) == 3
+    [error] = app.errors
+    assert isinstance(error, RecordRefused)
 
 
 async def test_the_producers_own_limit_is_that_of_the_size_before_the_compression(

@@ -24,7 +24,7 @@ from evkafka.exceptions import RecordTooLarge
 from evkafka.middleware import JsonTypedDecoderMiddleware
 from evkafka.records import RecordMetadata
 from evkafka.runtime.ports import TopicIds
-from evkafka.telemetry import AttemptFailed
+from evkafka.telemetry import AttemptFailed, ConsumerLost
 from evkafka.testing.memory.apps import ClusterView
 from tests.runtime.transactions.conftest import GROUP, IN, OUT, Relay, fail
 
@@ -298,6 +298,28 @@ class TestTooLarge:
         [error] = errors
         assert isinstance(error, RecordTooLarge)
 
+    @pytest.mark.parametrize("pause", [False, True])
+    async def test_outputs_that_are_smaller_each_time_restart_the_consumer_once(
+        self, relay: Relay, pause: bool
+    ) -> None:
+        errors, restarts = failures(relay), list[ConsumerLost]()
+        relay.app.telemetry.listen(ConsumerLost, restarts.append)
+
+        async def then(value: bytes, request: Request) -> None:
+            await relay.send_out(bytes(int(value)))
+
+        relay.then = then
+        sizes = range(2_000_000, 1_100_000, -100_000)
+        async with relay.running(LARGE, **ONCE):
+            for size in sizes:
+                await relay.feed(b"%d" % size)
+                if pause:
+                    await relay.kafka.settle()
+            await relay.kafka.settle()
+        assert len(restarts) == 1
+        assert len(errors) == len(sizes)
+        assert relay.out == []
+
     async def test_a_larger_one_that_fails_for_it_says_its_own_size(self, relay: Relay) -> None:
         errors = failures(relay)
 
@@ -310,7 +332,7 @@ class TestTooLarge:
                 await relay.feed(size)
                 await relay.kafka.settle()
         texts = [str(error) for error in errors]
-        earlier = "less than a minute ago the brokers refused one of 2000013 bytes (max.message.bytes of the topic)"
+        earlier = "less than a minute ago the topic took at most 1048588 bytes (max.message.bytes)"
         assert len(texts) == 2
         assert f"the record, 2000013 bytes, is too large: {earlier}" in texts[0]
         assert f"the record, 3000013 bytes, is too large: {earlier}" in texts[1]

@@ -165,7 +165,7 @@ class KafkaSink:
         Raises (also from the future):
             DeliveryError: it was not confirmed in time, or was refused.
         """
-        topic, value, key, _, timestamp_ms, headers, event_type, _ = record
+        topic, value, key, _, timestamp_ms, headers, event_type, *_ = record
         loop = self._loop
         limit_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
         deadline_s = loop.time() + limit_s
@@ -202,7 +202,7 @@ class KafkaSink:
         return batch_bytes(record)
 
     async def _partition_for(self, record: OutgoingRecord, timeout_s: float) -> int:
-        topic, value, key, partition, _, headers, event_type, _ = record
+        topic, value, key, partition, _, headers, event_type, *_ = record
         producer = self.newest
         if (size := estimate(key, value, headers)) > producer.max_request_size:
             why = f"the record, {size} bytes, is larger than max_request_size, {producer.max_request_size} bytes"

@@ -19,7 +19,7 @@ from aiokafka import errors as kafka
 from aiokafka.protocol.transaction import AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest
 
 from evkafka.config.settings import ConnectionSettings
-from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitUnknown
+from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitUnknown, RecordTooLarge
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.client.transaction_protocol import InitTransactionsRequest, MemberTxnOffsetCommitRequest, ProducerId
@@ -27,6 +27,7 @@ from evkafka.kafka.errors import cause, code_name, translate
 from evkafka.kafka.options import milliseconds
 from evkafka.kafka.producer.output_queue import OutputQueue
 from evkafka.kafka.producer.output_writer import OutputWriter
+from evkafka.kafka.producer.topic_limit import largest_bytes
 from evkafka.kafka.producer.transaction_connection import (
     TransactionConnection,
     added_codes,
@@ -37,7 +38,7 @@ from evkafka.kafka.producer.transaction_connection import (
 from evkafka.kafka.producer.transaction_errors import ProducerFenced, failure, output_failure
 from evkafka.kafka.producer.transaction_state import Request, Settlement, TransactionState, Verdict, verdict, worst
 from evkafka.records import TopicPartition
-from evkafka.runtime.ports import OutgoingRecord
+from evkafka.runtime.ports import OutgoingRecord, OutputRefused
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -175,6 +176,8 @@ class TransactionalProducer:
                 await self._transact(queues, offsets)
         except FAILURES as error:
             outcome = self._outcome(error, may_be_committed=began and self._state.may_be_committed)
+            if isinstance(outcome, OutputRefused) and isinstance(outcome.error, RecordTooLarge):
+                outcome.largest_bytes = await largest_bytes(self._connection.client, outcome.output.topic)
             if outcome is error:
                 raise
             raise outcome from error

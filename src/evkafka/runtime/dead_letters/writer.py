@@ -266,10 +266,11 @@ class DeadLetterWriter:
         record, producer = write.record, write.producer
         partition = await producer.partition(write.topic, record)
         sink, headers = await producer.sink(), await write.headers(reduced)
-        outgoing = OutgoingRecord(write.topic, record.value, record.key, partition, headers=headers)
+        address = address_of(record)
+        outgoing = OutgoingRecord(write.topic, record.value, record.key, partition, headers=headers, sent_at=address)
         if self._scope is not None and await self._scope.is_own(producer.settings.connection):
             placed = await sink.place(outgoing, timeout_s=SEND_TIMEOUT_S)
-            self._scope.check(placed, sink)
+            self._scope.check(placed, (address,), sink)
             return (placed,)
         await self._write_now(write, sink, outgoing)
         return ()

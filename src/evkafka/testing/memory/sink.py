@@ -33,7 +33,7 @@ class MemorySink:
         await self._cluster.reach()
 
     async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
-        topic, value, key, _, timestamp_ms, headers, event_type, _ = record
+        topic, value, key, _, timestamp_ms, headers, event_type, *_ = record
         tp = self._choose(record)
         pending = PendingRecord(
             tp,

@@ -24,7 +24,15 @@ class UnknownTopic(EVKafkaError, AssertionError):
 
 
 class TooLarge(EVKafkaError):
-    """The record is larger than brokers accept."""
+    """The record is larger than brokers accept.
+
+    Attributes:
+        largest_bytes: what they accept.
+    """
+
+    def __init__(self, size: int, largest_bytes: int) -> None:
+        super().__init__(f"a record of {size} bytes; the brokers accept {largest_bytes} (message.max.bytes)")
+        self.largest_bytes = largest_bytes
 
 
 def record_size(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> int:
@@ -162,7 +170,7 @@ class Topics:
             TooLarge: a broker with default settings would refuse it.
         """
         if (size := record_size(key, value, headers)) > MAX_MESSAGE_BYTES:
-            raise TooLarge(f"a record of {size} bytes; the brokers accept {MAX_MESSAGE_BYTES} (message.max.bytes)")
+            raise TooLarge(size, MAX_MESSAGE_BYTES)
         return self.log(tp).append(
             key=key, value=value, headers=headers, timestamp_ms=timestamp_ms, transaction=transaction
         )

@@ -134,10 +134,12 @@ class TransactionalMember:
                 self._append(transaction, output)
             except (EVKafkaError, ValueError) as error:
                 self._cluster.transactions.end(transaction, commit=False)
-                kind = RecordTooLarge if isinstance(error, TooLarge) else DeliveryError
+                kind, largest_bytes = DeliveryError, None
+                if isinstance(error, TooLarge):
+                    kind, largest_bytes = RecordTooLarge, error.largest_bytes
                 why = undelivered(output.event_type, output.topic, str(error), may_have_been_written=False, kind=kind)
                 size = record_size(output.key, output.value, output.headers)
-                raise OutputRefused(output, why, size) from error
+                raise OutputRefused(output, why, size, largest_bytes=largest_bytes) from error
 
     def _append(self, transaction: OpenTransaction, output: OutgoingRecord) -> None:
         topics, clock = self._cluster.topics, self._cluster.clock
