@@ -46,6 +46,14 @@ async def test_a_producer_outside_transactions_logs_each_attempt() -> None:
         kafka.assert_sent("orders.billing.dlq", times=1)
 
 
+def test_a_test_client_has_what_would_be_visible(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "attempts.py").write_text(file(PAGE, "attempts.py"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "attempts", raising=False)
+    run("test_attempts.py")["test_a_failed_attempt_bills_nothing"]()
+    monkeypatch.delitem(sys.modules, "attempts", raising=False)
+
+
 async def test_the_inbox_table_counts_each_payment_once_and_repeats_its_output(tmp_path: Path) -> None:
     page = run("ledger.py")
     page["DATABASE"] = str(tmp_path / "ledger.db")

@@ -28,7 +28,8 @@ class _Client:
 
     Attributes:
         app: the app under test.
-        sent: events that it has sent since the client was entered, oldest first; a plain list, which may be cleared.
+        sent: events that it has sent since the client was entered, oldest first; a plain list, which may be cleared. Of
+            an attempt of an exactly-once consumer they are added at its end, and only if they would be written.
     """
 
     __test__ = False

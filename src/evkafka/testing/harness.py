@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import Context, copy_context
@@ -18,7 +18,9 @@ from evkafka.records import Record
 from evkafka.runtime.backend import Backend, current_backend, use_backend
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.failure_cause import Fatal
+from evkafka.runtime.kept_sends import keep_sends
 from evkafka.runtime.ports import Slot
+from evkafka.runtime.transaction_scope import TransactionScope
 from evkafka.sender import Sender
 from evkafka.serde.cloudevents.writing import complete_headers
 from evkafka.serde.encoding import encode
@@ -26,8 +28,11 @@ from evkafka.serde.formats.interface import Outgoing, ValueFormat
 from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.lifespan import as_state
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of, until_ready
-from evkafka.testing.recording import Positions, RecordingCluster, SentEvent
+from evkafka.service.single_attempt import Delivery, OutcomeName, TimedAttempt, calls_for, delivery_of, until_ready
+from evkafka.testing.recording import Positions, RecordingCluster, SentEvent, SentEvents
+
+WRITTEN: Collection[OutcomeName] = ("done", "skip", "unmatched")
+"""The outcomes after which an exactly-once consumer writes what the attempt has sent."""
 
 TEST_SOURCE = "/test"
 """The source of the CloudEvents that a test client sends."""
@@ -103,19 +108,21 @@ class Deliveries:
 class Harness:
     """Runs an app once.
 
+    Args:
+        sent: gets what the app sends.
+
     Attributes:
-        sent: what the app has sent so far.
         backend: records what producers send that the app's code creates itself.
         context: the context variables at the end of the lifespan's entry: endpoints see them, as in production.
     """
 
     def __init__(self, app: EVKafkaApp, sent: list[SentEvent]) -> None:
-        self.sent = sent
         self._app = app
+        self._sent = SentEvents(sent)
         self._positions = Positions()
         self._consumers: dict[str, CompiledConsumer] = {}
         self._state: Mapping[str, Any] = {}
-        self.backend = Backend(RecordingCluster(sent, self._positions), SystemClock())
+        self.backend = Backend(RecordingCluster(self._sent, self._positions), SystemClock())
         self.context = Context()
 
     # ------------------------------------------------------------------ life
@@ -144,13 +151,20 @@ class Harness:
 
     def _compile(self, declared: DeclaredConsumer) -> CompiledConsumer:
         plan = self._app.compile_consumer(declared)
+        if plan.settings.transactions is not None:
+            backend = self.backend
+            scope = TransactionScope(plan.name, plan.settings, cluster=backend.cluster, clock=backend.clock)
+            plan = replace(plan, dispatch=keep_sends(plan.dispatch, scope))
         threads = ThreadPoolExecutor(plan.settings.concurrency, thread_name_prefix=f"evkafka-{plan.name}")
         return CompiledConsumer(plan, declared.type_header, declared.settings.envelope, threads, declared.handler)
 
     async def _start_producers(self, stack: AsyncExitStack) -> None:
+        joins_transactions = any(one.plan.settings.transactions is not None for one in self._consumers.values())
         for declared in self._app.producers.values():
-            cluster = RecordingCluster(self.sent, self._positions, declared.name, declared.sender)
-            producer = EVKafkaProducer(declared.config, cluster=cluster)
+            cluster = RecordingCluster(self._sent, self._positions, declared.name, declared.sender)
+            producer = EVKafkaProducer(
+                declared.config, cluster=cluster, name=declared.name, joins_transactions=joins_transactions
+            )
             for one in declared.sender.formats:
                 stack.push_async_callback(one.close)
             await _prepare(declared.sender, producer.settings.topic)
@@ -257,8 +271,11 @@ class Harness:
             )
             result = await attempt.run(call)
             if isinstance(result, Fatal):
+                self._sent.settle(call.slot.kept, written=False)
                 return Deliveries(deliveries, result.error)
-            deliveries += map(delivery_of, call.results(result))
+            ended = [delivery_of(one) for one in call.results(result)]
+            self._sent.settle(call.slot.kept, written=all(one.outcome in WRITTEN for one in ended))
+            deliveries += ended
             if stop_at_fault and (fault := call.failure(result)) is not None:
                 return Deliveries(deliveries, fault)
         return Deliveries(deliveries)

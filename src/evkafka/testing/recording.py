@@ -16,7 +16,8 @@ from pydantic_core import to_jsonable_python
 
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ProducerSettings
 from evkafka.records import Record, RecordMetadata
-from evkafka.runtime.ports import OutgoingRecord, RecordSource, TopicIds
+from evkafka.runtime.kept_sends import kept_sends
+from evkafka.runtime.ports import Kept, OutgoingRecord, RecordSource, TopicIds
 from evkafka.sender import OutboundEndpoint, Sender
 from evkafka.serde.annotations import raw_kind
 from evkafka.serde.cloudevents.reading import data_of
@@ -63,6 +64,31 @@ class Positions:
         return next(self._next[topic, partition])
 
 
+class SentEvents:
+    """What was sent: a list that tests see, and what running exactly-once attempts have sent.
+
+    Args:
+        visible: the list.
+    """
+
+    def __init__(self, visible: list[SentEvent]) -> None:
+        self._visible = visible
+        self._kept: defaultdict[Kept | None, list[SentEvent]] = defaultdict(list)
+
+    def add(self, event: SentEvent) -> None:
+        self._visible.append(event)
+
+    def keep(self, event: SentEvent) -> None:
+        """The running attempt has sent it."""
+        self._kept[kept_sends.get()].append(event)
+
+    def settle(self, kept: Kept | None, *, written: bool) -> None:
+        """The attempt with these kept sends has ended: what it has sent is written, or dropped."""
+        events = self._kept.pop(kept, [])
+        if kept is not None and written:
+            self._visible += events[: len(kept.records)]  # the others came after its end, and were refused
+
+
 class RecordingCluster:
     """A cluster whose sinks append to a list.
 
@@ -72,7 +98,7 @@ class RecordingCluster:
     """
 
     def __init__(
-        self, sent: list[SentEvent], positions: Positions, producer: str | None = None, sender: Sender | None = None
+        self, sent: SentEvents, positions: Positions, producer: str | None = None, sender: Sender | None = None
     ) -> None:
         self._sent = sent
         self._positions = positions
@@ -105,9 +131,7 @@ class RecordingCluster:
 class RecordingSink:
     """The sink of one producer."""
 
-    def __init__(
-        self, sent: list[SentEvent], positions: Positions, producer: str, declared: Mapping[str, Decode]
-    ) -> None:
+    def __init__(self, sent: SentEvents, positions: Positions, producer: str, declared: Mapping[str, Decode]) -> None:
         self._sent = sent
         self._positions = positions
         self._producer = producer
@@ -117,28 +141,31 @@ class RecordingSink:
         """Nothing to connect to."""
 
     async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
-        topic, value, key, partition, timestamp_ms, headers, event_type, *_ = record
-        self._sent.append(
-            SentEvent(
-                event=self._declared.get(event_type or "", decoded)(data_of(value, headers)),
-                event_type=event_type or "",
-                topic=topic,
-                key=key,
-                value=cast(bytes, value),
-                headers={name: header for name, header in headers if header is not None},
-                partition=partition,
-                timestamp_ms=timestamp_ms,
-                producer=self._producer,
-            )
-        )
+        self._sent.add(self._event(record))
         confirmed: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
-        number = partition or 0
-        stamp = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
-        confirmed.set_result(RecordMetadata(topic, number, self._positions.take(topic, number), stamp, 0, 0))
+        number = record.partition or 0
+        stamp = int(time.time() * 1000) if record.timestamp_ms is None else record.timestamp_ms
+        offset = self._positions.take(record.topic, number)
+        confirmed.set_result(RecordMetadata(record.topic, number, offset, stamp, 0, 0))
         return confirmed
 
     async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
-        return record
+        self._sent.keep(self._event(record))
+        return record._replace(partition=record.partition or 0)
+
+    def _event(self, record: OutgoingRecord) -> SentEvent:
+        topic, value, key, partition, timestamp_ms, headers, event_type, *_ = record
+        return SentEvent(
+            event=self._declared.get(event_type or "", decoded)(data_of(value, headers)),
+            event_type=event_type or "",
+            topic=topic,
+            key=key,
+            value=cast(bytes, value),
+            headers={name: header for name, header in headers if header is not None},
+            partition=partition,
+            timestamp_ms=timestamp_ms,
+            producer=self._producer,
+        )
 
     def batch_bytes(self, record: OutgoingRecord) -> int:
         return 0  # no topic has a limit
