@@ -37,7 +37,7 @@ def test_its_commands_find_fix_and_replay_the_dead_letters(shell: Shell) -> None
 def test_its_policies_are_accepted() -> None:
     [block] = [block for block in blocks(PAGE) if block.language == "python" and block.title is None]
     namespace: dict[str, object] = {}
-    exec(compile(block.code, "example", "exec"), namespace)
+    exec(compile(block.code, "example", "exec", dont_inherit=True), namespace)
     from evkafka.config import consumer_config
 
     for name in ("strict", "unlimited"):

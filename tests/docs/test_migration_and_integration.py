@@ -103,7 +103,7 @@ def test_the_configurations_of_the_page_are_accepted(page: str) -> None:
     for block in blocks(page):
         if block.language == "python":
             namespace: dict[str, Any] = {"__name__": "example"}
-            exec(compile(block.code, str(block.title), "exec"), namespace)
+            exec(compile(block.code, str(block.title), "exec", dont_inherit=True), namespace)
             assert "app" in namespace or consumer_config(namespace["config"])
 
 

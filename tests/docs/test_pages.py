@@ -25,7 +25,7 @@ class TestExamples:
     @pytest.mark.parametrize("block", declared())
     def test_is_accepted(self, block: Block) -> None:
         namespace: dict[str, object] = {"__name__": "example"}
-        exec(compile(block.code, "example", "exec"), namespace)
+        exec(compile(block.code, "example", "exec", dont_inherit=True), namespace)
         assert "handler" in namespace or "orders" in namespace
 
 
@@ -44,7 +44,7 @@ class TestLinks:
 
         program = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
         namespace: dict[str, object] = {"__name__": "example"}
-        exec(compile(program, "llms.txt", "exec"), namespace)
+        exec(compile(program, "llms.txt", "exec", dont_inherit=True), namespace)
         assert "app" in namespace
 
 

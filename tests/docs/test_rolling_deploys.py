@@ -24,7 +24,7 @@ TEXT = (ROOT / PAGE).read_text()
 
 def shop() -> Any:
     namespace: dict[str, Any] = {"__name__": "shop"}
-    exec(compile(file(PAGE, "shop.py"), "shop.py", "exec"), namespace)
+    exec(compile(file(PAGE, "shop.py"), "shop.py", "exec", dont_inherit=True), namespace)
     return namespace["app"]
 
 

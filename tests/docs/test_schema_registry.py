@@ -24,5 +24,5 @@ def test_its_service_passes_its_test(pytester: pytest.Pytester) -> None:
 def test_its_other_code_is_accepted() -> None:
     untitled = [block.code for block in blocks(PAGE) if block.language == "python" and block.title is None]
     for code in untitled:
-        exec(compile(code, PAGE, "exec"), {"__name__": "example"})
+        exec(compile(code, PAGE, "exec", dont_inherit=True), {"__name__": "example"})
     assert len(untitled) == 3

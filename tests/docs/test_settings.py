@@ -22,7 +22,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EVKafkaApp:
         monkeypatch.setenv(variable, value or "")
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "shop"}
-    exec(compile(file(PAGE, "shop.py"), "shop.py", "exec"), namespace)
+    exec(compile(file(PAGE, "shop.py"), "shop.py", "exec", dont_inherit=True), namespace)
     app = namespace["app"]
     assert isinstance(app, EVKafkaApp)
     return app

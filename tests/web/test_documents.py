@@ -43,13 +43,13 @@ def named(text: str) -> set[str]:
 def test_the_code_of_a_page_runs(page: str) -> None:
     for block in blocks(page):
         if block.language == "python":
-            exec(compile(block.code, page, "exec"), {"__name__": "example"})
+            exec(compile(block.code, page, "exec", dont_inherit=True), {"__name__": "example"})
 
 
 def test_the_contract_of_the_page_is_valid() -> None:
     [code] = [block.code for block in blocks("docs/asyncapi.md") if block.language == "python"]
     names: dict[str, Any] = {"__name__": "example"}
-    exec(compile(code, "docs/asyncapi.md", "exec"), names)
+    exec(compile(code, "docs/asyncapi.md", "exec", dont_inherit=True), names)
     app = names["app"]
     assert isinstance(app, EVKafkaApp)
     assert list(document_of(app)["channels"]) == ["orders", "invoices"]

@@ -27,7 +27,7 @@ def connection(name: str, servers: str, certificates: Certificates, monkeypatch:
     """Run the page's file of this name beside `ca.pem` and `client.pem`; return its connection."""
     monkeypatch.chdir(certificates.folder)
     namespace: dict[str, Any] = {"__name__": "connection"}
-    exec(compile(file(PAGE, name).replace(ADDRESS, servers), name, "exec"), namespace)
+    exec(compile(file(PAGE, name).replace(ADDRESS, servers), name, "exec", dont_inherit=True), namespace)
     keys: dict[str, Any] = namespace["connection"]
     return keys
 
