@@ -227,8 +227,9 @@ class EVKafkaProducer:
         observers = self._observers(topic, event_type, pairs)
         if wrap is not None:
             value, pairs = wrap(value, pairs)
-        record = OutgoingRecord(topic, value, own_key, partition, timestamp_ms, pairs, event_type)
         kept = kept_sends.get() if self._joins_transactions else None
+        sent_at = kept.addresses[0] if kept is not None else None
+        record = OutgoingRecord(topic, value, own_key, partition, timestamp_ms, pairs, event_type, None, sent_at)
         sending = sink.send(record, timeout_s=timeout_s) if kept is None else self._keep(kept, sink, record, timeout_s)
         return await (_observe(sending, observers) if observers else sending)
 

@@ -36,16 +36,16 @@ def size_of(record: OutgoingRecord) -> int:
 class KeptSends:
     """What one attempt has sent, in order.
 
-    Args:
+    Attributes:
         addresses: of the attempt's records.
     """
 
-    __slots__ = ("_addresses", "_ended", "records", "scope")
+    __slots__ = ("_ended", "addresses", "records", "scope")
 
     def __init__(self, scope: TransactionScope, addresses: Sequence[str]) -> None:
         self.scope = scope
         self.records: list[OutgoingRecord] = []
-        self._addresses = addresses
+        self.addresses = addresses
         self._ended = False
 
     def add(self, record: OutgoingRecord, sink: RecordSink) -> None:
@@ -58,11 +58,11 @@ class KeptSends:
         if self._ended:
             raise RuntimeError(
                 f"event {record.event_type!r} to topic {record.topic!r} was sent after the attempt at"
-                f" {self._addresses[0]} had ended, and so it cannot be part of its transaction: await the send in the"
+                f" {self.addresses[0]} had ended, and so it cannot be part of its transaction: await the send in the"
                 ' endpoint; or, for a task that outlives the endpoint, use a producer with "outside_transactions": True'
             )
-        self.scope.check(record, self._addresses, sink)
-        self.records.append(record._replace(sent_at=self._addresses[0]))
+        self.scope.check(record, self.addresses, sink)
+        self.records.append(record)
 
     def end(self) -> None:
         """The attempt is over: nothing more can be sent in it."""

@@ -25,7 +25,7 @@ from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.errors import translate
 from evkafka.kafka.producer.batch import PendingRecord, delivery_error
 from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refusal, Topic
-from evkafka.kafka.producer.output_queue import batch_bytes, too_large
+from evkafka.kafka.producer.output_queue import MOST_BYTES, batch_bytes, too_large
 from evkafka.kafka.producer.partition_queue import PartitionQueue
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.backoff import exponential
@@ -190,11 +190,11 @@ class KafkaSink:
         Raises:
             DeliveryError: as `send`, if there is no such topic or partition, or the record is too large.
         """
-        if (why := too_large(record)) is not None:
-            where = f"topic {record.topic!r}"
-            raise delivery_error(why, record.topic, where, record.event_type, False, kind=RecordTooLarge)
         limit_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
         partition = await self._partition_for(record, limit_s)
+        if self.newest.max_request_size > MOST_BYTES and (why := too_large(record)) is not None:
+            where = f"topic {record.topic!r}"
+            raise delivery_error(why, record.topic, where, record.event_type, False, kind=RecordTooLarge)
         return record._replace(partition=partition, compression_type=self._settings.options.get("compression_type"))
 
     def batch_bytes(self, record: OutgoingRecord) -> int:
