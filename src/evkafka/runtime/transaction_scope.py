@@ -40,9 +40,9 @@ class _Refusal:
         if (size := sink.batch_bytes(record)) <= self.largest_bytes:
             return None
         return (
-            f"event {record.event_type!r} to topic {record.topic!r} was not delivered: the record, {size} bytes, is too"
-            f" large: less than a minute ago the topic took at most {self.largest_bytes} bytes (max.message.bytes); it"
-            " was not written"
+            f"event {record.event_type!r} to topic {record.topic!r} was not delivered: the record, {size} bytes as a"
+            f" batch, is larger than the topic's max.message.bytes, which was at most {self.largest_bytes} less than a"
+            " minute ago; send less, or raise that limit; it was not written"
         )
 
 

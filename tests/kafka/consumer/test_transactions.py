@@ -221,12 +221,14 @@ class TestATransaction:
         place = TopicPartition(orders, 0)
         small, large = OutgoingRecord(out, b"small", partition=0), OutgoingRecord(out, bytes(5000), partition=0)
 
-        with pytest.raises(OutputRefused, match="refused it") as refused:
+        why = r"the record, \d+ bytes as a batch, is larger than the topic's max\.message\.bytes"
+        with pytest.raises(OutputRefused, match=why) as refused:
             await member.source.commit_transaction([small, large, small], {place: 0}, timeout_s=30, metadata={})
         await member.source.commit_transaction([small], {place: 0}, timeout_s=30, metadata={})
 
         assert refused.value.output is large
         assert isinstance(refused.value.error, RecordTooLarge)
+        assert refused.value.largest_bytes == 2000
         assert await values(servers, out) == [b"small"]
 
     async def test_with_metadata_that_are_too_large_writes_nothing(

@@ -89,7 +89,7 @@ async def test_the_largest_size_is_known_after_the_first_refusal(kafka: RealBack
         await committed_is(kafka, app.config, source, 6)
     assert [len(value or b"") for value in await outputs(kafka, out)] == []
     assert len(restarts) == 1
-    assert [f"the topic took at most {LIMIT} bytes" in str(error) for error in app.errors] == [True] * 6
+    assert [f"which was at most {LIMIT} less than a minute ago" in str(error) for error in app.errors] == [True] * 6
 
 
 async def test_a_record_that_the_topic_refuses_fails_no_other_one(kafka: RealBackend, topic: MakeTopic) -> None:
@@ -103,6 +103,7 @@ async def test_a_record_that_the_topic_refuses_fails_no_other_one(kafka: RealBac
     assert len(await outputs(kafka, out)) == 3
     [error] = app.errors
     assert isinstance(error, RecordRefused)
+    assert "the record has no key, and a compacted topic requires one; give it a key" in str(error)
 
 
 async def test_the_producers_own_limit_is_that_of_the_size_before_the_compression(

@@ -332,10 +332,10 @@ class TestTooLarge:
                 await relay.feed(size)
                 await relay.kafka.settle()
         texts = [str(error) for error in errors]
-        earlier = "less than a minute ago the topic took at most 1048588 bytes (max.message.bytes)"
+        limit = "is larger than the topic's max.message.bytes, which was at most 1048588 less than a minute ago"
         assert len(texts) == 2
-        assert f"the record, 2000013 bytes, is too large: {earlier}" in texts[0]
-        assert f"the record, 3000013 bytes, is too large: {earlier}" in texts[1]
+        assert f"the record, 2000013 bytes as a batch, {limit}" in texts[0]
+        assert f"the record, 3000013 bytes as a batch, {limit}" in texts[1]
 
     async def test_it_is_tried_again_after_a_minute(self, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("evkafka.testing.memory.topics.MAX_MESSAGE_BYTES", 1_000)

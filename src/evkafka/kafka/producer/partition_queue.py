@@ -59,6 +59,23 @@ MAYBE_WRITTEN = frozenset({ErrorCode.REQUEST_TIMED_OUT, ErrorCode.NOT_ENOUGH_REP
 """Answers that leave open whether the batch was written."""
 
 
+def why_refused(refusal: Refusal, batch_bytes: int, *, lacks_key: bool) -> str:
+    """Why a topic does not take a record, and the fix."""
+    match refusal.code:
+        case ErrorCode.MESSAGE_TOO_LARGE | ErrorCode.RECORD_LIST_TOO_LARGE:
+            return (
+                f"the record, {batch_bytes} bytes as a batch, is larger than the topic's max.message.bytes; send less,"
+                " or raise that limit"
+            )
+        case ErrorCode.INVALID_RECORD if lacks_key:
+            return (
+                f"{refusal}: the record has no key, and a compacted topic requires one; give it a key, or use"
+                " cleanup.policy=delete for the topic"
+            )
+        case _:
+            return str(refusal)
+
+
 class Producers(Protocol):
     """The producers of a sink, as its queues use them."""
 
@@ -246,21 +263,10 @@ class PartitionQueue:
                 self._resend.append((filling.records, 0))
 
     def _describe(self, batch: Batch, refusal: Refusal) -> str:
-        match refusal.code:
-            case ErrorCode.MESSAGE_TOO_LARGE | ErrorCode.RECORD_LIST_TOO_LARGE:
-                return (
-                    f"the record, {batch.builder.size()} bytes as a batch, is larger than the topic's"
-                    " max.message.bytes; send less, or raise that limit"
-                )
-            case ErrorCode.INVALID_RECORD if any(record.key is None for record in batch.records):
-                return (
-                    f"{refusal}: the record has no key, and a compacted topic requires one; give it a key, or use"
-                    " cleanup.policy=delete for the topic"
-                )
-            case ErrorCode.TOPIC_AUTHORIZATION_FAILED:
-                return f"not authorized for topic {self.partition.topic}: an ACL for WRITE is missing"
-            case _:
-                return str(refusal)
+        if refusal.code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:
+            return f"not authorized for topic {self.partition.topic}: an ACL for WRITE is missing"
+        lacks_key = any(record.key is None for record in batch.records)
+        return why_refused(refusal, batch.builder.size(), lacks_key=lacks_key)
 
     # ------------------------------------------------------------------ deadlines
 

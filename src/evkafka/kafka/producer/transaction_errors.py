@@ -7,8 +7,9 @@ from aiokafka import errors as kafka
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused, DeliveryError
 from evkafka.kafka.errors import ErrorCode, cause, code_name, translate
 from evkafka.kafka.producer.batch import delivery_error
+from evkafka.kafka.producer.idempotent_producer import Refusal
 from evkafka.kafka.producer.output_queue import OutputQueue, batch_bytes
-from evkafka.kafka.producer.partition_queue import ONE_RECORD
+from evkafka.kafka.producer.partition_queue import ONE_RECORD, why_refused
 from evkafka.kafka.producer.transaction_state import Verdict
 from evkafka.runtime.ports import MetadataTooLarge, OutgoingRecord, OutputRefused
 
@@ -46,9 +47,9 @@ def output_failure(meaning: Verdict, code: int, doing: str, queue: OutputQueue) 
     """The error for an answer about one partition of the outputs."""
     match meaning:
         case Verdict.RECORD:
-            return refused(
-                queue.first, f"the broker refused it: {code_name(code)}", ONE_RECORD.get(code, DeliveryError)
-            )
+            refusal, output = Refusal(code, f"the broker refused it: {code_name(code)}"), queue.first
+            why = why_refused(refusal, batch_bytes(output), lacks_key=output.key is None)
+            return refused(output, why, ONE_RECORD.get(code, DeliveryError))
         case Verdict.MISSING:
             return refused(queue.first, "the topic does not exist; create it, or check the name")
         case Verdict.REFUSED if code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:
