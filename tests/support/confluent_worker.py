@@ -49,12 +49,9 @@ def noted(what: str) -> Any:
 
 def behind(message: Message) -> TopicPartition:
     """What to commit when this record is finished."""
-    return TopicPartition(
-        message.topic() or "",
-        message.partition() or 0,
-        (message.offset() or 0) + 1,
-        metadata=work_of(message).get("metadata", ""),
-    )
+    position = message.topic() or "", message.partition() or 0, (message.offset() or 0) + 1
+    text = work_of(message).get("metadata")
+    return TopicPartition(*position) if text is None else TopicPartition(*position, metadata=text)
 
 
 def work_of(message: Message) -> dict[str, Any]:

@@ -17,8 +17,11 @@ from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerRefused, CommitRefused
 from evkafka.kafka.admin.groups import describe_group
+from evkafka.kafka.client.group_protocol import LEAVE
+from evkafka.kafka.client.node_connections import NodeConnections
 from evkafka.records import Record, TopicPartition
 from tests.support.fake_kafka import FakeKafka
+from tests.support.group_member import GroupMember
 from tests.support.kafka_reader import Read, Reader
 from tests.support.kafka_topics import MakeTopic, committed, produce
 from tests.support.proxy import COMMIT, CONSUMER_GROUP_HEARTBEAT, FETCH, LIST_OFFSETS, OFFSET_FETCH, Proxy
@@ -605,6 +608,26 @@ class TestTheChoiceOfTheProtocol:
         assert len(set(records)) == 80
         assert [reader.errors for reader in readers] == [[]] * 6
 
+    @pytest.mark.long
+    async def test_a_classic_member_that_a_conversion_has_overtaken_may_not_commit_and_reads_again(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, join: Join
+    ) -> None:
+        """The last member of the consumer protocol leaves before the classic one has heard that it has joined."""
+        servers, orders = kafka_broker.bootstrap_servers, await topic()
+        reader = await join(servers, orders, name, group_protocol="classic", heartbeat_interval_s=2.0)
+        await produce(servers, orders, 3)
+        await eventually(lambda: reader.offsets() == [0, 1, 2])
+        async with connections(servers) as client:
+            member = GroupMember(client, name, orders)
+            await member.beat()
+            await member.beat(LEAVE)
+
+        with pytest.raises(CommitRefused):
+            await reader.source.commit({TopicPartition(orders, 0): 3}, timeout_s=5)
+        await eventually(lambda: reader.offsets() == [0, 1, 2, 0, 1, 2])
+        await reader.source.commit({TopicPartition(orders, 0): 3}, timeout_s=5)
+        assert reader.errors == []
+
     @pytest.mark.parametrize(("wanted", "used"), [("auto", True), ("consumer", True), ("classic", False)])
     async def test_where_the_brokers_have_both(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy, name: str, join: Join, wanted: str, used: bool
@@ -690,3 +713,13 @@ async def administration(servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
         yield admin
     finally:
         await admin.close()
+
+
+@asynccontextmanager
+async def connections(servers: str) -> AsyncIterator[NodeConnections]:
+    client = NodeConnections(bootstrap_servers=servers)
+    await client.bootstrap()
+    try:
+        yield client
+    finally:
+        await client.close()
