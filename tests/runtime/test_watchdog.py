@@ -34,6 +34,9 @@ class Source:
     def receives(self, partition: TopicPartition) -> bool:
         return False
 
+    def in_session(self) -> bool:
+        return True
+
 
 def new_assignment(clock: VirtualClock) -> Assignment:
     settings = ConsumerSettings(session_timeout_s=10.0, rebalance_timeout_s=60.0)

@@ -184,8 +184,8 @@ CONSUMER_PROTOCOL = [
     Breakage(
         "a session is counted from the answer to its heartbeat",
         "kafka/consumer/membership.py",
-        "        self._accepted_s = self._sent_s\n",
-        "        self._accepted_s = now_s\n",
+        "        self.accepted_s = self._sent_s\n",
+        "        self.accepted_s = now_s\n",
         "a member works on partitions that the group has given to others",
         ("tests/kafka/consumer/test_membership.py::TestLostAnswers",),
     ),

@@ -85,8 +85,8 @@ LANES = [
     Breakage(
         "an executor continues through the lane when its partition is paused",
         "runtime/scheduler.py",
-        "                lane.end_walk()",
-        "                pass",
+        "                lane.end_walk()\n            self.block",
+        "                pass\n            self.block",
         "a partition that an operator has paused continues with the next record",
         ("tests/runtime/lanes/test_control.py",),
     ),
@@ -440,6 +440,22 @@ POLLER = [
         "                pass",
         "an endpoint that hangs blocks its key forever",
         ("tests/runtime/lanes/test_time_limits.py",),
+    ),
+    Breakage(
+        "records begin while the group may have given their partition to another member",
+        "runtime/watchdog.py",
+        "            self._scheduler.hold(self._partitions.values())\n",
+        "",
+        "two members handle records of one key at the same time",
+        ("tests/runtime/lanes/test_silent_coordinator.py",),
+    ),
+    Breakage(
+        "a running lane begins its next record although all are held",
+        "runtime/scheduler.py",
+        "                if lane.state is LaneState.RUNNING:\n                    lane.end_walk()\n\n    def go_on",
+        "                pass\n\n    def go_on",
+        "a member that was cut off handles all that it has read beside the next owner",
+        ("tests/runtime/lanes/test_silent_coordinator.py",),
     ),
     Breakage(
         "a poll that does not return is not noticed",

@@ -230,6 +230,10 @@ class RecordSource(Protocol):
         member that keeps partitions while others move is `steady`.
         """
 
+    def in_session(self) -> bool:
+        """False if the group's coordinator has not confirmed for nearly a session that this is a member: it may soon
+        give the partitions to others. True without a group."""
+
     def group_epoch(self) -> GroupEpoch | None:
         """The assignment that this member has now; None without a group, and before the first."""
 

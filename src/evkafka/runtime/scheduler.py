@@ -54,11 +54,12 @@ class LaneScheduler:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._stragglers: set[LaneKey] = set()
         self._behind_stragglers: dict[LaneKey, Lane] = {}
+        self._is_held = False
 
     @property
     def has_ready_lane(self) -> bool:
-        """True while a lane waits for an executor."""
-        return bool(self._turns)
+        """True while a lane waits for an executor. While all are held, none does."""
+        return bool(self._turns) and not self._is_held
 
     @property
     def admits_all(self) -> bool:
@@ -234,6 +235,28 @@ class LaneScheduler:
         for lane in partition.lanes():
             self.unblock(lane, "paused")
 
+    # ------------------------------------------------------------------ all lanes
+
+    def hold(self, partitions: Iterable[Partition]) -> None:
+        """No record begins any more, until `go_on`; running attempts continue.
+
+        Args:
+            partitions: all of the consumer.
+        """
+        self._is_held = True
+        for partition in partitions:
+            for lane in partition.lanes():
+                if lane.state is LaneState.RUNNING:
+                    lane.end_walk()
+
+    def go_on(self) -> None:
+        """Records begin again, in their order."""
+        self._is_held = False
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
     # ------------------------------------------------------------------ executors
 
     async def wait_for_lane(self) -> None:
@@ -245,7 +268,7 @@ class LaneScheduler:
     def take(self) -> Lane | None:
         """Of the partition whose turn it is, the lane with the oldest record. It is the caller's until `release`."""
         turns = self._turns
-        while turns:
+        while turns and not self._is_held:
             ready = turns[0].ready
             lane = heappop(ready)[2]
             if not ready:

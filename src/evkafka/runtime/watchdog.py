@@ -7,6 +7,7 @@ executors a few times a second costs nothing. The price is precision: an attempt
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 
 from evkafka.exceptions import BrokerError
@@ -17,6 +18,8 @@ from evkafka.runtime.offset_check import check_offsets
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import RecordSource, TimerHandle
 from evkafka.runtime.reporting import TelemetryReporter
+
+logger = logging.getLogger("evkafka.runtime")
 
 SLOWEST_ROUND_S = 0.25
 FASTEST_ROUND_S = 0.01
@@ -49,6 +52,8 @@ class Watchdog:
         self._settings = assignment.settings
         self._executors = tuple(executors)
         self._partitions = assignment.partitions
+        self._scheduler = assignment.scheduler
+        self._name = assignment.name
         self._flow = assignment.flow
         self._round_s = min(max(shortest_limit_s / 10, FASTEST_ROUND_S), SLOWEST_ROUND_S)
         self._watchdog_rounds = watchdog_rounds
@@ -60,6 +65,7 @@ class Watchdog:
         self._source: RecordSource | None = None
         self._polled_at_s = 0.0
         self._joining_since_s: float | None = None
+        self._is_held = False
         self._unmoved: dict[Partition, tuple[int, float]] = {}  # its position, and since when it has not moved
         self._next_stall_check_s = 0.0
 
@@ -76,6 +82,7 @@ class Watchdog:
         self._source = source
         self._joining_since_s = None
         self._unmoved.clear()
+        self._go_on()
         self.polled()
 
     def polled(self) -> None:
@@ -116,11 +123,36 @@ class Watchdog:
         for executor in self._executors:
             if executor.slot.record is not None:
                 self._check_limit(executor, now_s)
+        if self._source is not None:
+            self._check_session(self._source)
         if self._source is not None and now_s >= self._next_stall_check_s:
             self._next_stall_check_s = now_s + 1.0
             self._each_second(now_s)
             self._check_stall(self._source, now_s)
             check_offsets(self._partitions.values(), self._executors)
+
+    # ------------------------------------------------------------------ session
+
+    def _check_session(self, source: RecordSource) -> None:
+        """Let no record begin while the group may have given the partitions to others: two members would handle
+        records of one key at the same time. The present attempts continue, and if the group has kept the partitions,
+        everything goes on as it was."""
+        if source.in_session():
+            self._go_on()
+        elif self._partitions and not self._is_held:
+            self._is_held = True
+            self._scheduler.hold(self._partitions.values())
+            if source.state() != "joining":  # a join is answered when all members have joined
+                logger.warning(
+                    "consumer %s: its group's coordinator has not answered for nearly a session, and may give the"
+                    " partitions to others: no further record begins until it answers",
+                    self._name,
+                )
+
+    def _go_on(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._scheduler.go_on()
 
     # ------------------------------------------------------------------ time limits
 

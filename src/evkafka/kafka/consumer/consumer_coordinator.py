@@ -333,6 +333,10 @@ class ConsumerCoordinator:
         return self._connection.heard_at_s
 
     @property
+    def confirmed_at_s(self) -> float:
+        return self._membership.accepted_s
+
+    @property
     def session_s(self) -> float:
         return self._membership.session_s
 

@@ -12,7 +12,7 @@ from aiokafka import errors as kafka
 from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.protocol.commit import OffsetCommitRequest
-from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest
+from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest, SyncGroupRequest
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused
@@ -30,6 +30,8 @@ from evkafka.runtime.ports import GroupEpoch
 logger = logging.getLogger("evkafka.runtime.kafka")
 
 EXPULSIONS, EXPULSIONS_WITHIN_S = 5, 60.0
+
+HEARTBEATS = (HeartbeatRequest, StaticHeartbeatRequest)
 
 OFFSET_FETCHES = (EpochOffsetFetchRequest, StableOffsetFetchRequest)
 
@@ -49,6 +51,7 @@ class ContainedCoordinator(GroupCoordinator):
         topics_before: topics that the group had committed offsets of before its latest join.
         found_commits: the committed offsets that were last looked up, with their metadata.
         heard_at_s: time of the coordinator's last answer, by the loop's clock.
+        confirmed_at_s: since when, at the least, the group's present session with this member runs.
     """
 
     assignment: MemberAssignment | None = None
@@ -74,7 +77,7 @@ class ContainedCoordinator(GroupCoordinator):
         self._deleted: tuple[MemberAssignment | None, set[str]] = (None, set())
         self.topics_before: frozenset[str] = frozenset()
         self.found_commits: dict[ClientPartition, tuple[int, str]] = {}
-        self.heard_at_s = client.now_s()
+        self.heard_at_s = self.confirmed_at_s = client.now_s()
 
     # ------------------------------------------------------------------ answers
 
@@ -84,9 +87,15 @@ class ContainedCoordinator(GroupCoordinator):
             request = StaticHeartbeatRequest(self.group_id, self.generation, self.member_id, self._group_instance_id)
         elif isinstance(request, OffsetCommitRequest):
             request = self._with_epochs(request)
+        sent_s = self._client.now_s()
         answer = await super()._send_req(request)
         self.heard_at_s = self._client.now_s()
         self._last_code = code = getattr(answer, "error_code", 0)
+        if code in (0, ErrorCode.REBALANCE_IN_PROGRESS):
+            if isinstance(request, HEARTBEATS):
+                self.confirmed_at_s = sent_s
+            elif isinstance(request, SyncGroupRequest):  # its answer waits for the group's leader, and begins a session
+                self.confirmed_at_s = self.heard_at_s
         if code == ErrorCode.FENCED_INSTANCE_ID:
             self.fenced()
         elif code == ErrorCode.UNKNOWN_MEMBER_ID and self.is_static:

@@ -26,6 +26,11 @@ class GroupMember(Protocol):
         """Time of the coordinator's last answer, by the loop's clock."""
 
     @property
+    def confirmed_at_s(self) -> float:
+        """Since when, at the least, the group's present session with this member runs. At its end the group gives the
+        partitions to others."""
+
+    @property
     def coordinator_id(self) -> int | None:
         """The node of the group's coordinator; None while it is not known."""
 

@@ -171,6 +171,7 @@ class Membership:
         epoch: of the last answer.
         owned: the partitions that the member has, also those that it is giving back.
         session_s: may be corrected when the group's own setting is known.
+        accepted_s: when the last heartbeat was sent that was accepted.
         due_s: when the next heartbeat is to be sent; minus infinity for now, infinity for never.
     """
 
@@ -195,7 +196,7 @@ class Membership:
         self._topics_in_flight = self.topics
         self._owned_in_flight = self.owned
         self._acknowledges = False
-        self._sent_s = self._accepted_s = now_s  # when it was sent, and when the last one was sent that was accepted
+        self._sent_s = self.accepted_s = now_s
         self._failures = 0
         self._eager_until_s = now_s  # until then others may be giving partitions back
         self._unreleased_since_s: float | None = None
@@ -231,7 +232,7 @@ class Membership:
     @property
     def expires_s(self) -> float:
         """When the group gives the partitions to others, unless a heartbeat is answered before."""
-        return self._accepted_s + self.session_s if self.epoch != JOIN else math.inf
+        return self.accepted_s + self.session_s if self.epoch != JOIN else math.inf
 
     def heartbeat(self, now_s: float) -> Heartbeat:
         """The next heartbeat. `answered` or `unanswered` follows."""
@@ -274,7 +275,7 @@ class Membership:
     def _accept(self, answer: Answer, now_s: float) -> None:
         self._failures = 0
         self._told_topics, self._told_owned = self._topics_in_flight, self._owned_in_flight
-        self._accepted_s = self._sent_s
+        self.accepted_s = self._sent_s
         if self.epoch == JOIN:
             self._change_is_open = True
         if answer.epoch != self.epoch:

@@ -34,6 +34,10 @@ ABSENT_TOPIC_CHECK_S, ABSENT_TOPIC_WARNING_S = 5.0, 30.0
 COMMIT_RESETS_S = 10.0
 CHECK_RIGHTS_S = 5.0
 
+SAFE_SHARE = 0.9
+"""The share of a session after which a coordinator that has not answered may soon give the partitions to others. A look
+at it is up to a quarter of a second late."""
+
 PRODUCER_STOP = 0.4
 """The part of the time of a stop in which an open transaction can be aborted."""
 
@@ -325,6 +329,13 @@ class KafkaSource:
         if silent or (member is not None and now_s - member.heard_at_s > session_s):
             return "lost"
         return "connecting" if self._absent_topics() else "steady"
+
+    def in_session(self) -> bool:
+        consumer = self._consumer
+        member = consumer.member if consumer is not None and consumer.is_open else None
+        if consumer is None or member is None:
+            return True
+        return consumer.client.now_s() - member.confirmed_at_s < SAFE_SHARE * member.session_s
 
     def group_epoch(self) -> GroupEpoch | None:
         member = self._consumer.member if self._consumer is not None else None

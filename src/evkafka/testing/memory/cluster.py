@@ -206,10 +206,11 @@ class MemoryCluster(ClusterState):
     def go_away(self) -> None:
         """Begin an outage: polls return nothing, commits and connections fail, sends wait, groups do not rebalance."""
         self.trace.note("the outage begins")
-        self.faults.away = True
+        if not self.away:
+            self.faults.away_since_s = self.clock.now()
 
     def come_back(self) -> None:
         """End the outage."""
         self.trace.note("the outage ends")
-        self.faults.away = False
+        self.faults.last_outage_s, self.faults.away_since_s = self.away_s, None
         self.wake()

@@ -16,12 +16,14 @@ class Faults:
     """The injected faults and latencies; sources and sinks read them.
 
     Attributes:
-        away: True during an outage.
+        away_since_s: when the outage began, by the virtual clock; None while there is none.
+        last_outage_s: how long the last one was that is over.
         fetch_s, commit_s, produce_s: (least, most) latency in seconds.
     """
 
     def __init__(self, random: Random) -> None:
-        self.away = False
+        self.away_since_s: float | None = None
+        self.last_outage_s = 0.0
         self.fetch_s = self.commit_s = self.produce_s = (0.0, 0.0)
         self._random = random
         self._commits: list[CommitFault] = []

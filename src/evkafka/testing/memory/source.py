@@ -292,7 +292,7 @@ class MemorySource:
             wanted = [
                 tp for tp in self.positions if tp not in self._leaving and (partitions is None or tp in partitions)
             ]
-            if not (faults.away or self._still_fetching(wanted)) and (
+            if not (self._cluster.away or self._still_fetching(wanted)) and (
                 batches := self._reader.take(wanted, max_records)
             ):
                 return batches
@@ -388,6 +388,12 @@ class MemorySource:
             return "joining"
         absent = any(topic.name not in self._cluster.topics for topic in self._settings.topics)
         return "connecting" if absent else "steady"
+
+    def in_session(self) -> bool:
+        silent_s = self._cluster.away_s
+        if self.expired:  # after the outage its next heartbeat is refused, and confirms nothing
+            silent_s = max(silent_s, self._cluster.faults.last_outage_s)
+        return self._group is None or silent_s < self._session_s
 
     def group_epoch(self) -> GroupEpoch | None:
         if self._group is None or self.generation < 0:

@@ -48,7 +48,13 @@ class ClusterState:
     @property
     def away(self) -> bool:
         """True during an outage."""
-        return self.faults.away
+        return self.faults.away_since_s is not None
+
+    @property
+    def away_s(self) -> float:
+        """How long the present outage has lasted; 0 without one."""
+        since_s = self.faults.away_since_s
+        return self.clock.now() - since_s if since_s is not None else 0.0
 
     def append(self, tp: TopicPartition, *, by_app: bool = False, **parts: Any) -> MemoryRecord:
         """Write one record as it is; see `Topics.append`."""
