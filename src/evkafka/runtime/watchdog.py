@@ -54,6 +54,7 @@ class Watchdog:
         self._partitions = assignment.partitions
         self._scheduler = assignment.scheduler
         self._name = assignment.name
+        self._at_most_once = assignment.at_most_once
         self._flow = assignment.flow
         self._round_s = min(max(shortest_limit_s / 10, FASTEST_ROUND_S), SLOWEST_ROUND_S)
         self._watchdog_rounds = watchdog_rounds
@@ -136,8 +137,11 @@ class Watchdog:
     def _check_session(self, source: RecordSource) -> None:
         """Let no record begin while the group may have given the partitions to others: two members would handle
         records of one key at the same time. The present attempts continue, and if the group has kept the partitions,
-        everything goes on as it was."""
-        if source.in_session():
+        everything goes on as it was.
+
+        Not in at-most-once mode: what was read is committed, so that no other member gets it.
+        """
+        if source.in_session() or self._at_most_once:
             self._go_on()
         elif self._partitions and not self._is_held:
             self._is_held = True

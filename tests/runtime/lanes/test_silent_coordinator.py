@@ -105,3 +105,26 @@ class TestAnAttemptThatRuns:
                 assert (begun, ended) == ([0], [0])
             await kafka.settle()
         assert ended == [0, 1, 2]
+
+
+class TestAtMostOnce:
+    async def test_records_that_were_read_go_on_and_end_at_a_stop(self) -> None:
+        """They are committed: no other member gets them."""
+        may_end, ended = asyncio.Event(), list[int]()
+        handler, app = Handler(), EVKafkaApp()
+
+        @handler.event("Order")
+        async def on_order(number: int) -> None:
+            await may_end.wait()
+            ended.append(number)
+
+        keys: Any = {"topics": ["orders"], "group_id": "billing", "auto_commit_mode": "pre-commit"}
+        app.add_consumer({**keys, "session_timeout_ms": SESSION_MS}, handler)
+        async with InMemoryKafka() as kafka:
+            async with kafka.running(app):
+                await write(kafka, 3)
+                await kafka.advance(ms=100)
+                kafka.go_away()
+                await kafka.advance(ms=SESSION_MS + 1_000)
+                may_end.set()
+            assert ended == [0, 1, 2]
