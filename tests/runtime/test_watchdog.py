@@ -9,6 +9,7 @@ from evkafka.records import TopicPartition
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.interfaces import WatchdogRounds
 from evkafka.runtime.scheduler import LaneScheduler
+from evkafka.runtime.session_check import SessionCheck
 from evkafka.runtime.watchdog import STALLED_AFTER_S, Watchdog
 from evkafka.telemetry import Telemetry
 from evkafka.testing.memory.clock import VirtualClock
@@ -48,6 +49,7 @@ def new_watchdog(assignment: Assignment, state: str, errors: list[Exception]) ->
         assignment,
         executors=(),
         shortest_limit_s=20.0,
+        session=SessionCheck(assignment),
         watchdog_rounds=WatchdogRounds(0.0),
         report=cast(Any, None),
         each_second=lambda _: None,

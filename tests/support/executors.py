@@ -53,7 +53,7 @@ def executors(
     threads: ThreadPoolExecutor | None = None,
 ) -> list[Executor]:
     clock = SystemClock()
-    time_slice = TimeSlice(clock)
+    time_slice = TimeSlice(clock, lambda: None)
     services = ConsumerServices(
         lanes,
         TelemetryReporter("it", telemetry or Telemetry()),

@@ -24,6 +24,7 @@ from evkafka.runtime.progress import Progress
 from evkafka.runtime.rebalance import RebalanceListener
 from evkafka.runtime.reporting import TelemetryReporter, UnmatchedWarning
 from evkafka.runtime.scheduler import LaneScheduler
+from evkafka.runtime.session_check import SessionCheck
 from evkafka.runtime.settle import Verdict, decide, decide_at_most_once
 from evkafka.runtime.supervision.restart_policy import RestartPolicy
 from evkafka.runtime.supervision.stop_signal import StopSignal
@@ -65,7 +66,9 @@ def build_consumer(
     poller = Poller(assignment, stop_signal, report, limit, take_over, progress)
     watchdog_rounds = WatchdogRounds(clock.now())
     threads = ThreadPoolExecutor(spec.settings.concurrency, thread_name_prefix=f"evkafka-{spec.name}")
-    executors = _executors(spec, environment, services, writes, watchdog_rounds, threads)
+    session = SessionCheck(assignment)
+    time_slice = TimeSlice(clock, session.check)
+    executors = _executors(spec, environment, services, writes, watchdog_rounds, time_slice, threads)
     blocking_records = BlockingRecords(spec.name, assignment.partitions, assignment.flow)
     parts = ConsumerParts(
         assignment=assignment,
@@ -80,7 +83,7 @@ def build_consumer(
         executors=executors,
         rebalance_listener=RebalanceListener(assignment, stop_signal, executors, report, corrupt_records),
         blocking_records=blocking_records,
-        watchdog=_watchdog(spec, assignment, executors, watchdog_rounds, report, blocking_records, fail),
+        watchdog=_watchdog(spec, assignment, executors, session, watchdog_rounds, report, blocking_records, fail),
     )
     return Consumer(parts, environment.cluster, spec.transaction_scope)
 
@@ -156,11 +159,11 @@ def _executors(
     services: ConsumerServices,
     writes: PendingWrites,
     watchdog_rounds: WatchdogRounds,
+    time_slice: TimeSlice,
     threads: ThreadPoolExecutor,
 ) -> list[Executor]:
     settings = spec.settings
     identity = _identity(spec)
-    time_slice = TimeSlice(services.clock)
     decide_for = _decide_for(spec, environment.random)
     scope = spec.transaction_scope
     dispatch = spec.dispatch if scope is None else keep_sends(spec.dispatch, scope)
@@ -184,6 +187,7 @@ def _watchdog(
     spec: ConsumerSpec,
     assignment: Assignment,
     executors: Sequence[Executor],
+    session: SessionCheck,
     watchdog_rounds: WatchdogRounds,
     report: TelemetryReporter,
     blocking_records: BlockingRecords,
@@ -193,6 +197,7 @@ def _watchdog(
         assignment,
         executors,
         shortest_limit_s=spec.shortest_limit_s,
+        session=session,
         watchdog_rounds=watchdog_rounds,
         report=report,
         each_second=blocking_records.check,

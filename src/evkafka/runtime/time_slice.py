@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from evkafka.runtime.ports import Clock
 
@@ -19,12 +20,16 @@ class TimeSlice:
     (endpoints that await let it). Otherwise executors queue, first come, first served: an executor that has just run
     must not come before those that began to wait meanwhile.
 
+    Args:
+        on_begin: called when a time slice begins, before a record does.
+
     Attributes:
         ends_s: when the current time slice is over, on the consumer's clock.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, on_begin: Callable[[], object]) -> None:
         self._clock = clock
+        self._on_begin = on_begin
         self._went_round = True
         self._first: list[asyncio.Future[None]] = []  # were woken for a time slice that was over when they ran
         self._waiting: list[asyncio.Future[None]] = []
@@ -64,6 +69,7 @@ class TimeSlice:
         self._went_round = False
         self.ends_s = self._clock.now() + YIELD_AFTER_S
         asyncio.get_running_loop().call_soon(self._note_round)
+        self._on_begin()
 
     def _note_round(self) -> None:
         self._went_round = True

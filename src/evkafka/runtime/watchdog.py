@@ -7,7 +7,6 @@ executors a few times a second costs nothing. The price is precision: an attempt
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 
 from evkafka.exceptions import BrokerError
@@ -18,8 +17,7 @@ from evkafka.runtime.offset_check import check_offsets
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import RecordSource, TimerHandle
 from evkafka.runtime.reporting import TelemetryReporter
-
-logger = logging.getLogger("evkafka.runtime")
+from evkafka.runtime.session_check import SessionCheck
 
 SLOWEST_ROUND_S = 0.25
 FASTEST_ROUND_S = 0.01
@@ -34,6 +32,7 @@ class Watchdog:
 
     Args:
         shortest_limit_s: the shortest time limit of any endpoint; a round is a tenth of it.
+        session: whether the group may have given the partitions to others; checked each round.
         each_second: called with the time, once a second.
         on_failure: called with the error for which the consumer must be restarted.
     """
@@ -44,6 +43,7 @@ class Watchdog:
         executors: Iterable[Executor],
         *,
         shortest_limit_s: float,
+        session: SessionCheck,
         watchdog_rounds: WatchdogRounds,
         report: TelemetryReporter,
         each_second: Callable[[float], object],
@@ -52,9 +52,7 @@ class Watchdog:
         self._settings = assignment.settings
         self._executors = tuple(executors)
         self._partitions = assignment.partitions
-        self._scheduler = assignment.scheduler
-        self._name = assignment.name
-        self._at_most_once = assignment.at_most_once
+        self._session = session
         self._flow = assignment.flow
         self._round_s = min(max(shortest_limit_s / 10, FASTEST_ROUND_S), SLOWEST_ROUND_S)
         self._watchdog_rounds = watchdog_rounds
@@ -66,7 +64,6 @@ class Watchdog:
         self._source: RecordSource | None = None
         self._polled_at_s = 0.0
         self._joining_since_s: float | None = None
-        self._is_held = False
         self._unmoved: dict[Partition, tuple[int, float]] = {}  # its position, and since when it has not moved
         self._next_stall_check_s = 0.0
 
@@ -83,7 +80,7 @@ class Watchdog:
         self._source = source
         self._joining_since_s = None
         self._unmoved.clear()
-        self._go_on()
+        self._session.watch(source)
         self.polled()
 
     def polled(self) -> None:
@@ -124,39 +121,12 @@ class Watchdog:
         for executor in self._executors:
             if executor.slot.record is not None:
                 self._check_limit(executor, now_s)
-        if self._source is not None:
-            self._check_session(self._source)
+        self._session.check()
         if self._source is not None and now_s >= self._next_stall_check_s:
             self._next_stall_check_s = now_s + 1.0
             self._each_second(now_s)
             self._check_stall(self._source, now_s)
             check_offsets(self._partitions.values(), self._executors)
-
-    # ------------------------------------------------------------------ session
-
-    def _check_session(self, source: RecordSource) -> None:
-        """Let no record begin while the group may have given the partitions to others: two members would handle
-        records of one key at the same time. The present attempts continue, and if the group has kept the partitions,
-        everything goes on as it was.
-
-        Not in at-most-once mode: what was read is committed, so that no other member gets it.
-        """
-        if source.in_session() or self._at_most_once:
-            self._go_on()
-        elif self._partitions and not self._is_held:
-            self._is_held = True
-            self._scheduler.hold(self._partitions.values())
-            if source.state() != "joining":  # a join is answered when all members have joined
-                logger.warning(
-                    "consumer %s: its group's coordinator has not answered for nearly a session, and may give the"
-                    " partitions to others: no further record begins until it answers",
-                    self._name,
-                )
-
-    def _go_on(self) -> None:
-        if self._is_held:
-            self._is_held = False
-            self._scheduler.go_on()
 
     # ------------------------------------------------------------------ time limits
 

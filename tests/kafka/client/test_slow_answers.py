@@ -17,6 +17,7 @@ from evkafka.records import TopicPartition
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.interfaces import WatchdogRounds
 from evkafka.runtime.scheduler import LaneScheduler
+from evkafka.runtime.session_check import SessionCheck
 from evkafka.runtime.watchdog import Watchdog
 from evkafka.telemetry import Telemetry
 from evkafka.testing.memory.clock import VirtualClock
@@ -120,6 +121,9 @@ class StillSource:
     def state(self) -> str:
         return "steady"
 
+    def in_session(self) -> bool:
+        return True
+
 
 class TestAPositionThatDoesNotMove:
     def watch(self, source: StillSource, *, for_s: float, session_timeout_s: float = 10.0) -> list[Exception]:
@@ -131,6 +135,7 @@ class TestAPositionThatDoesNotMove:
             assignment,
             executors=(),
             shortest_limit_s=20.0,
+            session=SessionCheck(assignment),
             watchdog_rounds=WatchdogRounds(0.0),
             report=cast(Any, None),
             each_second=lambda _: None,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from evkafka import EVKafkaApp, Handler
+from evkafka.runtime.time_slice import YIELD_AFTER_S
 from evkafka.testing import InMemoryKafka
 
 SESSION_MS = 10_000
@@ -105,6 +106,45 @@ class TestAnAttemptThatRuns:
                 assert (begun, ended) == ([0], [0])
             await kafka.settle()
         assert ended == [0, 1, 2]
+
+
+class TestAProcessThatWasFrozen:
+    @pytest.mark.parametrize("concurrency", [1, 4])
+    @pytest.mark.parametrize("key", [True, False], ids=["own-keys", "one-key"])
+    @pytest.mark.parametrize("batch", [True, False], ids=["batch", "single"])
+    async def test_begins_no_record_before_the_watchdog_looks(self, batch: bool, key: bool, concurrency: int) -> None:
+        """The executors may run before the watchdog's timer."""
+        begun = list[int]()
+        handler, app, kafka = Handler(), EVKafkaApp(), InMemoryKafka()
+
+        def handle(number: int) -> None:
+            begun.append(number)
+            if number == 0:
+                kafka.faults.away_since_s = kafka.clock.now() - SESSION_MS / 1000
+                kafka.clock.jump(kafka.clock.now() + 2 * YIELD_AFTER_S)  # earlier than the watchdog's next round
+
+        if batch:
+
+            @handler.event("Order", batch=True, max_records=1)
+            async def on_orders(numbers: list[int]) -> None:
+                handle(*numbers)
+
+        else:
+
+            @handler.event("Order")
+            async def on_order(number: int) -> None:
+                handle(number)
+
+        keys: Any = {"topics": ["orders"], "group_id": "billing", "concurrency": concurrency}
+        app.add_consumer({**keys, "session_timeout_ms": SESSION_MS}, handler)
+        async with kafka, kafka.running(app):
+            for number in range(4):
+                await kafka.send("orders", number, "Order", key=b"%d" % (number * key))
+            await kafka.advance(ms=100)
+            assert begun == [0]
+            kafka.come_back()
+            await kafka.settle()
+        assert begun == [0, 1, 2, 3]
 
 
 class TestAtMostOnce:

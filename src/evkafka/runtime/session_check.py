@@ -1,0 +1,58 @@
+"""Lets no record begin while the group may have given the consumer's partitions to others."""
+
+from __future__ import annotations
+
+import logging
+
+from evkafka.runtime.assignment import Assignment
+from evkafka.runtime.ports import RecordSource
+
+logger = logging.getLogger("evkafka.runtime")
+
+
+class SessionCheck:
+    """Holds the lanes of one consumer while its group has not confirmed its membership for nearly a session.
+
+    The watchdog calls `check`. So does each time slice of the executors when it begins: after a process was frozen, the
+    executors may run before the watchdog's timer.
+    """
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._name = assignment.name
+        self._partitions = assignment.partitions
+        self._scheduler = assignment.scheduler
+        self._at_most_once = assignment.at_most_once
+        self._source: RecordSource | None = None
+        self._is_held = False
+
+    def watch(self, source: RecordSource | None) -> None:
+        """Check this source from now on; None while there is none."""
+        self._source = source
+        self._go_on()
+
+    def check(self) -> None:
+        """Let no record begin while the group may have given the partitions to others: two members would handle
+        records of one key at the same time. The present attempts continue, and if the group has kept the partitions,
+        everything goes on as it was.
+
+        Not in at-most-once mode: what was read is committed, so that no other member gets it.
+        """
+        source = self._source
+        if source is None or self._at_most_once:
+            return
+        if source.in_session():
+            self._go_on()
+        elif self._partitions and not self._is_held:
+            self._is_held = True
+            self._scheduler.hold(self._partitions.values())
+            if source.state() != "joining":  # a join is answered when all members have joined
+                logger.warning(
+                    "consumer %s: its group's coordinator has not answered for nearly a session, and may give the"
+                    " partitions to others: no further record begins until it answers",
+                    self._name,
+                )
+
+    def _go_on(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._scheduler.go_on()
