@@ -442,6 +442,14 @@ POLLER = [
         ("tests/runtime/lanes/test_time_limits.py",),
     ),
     Breakage(
+        "after a crash a record is waited for that waits behind a failing one of its key",
+        "runtime/suspect_records.py",
+        "        if partition.has_earlier_in_lane(self._intake.as_placed(record)):",
+        "        if False:",
+        "its partition stands still, and the record is given up as one that kills its process",
+        ("tests/testing/memory/test_completed_offsets.py",),
+    ),
+    Breakage(
         "records begin while the group may have given their partition to another member",
         "runtime/session_check.py",
         "            self._scheduler.hold(self._partitions.values())\n",

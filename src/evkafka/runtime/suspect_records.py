@@ -125,6 +125,11 @@ class SuspectRecords:
         """Handle this record, and wait for the end of its attempt."""
         if not self._assignment.owns(partition):
             return
+        if partition.has_earlier_in_lane(self._intake.as_placed(record)):
+            # An earlier record of its lane has failed and is to be tried again, perhaps without an end. This one begins
+            # after that: the partition must not wait for it, and no crash until then is its own.
+            self._intake.place(partition, [partition.held.popleft()])
+            return
         offset, known = record.offset, record.offset == found.offset
         failed = partition.tries.get(offset, 0)
         if not known or not self._settle(partition, record, found.deaths, failed):

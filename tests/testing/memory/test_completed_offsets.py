@@ -418,6 +418,24 @@ class TestARecordThatKillsItsProcess:
         assert metadata(kafka) == ""
         assert kafka.committed("billing", "orders") == 2
 
+    async def test_is_none_that_waits_behind_a_failing_one_of_its_key(self, kafka: InMemoryKafka) -> None:
+        """It begins when that one has succeeded: it may neither be waited for nor be counted as killed."""
+        for key in ("a", "a", "b", "c"):
+            await kafka.send("orders", b"x", "E", key=key)
+        lives = []
+        for _ in range(4):
+            app, seen = failing_at(0, auto_commit_interval_ms=60_000)
+            async with kafka.running(app):
+                await kafka.advance(ms=5_000)
+                lives.append(seen.offsets())
+                await kafka.crash(app)
+        assert lives == [[0, 2, 3], [0, 2, 3], [0], [0]], "after the second life the others are committed"
+        app, seen = make_app(**LANES)
+        async with kafka.running(app):
+            await kafka.settle()
+        assert seen.offsets()[:2] == [0, 1], "the second one's first attempt"
+        assert kafka.records("orders.billing.dlq") == []
+
     @pytest.mark.parametrize("most", [1, 2, 3])
     async def test_does_not_count_against_slow_records_of_other_partitions(
         self, kafka: InMemoryKafka, most: int
