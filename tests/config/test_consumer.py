@@ -229,6 +229,7 @@ class TestContradictions:
     @pytest.mark.parametrize(
         ("keys", "at_fault"),
         [
+            ({"heartbeat_interval_ms": 9_000}, "heartbeat_interval_ms"),
             ({"heartbeat_interval_ms": 10_000}, "heartbeat_interval_ms"),
             ({"heartbeat_interval_ms": 3_000, "session_timeout_ms": 2_000}, "heartbeat_interval_ms"),
             ({"topic_pattern": "a"}, "topic_pattern"),
@@ -278,7 +279,7 @@ class TestContradictions:
 
     def test_times_that_just_hold_together_are_taken(self) -> None:
         settings = consumer(
-            heartbeat_interval_ms=9_999,
+            heartbeat_interval_ms=8_999,
             request_timeout_ms=65_000,
             revoke_drain_timeout_ms=59_999,
             fetch_max_wait_ms=64_999,

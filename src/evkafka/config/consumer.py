@@ -277,11 +277,11 @@ def _check_times(section: Section, settings: ConsumerSettings) -> None:
     heartbeat_ms, session_ms = to_ms(settings.heartbeat_interval_s), to_ms(settings.session_timeout_s)
     rebalance_ms, drain_ms = to_ms(settings.rebalance_timeout_s), to_ms(settings.revoke_drain_timeout_s)
     request_ms = to_ms(settings.connection.request_timeout_s)
-    if section.valid("heartbeat_interval_ms", "session_timeout_ms") and heartbeat_ms >= session_ms:
+    if section.valid("heartbeat_interval_ms", "session_timeout_ms") and heartbeat_ms * 10 >= session_ms * 9:
         section.fault(
             "heartbeat_interval_ms",
-            f"{heartbeat_ms} is not below session_timeout_ms {session_ms}, so the session would expire between two"
-            f" heartbeats; use at most a third of it, {max(session_ms // 3, 1)}",
+            f"{heartbeat_ms} is not below nine tenths of session_timeout_ms {session_ms}, so the session might expire"
+            f" between two heartbeats; use at most a third of it, {max(session_ms // 3, 1)}",
         )
     if section.valid("rebalance_timeout_ms", "request_timeout_ms", "max_endpoint_exec_time_ms") and (
         request_ms < rebalance_ms + 5_000

@@ -226,8 +226,9 @@ class ConsumerConfig(_ConnectionOptions, total=False, closed=True):
     [session.timeout.ms]. The brokers limit it (group.min.session.timeout.ms, group.max.session.timeout.ms). Not with
     `group_protocol` "consumer": there it is the brokers' setting group.consumer.session.timeout.ms."""
     heartbeat_interval_ms: int
-    """Milliseconds between heartbeats, less than `session_timeout_ms`. Default 3000 [heartbeat.interval.ms]. Not with
-    `group_protocol` "consumer": there it is the brokers' setting group.consumer.heartbeat.interval.ms."""
+    """Milliseconds between heartbeats, less than nine tenths of `session_timeout_ms`. Default 3000
+    [heartbeat.interval.ms]. Not with `group_protocol` "consumer": there it is the brokers' setting
+    group.consumer.heartbeat.interval.ms."""
     rebalance_timeout_ms: int | None
     """How long the group waits for its members in a rebalance, in milliseconds. Default 60000, or
     `max_endpoint_exec_time_ms` plus 10000 if that is more [max.poll.interval.ms]."""

@@ -9,6 +9,10 @@ from evkafka.runtime.ports import RecordSource
 
 logger = logging.getLogger("evkafka.runtime")
 
+SAFE_SHARE = 0.9
+"""The share of a session after which a coordinator that has not answered may soon give the partitions to others. A look
+at it is up to a quarter of a second late."""
+
 
 class SessionCheck:
     """Holds the lanes of one consumer while its group has not confirmed its membership for nearly a session.

@@ -23,6 +23,7 @@ from evkafka.kafka.consumer.rebalance import AssignmentState, Rebalances
 from evkafka.kafka.errors import translate
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.ports import GroupEpoch, OutgoingRecord, SourceListener, SourceState
+from evkafka.runtime.session_check import SAFE_SHARE
 from evkafka.runtime.supervision.tasks import TaskEnded
 
 if TYPE_CHECKING:
@@ -33,10 +34,6 @@ logger = logging.getLogger("evkafka.runtime.kafka")
 ABSENT_TOPIC_CHECK_S, ABSENT_TOPIC_WARNING_S = 5.0, 30.0
 COMMIT_RESETS_S = 10.0
 CHECK_RIGHTS_S = 5.0
-
-SAFE_SHARE = 0.9
-"""The share of a session after which a coordinator that has not answered may soon give the partitions to others. A look
-at it is up to a quarter of a second late."""
 
 PRODUCER_STOP = 0.4
 """The part of the time of a stop in which an open transaction can be aborted."""

@@ -11,6 +11,7 @@ from evkafka.records import Record, TopicPartition
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.ports import GroupEpoch, OutgoingRecord, SourceListener, SourceState
+from evkafka.runtime.session_check import SAFE_SHARE
 from evkafka.runtime.subscription import TopicPattern
 from evkafka.testing.memory.group import Group
 from evkafka.testing.memory.offsets import OffsetCommits
@@ -393,7 +394,7 @@ class MemorySource:
         silent_s = self._cluster.away_s
         if self.expired:  # after the outage its next heartbeat is refused, and confirms nothing
             silent_s = max(silent_s, self._cluster.faults.last_outage_s)
-        return self._group is None or silent_s < self._session_s
+        return self._group is None or silent_s < SAFE_SHARE * self._session_s
 
     def group_epoch(self) -> GroupEpoch | None:
         if self._group is None or self.generation < 0:
