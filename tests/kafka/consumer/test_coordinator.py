@@ -36,6 +36,23 @@ class TestHeartbeats:
         assert reader.errors == []
         await reader.source.commit({TopicPartition(name, 0): 3}, timeout_s=5)
 
+    async def test_that_are_not_confirmed_for_a_session_are_a_lost_membership(
+        self, fake: FakeKafka, name: str, read: Read
+    ) -> None:
+        """No record begins meanwhile, and the readiness probe says so. A coordinator that loads its groups answers like
+        that."""
+        await fake.create(name)
+        reader = await read(fake.bootstrap_servers, name, name, session_timeout_s=1.0)
+        await eventually(lambda: reader.source.state() == "steady")
+
+        fault = await fake.fault(HEARTBEAT, 14, group=name, count=-1)
+        await eventually(lambda: reader.source.state() == "lost")
+        assert not reader.source.in_session()
+        await fault.heal()
+
+        await eventually(lambda: reader.source.state() == "steady")
+        assert reader.source.in_session()
+
     async def test_losing_the_right_to_the_group_ends_the_source(self, fake: FakeKafka, name: str, read: Read) -> None:
         await fake.create(name)
         reader = await read(fake.bootstrap_servers, name, name)

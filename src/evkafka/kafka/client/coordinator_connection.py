@@ -25,7 +25,6 @@ class CoordinatorConnection:
     Attributes:
         key: the group, or the transactional id.
         coordinator_id: its node; None while it is not known.
-        heard_at_s: time of its last answer, by the loop's clock.
     """
 
     def __init__(
@@ -38,7 +37,6 @@ class CoordinatorConnection:
         self._finding = asyncio.Lock()
         self._outage = Outage(logger)
         self.coordinator_id: int | None = None
-        self.heard_at_s = client.now_s()
 
     async def find(self) -> int:
         """Wait until the coordinator is known and connected. The caller limits the time.
@@ -87,7 +85,6 @@ class CoordinatorConnection:
         except kafka.KafkaError:
             self.lose()
             raise
-        self.heard_at_s = self._client.now_s()
         return answer
 
     async def write(self, request: Any, *, check: Callable[[], None]) -> Awaitable[Any]:

@@ -329,10 +329,6 @@ class ConsumerCoordinator:
         return self._connection.coordinator_id
 
     @property
-    def heard_at_s(self) -> float:
-        return self._connection.heard_at_s
-
-    @property
     def confirmed_at_s(self) -> float:
         return self._membership.accepted_s
 

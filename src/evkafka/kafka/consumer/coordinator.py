@@ -50,7 +50,6 @@ class ContainedCoordinator(GroupCoordinator):
         assignment: the assignment that may be committed under; None before the first and after each revocation.
         topics_before: topics that the group had committed offsets of before its latest join.
         found_commits: the committed offsets that were last looked up, with their metadata.
-        heard_at_s: time of the coordinator's last answer, by the loop's clock.
         confirmed_at_s: since when, at the least, the group's present session with this member runs.
     """
 
@@ -77,7 +76,7 @@ class ContainedCoordinator(GroupCoordinator):
         self._deleted: tuple[MemberAssignment | None, set[str]] = (None, set())
         self.topics_before: frozenset[str] = frozenset()
         self.found_commits: dict[ClientPartition, tuple[int, str]] = {}
-        self.heard_at_s = self.confirmed_at_s = client.now_s()
+        self.confirmed_at_s = client.now_s()
 
     # ------------------------------------------------------------------ answers
 
@@ -89,13 +88,12 @@ class ContainedCoordinator(GroupCoordinator):
             request = self._with_epochs(request)
         sent_s = self._client.now_s()
         answer = await super()._send_req(request)
-        self.heard_at_s = self._client.now_s()
         self._last_code = code = getattr(answer, "error_code", 0)
         if code in (0, ErrorCode.REBALANCE_IN_PROGRESS):
             if isinstance(request, HEARTBEATS):
                 self.confirmed_at_s = sent_s
             elif isinstance(request, SyncGroupRequest):  # its answer waits for the group's leader, and begins a session
-                self.confirmed_at_s = self.heard_at_s
+                self.confirmed_at_s = self._client.now_s()
         if code == ErrorCode.FENCED_INSTANCE_ID:
             self.fenced()
         elif code == ErrorCode.UNKNOWN_MEMBER_ID and self.is_static:

@@ -22,10 +22,6 @@ class GroupMember(Protocol):
         """The committed offsets that were last looked up, with their metadata."""
 
     @property
-    def heard_at_s(self) -> float:
-        """Time of the coordinator's last answer, by the loop's clock."""
-
-    @property
     def confirmed_at_s(self) -> float:
         """Since when, at the least, the group's present session with this member runs. At its end the group gives the
         partitions to others."""

@@ -323,7 +323,7 @@ class KafkaSource:
                 return "connecting" if never_assigned else "lost"
             # A join is answered when all members have joined: silence alone does not mean a lost connection.
             return "lost" if silent and consumer.client.last_error is not None else "joining"
-        if silent or (member is not None and now_s - member.heard_at_s > session_s):
+        if silent or not self.in_session():
             return "lost"
         return "connecting" if self._absent_topics() else "steady"
 
