@@ -209,6 +209,7 @@ class TestWorkers:
         assert group.stop() in (128 + signal.SIGTERM, 128 + signal.SIGKILL)
         assert "worker 2 did not exit within 3 s after its signal: killing it" in group.printed
 
+    @pytest.mark.long
     def test_a_blocked_worker_ends_when_its_supervisor_is_killed(
         self, orders: str, tmp_path: Path, running: Start
     ) -> None:

@@ -24,7 +24,8 @@ async def test_the_outcome_of_a_record_that(row: Row, lanes: str, group_protocol
 @pytest.mark.kafka
 @pytest.mark.parametrize("group_protocol", ON_A_REAL_KAFKA)
 @pytest.mark.parametrize(
-    "lanes", [pytest.param(lanes, marks=pytest.mark.long if lanes == "unordered" else ()) for lanes in LANES]
+    "lanes",
+    [pytest.param(lanes, marks=pytest.mark.long if lanes in ("by partition", "unordered") else ()) for lanes in LANES],
 )
 async def test_all_outcomes_on_a_real_kafka(
     kafka_broker: KafkaBroker, lanes: str, group_protocol: GroupProtocol

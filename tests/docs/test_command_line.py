@@ -11,6 +11,7 @@ from tests.support.doc_shell import SERVERS, Server, Shell, steps
 PAGE = "docs/command-line.md"
 
 
+@pytest.mark.long
 @pytest.mark.kafka
 def test_its_commands_print_and_exit_as_the_page_says(shell: Shell) -> None:
     commands = 0

@@ -241,6 +241,7 @@ async def test_a_periodic_task_runs_beside_the_events(
     assert app.process.returncode == 0, app.printed
 
 
+@pytest.mark.long
 async def test_stock_is_reserved_once_though_the_process_is_killed(
     kafka_broker: KafkaBroker, topic: MakeTopic, example: StartExample
 ) -> None:

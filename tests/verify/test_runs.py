@@ -145,6 +145,7 @@ class TestGivenApp:
         assert any("lost: in the log, but never handled" in problem for problem in report.problems)
         assert report.behind == ()  # they were committed, which is why nobody will ever handle them
 
+    @pytest.mark.long
     async def test_without_an_endpoint_for_the_records_is_not_clean(
         self, kafka_broker: KafkaBroker, tmp_path: Path
     ) -> None:

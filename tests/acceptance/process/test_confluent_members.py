@@ -19,6 +19,8 @@ from tests.support.processes import StartWorker, Worker, assigned, endless_work,
 from tests.support.processes import committed as all_committed
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 Client = Literal["evkafka", "confluent"]
 Protocol = Literal["classic", "consumer"]
 
@@ -145,7 +147,6 @@ class TestSideBySide:
         assert group.handled_again() == []
         assert await group.all_are_committed(sent)
 
-    @pytest.mark.long
     @pytest.mark.parametrize(("killed", "other"), [("evkafka", "confluent"), ("confluent", "evkafka")])
     async def test_a_killed_member_hands_its_partitions_to_the_other_one(
         self, group: Group, killed: Client, other: Client
@@ -219,7 +220,6 @@ async def finish_all_but(group: Group, waiting: dict[int, Path], works: list[dic
     return text
 
 
-@pytest.mark.long
 class TestAnUpgrade:
     @pytest.mark.parametrize(
         ("clients", "assignor"),
@@ -249,7 +249,6 @@ class TestAnUpgrade:
         assert await group.all_are_committed(sent)
 
 
-@pytest.mark.long
 class TestAGroupOfCooperativeMembers:
     """EVKafka has no cooperative assignor. librdkafka's adds data to assignments, from a member's second one on, and
     the brokers do not convert such a group."""

@@ -71,6 +71,7 @@ class TestRebalance:
 
 
 class TestBroker:
+    @pytest.mark.long
     async def test_a_restart_under_load_loses_no_record(
         self, worker: StartWorker, topic: MakeTopic, journal: Path, group_id: str
     ) -> None:

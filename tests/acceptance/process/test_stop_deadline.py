@@ -130,6 +130,7 @@ class TestAThreadThatHangs:
         assert "called from on_plain" in app.log
 
 
+@pytest.mark.long
 class TestALoopThatIsBlockedWhileItDrains:
     async def test_does_not_prevent_a_failed_app_from_exiting_with_1(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, start: Start

@@ -50,7 +50,7 @@ def no_warnings(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 class TestALoginThatExpires:
     """At the listener SHORT a login expires after SESSION_MS; the broker then closes the connection."""
 
-    @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "OAUTHBEARER"])
+    @pytest.mark.parametrize("mechanism", [pytest.param("SCRAM-SHA-256", marks=pytest.mark.long), "OAUTHBEARER"])
     @pytest.mark.usefixtures("no_warnings")
     async def test_is_renewed_without_an_error_a_rebalance_or_a_repeated_record(
         self, shop: Shop, secured: KafkaBroker, mechanism: str, caplog: pytest.LogCaptureFixture
