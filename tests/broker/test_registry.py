@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from evkafka.broker import LocalRegistry
+from evkafka.broker import local_server
 from evkafka.broker import registry as registry_module
 from evkafka.exceptions import BrokerError, ConfigError
 from tests.support.waiting import eventually_sync
@@ -137,7 +138,8 @@ class TestWithAFakeJava:
         registry = LocalRegistry(java=fake_java(tmp_path, mode="hangs"), start_timeout_s=0.5)
         # The time is over once Java has begun its log, however long that takes.
         clock = SimpleNamespace(monotonic=lambda: 1.0 if registry.log_tail() else 0.0)
-        monkeypatch.setattr(registry_module, "time", clock)
+        for module in (registry_module, local_server):
+            monkeypatch.setattr(module, "time", clock)
         with pytest.raises(BrokerError, match=r"was not ready within 0\.5 s\. The end of its log:\nstarting"):
             registry.start()
         assert not registry.running
