@@ -19,8 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from evkafka.broker import LocalRegistry
-from evkafka.broker import local_server
+from evkafka.broker import LocalRegistry, local_server
 from evkafka.broker import registry as registry_module
 from evkafka.exceptions import BrokerError, ConfigError
 from tests.support.waiting import eventually_sync
