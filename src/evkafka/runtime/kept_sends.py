@@ -13,13 +13,7 @@ from typing import Any
 
 from evkafka.outcomes import FailureOutcome, Unmatched
 from evkafka.records import Record
-from evkafka.runtime.ports import (
-    BatchAttempt,
-    Dispatch,
-    OutgoingRecord,
-    RecordSink,
-    Slot,
-)
+from evkafka.runtime.ports import BatchAttempt, Dispatch, OutgoingRecord, RecordSink, Slot
 from evkafka.runtime.settle import address_of
 from evkafka.runtime.transaction_scope import TransactionScope
 

@@ -515,9 +515,7 @@ class Partition:
 
     def has_earlier_in_lane(self, record: Record) -> bool:
         """Whether earlier records of its lane are unfinished, so that it cannot begin before them."""
-        if self._whole is not None:
-            return bool(self._whole.queue)
-        lane = self._keyed.get(record.key) if self._by_key and record.key is not None else None
+        lane = self._whole or (self._keyed.get(record.key) if record.key is not None else None)
         return lane is not None and bool(lane.queue)
 
     def sort_into_lanes(self, records: Sequence[Record]) -> Sequence[tuple[Lane, Sequence[Record]]]:

@@ -45,6 +45,9 @@ class LaneScheduler:
 
     Args:
         admission: None if the consumer has neither batch endpoints nor event types with their own `concurrency`.
+
+    Attributes:
+        is_held: no record begins, in any lane.
     """
 
     def __init__(self, clock: Clock, admission: Admission | None = None) -> None:
@@ -54,12 +57,12 @@ class LaneScheduler:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._stragglers: set[LaneKey] = set()
         self._behind_stragglers: dict[LaneKey, Lane] = {}
-        self._is_held = False
+        self.is_held = False
 
     @property
     def has_ready_lane(self) -> bool:
         """True while a lane waits for an executor. While all are held, none does."""
-        return bool(self._turns) and not self._is_held
+        return bool(self._turns) and not self.is_held
 
     @property
     def admits_all(self) -> bool:
@@ -243,15 +246,17 @@ class LaneScheduler:
         Args:
             partitions: all of the consumer.
         """
-        self._is_held = True
+        self.is_held = True
         for partition in partitions:
             for lane in partition.lanes():
                 if lane.state is LaneState.RUNNING:
                     lane.end_walk()
 
     def go_on(self) -> None:
-        """Records begin again, in their order."""
-        self._is_held = False
+        """Records begin again, in their order. Does nothing unless they are held."""
+        if not self.is_held:
+            return
+        self.is_held = False
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -268,7 +273,7 @@ class LaneScheduler:
     def take(self) -> Lane | None:
         """Of the partition whose turn it is, the lane with the oldest record. It is the caller's until `release`."""
         turns = self._turns
-        while turns and not self._is_held:
+        while turns and not self.is_held:
             ready = turns[0].ready
             lane = heappop(ready)[2]
             if not ready:

@@ -27,12 +27,11 @@ class SessionCheck:
         self._scheduler = assignment.scheduler
         self._at_most_once = assignment.at_most_once
         self._source: RecordSource | None = None
-        self._is_held = False
 
     def watch(self, source: RecordSource | None) -> None:
         """Check this source from now on; None while there is none."""
         self._source = source
-        self._go_on()
+        self._scheduler.go_on()
 
     def check(self) -> None:
         """Let no record begin while the group may have given the partitions to others: two members would handle
@@ -45,9 +44,8 @@ class SessionCheck:
         if source is None or self._at_most_once:
             return
         if source.in_session():
-            self._go_on()
-        elif self._partitions and not self._is_held:
-            self._is_held = True
+            self._scheduler.go_on()
+        elif self._partitions and not self._scheduler.is_held:
             self._scheduler.hold(self._partitions.values())
             if source.state() != "joining":  # a join is answered when all members have joined
                 logger.warning(
@@ -55,8 +53,3 @@ class SessionCheck:
                     " partitions to others: no further record begins until it answers",
                     self._name,
                 )
-
-    def _go_on(self) -> None:
-        if self._is_held:
-            self._is_held = False
-            self._scheduler.go_on()

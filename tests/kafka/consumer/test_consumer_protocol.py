@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin import NewPartitions
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.broker import KafkaBroker
@@ -23,7 +23,7 @@ from evkafka.records import Record, TopicPartition
 from tests.support.fake_kafka import FakeKafka
 from tests.support.group_member import GroupMember
 from tests.support.kafka_reader import Read, Reader
-from tests.support.kafka_topics import MakeTopic, committed, produce
+from tests.support.kafka_topics import MakeTopic, admin_of, committed, produce
 from tests.support.proxy import COMMIT, CONSUMER_GROUP_HEARTBEAT, FETCH, LIST_OFFSETS, OFFSET_FETCH, Proxy
 from tests.support.waiting import SLACK_S, eventually
 
@@ -677,7 +677,7 @@ HIDDEN = struct.pack(">hhh", 1068, 0, 1)
 
 async def on_one_node(fake: FakeKafka, topic: str) -> None:
     """Let one node lead both partitions."""
-    async with administration(fake.bootstrap_servers) as admin:
+    async with admin_of(fake.bootstrap_servers) as admin:
         for _ in range(3):
             [described] = await admin.describe_topics([topic])
             if len({partition["leader"] for partition in described["partitions"]}) == 1:
@@ -691,28 +691,18 @@ def at(record: Record) -> tuple[int, int]:
 
 
 async def grow(servers: str, topic: str, partitions: int) -> None:
-    async with administration(servers) as admin:
+    async with admin_of(servers) as admin:
         await admin.create_partitions({topic: NewPartitions(partitions)})
 
 
 async def delete(servers: str, topic: str) -> None:
-    async with administration(servers) as admin:
+    async with admin_of(servers) as admin:
         await admin.delete_topics([topic])
 
         async def is_gone() -> bool:
             return topic not in await admin.list_topics()
 
         await eventually(is_gone)
-
-
-@asynccontextmanager
-async def administration(servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
 
 
 @asynccontextmanager
