@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.support.waiting import eventually
 from tests.ui.browser.axe import cut_off_tables, violations, widest
@@ -140,6 +141,24 @@ class TestRecords:
             await expect(page.get_by_text("900000000000000000 ms")).to_be_visible()
             rows = page.get_by_role("button", name="Details of")
             await expect(rows).to_have_count(len(sampled.answers["records"]["records"]))
+
+    async def test_can_be_searched_once_the_topics_are_loaded(self, sampled: Sampled, open_page: OpenPage) -> None:
+        """Their arrival fills the form: a text that was typed before would be gone."""
+        loaded = asyncio.Event()
+
+        async def answer_later(route: Route) -> None:
+            await loaded.wait()
+            await route.continue_()
+
+        async with open_page(f"{sampled.url}ui") as page:
+            await page.route("**/ui/api/topics", answer_later)
+            await page.goto(f"{sampled.url}ui#/records")
+            await expect(page.get_by_label("Text")).to_be_disabled()
+            await expect(page.get_by_role("button", name="Search", exact=True)).to_be_disabled()
+            loaded.set()
+            await page.get_by_label("Text").fill("UA")
+            await page.get_by_role("button", name="Search", exact=True).click()
+            await expect(page.get_by_role("status").filter(has_text="2 matches")).to_be_visible()
 
     async def test_of_a_search_are_added_by_searching_further(self, sampled: Sampled, open_page: OpenPage) -> None:
         answer = sampled.answers["records"]

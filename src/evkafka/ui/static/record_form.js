@@ -17,10 +17,16 @@ export function recordForm(params, search) {
   const words = h("input", { type: "search", name: "q", maxlength: "200", placeholder: "in key, payload or headers", autocomplete: "off", spellcheck: "false" });
   const offsetField = h("label", {}, "Offset", offset);
   const timeField = h("label", {}, "Time (of this browser)", time);
+  const button = h("button", { type: "submit", class: "main" }, "Search");
   const element = h("form", { class: "card body fields", role: "search", "aria-label": "Records", onsubmit: submit },
     h("label", {}, "Topic", topic), h("label", {}, "Partition", partition), h("label", {}, "Start at", from), offsetField, timeField,
-    h("label", { class: "grow" }, "Key", key), h("label", { class: "grow" }, "Text", words), h("button", { type: "submit", class: "main" }, "Search"));
+    h("label", { class: "grow" }, "Key", key), h("label", { class: "grow" }, "Text", words), button);
   let topics = [];
+
+  /** Without topics nothing can be searched, and their arrival fills the form: what is typed before would be lost. */
+  function enable(isEnabled) {
+    for (const one of [topic, partition, from, key, words, button]) one.disabled = !isEnabled;
+  }
 
   function submit(event) {
     event.preventDefault();
@@ -76,8 +82,10 @@ export function recordForm(params, search) {
       ({ topics } = await get("topics"));
       each(topic, topics, (one) => one.topic, (one) => shown(h("option", { value: one.topic }, one.topic), () => {}));
       whole.fill(params);
+      enable(topics.length > 0);
     },
   };
+  enable(false);
   showStart();
   return whole;
 }
