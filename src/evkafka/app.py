@@ -123,10 +123,9 @@ class EVKafkaApp:
         self._consumers: dict[str, DeclaredConsumer] = {}
         self._controls: dict[str, ConsumerControl] = {}
         self._producers: dict[str, DeclaredProducer] = {}
-        self._handler: Handler | None = None
+        self._handler = Handler() if config is not None else None
         self._lifecycle = AppLifecycle(self, self._build)
-        if config is not None:
-            self._handler = Handler()
+        if config is not None and self._handler is not None:
             self.add_consumer(config, self._handler, name)
 
     # ------------------------------------------------------------------ declaring

@@ -102,7 +102,7 @@ class KafkaCluster:
         return KafkaBroker(
             self._clients[node].number,
             properties=properties | self._properties,
-            heap_mb=350,
+            jvm_options=("-Xmx350m",),
             start_timeout_s=START_S,
         )
 

@@ -18,7 +18,7 @@ import pytest
 from evkafka.broker import KafkaBroker
 from evkafka.broker.cds_archive import ClassArchive
 from evkafka.broker.jars import KAFKA_VERSION, locked_jars
-from evkafka.broker.java import FAST_START, find_java
+from evkafka.broker.java import JVM_OPTIONS, find_java
 from evkafka.broker.maven import cache_dir
 from tests.support import chromium, fake_kafka
 
@@ -79,7 +79,7 @@ def _locked() -> Iterator[None]:
 def _kafka_is_ready() -> bool:
     home = cache_dir() / f"kafka-{KAFKA_VERSION}"
     jars = [home / jar.name for jar in locked_jars()]
-    return all(jar.exists() for jar in jars) and bool(ClassArchive(find_java(None), jars, FAST_START).options())
+    return all(jar.exists() for jar in jars) and bool(ClassArchive(find_java(None), jars, JVM_OPTIONS).options())
 
 
 def _start_kafka_twice() -> None:

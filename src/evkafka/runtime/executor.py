@@ -12,7 +12,6 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import Context
-from functools import partial
 from typing import Literal
 
 from evkafka.exceptions import EndpointTimeout
@@ -77,7 +76,6 @@ class Executor:
         watchdog_rounds: when the watchdog last checked the executors.
         time_slice: how long all executors together may use the event loop.
         limit_s: the consumer's time limit for an attempt.
-        keeps_sends: the attempts' sends are written by the transaction that commits their records.
 
     Attributes:
         slot: the running attempt. Written here and by the dispatch; read by the watchdog.
@@ -97,7 +95,6 @@ class Executor:
         watchdog_rounds: WatchdogRounds,
         time_slice: TimeSlice,
         limit_s: float,
-        keeps_sends: bool = False,
     ) -> None:
         self.slot = slot
         self.lane: Lane | None = None
@@ -116,7 +113,6 @@ class Executor:
         self._watchdog_rounds = watchdog_rounds
         self._time_slice = time_slice
         self._limit_s = limit_s
-        self._keeps_sends = keeps_sends
         self._batch: BatchWalk | None = None
         self._thread_run: ThreadRun | None = None
         if dispatch.thread_call is not None and dispatch.gated is None:
@@ -138,7 +134,7 @@ class Executor:
         """
         self._clean_context = first_context()
         self._clean_context.run(remaining.set, self.left_s)  # once for all attempts: sends inside of them read it
-        if self._keeps_sends:
+        if self._dispatch.keeps_sends:
             self._clean_context.run(kept_sends.set, None)
         self._start_task = lambda: self._tasks.start(name, self._run(), on_end, context=self._context)
         self._begin_new_task()
@@ -274,26 +270,22 @@ class Executor:
 
     async def _walk(self, lane: Lane) -> None:
         """Run the lane's records in order, until it is empty, must wait, or other lanes must have their turn."""
-        queue, finish = lane.queue, lane.partition.ledger.finish
-        if self._keeps_sends:
-            finish = partial(self._finish_with_sends, lane.partition)
+        queue, finish = lane.queue, self._finish_in(lane.partition)
         slot, call, now, report = self.slot, self._call, self._clock.now, self._report
-        skips_unmatched = self._skips_unmatched
+        skips_unmatched, durations_s = self._skips_unmatched, report.plain_durations(lane.partition.tp.topic)
         assert self._task is not None
         cancelling, context, clean_context = self._task.cancelling, self._context, self._clean_context
         slot.attempt = lane.attempt
-        durations_s = report.plain_durations(lane.partition.tp.topic)
         started = self.started_s = now()
         slice_ends = min(self._time_slice.ends_s, started + LANE_SLICE_S)
-        while queue:
+        while queue and not self._needs_fresh_task:
             try:
                 changed = context != clean_context  # cheap: identical as long as no variable was set
             except Exception:  # two values that cannot be compared are not the same
                 changed = True
             if changed or cancelling():  # nothing that an attempt has left behind may reach the next one
                 self._needs_fresh_task = True
-                lane.attempt = slot.attempt
-                return
+                break
             slot.record = record = queue.popleft()
             try:
                 attempt = call(record, slot)
@@ -318,24 +310,28 @@ class Executor:
             else:
                 if not await self._settle(lane, record, result, now() - started):
                     return
-                if self._needs_fresh_task:
-                    break
                 ended = now()
             if ended > slice_ends:
-                if ended - started > BLOCKED_AFTER_S and self._watchdog_rounds.at_s < started:
-                    report.blocked(slot, record, ended - started)
-                if ended > self._time_slice.ends_s:  # another executor may have begun a new slice meanwhile
-                    await self._end_time_slice()
-                if self._needs_fresh_task or self._scheduler.has_ready_lane:
+                if not await self._may_go_on(record, started, ended):
                     break
                 ended = now()
                 slice_ends = min(self._time_slice.ends_s, ended + LANE_SLICE_S)
             started = self.started_s = ended
-        lane.attempt = 1
+        lane.attempt = slot.attempt
 
-    def _finish_with_sends(self, partition: Partition, offset: int) -> bool:
-        """The record whose attempt has succeeded is finished, and what it has sent is to be written."""
-        return partition.finish(offset, take_outputs(self.slot))
+    def _finish_in(self, partition: Partition) -> Callable[[int], bool]:
+        """The function that finishes a record of this partition, by its offset, after an attempt that has succeeded."""
+        if not self._dispatch.keeps_sends:
+            return partition.ledger.finish
+        return lambda offset: partition.finish(offset, take_outputs(self.slot))  # what it has sent is to be written
+
+    async def _may_go_on(self, record: Record, started_s: float, ended_s: float) -> bool:
+        """The lane's share of time is over: other tasks run if they must. False if another lane must have its turn."""
+        if ended_s - started_s > BLOCKED_AFTER_S and self._watchdog_rounds.at_s < started_s:
+            self._report.blocked(self.slot, record, ended_s - started_s)
+        if ended_s > self._time_slice.ends_s:  # another executor may have begun a new slice meanwhile
+            await self._end_time_slice()
+        return not self._scheduler.has_ready_lane
 
     # ------------------------------------------------------------------ several records for one hop to a thread
 

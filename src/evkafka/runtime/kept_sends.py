@@ -91,7 +91,7 @@ def keep_sends(dispatch: Dispatch, scope: TransactionScope) -> Dispatch:
         return _KeepingBatch(dispatch.open_batch(records, slot), _begin(scope, records, slot))
 
     # A thread handles one record at a time: the sends of each are its own.
-    return replace(dispatch, call=call, open_batch=open_batch, thread_call=None)
+    return replace(dispatch, call=call, open_batch=open_batch, thread_call=None, keeps_sends=True)
 
 
 def _begin(scope: TransactionScope, records: Sequence[Record], slot: Slot) -> KeptSends:

@@ -508,6 +508,7 @@ class Dispatch:
             is None if no attempt is such a call alone: there is no such endpoint, or something encloses the endpoints.
         awaited: done once the schema of the record's value is known; None if nothing is to be awaited. The attribute is
             None if no value has a schema of its own.
+        keeps_sends: the attempts' sends are written by the transaction that commits their records.
     """
 
     call: Callable[[Record, Slot], Awaitable[object] | Unmatched]
@@ -516,6 +517,7 @@ class Dispatch:
     open_batch: Callable[[Sequence[Record], Slot], BatchAttempt]
     thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None] | None = None
     awaited: Callable[[Record], asyncio.Future[None] | None] | None = None
+    keeps_sends: bool = False
 
 
 class BatchAttempt(Protocol):

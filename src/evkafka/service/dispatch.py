@@ -263,6 +263,12 @@ def _thread_call(
     return thread_call if calls else None
 
 
+def _by_type(routes: Sequence[CompiledRoute]) -> tuple[dict[bytes | None, CompiledRoute], CompiledRoute | None]:
+    """The routes by event type, and the route of all other types."""
+    default = next((route for route in routes if route.endpoint.is_default), None)
+    return {route.endpoint.raw_event_type: route for route in routes if route is not default}, default
+
+
 def _direct_call(
     routes: Sequence[CompiledRoute], header: str, type_by_topic: Mapping[str, bytes]
 ) -> Callable[[Record, Slot], Awaitable[object] | Unmatched]:
@@ -272,10 +278,7 @@ def _direct_call(
     decoder shares the tuple) has the same route. A route's functions are bound to a name before they are called:
     CPython 3.11 does not cache a call through a `__slots__` attribute, as `route.decode(...)` would be.
     """
-    default = next((route for route in routes if route.endpoint.is_default), None)
-    route_by_type: dict[bytes | None, CompiledRoute] = {
-        route.endpoint.raw_event_type: route for route in routes if route is not default
-    }
+    route_by_type, default = _by_type(routes)
     unmatched = UnmatchedTypes()
     last_headers: object = None
     last_type: bytes | None = None
@@ -388,10 +391,7 @@ def _call_by_format(
     routes: Sequence[CompiledRoute], raw_type: RawTypeOf, formats: ConsumerFormats
 ) -> Callable[[Record, Slot], Awaitable[object] | Unmatched]:
     """`Dispatch.call`, as `_direct_call`."""
-    default = next((route for route in routes if route.endpoint.is_default), None)
-    route_by_type: dict[bytes | None, CompiledRoute] = {
-        route.endpoint.raw_event_type: route for route in routes if route is not default
-    }
+    route_by_type, default = _by_type(routes)
     unmatched = UnmatchedTypes()
 
     def dispatch(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:

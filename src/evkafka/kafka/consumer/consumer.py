@@ -195,8 +195,7 @@ class ContainedConsumer(AIOKafkaConsumer):
             epochs=self.epochs,
             is_new=self._is_new,
             has_finished_behind=self._has_finished_behind,
-            reset=self._settings.auto_offset_reset,
-            max_decompressed_bytes=self._settings.max_decompressed_bytes,
+            settings=self._settings,
             on_failure=self._on_failure,
             **fetcher_options(self),
         )

@@ -14,6 +14,7 @@ from aiokafka.consumer.subscription_state import PartitionStatus
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition as ClientPartition
 
+from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.kafka.client.log_throttle import LogThrottle, Outage
 from evkafka.kafka.consumer.buffers import Blocked, Buffer, UnverifiedPosition
@@ -65,8 +66,8 @@ class ContainedFetcher(RawFetcher):
         epochs: leader epochs of the records read so far. Written here.
         is_new: whether this partition appeared after the start of the group (or of the reader without a group).
         has_finished_behind: whether the group has finished records behind this offset, which it has committed.
-        reset: `auto_offset_reset`, the rule for partitions without a usable offset.
-        max_decompressed_bytes: the largest size that one batch may decompress to.
+        settings: the consumer's. `auto_offset_reset` is the rule for partitions without a usable offset, and
+            `max_decompressed_bytes` the largest size that one batch may decompress to.
         on_failure: called with the error that makes the source unusable.
     """
 
@@ -79,8 +80,7 @@ class ContainedFetcher(RawFetcher):
         epochs: LeaderEpochs,
         is_new: Callable[[ClientPartition], bool],
         has_finished_behind: Callable[[ClientPartition, int], bool],
-        reset: str,
-        max_decompressed_bytes: int,
+        settings: ConsumerSettings,
         on_failure: Callable[[BrokerError], object],
         **options: Any,
     ) -> None:
@@ -92,8 +92,8 @@ class ContainedFetcher(RawFetcher):
         self._unverified: set[ClientPartition] = set()
         self._is_new = is_new
         self._has_finished_behind = has_finished_behind
-        self._reset = reset
-        self._max_decompressed_bytes = max_decompressed_bytes
+        self._reset = settings.auto_offset_reset
+        self._max_decompressed_bytes = settings.max_decompressed_bytes
         self._on_failure = on_failure
         self._warnings = LogThrottle(logger)
         self._unstable = Outage(logger)
