@@ -43,6 +43,7 @@ class _Client:
         self.sent: list[SentEvent] = []
         self._raises = raise_endpoint_errors if raise_handler_errors is None else raise_handler_errors
         self._harness: Harness | None = None
+        self._recording: AbstractContextManager[None] | None = None
         self._before = Context()
 
     def _opened(self) -> Harness:
@@ -112,12 +113,7 @@ class TestClient(_Client):
         RuntimeError: an event loop is running here (use `AsyncTestClient`), or the app is running.
     """
 
-    def __init__(
-        self, app: EVKafkaApp, raise_endpoint_errors: bool = True, *, raise_handler_errors: bool | None = None
-    ) -> None:
-        super().__init__(app, raise_endpoint_errors, raise_handler_errors=raise_handler_errors)
-        self._portal: BlockingPortal | None = None
-        self._recording: AbstractContextManager[None] | None = None
+    _portal: BlockingPortal | None = None
 
     def __enter__(self) -> Self:
         _refuse_in_loop("entered")
@@ -217,12 +213,7 @@ class AsyncTestClient(_Client):
     Arguments, attributes and errors are those of `TestClient`.
     """
 
-    def __init__(
-        self, app: EVKafkaApp, raise_endpoint_errors: bool = True, *, raise_handler_errors: bool | None = None
-    ) -> None:
-        super().__init__(app, raise_endpoint_errors, raise_handler_errors=raise_handler_errors)
-        self._life: TaskOwnedContext[None] | None = None
-        self._recording: AbstractContextManager[None] | None = None
+    _life: TaskOwnedContext[None] | None = None
 
     async def __aenter__(self) -> Self:
         if self._life is not None:

@@ -29,6 +29,7 @@ from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.lifespan import as_state
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.service.single_attempt import Delivery, OutcomeName, TimedAttempt, calls_for, delivery_of, until_ready
+from evkafka.testing.memory.partition_log import MemoryRecord
 from evkafka.testing.recording import Positions, RecordingCluster, SentEvent, SentEvents
 
 WRITTEN: Collection[OutcomeName] = ("done", "skip", "unmatched")
@@ -36,21 +37,6 @@ WRITTEN: Collection[OutcomeName] = ("done", "skip", "unmatched")
 
 TEST_SOURCE = "/test"
 """The source of the CloudEvents that a test client sends."""
-
-
-@dataclass(frozen=True, slots=True)
-class TestRecord:
-    """A record as a Kafka client would return it."""
-
-    __test__ = False
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
 
 
 async def _prepare(sender: Sender, topic: str | None) -> None:
@@ -72,7 +58,7 @@ class Unencoded:
 
     event: Any
     event_type: str | None
-    record: TestRecord
+    record: MemoryRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +210,7 @@ class Harness:
             ) from error
         number = partition or 0
         stamp = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
-        record = TestRecord(topic, number, self._positions.take(topic, number), stamp, own_key, value, tuple(pairs))
+        record = MemoryRecord(topic, number, self._positions.take(topic, number), stamp, own_key, value, tuple(pairs))
         return Unencoded(event, event_type, record) if later else record
 
     async def _encoded(self, consumer: CompiledConsumer, given: Record | Unencoded) -> Record:

@@ -22,6 +22,7 @@ from evkafka.sender import OutboundEndpoint, Sender
 from evkafka.serde.annotations import raw_kind
 from evkafka.serde.cloudevents.reading import data_of
 from evkafka.serde.formats.interface import DecodeValue, FormatError, ValueFormat
+from evkafka.testing.memory.partition_log import MemoryRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,26 +189,13 @@ def decoder_of(endpoint: OutboundEndpoint[Any]) -> Decode:
 
 
 def _decoded_by(value_format: ValueFormat, decode: DecodeValue, value: bytes | None) -> Any:
-    record = SentValue(value)
+    record = MemoryRecord("", -1, -1, -1, None, value, ())  # formats take a record; only its value is known here
     if value is None or not value_format.is_known(record):
         return value
     try:
         return to_jsonable_python(decode(value, record))
     except FormatError:  # bytes that the app has encoded itself
         return value
-
-
-@dataclass(frozen=True, slots=True)
-class SentValue:
-    """A value without a record around it, for formats."""
-
-    value: bytes | None
-    topic: str = ""
-    partition: int = -1
-    offset: int = -1
-    timestamp: int = -1
-    key: bytes | None = None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 def decoded(value: bytes | None, declared: Any = None) -> Any:

@@ -14,7 +14,7 @@ from evkafka.testing.memory.group import Group
 from evkafka.testing.memory.partition_log import Isolation, MemoryRecord
 from evkafka.testing.memory.source import MemorySource
 from evkafka.testing.memory.state import ClusterState
-from evkafka.testing.memory.transaction import Transaction, encoded
+from evkafka.testing.memory.transaction import Transaction
 
 
 class MemoryCluster(ClusterState):
@@ -84,28 +84,7 @@ class MemoryCluster(ClusterState):
         Raises:
             UnknownTopic: there is no such partition, or no such topic and topics are not created automatically.
         """
-        return self._write(topic, event, event_type, key, partition, timestamp_ms, headers, None)
-
-    def _write(
-        self,
-        topic: str,
-        event: Any,
-        event_type: str | None,
-        key: Key | None,
-        partition: int | None,
-        timestamp_ms: int | None,
-        headers: Headers | None,
-        transaction: int | None,
-    ) -> MemoryRecord:
-        value, own_key, pairs = encoded(event, event_type, key, headers)
-        return self.append(
-            self.topics.choose(topic, own_key, partition),
-            key=own_key,
-            value=value,
-            headers=pairs,
-            timestamp_ms=self.clock.timestamp_ms() if timestamp_ms is None else timestamp_ms,
-            transaction=transaction,
-        )
+        return self.write(topic, event, event_type, key, partition, timestamp_ms, headers, None)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -113,7 +92,7 @@ class MemoryCluster(ClusterState):
 
         Committed at the exit; aborted by an error or by `tx.abort()`. Either way its marker takes one offset in each
         partition it has written to."""
-        transaction = Transaction(self, self.topics.begin_transaction(), self._write)
+        transaction = Transaction(self, self.topics.begin_transaction())
         try:
             yield transaction
         except BaseException:

@@ -15,7 +15,7 @@ Isolation = Literal["read_committed", "read_uncommitted"]
 
 @dataclass(frozen=True, slots=True)
 class MemoryRecord:
-    """One record, as the engine and users see it."""
+    """One record, as the engine, endpoints and tests see it."""
 
     topic: str
     partition: int

@@ -8,7 +8,9 @@ from collections.abc import Coroutine
 from typing import Any
 
 from evkafka.exceptions import BrokerUnavailable
+from evkafka.producer import Headers, Key, header_list, key_bytes
 from evkafka.records import TopicPartition
+from evkafka.serde.encoding import encode
 from evkafka.testing.memory.clock import VirtualClock
 from evkafka.testing.memory.faults import Faults
 from evkafka.testing.memory.partition_log import MemoryRecord
@@ -64,6 +66,29 @@ class ClusterState:
         self.trace.note("%s[%s]@%s is written", tp.topic, tp.partition, record.offset)
         self.wake()
         return record
+
+    def write(
+        self,
+        topic: str,
+        event: Any,
+        event_type: str | None,
+        key: Key | None,
+        partition: int | None,
+        timestamp_ms: int | None,
+        headers: Headers | None,
+        transaction: int | None,
+    ) -> MemoryRecord:
+        """Write one record, encoded as by a producer; without an event type no header is added."""
+        value, own_key = None if event is None else encode(event), key_bytes(key)
+        pairs = tuple(header_list(headers, event_type))
+        return self.append(
+            self.topics.choose(topic, own_key, partition),
+            key=own_key,
+            value=value,
+            headers=pairs,
+            timestamp_ms=self.clock.timestamp_ms() if timestamp_ms is None else timestamp_ms,
+            transaction=transaction,
+        )
 
     # ------------------------------------------------------------------ waiting
 

@@ -1,45 +1,20 @@
-"""Records that a test writes itself: encoded as by a producer, optionally in a transaction."""
+"""A transaction of a test's own, as of a producer outside of the app."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
-from evkafka.producer import Headers, Key, header_list, key_bytes
-from evkafka.serde.encoding import encode
+from evkafka.producer import Headers, Key
 from evkafka.testing.memory.partition_log import MemoryRecord
 from evkafka.testing.memory.state import ClusterState
-
-Pairs = tuple[tuple[str, bytes | None], ...]
-
-
-def encoded(
-    event: Any, event_type: str | None, key: Key | None, headers: Headers | None
-) -> tuple[bytes | None, bytes | None, Pairs]:
-    """Value, key and headers as bytes; without an event type no header is added."""
-    return None if event is None else encode(event), key_bytes(key), tuple(header_list(headers, event_type))
-
-
-class Write(Protocol):
-    def __call__(
-        self,
-        topic: str,
-        event: Any,
-        event_type: str | None,
-        key: Key | None,
-        partition: int | None,
-        timestamp_ms: int | None,
-        headers: Headers | None,
-        transaction: int | None,
-    ) -> MemoryRecord: ...
 
 
 class Transaction:
     """Records that `read_committed` readers see together, or never."""
 
-    def __init__(self, cluster: ClusterState, number: int, write: Write) -> None:
+    def __init__(self, cluster: ClusterState, number: int) -> None:
         self._cluster = cluster
         self._number = number
-        self._write = write
         self._ended = False
 
     async def send(
@@ -59,7 +34,7 @@ class Transaction:
         """
         if self._ended:
             raise RuntimeError("this transaction has ended: begin another one with `kafka.transaction()`")
-        return self._write(topic, event, event_type, key, partition, timestamp_ms, headers, self._number)
+        return self._cluster.write(topic, event, event_type, key, partition, timestamp_ms, headers, self._number)
 
     def commit(self) -> None:
         self._end(commit=True)
