@@ -1,6 +1,7 @@
 """What a consumer has: its partitions, the number of records taken, the source that they came from.
 
-The consumer's parts share it. `partitions` is changed by `rebalance.py`, and by a user's seek, alone.
+The consumer's parts share it. `partitions` is changed by `rebalance.py`, by a user's seek, and by `Consumer` when it
+discards a source; by nothing else.
 """
 
 from __future__ import annotations

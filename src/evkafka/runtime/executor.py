@@ -142,10 +142,10 @@ class Executor:
     def _begin_new_task(self) -> None:
         """Continue in a new task: context variables and cancel scopes of earlier attempts do not reach it.
 
-        A context variable that was not there before cannot be removed from a running task's context. And whoever has
-        cancelled a task may cancel it again: an anyio cancel scope that was left open does so in each round of the
-        event loop. A task for each record would cost more than all else that is done for the record, so that a new task
-        begins only after an attempt has left something behind.
+        A context variable that was not there before cannot be removed from a running task's context. And a task that
+        was cancelled may be cancelled again: an anyio cancel scope that was left open does so in each round of the
+        event loop. A task for each record would cost more than everything else that is done for a record. So a new task
+        begins only after an attempt that has set a variable, or after such a cancellation.
         """
         self._needs_fresh_task = False
         self._context = self._clean_context.copy()
@@ -186,7 +186,7 @@ class Executor:
         try:
             await self._take_lanes()
         except asyncio.CancelledError as unrelated:
-            # Between two attempts, when nothing is in flight here: for example an asyncio.timeout that never closed.
+            # By foreign code, between two attempts: for example by an asyncio.timeout that an endpoint never left.
             self._ignore_cancellation(unrelated)
         except GeneratorExit:
             if not is_current(self._task):
@@ -234,7 +234,7 @@ class Executor:
         its lane, nor records of a poll still under way. All without an `await` in between, because other executors run
         before the consumer gets to stop."""
         if isinstance(error, GeneratorExit) and self._batch is None and is_current(self._task):
-            return  # thrown by another task (see `classify_raised`): the attempt is settled, only the walk has ended
+            return  # thrown by another task (see `classify_raised`): its record is settled, only the walk has ended
         self._services.close_partition(lane.partition)
         if self._cancel_reason == "killed":
             raise error
@@ -337,7 +337,7 @@ class Executor:
 
     @property
     def takes_in_thread(self) -> bool:
-        """Whether a thread may take records out of the lane now: their places change at any time."""
+        """Whether a thread may take records out of the lane now: the lane may change at any time."""
         return self._thread_run is not None and self._thread_run.is_open
 
     def _open_thread_run(self) -> Callable[[], ThreadCall | None]:
@@ -405,7 +405,8 @@ class Executor:
     # ------------------------------------------------------------------ verdicts
 
     async def _settle(self, lane: Lane, record: Record, result: object, duration_s: float) -> bool:
-        """Calls steps 5 and 6, from the result to a verdict, and carries it out. False if the walk must end here."""
+        """From an attempt's result to an outcome, from that to a verdict, which is carried out. False if the walk must
+        end here."""
         await self.clear_cancellation()
         slot = self.slot
         if isinstance(result, NotAdmitted | NotReady):

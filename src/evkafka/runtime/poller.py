@@ -110,8 +110,9 @@ class Poller:
     # ------------------------------------------------------------------ from a poll into the lanes
 
     async def _take(self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
-        """Put the records of a poll into their partitions' lanes, without an `await` in between, except when each poll
-        is committed first."""
+        """Hand the records of a poll to their partitions, without an `await` in between, except when each poll is
+        committed first. A partition enters them in its ledger and lanes; or it holds them, until this owner's mark is
+        committed (`TakeOver`) or until their time has come (retry topics)."""
         if self._commits_first:
             await self._commit_and_take(source, batches)
             return
@@ -153,7 +154,7 @@ class Poller:
 
         In at-least-once mode nothing is to be done: they are not committed. In at-most-once mode the client commits its
         position, also when it stops. The poll has moved that position past these records, and no `await` has come
-        since: the client would commit a position behind these records. It is set back to the first, so that their next
+        since: the client would commit a position past these records. It is set back to the first, so that their next
         reader gets them.
         """
         if self._assignment.at_most_once:
@@ -163,7 +164,8 @@ class Poller:
         """In at-most-once mode with a commit for each poll: no record runs before its commit has been confirmed.
 
         A revoke waits for the lock, so the records are in their lanes before it drains them. If there is no response,
-        none of them runs: a new source is created, and it reads from the offset that was committed.
+        none of them runs: a new source is created, and it reads from the offset that the broker has stored. If that is
+        the new one, the records are lost, as at most once allows.
         """
         assignment = self._assignment
         async with assignment.handing_over:
@@ -191,7 +193,7 @@ class Poller:
                     assignment.report_lost(records)
 
     async def _commit_positions(self, source: RecordSource) -> None:
-        """In at-most-once mode with a commit for each poll: commit also the offsets behind the last record (transaction
+        """In at-most-once mode with a commit for each poll: commit also the offsets after the last record (transaction
         markers, records that the client could not read), so that lag is 0. All records before the position have been
         handed out."""
         assignment = self._assignment
@@ -231,8 +233,9 @@ class Poller:
                 and self._begins(partition)  # stops the app if the limit is reached
             ):
                 partition.set_position(source.position(tp))
-        # A position, this owner's mark and the dead-letter rate change without a record that ends. And if a record ends
-        # in the middle of a lane right after a commit, only the end of the next one is noted.
+        # The commit timer is told when an executor leaves a lane. Without that, the position, this owner's mark and the
+        # dead-letter rate may change, and a record may end in the middle of a lane right after a commit: so one look in
+        # each interval.
         if now_s >= self._commits_due_s:
             self._commits_due_s = now_s + assignment.settings.commit_interval_s
             if assignment.uncommitted:
