@@ -10,7 +10,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.options import CLIENT_OPTIONS, commits_by_itself, connection_options, consumer_options
+from evkafka.kafka.options import CLIENT_OPTIONS, connection_options, consumer_options, uses_auto_commit
 
 
 def options(**settings: Any) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class TestConsumerOptions:
     ) -> None:
         settings = ConsumerSettings(group_id=group, auto_commit_mode=mode, auto_commit_interval_s=interval_s)
 
-        assert commits_by_itself(settings) is expected
+        assert uses_auto_commit(settings) is expected
         assert consumer_options(settings)["enable_auto_commit"] is expected
 
     def test_aiokafkas_reset_is_off(self) -> None:

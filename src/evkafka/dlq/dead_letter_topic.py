@@ -17,8 +17,8 @@ from evkafka.dlq.dead_letter import (
 )
 from evkafka.dlq.state_topic import ReplayState, Status
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.admin.groups import bounds_of
-from evkafka.kafka.admin.log_reader import read_log, stream_log
+from evkafka.kafka.admin.groups import offset_bounds
+from evkafka.kafka.admin.topic_reader import read_whole_topic, stream_topic
 from evkafka.kafka.admin.topics import topic_settings, topic_shapes
 from evkafka.runtime.dead_letters.replay_signature import state_topic
 
@@ -90,7 +90,7 @@ class DeadLetterTopic:
         Args:
             before: a part that was returned earlier: the newest part before that one.
         """
-        bounds = await bounds_of(self.connection, [self.name])
+        bounds = await offset_bounds(self.connection, [self.name])
         whole = {at.partition: range(bound.first, bound.end) for at, bound in bounds.items()}
         if before is not None:
             whole = {
@@ -117,7 +117,9 @@ class DeadLetterTopic:
         existing = await topic_shapes(self.connection)
         if self.name not in existing:
             return None, 0
-        bounds = await bounds_of(self.connection, [name for name in (self.name, self.state_topic) if name in existing])
+        bounds = await offset_bounds(
+            self.connection, [name for name in (self.name, self.state_topic) if name in existing]
+        )
         if before is not None and before[0] == bounds:
             return before
         partitions = {at.partition: bound for at, bound in bounds.items() if at.topic == self.name}
@@ -167,7 +169,7 @@ class DeadLetterTopic:
         """Read the state topic; empty if it does not exist."""
         state = ReplayState()
         if await topic_settings(self.connection, self.state_topic):
-            await read_log(self.connection, self.state_topic, state.apply, timeout_s=READ_STATE_TIMEOUT_S)
+            await read_whole_topic(self.connection, self.state_topic, state.apply, timeout_s=READ_STATE_TIMEOUT_S)
         return state
 
     async def require_topic(self) -> None:
@@ -180,7 +182,7 @@ class DeadLetterTopic:
             raise ConfigError(f"topic {self.name!r} does not exist at {servers}")
 
     async def _stream(self, ranges: OffsetRanges | None) -> AsyncGenerator[DeadLetterRecord]:
-        async with aclosing(stream_log(self.connection, self.name, ranges)) as log:
+        async with aclosing(stream_topic(self.connection, self.name, ranges)) as log:
             async for records in log:
                 for record in records:
                     yield read_dead_letter(record, type_header=self._type_header)

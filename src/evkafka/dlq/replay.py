@@ -20,7 +20,7 @@ from evkafka.dlq.dead_letter_topic import DeadLetterTopic
 from evkafka.dlq.state_topic import ClosedStatus, closing_mark
 from evkafka.dlq.targets import Target, TargetTopics
 from evkafka.exceptions import ConfigError, EVKafkaError
-from evkafka.kafka.admin.topics import ensure_compacted
+from evkafka.kafka.admin.topics import ensure_compacted_topic
 from evkafka.kafka.producer.transaction_errors import ProducerFenced
 from evkafka.kafka.producer.transactions import Transactions
 from evkafka.runtime.dead_letters.headers import SIGNATURE
@@ -215,7 +215,7 @@ async def _transactions(topic: DeadLetterTopic) -> AsyncIterator[Transactions]:
     state = topic.state_topic
     if fault := topic_fault(state):
         raise ConfigError(f"the state of the dead letters would be recorded in topic {state!r}, but {fault}")
-    settings = await ensure_compacted(topic.connection, state, like=topic.name)
+    settings = await ensure_compacted_topic(topic.connection, state, like=topic.name)
     if "compact" not in settings.get("cleanup.policy", ""):
         raise ConfigError(
             f"topic {state!r} is not compacted, so its records would be lost: kafka-configs.sh --alter --entity-type"

@@ -95,13 +95,13 @@ def translate(error: BaseException, doing: str) -> BrokerError:
     """
     if isinstance(error, BrokerError):
         return error
-    kind = _kind(error)
-    translated = kind(f"{doing}: {cause(error)}")
+    kind = _error_class(error)
+    translated = kind(f"{doing}: {describe_cause(error)}")
     translated.__cause__ = error
     return translated
 
 
-def _kind(error: BaseException) -> type[BrokerError]:
+def _error_class(error: BaseException) -> type[BrokerError]:
     match error:
         case (
             kafka.TopicAuthorizationFailedError()
@@ -134,7 +134,7 @@ def _kind(error: BaseException) -> type[BrokerError]:
             return BrokerError
 
 
-def cause(error: BaseException) -> str:
+def describe_cause(error: BaseException) -> str:
     """Why it failed, as a sentence that a reader can act on."""
     match error:
         case ssl.SSLError():
@@ -171,16 +171,16 @@ def _tls_cause(error: ssl.SSLError) -> str:
 def _client_cause(error: kafka.KafkaError) -> str:
     match error:
         case kafka.SaslAuthenticationFailed() | kafka.AuthenticationFailedError():
-            return f"login refused: {_text(error) or 'wrong user name or password'}"
+            return f"login refused: {_args_text(error) or 'wrong user name or password'}"
         case kafka.UnsupportedSaslMechanismError() | kafka.IllegalSaslStateError():
-            return f"login refused: {_text(error) or type(error).__name__} (see sasl_mechanism)"
+            return f"login refused: {_args_text(error) or type(error).__name__} (see sasl_mechanism)"
         case kafka.TopicAuthorizationFailedError():
             return (
-                f"not authorized for topic {_text(error)}: an ACL is missing (READ and DESCRIBE to consume it,"
+                f"not authorized for topic {_args_text(error)}: an ACL is missing (READ and DESCRIBE to consume it,"
                 " WRITE and DESCRIBE to write to it)"
             )
         case kafka.GroupAuthorizationFailedError():
-            return f"not authorized for group {_text(error)}: an ACL for READ of the group is missing"
+            return f"not authorized for group {_args_text(error)}: an ACL for READ of the group is missing"
         case kafka.ClusterAuthorizationFailedError():
             return (
                 "not authorized: an ACL is missing (a producer's: WRITE of at least one topic, or IDEMPOTENT_WRITE"
@@ -188,7 +188,7 @@ def _client_cause(error: kafka.KafkaError) -> str:
             )
         case kafka.TransactionalIdAuthorizationFailed():
             return (
-                f"not authorized for transactional id {_text(error)}: an ACL for DESCRIBE and WRITE of this"
+                f"not authorized for transactional id {_args_text(error)}: an ACL for DESCRIBE and WRITE of this"
                 " TransactionalId is missing"
             )
         case kafka.InvalidTransactionTimeout():
@@ -206,10 +206,10 @@ def _client_cause(error: kafka.KafkaError) -> str:
                 "the other members of the group use a different partition_assignment_strategy, or are not consumers;"
                 " stop the whole group to change it"
             )
-        case kafka.IncompatibleBrokerVersion() if _text(error):
-            return _text(error)
+        case kafka.IncompatibleBrokerVersion() if _args_text(error):
+            return _args_text(error)
         case kafka.KafkaConnectionError() if error.__cause__ is not None:
-            return cause(error.__cause__)
+            return describe_cause(error.__cause__)
         case kafka.KafkaConnectionError() if "closed" in str(error):
             return _CLOSED
         case _:
@@ -230,7 +230,7 @@ def _verification_cause(error: ssl.SSLCertVerificationError) -> str:
             return f"{why}; add the authority that signed it to the ssl_context (create_ssl_context(cafile=...))"
 
 
-def was_closed(error: BaseException) -> bool:
+def closed_without_reason(error: BaseException) -> bool:
     """Whether the server closed the connection without giving a reason."""
     match error:
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | ConnectionResetError() | BrokenPipeError():
@@ -238,7 +238,7 @@ def was_closed(error: BaseException) -> bool:
         case asyncio.IncompleteReadError():
             return True
         case kafka.KafkaConnectionError() if error.__cause__ is not None:
-            return was_closed(error.__cause__)
+            return closed_without_reason(error.__cause__)
         case kafka.KafkaConnectionError():
             return "closed" in str(error)
         case ssl.SSLError():
@@ -261,5 +261,5 @@ def _is_certificate_alert(error: BaseException | None) -> bool:
     )
 
 
-def _text(error: BaseException) -> str:
+def _args_text(error: BaseException) -> str:
     return ", ".join(str(arg) for arg in error.args if arg is not None and not hasattr(arg, "send"))

@@ -58,8 +58,8 @@ def connection_options(connection: ConnectionSettings) -> dict[str, Any]:
         **connection.options,
         "bootstrap_servers": list(connection.bootstrap_servers),
         "client_id": connection.client_id,
-        "request_timeout_ms": milliseconds(connection.request_timeout_s),
-        "metadata_max_age_ms": milliseconds(connection.metadata_max_age_s),
+        "request_timeout_ms": to_ms(connection.request_timeout_s),
+        "metadata_max_age_ms": to_ms(connection.metadata_max_age_s),
     }
 
 
@@ -70,21 +70,21 @@ def consumer_options(settings: ConsumerSettings) -> dict[str, Any]:
         ConfigError: not exactly one assignor.
     """
     options = {**connection_options(settings.connection), **settings.options}
-    options["partition_assignment_strategy"] = (one_assignor(options.get("partition_assignment_strategy")),)
+    options["partition_assignment_strategy"] = (single_assignor(options.get("partition_assignment_strategy")),)
     return options | {
         "group_id": settings.group_id,
         "group_instance_id": settings.group_instance_id,
         # A join is answered when the whole group has joined; a client that times out earlier joins again forever.
-        "request_timeout_ms": max(options["request_timeout_ms"], milliseconds(settings.rebalance_timeout_s + 5.0)),
-        "rebalance_timeout_ms": milliseconds(settings.rebalance_timeout_s),
-        "session_timeout_ms": milliseconds(settings.session_timeout_s),
-        "heartbeat_interval_ms": milliseconds(settings.heartbeat_interval_s),
+        "request_timeout_ms": max(options["request_timeout_ms"], to_ms(settings.rebalance_timeout_s + 5.0)),
+        "rebalance_timeout_ms": to_ms(settings.rebalance_timeout_s),
+        "session_timeout_ms": to_ms(settings.session_timeout_s),
+        "heartbeat_interval_ms": to_ms(settings.heartbeat_interval_s),
         "max_poll_interval_ms": NEVER_MS,
         "isolation_level": settings.isolation_level,
         # `consumer/fetcher.py` finds positions: aiokafka takes a failed lookup for "no commit" and skips records.
         "auto_offset_reset": "none",
-        "enable_auto_commit": commits_by_itself(settings),
-        "auto_commit_interval_ms": milliseconds(settings.auto_commit_interval_s),
+        "enable_auto_commit": uses_auto_commit(settings),
+        "auto_commit_interval_ms": to_ms(settings.auto_commit_interval_s),
     }
 
 
@@ -100,12 +100,12 @@ def coordinator_options(consumer: AIOKafkaConsumer) -> dict[str, Any]:
     return options | {"assignors": consumer._partition_assignment_strategy}
 
 
-def commits_by_itself(settings: ConsumerSettings) -> bool:
+def uses_auto_commit(settings: ConsumerSettings) -> bool:
     """Whether aiokafka's auto commit runs: only for at most once, on an interval."""
     return settings.group_id is not None and settings.at_most_once and settings.auto_commit_interval_s > 0
 
 
-def one_assignor(given: Any) -> Any:
+def single_assignor(given: Any) -> Any:
     """The only assignor. aiokafka sends one JoinGroup for each, and the group rebalances each time
     (aiokafka-defects.md#assignors)."""
     if given is None:
@@ -119,5 +119,5 @@ def one_assignor(given: Any) -> Any:
     return strategies[0]
 
 
-def milliseconds(seconds: float) -> int:
+def to_ms(seconds: float) -> int:
     return round(seconds * 1000)

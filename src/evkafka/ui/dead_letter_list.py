@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from evkafka.dlq import DeadLetterFilter, DeadLetterPosition, DeadLetterRecord, DeadLetterTopic
 from evkafka.dlq.dead_letter import OffsetRanges
 from evkafka.dlq.state_topic import Status
-from evkafka.kafka.admin.log_reader import partition_numbers
+from evkafka.kafka.admin.topic_reader import partition_numbers
 from evkafka.serde.safe_text import NAME_CHARACTERS, lines, one_line
 from evkafka.ui.models import DeadLetterCounts, DeadLetterGroup, DeadLetterRow, RecordAddress
 from evkafka.ui.payload_text import KEY_BYTES, as_text, headers_as_text, unshowable

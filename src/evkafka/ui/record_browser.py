@@ -10,7 +10,7 @@ from functools import partial
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.log_pages import LogPage, PageLimits, read_page
-from evkafka.kafka.admin.log_reader import partition_numbers
+from evkafka.kafka.admin.topic_reader import partition_numbers
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.formats.plain_reader import PlainReader, type_in_value

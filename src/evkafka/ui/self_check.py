@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from evkafka.exceptions import BrokerError
-from evkafka.kafka.admin.log_reader import partition_numbers
+from evkafka.kafka.admin.topic_reader import partition_numbers
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.ui.app_topics import configured_dead_letter_topics
 from evkafka.ui.background import BackgroundRunner

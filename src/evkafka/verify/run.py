@@ -19,10 +19,10 @@ from evkafka.broker import KafkaBroker
 from evkafka.config import consumer_settings, producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, ConfigError
-from evkafka.kafka.admin.groups import bounds_of, group_offsets
-from evkafka.kafka.admin.log_reader import end_offsets, read_log
+from evkafka.kafka.admin.groups import group_offsets, offset_bounds
+from evkafka.kafka.admin.topic_reader import end_offsets, read_whole_topic
 from evkafka.kafka.admin.topics import create_topic
-from evkafka.kafka.client.preflight import reach
+from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.records import Record
 from evkafka.verify.broker_log import coordinator_faults, faults_text
 from evkafka.verify.checker import behind, check_run
@@ -188,7 +188,7 @@ class _Run:
         return producer_settings({"bootstrap_servers": self._servers}).connection
 
     async def _make_topic(self) -> None:
-        await reach(self._connection, timeout_s=REACH_S)  # its error says why no broker answers
+        await find_reachable_server(self._connection, timeout_s=REACH_S)  # its error says why no broker answers
         for topic in filter(None, (self._topic, self._output_topic)):
             await create_topic(self._connection, topic, partitions=self._options.partitions)
 
@@ -261,7 +261,7 @@ class _Run:
             return
         deadline_s = time.monotonic() + OPEN_TRANSACTIONS_S
         while time.monotonic() < deadline_s:
-            bounds = await bounds_of(self._connection, [self._output_topic])
+            bounds = await offset_bounds(self._connection, [self._output_topic])
             if all(one.end == one.high_watermark for one in bounds.values()):
                 return
             await asyncio.sleep(0.5)
@@ -324,7 +324,7 @@ class _Run:
             key = None if record.key is None else record.key.decode()
             written.append(Written(record.partition, record.offset, int(number or b"-1"), key))
 
-        await read_log(self._connection, self._topic, take)
+        await read_whole_topic(self._connection, self._topic, take)
         return written
 
     async def _outputs(self) -> list[Output] | None:
@@ -338,7 +338,7 @@ class _Run:
             key = None if record.key is None else record.key.decode()
             outputs.append(Output(record.partition, record.offset, (source["partition"], source["offset"]), key))
 
-        await read_log(self._connection, self._output_topic, take)
+        await read_whole_topic(self._connection, self._output_topic, take)
         return outputs
 
     @contextmanager

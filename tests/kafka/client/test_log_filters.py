@@ -137,7 +137,7 @@ class TestInstallation:
 
     def test_begins_with_the_first_user_and_not_with_the_import(self) -> None:
         code = (
-            "import logging, evkafka.kafka.cluster, evkafka.kafka.producer.sink, evkafka.kafka.admin.log_reader\n"
+            "import logging, evkafka.kafka.cluster, evkafka.kafka.producer.sink, evkafka.kafka.admin.topic_reader\n"
             "names = [name for name in logging.root.manager.loggerDict if name.startswith('aiokafka')]\n"
             "assert names\n"
             "assert not any(logging.getLogger(name).filters for name in names)"

@@ -30,15 +30,15 @@ class TestOutages:
     def test_that_end_soon_are_no_warning(self, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
         outage = Outage(logger)
         for _ in range(3):
-            outage.note("no coordinator")
+            outage.note_failure("no coordinator")
             clock.now_s += GRACE_S - 1
-            outage.end()
+            outage.note_success()
         assert caplog.records == []
 
     def test_that_last_are_a_warning(self, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
         outage = Outage(logger)
-        outage.note("no coordinator")
+        outage.note_failure("no coordinator")
         clock.now_s += GRACE_S
-        outage.note("no coordinator")
-        outage.note("no coordinator")
+        outage.note_failure("no coordinator")
+        outage.note_failure("no coordinator")
         assert caplog.messages == ["no coordinator"]

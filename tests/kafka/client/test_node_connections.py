@@ -79,7 +79,7 @@ class TestConnecting:
         await proxy.set("blackhole")
         servers = (proxy.bootstrap_servers, kafka_broker.bootstrap_servers)
         async with asyncio.timeout(PROMPTLY_S):
-            found = await preflight.reach(ConnectionSettings(bootstrap_servers=servers), timeout_s=60)
+            found = await preflight.find_reachable_server(ConnectionSettings(bootstrap_servers=servers), timeout_s=60)
         assert found == ("127.0.0.1", kafka_broker.port)
 
 

@@ -31,7 +31,7 @@ class Cluster:
         self._level = level
         self._code = code
 
-    async def ask_any(self, request: FeaturesRequest) -> Any:
+    async def send_to_any_node(self, request: FeaturesRequest) -> Any:
         request.prepare(self._versions)
         rows = [(key, least, most) for key, (least, most) in self._versions.items()]
         features = {GROUP_VERSION: self._level} if self._level else {}

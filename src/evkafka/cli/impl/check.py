@@ -29,10 +29,10 @@ from evkafka.config import missing_group_id, producer_settings
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, ConfigError, EVKafkaError
 from evkafka.kafka.admin.groups import describe_group, protocol_offer
-from evkafka.kafka.admin.permissions import PermissionProbe, missing_codecs, probing
+from evkafka.kafka.admin.permissions import PermissionProbe, missing_codecs, permission_probe
 from evkafka.kafka.admin.topics import TopicShape, broker_settings, topic_shapes
 from evkafka.kafka.admin.transactions import look_up_transaction_offer
-from evkafka.kafka.client.preflight import reach
+from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
 from evkafka.serde.safe_text import lines
 from evkafka.service.plan import DeclaredConsumer
@@ -225,7 +225,7 @@ async def _check_clusters(app: EVKafkaApp) -> list[Finding]:
     for servers, connection in clusters.items():
         about = ",".join(servers)
         try:
-            host, port = await reach(connection, timeout_s=REACH_TIMEOUT_S)
+            host, port = await find_reachable_server(connection, timeout_s=REACH_TIMEOUT_S)
             shapes = await topic_shapes(connection)
         except BrokerError as error:
             fix = "check the network, security_protocol and the login"
@@ -315,8 +315,8 @@ async def _check_permissions(app: EVKafkaApp, connection: ConnectionSettings, ne
     servers = connection.bootstrap_servers
     about = ",".join(servers)
     try:
-        async with probing(connection, timeout_s=PERMISSIONS_TIMEOUT_S) as probe:
-            if silent := await probe.silent_brokers():
+        async with permission_probe(connection, timeout_s=PERMISSIONS_TIMEOUT_S) as probe:
+            if silent := await probe.unreachable_brokers():
                 return _silent_broker_findings(silent, about)
             existing = {need.topic for need in needs}
             for declared in app.consumers.values():
@@ -324,7 +324,7 @@ async def _check_permissions(app: EVKafkaApp, connection: ConnectionSettings, ne
                     findings += await _check_reader(probe, declared, existing)
             written = {need.topic: need for need in needs if need.role != "reads"}
             for topic, need in written.items():
-                missing = await probe.writing(topic)
+                missing = await probe.missing_write_right(topic)
                 findings.append(_permission(missing, topic, f"{need.needed_by} may write"))
     except BrokerError as error:
         findings.append(Finding("error", "permissions", about, str(error)))
@@ -347,9 +347,11 @@ async def _check_reader(probe: PermissionProbe, declared: DeclaredConsumer, exis
     group = declared.settings.group_id
     topics = [topic.name for topic in declared.settings.topics if topic.name in existing]
     if group is not None:
-        findings.append(_permission(await probe.joining(group), declared.name, f"may join group {group!r}"))
+        findings.append(_permission(await probe.missing_group_right(group), declared.name, f"may join group {group!r}"))
     if topics:
-        findings.append(_permission(await probe.reading(topics), declared.name, f"may read {', '.join(topics)}"))
+        findings.append(
+            _permission(await probe.missing_read_right(topics), declared.name, f"may read {', '.join(topics)}")
+        )
     return findings
 
 

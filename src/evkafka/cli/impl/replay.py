@@ -18,7 +18,7 @@ from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.dlq.dry_run import predict_by_format, predict_outcome
 from evkafka.exceptions import ConfigError, DecodeError
-from evkafka.kafka.admin.log_reader import follow
+from evkafka.kafka.admin.topic_reader import follow_topic
 from evkafka.records import Record
 from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
 from evkafka.runtime.ports import Slot, UnreadRecord
@@ -119,7 +119,7 @@ async def _replay(found: FoundCluster, history: History, report: Report, *, dry_
     starts = await offsets_at(found.connection, history.start, bounds)
     ends = await offsets_at(found.connection, history.end or Position(keyword=LATEST), bounds)
     total = min(sum(max(ends[at] - starts[at], 0) for at in bounds), history.limit or sys.maxsize)
-    batches = follow(
+    batches = follow_topic(
         found.connection,
         history.topic,
         {at.partition: offset for at, offset in starts.items()},

@@ -19,7 +19,7 @@ from evkafka.cli.output import as_text, as_value, plain, print_json_line, value_
 from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.kafka.admin.groups import Bounds
-from evkafka.kafka.admin.log_reader import follow
+from evkafka.kafka.admin.topic_reader import follow_topic
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.formats.plain_reader import PlainReader, PlainRecord, type_in_value
@@ -172,7 +172,7 @@ class _Tail:
             print(f"waiting for records of {self._range.topic}; Ctrl-C stops", file=sys.stderr)
         ends = None if self._range.follow else {at.partition: one.end for at, one in bounds.items()}
         begin = {at.partition: offset for at, offset in starts.items()}
-        async with aclosing(follow(connection, self._range.topic, begin, ends)) as batches:
+        async with aclosing(follow_topic(connection, self._range.topic, begin, ends)) as batches:
             async for batch in batches:
                 self._print_all([one for one in await self._plain(batch) if self._matches(one)])
                 if self._left == 0:
@@ -186,7 +186,7 @@ class _Tail:
         starts = {at.partition: max(one.first, one.end - last) for at, one in bounds.items()}
         ends = {at.partition: one.end for at, one in bounds.items()}
         kept: list[Record] = []
-        async for batch in follow(self._found.connection, self._range.topic, starts, ends):
+        async for batch in follow_topic(self._found.connection, self._range.topic, starts, ends):
             kept += [one for one in await self._plain(batch) if self._matches(one)]
         return sorted(kept, key=lambda one: (one.timestamp, one.partition, one.offset))[-last:]
 

@@ -21,7 +21,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import CommitRefused
 from evkafka.kafka.admin.reader import partitions_of
-from evkafka.kafka.admin.session import admin_session, from_coordinator, limited, reader_session
+from evkafka.kafka.admin.session import admin_session, limit_operation, reader_session, retry_until_coordinator_known
 from evkafka.kafka.client.group_protocol import LEAVE_AND_RETURN, ConsumerGroupDescribeRequest, DescribedMember
 from evkafka.kafka.client.protocol import EpochOffsetFetchRequest
 from evkafka.kafka.client.protocol_offer import ProtocolOffer, look_up_protocol_offer
@@ -84,7 +84,7 @@ async def describe_group(connection: ConnectionSettings, group_id: str, *, timeo
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     async with admin_session(connection, f"describing group {group_id!r}", timeout_s) as admin:
-        return await from_coordinator(partial(_describe, admin, group_id))
+        return await retry_until_coordinator_known(partial(_describe, admin, group_id))
 
 
 async def _describe(admin: Any, group_id: str) -> Group:
@@ -102,7 +102,7 @@ async def _describe_consumer_group(admin: Any, group_id: str) -> Group | None:
     [group] = answer.described
     match group.error_code:
         case 0:
-            members = tuple(map(_member, group.members))
+            members = tuple(map(_member_of, group.members))
             return Group(group.state, members, "consumer", group.epoch, group.assignor)
         case ErrorCode.GROUP_ID_NOT_FOUND | ErrorCode.UNSUPPORTED_VERSION:
             return None
@@ -112,7 +112,7 @@ async def _describe_consumer_group(admin: Any, group_id: str) -> Group | None:
             raise for_code(code)(group_id)
 
 
-def _member(member: DescribedMember) -> Member:
+def _member_of(member: DescribedMember) -> Member:
     is_away = member.epoch == LEAVE_AND_RETURN
     return Member(
         client_id=member.client_id,
@@ -138,11 +138,12 @@ async def _describe_classic_group(admin: Any, group_id: str) -> Group:
         state,
         tuple(Member(member[1], member[2].lstrip("/")) for member in members),
         assignor=assignor,
-        assignor_adds_data=kind == ConsumerProtocol.PROTOCOL_TYPE and any(_has_data(member[4]) for member in members),
+        assignor_adds_data=kind == ConsumerProtocol.PROTOCOL_TYPE
+        and any(_has_user_data(member[4]) for member in members),
     )
 
 
-def _has_data(assignment: bytes) -> bool:
+def _has_user_data(assignment: bytes) -> bool:
     """Whether a member's assignment has more than partitions. It is empty during a rebalance."""
     if not assignment:
         return False
@@ -159,7 +160,7 @@ async def protocol_offer(connection: ConnectionSettings, group_id: str, *, timeo
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     async with admin_session(connection, f"looking up the protocols of group {group_id!r}", timeout_s) as admin:
-        return await from_coordinator(partial(look_up_protocol_offer, admin.client, group_id))
+        return await retry_until_coordinator_known(partial(look_up_protocol_offer, admin.client, group_id))
 
 
 class GroupCommit(NamedTuple):
@@ -189,7 +190,7 @@ async def group_commits(
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     async with admin_session(connection, f"reading the committed offsets of group {group_id!r}", timeout_s) as admin:
-        return await from_coordinator(partial(_fetch_commits, admin, group_id))
+        return await retry_until_coordinator_known(partial(_fetch_commits, admin, group_id))
 
 
 async def _fetch_commits(admin: Any, group_id: str) -> Mapping[TopicPartition, GroupCommit]:
@@ -223,7 +224,7 @@ class Bounds:
     high_watermark: int
 
 
-async def bounds_of(
+async def offset_bounds(
     connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float = 30.0
 ) -> Mapping[TopicPartition, Bounds]:
     """The bounds of all partitions of these topics.
@@ -272,7 +273,7 @@ async def commit_offsets(
         CommitRefused: it has members.
         BrokerUnavailable, BrokerRefused, BrokerError: the offsets may or may not have been written.
     """
-    async with limited(f"committing offsets of group {group_id!r}", timeout_s):
+    async with limit_operation(f"committing offsets of group {group_id!r}", timeout_s):
         consumer: Any = AIOKafkaConsumer(**connection_options(connection), group_id=group_id, enable_auto_commit=False)
         try:
             await consumer.start()

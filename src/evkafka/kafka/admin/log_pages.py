@@ -155,14 +155,14 @@ async def read_page(
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     async with reader_session(connection, f"reading topic {topic!r}", timeout_s) as reader:
-        wanted = await _partitions(reader, topic, partition, limits.partitions)
-        tracks = await _tracks(reader, wanted, start, limits.records)
+        wanted = await _choose_partitions(reader, topic, partition, limits.partitions)
+        tracks = await _create_tracks(reader, wanted, start, limits.records)
         page = _Page(reader, tracks, limits, matches, backward=isinstance(start, Newest | Before))
         await page.read()
         return page.result()
 
 
-async def _partitions(reader: Reader, topic: str, partition: int | None, most: int) -> list[ClientPartition]:
+async def _choose_partitions(reader: Reader, topic: str, partition: int | None, most: int) -> list[ClientPartition]:
     known = await reader.partitions_of(topic)
     if partition is not None:
         if (at := ClientPartition(topic, partition)) not in known:
@@ -175,7 +175,7 @@ async def _partitions(reader: Reader, topic: str, partition: int | None, most: i
     return known
 
 
-async def _tracks(reader: Reader, wanted: Sequence[ClientPartition], start: Start, window: int) -> list[_Track]:
+async def _create_tracks(reader: Reader, wanted: Sequence[ClientPartition], start: Start, window: int) -> list[_Track]:
     firsts: Mapping[ClientPartition, int] = await reader.beginning_offsets(wanted)
     ends: Mapping[ClientPartition, int] = await reader.end_offsets(wanted)
     match start:
@@ -216,17 +216,17 @@ class _Page:
 
     async def read(self) -> None:
         if not self._backward:
-            self._reader.begin_at({track.at: track.begin for track in self._tracks})
-        while not self._is_over() and (track := self._next()) is not None:
-            await (self._read_window(track) if self._backward else self._read_on(track))
+            self._reader.assign_at({track.at: track.begin for track in self._tracks})
+        while not self._is_over() and (track := self._next_track()) is not None:
+            await (self._read_backward(track) if self._backward else self._read_forward(track))
 
     def _is_over(self) -> bool:
         limits = self._limits
         return self._examined >= limits.examined or self._bytes >= limits.bytes or self._clock() >= self._ends_s
 
-    def _next(self) -> _Track | None:
+    def _next_track(self) -> _Track | None:
         """The partition that is furthest behind in time; None if no record that is left belongs to the page."""
-        track = self._furthest_behind(self._open())
+        track = self._least_advanced(self._unfinished_tracks())
         if track is None or track.edge_ms is None:
             return track
         times = [at_ms for one in self._tracks for at_ms, _ in one.found]
@@ -236,33 +236,33 @@ class _Page:
             return track if track.edge_ms > heapq.nlargest(self._limits.records, times)[-1] else None
         return track if track.edge_ms < heapq.nsmallest(self._limits.records, times)[-1] else None
 
-    def _open(self) -> list[_Track]:
+    def _unfinished_tracks(self) -> list[_Track]:
         """The partitions that have more records in the direction of the page."""
         return [
             track for track in self._tracks if (track.begin > track.first if self._backward else track.stop < track.end)
         ]
 
-    def _furthest_behind(self, tracks: Collection[_Track]) -> _Track | None:
+    def _least_advanced(self, tracks: Collection[_Track]) -> _Track | None:
         if self._backward:
             return max(tracks, key=lambda track: math.inf if track.edge_ms is None else track.edge_ms, default=None)
         return min(tracks, key=lambda track: -math.inf if track.edge_ms is None else track.edge_ms, default=None)
 
-    async def _read_on(self, track: _Track) -> None:
+    async def _read_forward(self, track: _Track) -> None:
         fetched = await self._reader.poll([track.at], {track.at: track.end}, min(POLL_RECORDS, self._limits.records))
         for record in fetched.get(track.at, ()):
             track.edge_ms = _time_of(record, track.edge_ms)
             self._keep_match(track, record, track.edge_ms)
         track.stop = min(await self._reader.position(track.at), track.end)
 
-    async def _read_window(self, track: _Track) -> None:
+    async def _read_backward(self, track: _Track) -> None:
         """Read the offsets before those read so far. The newest matches are kept, so that memory is bounded."""
         began_s = self._clock()
         end, begin = track.begin, max(track.first, track.begin - track.window)
         newer, track.found = track.found, deque()
         earliest_ms = at_ms = None
         track.begin = begin
-        self._reader.begin_at({track.at: begin})
-        while await self._reader.unfinished({track.at: end}):
+        self._reader.assign_at({track.at: begin})
+        while await self._reader.partitions_to_read({track.at: end}):
             fetched = await self._reader.poll([track.at], {track.at: end}, POLL_RECORDS)
             for record in fetched.get(track.at, ()):
                 at_ms = _time_of(record, at_ms)
@@ -271,7 +271,7 @@ class _Page:
                 while len(track.found) > 1 and (
                     len(track.found) + len(newer) > self._limits.records or self._bytes > self._limits.bytes
                 ):
-                    earliest_ms = self._drop_oldest(track)
+                    earliest_ms = self._defer_oldest_match(track)
         track.found += newer
         track.edge_ms = track.edge_ms if earliest_ms is None else earliest_ms
         faster = self._clock() - began_s < WINDOW_S
@@ -283,7 +283,7 @@ class _Page:
             track.found.append((at_ms, record))
             self._bytes += len(record.value or b"")
 
-    def _drop_oldest(self, track: _Track) -> int:
+    def _defer_oldest_match(self, track: _Track) -> int:
         """Leave the oldest match to the next page. Returns the time of the oldest that is kept."""
         _, record = track.found.popleft()
         self._bytes -= len(record.value or b"")
@@ -298,7 +298,11 @@ class _Page:
         taken = dict.fromkeys((track.at.partition for track in self._tracks), 0)
         for record in shown:
             taken[record.partition] += 1
-        edges_ms = [edge_ms for track in self._tracks if (edge_ms := self._leave(track, taken[track.at.partition]))]
+        edges_ms = [
+            edge_ms
+            for track in self._tracks
+            if (edge_ms := self._defer_matches_after(track, taken[track.at.partition]))
+        ]
         reached_ms = (max if self._backward else min)(edges_ms, default=None)
         ranges = {
             track.at.partition: PartitionRange(track.first, track.end, track.begin, track.stop)
@@ -306,14 +310,14 @@ class _Page:
         }
         return LogPage(shown[::-1] if self._backward else shown, ranges, reached_ms)
 
-    def _leave(self, track: _Track, taken: int) -> int | None:
+    def _defer_matches_after(self, track: _Track, taken: int) -> int | None:
         """Leave the matches after the first `taken` to the next page.
 
         Returns:
             the time from which the partition has more to read; None if it has not.
         """
         if taken == len(track.found):
-            return track.edge_ms if track in self._open() else None
+            return track.edge_ms if track in self._unfinished_tracks() else None
         at_ms, record = track.found[-taken - 1 if self._backward else taken]
         if self._backward:
             track.begin = record.offset + 1

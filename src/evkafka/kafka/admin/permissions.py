@@ -20,7 +20,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.reader import Reader
-from evkafka.kafka.admin.session import admin_session, from_coordinator, limited
+from evkafka.kafka.admin.session import admin_session, limit_operation, retry_until_coordinator_known
 from evkafka.kafka.client.client import Admin
 from evkafka.kafka.client.preflight import try_login
 from evkafka.kafka.errors import ErrorCode
@@ -42,7 +42,7 @@ class PermissionProbe:
         self._connection = connection
         self._admin = admin
 
-    async def silent_brokers(self) -> Mapping[str, BrokerError]:
+    async def unreachable_brokers(self) -> Mapping[str, BrokerError]:
         """The brokers that accept no connection, by node and address, with the error. All are tried at once."""
         brokers = sorted(self._admin.client.cluster.brokers(), key=lambda broker: broker.nodeId)
         logins = (try_login(self._connection, one.host, one.port, timeout_s=LOGIN_S) for one in brokers)
@@ -56,31 +56,31 @@ class PermissionProbe:
             if isinstance(error, BrokerError)
         }
 
-    async def joining(self, group: str) -> str | None:
+    async def missing_group_right(self, group: str) -> str | None:
         """Send the heartbeat of an unknown member: a broker checks the right to READ the group first."""
         try:
-            node = await from_coordinator(partial(self._admin.find_coordinator, group))
+            node = await retry_until_coordinator_known(partial(self._admin.find_coordinator, group))
         except kafka.GroupAuthorizationFailedError:
             return f"DESCRIBE and READ of group {group!r}"
         answer = await self._admin.client.send(node, HeartbeatRequest(group, -1, "evkafka-check"))
         refused = answer.error_code == ErrorCode.GROUP_AUTHORIZATION_FAILED
         return f"READ of group {group!r}" if refused else None
 
-    async def reading(self, topics: Collection[str]) -> str | None:
+    async def missing_read_right(self, topics: Collection[str]) -> str | None:
         """Fetch at the end of each partition, where there are no records."""
         reader = Reader(self._connection, fetch_max_wait_ms=50)
         try:
             await reader.start()
             partitions = [at for topic in topics for at in await reader.partitions_of(topic)]
-            reader.begin_at(await reader.end_offsets(partitions))
+            reader.assign_at(await reader.end_offsets(partitions))
             await reader.getmany(timeout_ms=round(REQUEST_S * 1000))
         except REFUSALS as error:
-            return f"READ of topic {_names(error) or ', '.join(sorted(topics))}"
+            return f"READ of topic {_names_in(error) or ', '.join(sorted(topics))}"
         finally:
             await reader.stop()
         return None
 
-    async def writing(self, topic: str) -> str | None:
+    async def missing_write_right(self, topic: str) -> str | None:
         """Write an empty batch. The broker refuses it as invalid, or because of the missing right."""
         client = self._admin.client
         client.add_topic(topic)
@@ -96,19 +96,21 @@ class PermissionProbe:
         return f"WRITE of topic {topic!r}" if refused else None
 
 
-def _names(error: BaseException) -> str:
+def _names_in(error: BaseException) -> str:
     return ", ".join(str(arg) for arg in error.args if isinstance(arg, str))
 
 
 @asynccontextmanager
-async def probing(connection: ConnectionSettings, *, timeout_s: float = 30.0) -> AsyncIterator[PermissionProbe]:
+async def permission_probe(
+    connection: ConnectionSettings, *, timeout_s: float = 30.0
+) -> AsyncIterator[PermissionProbe]:
     """A probe of this cluster.
 
     Raises (also for errors inside):
         BrokerUnavailable, BrokerRefused, BrokerError: a request was not answered.
     """
     doing = "checking permissions"
-    async with limited(doing, timeout_s), admin_session(connection, doing, timeout_s) as admin:
+    async with limit_operation(doing, timeout_s), admin_session(connection, doing, timeout_s) as admin:
         yield PermissionProbe(connection, admin)
 
 

@@ -58,9 +58,9 @@ class Reader(AIOKafkaConsumer):
         )
 
     @property
-    def progress(self) -> object:
+    def receive_progress(self) -> object:
         """Changes while a large answer arrives."""
-        return self._client.progress
+        return self._client.receive_progress
 
     # ------------------------------------------------------------------ offsets
 
@@ -95,20 +95,20 @@ class Reader(AIOKafkaConsumer):
 
     # ------------------------------------------------------------------ records
 
-    def begin_at(self, offsets: Mapping[ClientPartition, int]) -> None:
+    def assign_at(self, offsets: Mapping[ClientPartition, int]) -> None:
         """Read these partitions from these offsets on."""
         self.assign(list(offsets))
         for at, offset in offsets.items():
             self.seek(at, offset)
 
-    async def begin_at_beginning(self, topic: str) -> Mapping[ClientPartition, int]:
+    async def assign_from_beginning(self, topic: str) -> Mapping[ClientPartition, int]:
         """Read all partitions of a topic from their beginnings. Returns the ends of their committed records."""
         partitions = await self.partitions_of(topic)
         ends = await self.committed_ends(partitions)
-        self.begin_at(await self.beginning_offsets(partitions))
+        self.assign_at(await self.beginning_offsets(partitions))
         return ends
 
-    async def unfinished(self, ends: Mapping[ClientPartition, int | None]) -> list[ClientPartition]:
+    async def partitions_to_read(self, ends: Mapping[ClientPartition, int | None]) -> list[ClientPartition]:
         """The partitions that have not been read to their ends. None is no end: they never finish."""
         return [at for at, end in ends.items() if end is None or await self.position(at) < end]
 

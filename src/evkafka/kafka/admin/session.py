@@ -20,7 +20,7 @@ from evkafka.kafka.admin.reader import Reader
 from evkafka.kafka.client.client import admin_client
 from evkafka.kafka.client.connection import SilenceLimit
 from evkafka.kafka.client.log_filters import client_log_filters
-from evkafka.kafka.client.preflight import reach
+from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.kafka.errors import translate
 
 Answer = TypeVar("Answer")
@@ -43,11 +43,11 @@ async def admin_session(connection: ConnectionSettings, doing: str, timeout_s: f
     with client_log_filters.installed():
         try:
             # It reports the cause for each server, which aiokafka does not.
-            first = await reach(connection, timeout_s=timeout_s)
+            first = await find_reachable_server(connection, timeout_s=timeout_s)
         except BrokerError as error:
             raise type(error)(f"{doing}: {error}") from error
         admin = admin_client(connection, first=first)
-        with _translated_errors(doing, timeout_s):
+        with _translate_errors(doing, timeout_s):
             async with asyncio.timeout_at(deadline_s):
                 try:
                     await admin.start()
@@ -56,7 +56,7 @@ async def admin_session(connection: ConnectionSettings, doing: str, timeout_s: f
                     await admin.close()
 
 
-async def from_coordinator(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+async def retry_until_coordinator_known(ask: Callable[[], Awaitable[Answer]]) -> Answer:
     """Ask again while there is no coordinator, until the session's time is over.
 
     The first look-up makes a new cluster create the topic that its coordinators need, and fails until then. Later a
@@ -71,9 +71,9 @@ async def from_coordinator(ask: Callable[[], Awaitable[Answer]]) -> Answer:
 
 @asynccontextmanager
 async def reader_session(connection: ConnectionSettings, doing: str, timeout_s: float) -> AsyncIterator[Reader]:
-    """A reader of committed records for one operation; see `limited` for time limit and errors."""
+    """A reader of committed records for one operation; see `limit_operation` for time limit and errors."""
     reader = Reader(connection, isolation_level="read_committed")
-    async with limited(doing, timeout_s, reader):
+    async with limit_operation(doing, timeout_s, reader):
         try:
             await reader.start()
             yield reader
@@ -82,20 +82,20 @@ async def reader_session(connection: ConnectionSettings, doing: str, timeout_s: 
 
 
 @asynccontextmanager
-async def limited(doing: str, timeout_s: float, reader: Reader | None = None) -> AsyncIterator[None]:
+async def limit_operation(doing: str, timeout_s: float, reader: Reader | None = None) -> AsyncIterator[None]:
     """Limit the time of an operation, and translate its errors.
 
     Args:
         doing: the operation, for error messages.
         timeout_s: the limit; while a large answer arrives at this reader, it does not run.
     """
-    with _translated_errors(doing, timeout_s), client_log_filters.installed():
-        async with SilenceLimit(timeout_s, lambda: reader.progress if reader is not None else None):
+    with _translate_errors(doing, timeout_s), client_log_filters.installed():
+        async with SilenceLimit(timeout_s, lambda: reader.receive_progress if reader is not None else None):
             yield
 
 
 @contextmanager
-def _translated_errors(doing: str, timeout_s: float) -> Iterator[None]:
+def _translate_errors(doing: str, timeout_s: float) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:

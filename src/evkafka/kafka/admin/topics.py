@@ -38,7 +38,7 @@ async def topic_shapes(connection: ConnectionSettings, *, timeout_s: float = 30.
     async with admin_session(connection, "listing the topics", timeout_s) as admin:
         return {
             name: TopicShape(len(partitions), len(partitions[0]["replicas"]))
-            for name, partitions in (await _partitions(admin)).items()
+            for name, partitions in (await _partitions_by_topic(admin)).items()
         }
 
 
@@ -97,7 +97,7 @@ async def create_topic(
     """
     doing = f"creating topic {name!r}"
     async with admin_session(connection, doing, timeout_s) as admin:
-        await _create(admin, name, partitions, replicas, doing, config=config)
+        await _create_topic(admin, name, partitions, replicas, doing, config=config)
 
 
 async def ensure_topics(
@@ -105,7 +105,7 @@ async def ensure_topics(
 ) -> Mapping[str, int]:
     """The number of partitions of each wanted topic; see `Cluster.ensure_topics`."""
     async with admin_session(connection, f"looking up topics {', '.join(sorted(wanted))}", timeout_s) as admin:
-        known = await _partitions(admin)
+        known = await _partitions_by_topic(admin)
         for name, like in wanted.items():
             if name in known:
                 continue
@@ -113,20 +113,20 @@ async def ensure_topics(
             servers = ", ".join(connection.bootstrap_servers)
             doing = f"{servers}: topic {name!r} does not exist, and creating it"
             partitions, replicas = (len(model), len(model[0]["replicas"])) if model else (None, None)
-            await _create(admin, name, partitions, replicas, doing, may_exist=True)
+            await _create_topic(admin, name, partitions, replicas, doing, may_exist=True)
         # The number may come from the broker's defaults or from another process.
         while not all(name in known for name in wanted):
             await asyncio.sleep(RETRY_S)
-            known = await _partitions(admin)
+            known = await _partitions_by_topic(admin)
     return {name: len(known[name]) for name in wanted}
 
 
-async def _partitions(admin: Any) -> Mapping[str, list[Any]]:
+async def _partitions_by_topic(admin: Any) -> Mapping[str, list[Any]]:
     """The partitions of all topics: asking for a topic by its name could make the broker create it."""
     return {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(None) if topic["partitions"]}
 
 
-async def ensure_compacted(
+async def ensure_compacted_topic(
     connection: ConnectionSettings, name: str, *, like: str, timeout_s: float = 30.0
 ) -> Mapping[str, str]:
     """A topic's settings under Kafka's names. If it does not exist, it is created: compacted, with one partition.
@@ -138,15 +138,15 @@ async def ensure_compacted(
         BrokerUnavailable, BrokerRefused, BrokerError: it does not exist and cannot be created.
     """
     async with admin_session(connection, f"looking up topic {name!r}", timeout_s) as admin:
-        known = await _partitions(admin)
+        known = await _partitions_by_topic(admin)
         if name not in known:
             replicas = len(known[like][0]["replicas"]) if like in known else None
             doing = f"topic {name!r} does not exist, and creating it"
-            await _create(admin, name, 1, replicas, doing, may_exist=True, config={"cleanup.policy": "compact"})
+            await _create_topic(admin, name, 1, replicas, doing, may_exist=True, config={"cleanup.policy": "compact"})
         # Brokers learn of a new topic one after the other, so the first answer may not know it.
         while True:
             try:
-                return await _settings(admin, name)
+                return await _topic_settings(admin, name)
             except UnknownTopicOrPartitionError:
                 await asyncio.sleep(RETRY_S)
 
@@ -159,10 +159,10 @@ async def topic_settings(connection: ConnectionSettings, name: str, *, timeout_s
     """
     async with admin_session(connection, f"reading the configuration of topic {name!r}", timeout_s) as admin:
         known = {topic["topic"] for topic in await admin.describe_topics(None)}
-        return await _settings(admin, name) if name in known else {}
+        return await _topic_settings(admin, name) if name in known else {}
 
 
-async def _settings(admin: Any, name: str) -> Mapping[str, str]:
+async def _topic_settings(admin: Any, name: str) -> Mapping[str, str]:
     answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
     [(code, message, *_, entries)] = [resource for answer in answers for resource in answer.resources]
     if code:
@@ -170,7 +170,7 @@ async def _settings(admin: Any, name: str) -> Mapping[str, str]:
     return {key: value for key, value, *_ in entries if value is not None}
 
 
-async def _create(
+async def _create_topic(
     admin: Any,
     name: str,
     partitions: int | None,
@@ -186,7 +186,7 @@ async def _create(
         partitions, replicas: None for the broker's defaults.
         may_exist: whether it is no error if another process has created it meanwhile.
     """
-    answer = await _send_create(admin, name, partitions, replicas, list((config or {}).items()))
+    answer = await _send_create_request(admin, name, partitions, replicas, list((config or {}).items()))
     for _, code, message in answer.topic_errors:
         if code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:
             # Brokers hide topics that a login may not see, so it is unknown whether the topic exists.
@@ -198,7 +198,7 @@ async def _create(
             raise translate(for_code(code)(message), doing)
 
 
-async def _send_create(
+async def _send_create_request(
     admin: Any, name: str, partitions: int | None, replicas: int | None, config: list[tuple[str, str]]
 ) -> Any:
     def topic(partitions: int, replicas: int) -> list[tuple[Any, ...]]:

@@ -15,7 +15,7 @@ from aiokafka.client import CoordinationType
 from aiokafka.protocol.transaction import AddOffsetsToTxnRequest
 
 from evkafka.config.settings import ConnectionSettings
-from evkafka.kafka.admin.session import admin_session, from_coordinator
+from evkafka.kafka.admin.session import admin_session, retry_until_coordinator_known
 from evkafka.kafka.client.protocol_offer import FeaturesRequest
 from evkafka.kafka.client.transaction_protocol import NO_PRODUCER, TxnOffsetCommitRequest_v3
 from evkafka.kafka.errors import ErrorCode
@@ -50,16 +50,16 @@ async def look_up_transaction_offer(
     """
     async with admin_session(connection, "asking about transactions", timeout_s) as admin:
         brokers = len(admin.client.cluster.brokers())
-        if not await _is_offered(admin):
+        if not await _has_transaction_requests(admin):
             return TransactionOffer(False, None, brokers, None, None)
         missing = await _missing_right(admin, transactional_id, group_id)
-        replicas, min_isr = await _storage(admin)
+        replicas, min_isr = await _transaction_log_replication(admin)
         return TransactionOffer(True, missing, brokers, replicas, min_isr)
 
 
-async def _is_offered(admin: Any) -> bool:
+async def _has_transaction_requests(admin: Any) -> bool:
     try:
-        answer = await admin.client.ask_any(FeaturesRequest())
+        answer = await admin.client.send_to_any_node(FeaturesRequest())
     except kafka.IncompatibleBrokerVersion:
         return False
     newest = {key: version for key, _, version in answer.api_keys}
@@ -72,7 +72,7 @@ async def _missing_right(admin: Any, transactional_id: str, group_id: str) -> st
     missing = f"DESCRIBE and WRITE of transactional id {transactional_id!r}"
     look_up = partial(admin.client.coordinator_lookup, CoordinationType.TRANSACTION, transactional_id)
     try:
-        node = await from_coordinator(look_up)
+        node = await retry_until_coordinator_known(look_up)
     except kafka.TransactionalIdAuthorizationFailed:
         return missing
     answer = await admin.client.send(node, AddOffsetsToTxnRequest(transactional_id, *NO_PRODUCER, group_id))
@@ -85,7 +85,7 @@ async def _missing_right(admin: Any, transactional_id: str, group_id: str) -> st
             return None
 
 
-async def _storage(admin: Any) -> tuple[int | None, int | None]:
+async def _transaction_log_replication(admin: Any) -> tuple[int | None, int | None]:
     """The replicas of the topic that transactions are stored in, and how many of them have to be in sync."""
     topics = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(None)}
     partitions = topics.get(STATE_TOPIC)

@@ -34,7 +34,7 @@ class Admin(AIOKafkaAdminClient):
 
     async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
         if node_id is None and isinstance(request, MetadataRequest | FindCoordinatorRequest):
-            return await self._client.ask_any(request)
+            return await self._client.send_to_any_node(request)
         return await super()._send_request(request, node_id)
 
 
@@ -74,7 +74,7 @@ class Client(NodeConnections):
             self.fetched[request] = answer
         return answer
 
-    async def write(self, node_id: Any, request: Any, *, check: Callable[[], None]) -> Any:
+    async def send_with_check(self, node_id: Any, request: Any, *, check: Callable[[], None]) -> Any:
         """Send to a coordinator, with a last check in the step that writes to the socket.
 
         Args:

@@ -33,7 +33,7 @@ class VarUInt(AbstractType[int]):
     def decode(cls, data: BytesIO) -> int:
         value = 0
         for shift in range(0, 35, 7):
-            [byte] = _take(data, 1)
+            [byte] = _read_bytes(data, 1)
             value |= (byte & 0x7F) << shift
             if not byte & 0x80:
                 return value
@@ -47,7 +47,7 @@ class Uuid(AbstractType[uuid.UUID]):
 
     @classmethod
     def decode(cls, data: BytesIO) -> uuid.UUID:
-        return uuid.UUID(bytes=_take(data, 16))
+        return uuid.UUID(bytes=_read_bytes(data, 16))
 
     @classmethod
     def repr(cls, value: uuid.UUID) -> str:
@@ -60,14 +60,14 @@ class Text(CompactString):
         self.nullable = nullable
 
     def encode(self, value: str | None) -> bytes:
-        _check_null(value is None, self.nullable)
+        _refuse_unexpected_null(value is None, self.nullable)
         encoded: bytes = super().encode(value)
         return encoded
 
     def decode(self, data: BytesIO) -> str | None:
         length = VarUInt.decode(data) - 1
-        _check_null(length < 0, self.nullable)
-        return _take(data, length).decode() if length >= 0 else None
+        _refuse_unexpected_null(length < 0, self.nullable)
+        return _read_bytes(data, length).decode() if length >= 0 else None
 
 
 class Items(CompactArray):
@@ -78,15 +78,15 @@ class Items(CompactArray):
         self.nullable = nullable
 
     def encode(self, items: Sequence[Any] | None) -> bytes:
-        _check_null(items is None, self.nullable)
+        _refuse_unexpected_null(items is None, self.nullable)
         encoded: bytes = super().encode(items)
         return encoded
 
     def decode(self, data: BytesIO) -> list[Any] | None:
         length = VarUInt.decode(data) - 1
-        _check_null(length < 0, self.nullable)
-        if length > _remaining(data):  # every element has a byte at least
-            raise ValueError(f"an array of {length} elements in {_remaining(data)} bytes")
+        _refuse_unexpected_null(length < 0, self.nullable)
+        if length > _remaining_bytes(data):  # every element has a byte at least
+            raise ValueError(f"an array of {length} elements in {_remaining_bytes(data)} bytes")
         return [self.array_of.decode(data) for _ in range(length)] if length >= 0 else None
 
 
@@ -131,7 +131,7 @@ class Tags(AbstractType[dict[int, bytes]]):
             tag = VarUInt.decode(data)
             if tag <= last:
                 raise ValueError(f"tagged field {tag} after {last}")
-            tags[tag] = _take(data, VarUInt.decode(data))
+            tags[tag] = _read_bytes(data, VarUInt.decode(data))
             last = tag
         return tags
 
@@ -152,17 +152,17 @@ class FlexibleResponse(Response):
             raise kafka.KafkaProtocolError(f"{cls.__name__} is malformed: {error}") from error
 
 
-def _take(data: BytesIO, size: int) -> bytes:
+def _read_bytes(data: BytesIO, size: int) -> bytes:
     taken = data.read(size)
     if len(taken) != size:
         raise ValueError(f"it ends {size - len(taken)} bytes early")
     return taken
 
 
-def _remaining(data: BytesIO) -> int:
+def _remaining_bytes(data: BytesIO) -> int:
     return data.getbuffer().nbytes - data.tell()
 
 
-def _check_null(is_null: bool, nullable: bool) -> None:
+def _refuse_unexpected_null(is_null: bool, nullable: bool) -> None:
     if is_null and not nullable:
         raise ValueError("null in a field that is not nullable")

@@ -48,13 +48,13 @@ class SilenceLimit:
         on_silence: called every few seconds in which nothing has arrived.
 
     Raises (at the exit):
-        TimeoutError: nothing has arrived for `silence_s`, or `expire` was called.
+        TimeoutError: nothing has arrived for `silence_limit_s`, or `expire` was called.
     """
 
     def __init__(
-        self, silence_s: float, progress: Callable[[], object], on_silence: Callable[[], object] | None = None
+        self, silence_limit_s: float, progress: Callable[[], object], on_silence: Callable[[], object] | None = None
     ) -> None:
-        self._left_s = self._silence_s = silence_s
+        self._left_s = self._silence_s = silence_limit_s
         self._progress = progress
         self._on_silence = on_silence
         self._timeout = asyncio.timeout(None)
@@ -110,27 +110,27 @@ class Connection(AIOKafkaConnection):
         try:
             await super()._do_sasl_handshake()
         except (kafka.SaslAuthenticationFailed, kafka.AuthenticationFailedError) as error:
-            raise self._refused(_text(error) or "no reason was given", self._advice()) from error
+            raise self._login_error(_error_text(error) or "no reason was given", self._login_fix()) from error
         except kafka.UnsupportedSaslMechanismError as error:
-            raise self._refused("the server does not support this mechanism", "set sasl_mechanism") from error
+            raise self._login_error("the server does not support this mechanism", "set sasl_mechanism") from error
         except kafka.IllegalSaslStateError as error:
             protocol = "SSL" if self._security_protocol == "SASL_SSL" else "PLAINTEXT"
             fix = f"set security_protocol to {protocol!r}, or bootstrap_servers to the port that accepts SASL"
-            raise self._refused("the server does not accept SASL logins on this port", fix) from error
+            raise self._login_error("the server does not accept SASL logins on this port", fix) from error
         except (ValueError, KeyError, AssertionError) as error:
             # The server failed its half of the SCRAM proof, or its answer was malformed.
-            raise self._refused(
+            raise self._login_error(
                 f"the server's answer does not prove that it knows this user's password ({type(error).__name__})",
                 "check that bootstrap_servers points to the right cluster",
             ) from error
 
-    def _refused(self, why: str, fix: str) -> BrokerRefused:
+    def _login_error(self, why: str, fix: str) -> BrokerRefused:
         """Without the user name, which may be a secret."""
         return BrokerRefused(
             f"{self._host}:{self._port}: login by {self._sasl_mechanism} refused: {why.rstrip('.')}; {fix}"
         )
 
-    def _advice(self) -> str:
+    def _login_fix(self) -> str:
         match self._sasl_mechanism:
             case "OAUTHBEARER":
                 return "check the token from sasl_oauth_token_provider: its expiry, issuer and audience"
@@ -146,20 +146,20 @@ class Connection(AIOKafkaConnection):
 
     def send(self, request: Any, expect_response: bool = True) -> Any:
         """Apply the request timeout to silence instead of to the whole answer (aiokafka-defects.md#slow-answers)."""
-        silence_s = self._request_timeout
-        assert silence_s is not None
+        silence_limit_s = self._request_timeout
+        assert silence_limit_s is not None
         self._request_timeout = None
         try:
             answer = super().send(request, expect_response)
         finally:
-            self._request_timeout = silence_s
+            self._request_timeout = silence_limit_s
         if not expect_response:
             return answer
-        answer = self._limit_silence(answer, silence_s)
-        return self._note_lifetime(answer) if isinstance(request, SaslAuthenticateRequest) else answer
+        answer = self._limit_silence(answer, silence_limit_s)
+        return self._note_login_expiry(answer) if isinstance(request, SaslAuthenticateRequest) else answer
 
-    async def _limit_silence(self, answering: Awaitable[Any], silence_s: float) -> Any:
-        async with SilenceLimit(silence_s, lambda: self.received):
+    async def _limit_silence(self, answering: Awaitable[Any], silence_limit_s: float) -> Any:
+        async with SilenceLimit(silence_limit_s, lambda: self.receive_progress):
             return await answering
 
     @classmethod
@@ -181,11 +181,11 @@ class Connection(AIOKafkaConnection):
         return any(isinstance(one, RequestStruct) and wanted == one.API_KEY for _, one, _ in self._requests)
 
     @property
-    def received(self) -> tuple[float, int]:
+    def receive_progress(self) -> tuple[float, int]:
         """Changes with every byte received: when the last answer was complete, and how much of the next has arrived."""
         return self._last_action, len(self._reader._buffer) if self._reader is not None else 0
 
-    async def _note_lifetime(self, answering: Any) -> Any:
+    async def _note_login_expiry(self, answering: Any) -> Any:
         """Note when a login expires (KIP-368; aiokafka-defects.md#login-lifetime).
 
         aiokafka does not. The broker closes the connection at the first request after that time, and it is unknown
@@ -202,10 +202,10 @@ class Connection(AIOKafkaConnection):
         """Whether another request may be sent: it is connected, and its login does not expire soon."""
         return self.connected() and (self.renew_at_s is None or self._loop.time() < self.renew_at_s)
 
-    def retire(self) -> None:
+    def close_when_idle(self) -> None:
         """Close it when its pending requests have been answered."""
         if self._requests and self.connected():
-            self._loop.call_later(RETIRE_CHECK_S, self.retire)
+            self._loop.call_later(RETIRE_CHECK_S, self.close_when_idle)
         else:
             self.close()
 
@@ -224,15 +224,15 @@ class TokenLogin:
 
     async def step(self, answer: bytes | None) -> tuple[bytes, bool] | None:
         if answer is None:
-            return self._request(await self._token()), True
+            return self._encode_token(await self._fetch_token()), True
         return (b"\x01", True) if answer else None
 
-    def _request(self, token: str) -> bytes:
+    def _encode_token(self, token: str) -> bytes:
         extensions = self._provider.extensions() if callable(getattr(self._provider, "extensions", None)) else {}
         text = "".join(f"\x01{key}={value}" for key, value in extensions.items())
         return f"n,,\x01auth=Bearer {token}{text}\x01\x01".encode()
 
-    async def _token(self) -> str:
+    async def _fetch_token(self) -> str:
         try:
             token = await self._provider.token()
         except asyncio.CancelledError:
@@ -249,6 +249,6 @@ class TokenLogin:
         return token
 
 
-def _text(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     text = ", ".join(str(arg) for arg in error.args if arg is not None)
     return text.removeprefix("Authentication failed: ")

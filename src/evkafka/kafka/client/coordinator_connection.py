@@ -12,7 +12,7 @@ from aiokafka.client import ConnectionGroup, CoordinationType
 
 from evkafka.kafka.client.client import Client
 from evkafka.kafka.client.log_throttle import Outage
-from evkafka.kafka.errors import cause
+from evkafka.kafka.errors import describe_cause
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -38,7 +38,7 @@ class CoordinatorConnection:
         self._outage = Outage(logger)
         self.coordinator_id: int | None = None
 
-    async def find(self) -> int:
+    async def find_coordinator(self) -> int:
         """Wait until the coordinator is known and connected. The caller limits the time.
 
         Raises:
@@ -47,11 +47,11 @@ class CoordinatorConnection:
         """
         async with self._finding:
             while (node_id := self.coordinator_id) is None:
-                if not await self._look_up():
+                if not await self._try_to_find():
                     await asyncio.sleep(self.retry_backoff_s)
             return node_id
 
-    async def _look_up(self) -> bool:
+    async def _try_to_find(self) -> bool:
         try:
             node_id = await self._client.coordinator_lookup(KINDS[self._kind], self.key)
         except (kafka.GroupAuthorizationFailedError, kafka.TransactionalIdAuthorizationFailed) as error:
@@ -59,17 +59,19 @@ class CoordinatorConnection:
         except kafka.KafkaError as error:
             if not error.retriable:
                 raise
-            self._outage.note(f"{self._kind} {self.key!r} has no coordinator: {cause(error)}; trying again")
+            self._outage.note_failure(
+                f"{self._kind} {self.key!r} has no coordinator: {describe_cause(error)}; trying again"
+            )
             await self._client.force_metadata_update()
             return False
         if not await self._client.ready(node_id, group=ConnectionGroup.COORDINATION):
             return False
-        self._outage.end()
+        self._outage.note_success()
         self.coordinator_id = node_id
         logger.debug("node %d is the coordinator of %s %r", node_id, self._kind, self.key)
         return True
 
-    def lose(self) -> None:
+    def mark_coordinator_unknown(self) -> None:
         """The node is not the coordinator any more, or does not answer: it is looked up before the next request."""
         self.coordinator_id = None
 
@@ -79,23 +81,23 @@ class CoordinatorConnection:
         Raises:
             KafkaError: there was none; the coordinator is looked up before the next request.
         """
-        node_id = await self.find()
+        node_id = await self.find_coordinator()
         try:
             answer = await self._client.send(node_id, request, group=ConnectionGroup.COORDINATION)
         except kafka.KafkaError:
-            self.lose()
+            self.mark_coordinator_unknown()
             raise
         return answer
 
-    async def write(self, request: Any, *, check: Callable[[], None]) -> Awaitable[Any]:
-        """Send a request with a last check; see `Client.write`."""
+    async def send_with_check(self, request: Any, *, check: Callable[[], None]) -> Awaitable[Any]:
+        """Send a request with a last check; see `Client.send_with_check`."""
         if self.coordinator_id is None:
             raise kafka.GroupCoordinatorNotAvailableError
-        answering: Awaitable[Any] = await self._client.write(self.coordinator_id, request, check=check)
+        answering: Awaitable[Any] = await self._client.send_with_check(self.coordinator_id, request, check=check)
         return answering
 
     @property
-    def is_open(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether a request would go out at once."""
         node_id = self.coordinator_id
         return node_id is not None and self._client.is_connected(node_id, ConnectionGroup.COORDINATION)

@@ -29,24 +29,24 @@ async def closing_cause(host: str, port: int, options: dict[str, Any]) -> str | 
     """
     protocol = options.get("security_protocol", "PLAINTEXT")
     encrypted, logs_in = protocol.endswith("SSL"), protocol.startswith("SASL_")
-    if not encrypted and await _speaks_tls(host, port):
+    if not encrypted and await _accepts_tls(host, port):
         wanted = "'SASL_SSL'" if logs_in else "'SSL' (or 'SASL_SSL', with a login)"
         return (
             f"the server speaks TLS on this port, and security_protocol is {protocol}; set it to {wanted}, and give an"
             " ssl_context"
         )
-    if encrypted and await _speaks_plainly(host, port):
+    if encrypted and await _accepts_plaintext(host, port):
         wanted = "SASL_PLAINTEXT" if logs_in else "PLAINTEXT"
         return (
             f"the server does not speak TLS on this port, and security_protocol is {protocol}; set it to {wanted!r},"
             " or bootstrap_servers to the TLS port"
         )
-    if not logs_in and (mechanisms := await _asks_for_login(host, port, options)):
+    if not logs_in and (mechanisms := await _required_sasl_mechanisms(host, port, options)):
         return (
             f"the server requires SASL ({', '.join(mechanisms)}), and security_protocol is {protocol}; set it to"
             f" {'SASL_SSL' if encrypted else 'SASL_PLAINTEXT'!r}, and give sasl_mechanism and credentials"
         )
-    if encrypted and await _hangs_up_after_tls(host, port, options):
+    if encrypted and await _closes_after_tls_handshake(host, port, options):
         return (
             "the server closed the connection after the TLS handshake: it requires a client certificate that it"
             " trusts; load one into the ssl_context (load_cert_chain)"
@@ -54,7 +54,7 @@ async def closing_cause(host: str, port: int, options: dict[str, Any]) -> str | 
     return None
 
 
-async def _speaks_tls(host: str, port: int) -> bool:
+async def _accepts_tls(host: str, port: int) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # The certificate does not matter: nothing is sent over this connection.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -65,16 +65,16 @@ async def _speaks_tls(host: str, port: int) -> bool:
         return "ALERT" in (error.reason or "")  # it speaks TLS, and refuses something else
     except (OSError, TimeoutError):
         return False
-    await _abort(writer)
+    await _abort_connection(writer)
     return True
 
 
-async def _speaks_plainly(host: str, port: int) -> bool:
+async def _accepts_plaintext(host: str, port: int) -> bool:
     async with _probe_connection(host, port, {"security_protocol": "PLAINTEXT"}) as conn:
         return conn is not None
 
 
-async def _asks_for_login(host: str, port: int, options: dict[str, Any]) -> list[str]:
+async def _required_sasl_mechanisms(host: str, port: int, options: dict[str, Any]) -> list[str]:
     """The server's SASL mechanisms if it expects a login."""
     async with _probe_connection(host, port, options) as conn:
         if conn is None:
@@ -84,13 +84,13 @@ async def _asks_for_login(host: str, port: int, options: dict[str, Any]) -> list
     return []
 
 
-async def _hangs_up_after_tls(host: str, port: int, options: dict[str, Any]) -> bool:
+async def _closes_after_tls_handshake(host: str, port: int, options: dict[str, Any]) -> bool:
     try:
         async with asyncio.timeout(PROBE_S):
             _, writer = await asyncio.open_connection(host, port, ssl=options["ssl_context"])
     except (OSError, TimeoutError):
         return False
-    await _abort(writer)
+    await _abort_connection(writer)
     async with _probe_connection(host, port, options) as conn:
         if conn is None:
             return True
@@ -98,7 +98,7 @@ async def _hangs_up_after_tls(host: str, port: int, options: dict[str, Any]) -> 
     return False
 
 
-async def _abort(writer: asyncio.StreamWriter) -> None:
+async def _abort_connection(writer: asyncio.StreamWriter) -> None:
     """Close at once. A normal close waits for the server, beyond the end of the event loop if the start has failed."""
     writer.transport.abort()
     await asyncio.sleep(0)

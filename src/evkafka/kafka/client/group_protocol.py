@@ -214,7 +214,7 @@ class DescribedGroup(NamedTuple):
     members: tuple[DescribedMember, ...]
 
 
-def _described_fields(version: int) -> Fields:
+def _response_fields(version: int) -> Fields:
     partitions = ("topic_id", Uuid), ("topic_name", TEXT), ("partitions", Items(Int32))
     assignment = Fields(("topic_partitions", Items(*partitions)))
     member = [
@@ -247,32 +247,39 @@ def _described_fields(version: int) -> Fields:
 class ConsumerGroupDescribeResponse_v0(FlexibleResponse):
     API_KEY = 69
     API_VERSION = 0
-    SCHEMA = _described_fields(version=0)
+    SCHEMA = _response_fields(version=0)
     groups: list[Any]
 
     @property
     def described(self) -> Iterator[DescribedGroup]:
         for code, message, group_id, state, epoch, assignment_epoch, assignor, members, _ in self.groups:
-            described = tuple(map(_member, members))
+            described = tuple(map(_read_member, members))
             yield DescribedGroup(code, message, group_id, state, epoch, assignment_epoch, assignor, described)
 
 
-def _member(row: tuple[Any, ...]) -> DescribedMember:
+def _read_member(row: tuple[Any, ...]) -> DescribedMember:
     member_id, instance_id, _, epoch, client_id, host, _, _, assigned, target, *kind = row
     is_classic = kind[0] == 0 if kind and kind[0] >= 0 else None
     return DescribedMember(
-        member_id, instance_id, epoch, client_id, host, _by_topic(assigned), _by_topic(target), is_classic
+        member_id,
+        instance_id,
+        epoch,
+        client_id,
+        host,
+        _partitions_by_topic(assigned),
+        _partitions_by_topic(target),
+        is_classic,
     )
 
 
-def _by_topic(assignment: tuple[Any, ...]) -> Mapping[str, frozenset[int]]:
+def _partitions_by_topic(assignment: tuple[Any, ...]) -> Mapping[str, frozenset[int]]:
     [topics] = assignment
     return {topic: frozenset(partitions) for _, topic, partitions in topics}
 
 
 class ConsumerGroupDescribeResponse_v1(ConsumerGroupDescribeResponse_v0):
     API_VERSION = 1
-    SCHEMA = _described_fields(version=1)
+    SCHEMA = _response_fields(version=1)
 
 
 class ConsumerGroupDescribeRequest_v0(RequestStruct):

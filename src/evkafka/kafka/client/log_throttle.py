@@ -40,7 +40,7 @@ class Outage:
         self._warnings = LogThrottle(logger)
         self._since_s: float | None = None
 
-    def note(self, message: str) -> None:
+    def note_failure(self, message: str) -> None:
         """It has failed again."""
         now_s = time.monotonic()
         if self._since_s is None:
@@ -50,6 +50,6 @@ class Outage:
         else:
             self._warnings.warn(message)
 
-    def end(self) -> None:
+    def note_success(self) -> None:
         """It has succeeded."""
         self._since_s = None

@@ -123,16 +123,16 @@ class NodeConnections(AIOKafkaClient):
                     metadata = await conn.send(MetadataRequest([]))
             except FAILURES as error:
                 cause = error
-                self._drop_bootstrap()
+                self._close_bootstrap_connection()
                 continue
             self.cluster.update_metadata(metadata)
             if metadata.brokers:
-                self._drop_bootstrap()
+                self._close_bootstrap_connection()
             self._sync_task = asyncio.create_task(self._md_synchronizer())
             return
         raise kafka.KafkaConnectionError(f"no metadata from {self.hosts}") from cause
 
-    def _drop_bootstrap(self) -> None:
+    def _close_bootstrap_connection(self) -> None:
         bootstrap = self._conns.pop(BOOTSTRAP, None)
         if bootstrap is not None:
             bootstrap.close()
@@ -156,7 +156,7 @@ class NodeConnections(AIOKafkaClient):
                 self._conns[key] = conn
                 return conn
             if conn is not None:
-                conn.retire()
+                conn.close_when_idle()
             broker = self.cluster.broker_metadata(node_id)
             try:
                 if broker is None:
@@ -196,10 +196,10 @@ class NodeConnections(AIOKafkaClient):
         aiokafka has one timeout for joins (minutes) and everything else, and so does not notice a dead connection until
         then.
         """
-        within_s = self.silence_s(type(request))
+        within_s = self.silence_limit_s(type(request))
         try:
             async with SilenceLimit(
-                within_s, lambda: self._received(node_id, group), lambda: self._mark_silent(node_id)
+                within_s, lambda: self._receive_progress(node_id, group), lambda: self._mark_silent(node_id)
             ):
                 answer = await super().send(node_id, request, group=group)
         except TimeoutError as error:
@@ -208,31 +208,31 @@ class NodeConnections(AIOKafkaClient):
             if conn is not None:
                 conn.close(reason=CloseReason.CONNECTION_TIMEOUT)
             raise kafka.RequestTimedOutError(f"{type(request).__name__}: no answer within {within_s:g} s") from error
-        self._note_answer(node_id)
+        self._mark_responsive(node_id)
         return answer
 
-    def silence_s(self, kind: type) -> float:
+    def silence_limit_s(self, kind: type) -> float:
         """How long the answer to this type of request may be silent before it is aborted."""
         return float(min(self._answer_within_s.get(kind, ANSWER_S), self._request_timeout_ms / 1000))
 
-    def expect_answer(self, kind: type, *, within_s: float) -> None:
+    def set_request_timeout(self, kind: type, *, within_s: float) -> None:
         """Set how long to wait for the answers to this type of request."""
         self._answer_within_s[kind] = within_s
 
-    def _received(self, node_id: Any, group: Any) -> tuple[float, int] | None:
+    def _receive_progress(self, node_id: Any, group: Any) -> tuple[float, int] | None:
         conn: Connection | None = self._conns.get((node_id, group))
-        return conn.received if conn is not None else None
+        return conn.receive_progress if conn is not None else None
 
     @property
-    def progress(self) -> object:
+    def receive_progress(self) -> object:
         """Changes while an answer arrives: the bytes of incomplete answers, by connection."""
-        return [conn.received[1] for conn in self._conns.values()]
+        return [conn.receive_progress[1] for conn in self._conns.values()]
 
     def is_connected(self, node_id: Any, group: Any) -> bool:
         """Whether there is a connection to this node for this purpose."""
         return (node_id, group) in self._conns
 
-    def _note_answer(self, node_id: Any) -> None:
+    def _mark_responsive(self, node_id: Any) -> None:
         self._silent.discard(node_id)
         self.answered_at_s = self._loop.time()
 
@@ -270,7 +270,7 @@ class NodeConnections(AIOKafkaClient):
         """None while no node is known."""
         return next(iter(self._nodes_to_ask()), None)
 
-    async def ask_any(self, request: Any) -> Any:
+    async def send_to_any_node(self, request: Any) -> Any:
         """Ask one node after the other. Each has a few seconds, the last one the full time.
 
         Raises:
@@ -281,7 +281,7 @@ class NodeConnections(AIOKafkaClient):
         for node_id in nodes:
             try:
                 async with asyncio.timeout(PROGRESS_CHECK_S if node_id != nodes[-1] else ANSWER_S):
-                    conn = await self._get_conn(node_id, group=self._connection_group(node_id))
+                    conn = await self._get_conn(node_id, group=self._choose_connection_group(node_id))
                     if conn is None:
                         raise kafka.NodeNotReadyError(f"node {node_id}")
                     answer = await conn.send(request)
@@ -293,11 +293,11 @@ class NodeConnections(AIOKafkaClient):
                     error if isinstance(error, kafka.KafkaError) else kafka.RequestTimedOutError(f"node {node_id}")
                 )
             else:
-                self._note_answer(node_id)
+                self._mark_responsive(node_id)
                 return answer
         raise failure
 
-    def _connection_group(self, node_id: Any) -> Any:
+    def _choose_connection_group(self, node_id: Any) -> Any:
         """A second connection while the first has a pending write.
 
         A broker answers the requests of a connection in turn, and a write waits for all replicas. The metadata that
@@ -310,21 +310,21 @@ class NodeConnections(AIOKafkaClient):
         """Ask for metadata; creates topics only if that is configured (aiokafka-defects.md#topic-creation)."""
         request = EpochMetadataRequest(list(topics) if topics else None, self._allow_auto_create_topics)
         try:
-            metadata = await self.ask_any(request)
+            metadata = await self.send_to_any_node(request)
         except kafka.KafkaError:
             cluster_metadata.failed_update(None)
             return False
         if not metadata.brokers:
             return False
         if isinstance(metadata, MetadataResponse_v7):
-            self._note_epochs(metadata)
+            self._note_leader_epochs(metadata)
             metadata = metadata.without_epochs()
         cluster_metadata.update_metadata(metadata)
-        self._drop_bootstrap()
+        self._close_bootstrap_connection()
         self._abort_replaced_nodes()
         return True
 
-    def _note_epochs(self, metadata: MetadataResponse_v7) -> None:
+    def _note_leader_epochs(self, metadata: MetadataResponse_v7) -> None:
         self._leader_epochs = {
             (topic, partition): epoch
             for _, topic, _, partitions in metadata.topics
@@ -335,7 +335,7 @@ class NodeConnections(AIOKafkaClient):
         """The current leader epoch of a partition; UNKNOWN with brokers before 2.1."""
         return self._leader_epochs.get((tp[0], tp[1]), UNKNOWN)
 
-    def leader(self, tp: Any) -> tuple[int | None, int]:
+    def leader_and_epoch(self, tp: Any) -> tuple[int | None, int]:
         """A partition's leader and its epoch."""
         return self.cluster.leader_for_partition(tp), self.leader_epoch(tp)
 
@@ -345,7 +345,7 @@ class NodeConnections(AIOKafkaClient):
         Raises:
             KafkaError: none answered, or there is none.
         """
-        answer = await self.ask_any(FindCoordinatorRequest(coordinator_key, coordinator_type))
+        answer = await self.send_to_any_node(FindCoordinatorRequest(coordinator_key, coordinator_type))
         error = kafka.for_code(answer.error_code)
         if error is not kafka.NoError:
             raise error()

@@ -16,7 +16,7 @@ from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
 from evkafka.kafka.client.connection import FAILURES, connect
 from evkafka.kafka.client.diagnosis import closing_cause
-from evkafka.kafka.errors import translate, was_closed
+from evkafka.kafka.errors import closed_without_reason, translate
 from evkafka.kafka.options import CLIENT_ONLY_OPTIONS, connection_options
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -33,7 +33,7 @@ MIN_START_S = 1.0
 """How long a client may take to start in any case, also if a server was reached at the last moment."""
 
 
-async def reach(connection: ConnectionSettings, *, timeout_s: float) -> tuple[str, int]:
+async def find_reachable_server(connection: ConnectionSettings, *, timeout_s: float) -> tuple[str, int]:
     """Return when one of the servers accepts the connection; try again until the time is over.
 
     Returns:
@@ -49,7 +49,7 @@ async def reach(connection: ConnectionSettings, *, timeout_s: float) -> tuple[st
     while True:
         causes: dict[str, BrokerError] = {}
         hosts = [(host, port) for host, port, _ in collect_hosts(list(connection.bootstrap_servers), randomize=False)]
-        found = await _first_of(connection, hosts, deadline_s, causes)
+        found = await _first_reachable(connection, hosts, deadline_s, causes)
         if found is not None:
             return found
         sentence = "; ".join(str(error) for error in causes.values())
@@ -63,7 +63,7 @@ async def reach(connection: ConnectionSettings, *, timeout_s: float) -> tuple[st
         await asyncio.sleep(RETRY_S)
 
 
-async def _first_of(
+async def _first_reachable(
     connection: ConnectionSettings, hosts: list[tuple[str, int]], deadline_s: float, causes: dict[str, BrokerError]
 ) -> tuple[str, int] | None:
     """The first server that accepts the connection. While a slow one is waited for, the next is tried too.
@@ -122,7 +122,7 @@ async def try_login(connection: ConnectionSettings, host: str, port: int, *, tim
     except BrokerError:
         raise
     except FAILURES as error:
-        if was_closed(error) and (why := await closing_cause(host, port, options)) is not None:
+        if closed_without_reason(error) and (why := await closing_cause(host, port, options)) is not None:
             raise BrokerRefused(f"{host}:{port}: {why}") from error
         raise translate(error, f"{host}:{port}") from error
     await asyncio.wait({closing}, timeout=1.0)

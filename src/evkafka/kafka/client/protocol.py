@@ -46,7 +46,7 @@ TEXT = String("utf-8")
 NO_TOPIC_ID = uuid.UUID(int=0)
 
 
-def _by_topic(*row: tuple[str, Any]) -> tuple[str, Any]:
+def _topics_field(*row: tuple[str, Any]) -> tuple[str, Any]:
     """The field `topics`: an array of topics, each with an array of these fields of a partition."""
     return "topics", Array(("topic", TEXT), ("partitions", Array(*row)))
 
@@ -210,7 +210,7 @@ class OffsetCommitRequest_v6(RequestStruct):
         ("group", TEXT),
         ("generation_id", Int32),
         ("member_id", TEXT),
-        _by_topic(("partition", Int32), ("offset", Int64), ("leader_epoch", Int32), ("metadata", TEXT)),
+        _topics_field(("partition", Int32), ("offset", Int64), ("leader_epoch", Int32), ("metadata", TEXT)),
     )
 
 
@@ -241,7 +241,7 @@ class OffsetFetchResponse_v5(Response):
     API_VERSION = 5
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        _by_topic(
+        _topics_field(
             ("partition", Int32),
             ("offset", Int64),
             ("leader_epoch", Int32),
@@ -279,7 +279,7 @@ class OffsetForLeaderEpochResponse_v3(Response):
     API_VERSION = 3
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        _by_topic(("error_code", Int16), ("partition", Int32), ("leader_epoch", Int32), ("end_offset", Int64)),
+        _topics_field(("error_code", Int16), ("partition", Int32), ("leader_epoch", Int32), ("end_offset", Int64)),
     )
 
 
@@ -289,7 +289,7 @@ class OffsetForLeaderEpochRequest_v3(RequestStruct):
     RESPONSE_TYPE = OffsetForLeaderEpochResponse_v3
     SCHEMA = Schema(
         ("replica_id", Int32),
-        _by_topic(("partition", Int32), ("current_leader_epoch", Int32), ("leader_epoch", Int32)),
+        _topics_field(("partition", Int32), ("current_leader_epoch", Int32), ("leader_epoch", Int32)),
     )
 
 

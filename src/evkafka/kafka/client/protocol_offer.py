@@ -103,7 +103,7 @@ async def look_up_protocol_offer(client: Any, group_id: str) -> ProtocolOffer:
         KafkaError: there was no answer, or the group must not be described.
     """
     try:
-        answer = await client.ask_any(FeaturesRequest())
+        answer = await client.send_to_any_node(FeaturesRequest())
     except kafka.IncompatibleBrokerVersion:
         return ProtocolOffer(None, 0, TOO_OLD)
     versions = {key: newest for key, _, newest in answer.api_keys}
@@ -113,10 +113,10 @@ async def look_up_protocol_offer(client: Any, group_id: str) -> ProtocolOffer:
         return ProtocolOffer(None, level, TOO_OLD)
     if level < 1:
         return ProtocolOffer(heartbeat, level, FEATURE_OFF)
-    return ProtocolOffer(heartbeat, level, SWITCHED_OFF if await _is_switched_off(client, group_id) else None)
+    return ProtocolOffer(heartbeat, level, SWITCHED_OFF if await _is_refused_by_coordinator(client, group_id) else None)
 
 
-async def _is_switched_off(client: Any, group_id: str) -> bool:
+async def _is_refused_by_coordinator(client: Any, group_id: str) -> bool:
     """Whether the coordinator refuses the protocol. Its versions and the features do not show it."""
     node = await client.coordinator_lookup(CoordinationType.GROUP, group_id)
     [group] = (await client.send(node, ConsumerGroupDescribeRequest([group_id]))).described

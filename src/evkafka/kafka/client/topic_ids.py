@@ -26,7 +26,7 @@ async def request_topic_ids(client: Any, topics: Collection[str]) -> TopicIds:
         answer = await client.send(node, MetadataRequest([], False))
         return TopicIds(getattr(answer, "cluster_id", None), {})
     found = {name: id_ for code, name, id_, *_ in answer.topics if code == 0 and id_ != NO_TOPIC_ID}
-    return TopicIds(answer.cluster_id, {name: as_text(id_) for name, id_ in found.items()})
+    return TopicIds(answer.cluster_id, {name: format_topic_id(id_) for name, id_ in found.items()})
 
 
 async def request_topic_names(client: Any, topic_ids: Collection[uuid.UUID]) -> Mapping[uuid.UUID, str]:
@@ -35,10 +35,10 @@ async def request_topic_names(client: Any, topic_ids: Collection[uuid.UUID]) -> 
     Raises:
         KafkaError: there was no answer.
     """
-    answer = await client.ask_any(TopicNamesRequest(topic_ids))
+    answer = await client.send_to_any_node(TopicNamesRequest(topic_ids))
     return {id_: name for code, name, id_, *_ in answer.topics if code == 0 and name is not None}
 
 
-def as_text(id_: uuid.UUID) -> str:
+def format_topic_id(id_: uuid.UUID) -> str:
     """Format an id as Kafka's own tools do."""
     return base64.urlsafe_b64encode(id_.bytes).rstrip(b"=").decode()

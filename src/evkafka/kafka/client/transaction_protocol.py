@@ -23,8 +23,8 @@ from evkafka.kafka.client.offset_protocol import (
     TEXT_OR_NULL,
     Committer,
     OffsetRow,
-    error_codes,
-    rows_to_commit,
+    error_codes_schema,
+    offsets_schema,
 )
 
 NEEDS = "exactly-once needs Kafka 2.5 or newer"
@@ -105,7 +105,7 @@ class TxnOffsetCommitResponse_v3(FlexibleResponse):
     API_VERSION = 3
     SCHEMA = Fields(
         ("throttle_time_ms", Int32),
-        ("topics", error_codes(NAME)),
+        ("topics", error_codes_schema(NAME)),
     )
     topics: list[tuple[str, list[tuple[int, int]]]]
 
@@ -123,7 +123,7 @@ class TxnOffsetCommitRequest_v3(RequestStruct):
         ("generation_id", Int32),
         ("member_id", TEXT),
         ("group_instance_id", TEXT_OR_NULL),
-        ("topics", rows_to_commit(NAME)),
+        ("topics", offsets_schema(NAME)),
     )
 
 

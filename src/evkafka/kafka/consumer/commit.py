@@ -18,7 +18,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
 from evkafka.kafka.client.offset_protocol import Committer, OffsetRow
-from evkafka.kafka.errors import ErrorCode, cause, code_name, translate
+from evkafka.kafka.errors import ErrorCode, code_name, describe_cause, translate
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.ports import MetadataTooLarge
 
@@ -82,7 +82,7 @@ class CommittingMember(Protocol[A_contra]):
 
     async def ensure_coordinator_known(self) -> None: ...
 
-    async def write(self, request: Any, *, check: Callable[[], None]) -> Awaitable[Any]: ...
+    async def send_with_check(self, request: Any, *, check: Callable[[], None]) -> Awaitable[Any]: ...
 
     def coordinator_dead(self) -> None: ...
 
@@ -131,11 +131,11 @@ class Commit(Generic[A]):
         async with member.commit_lock:
             try:
                 request = member.commit_request(self._assignment, self._offsets)
-                answering = await member.write(request, check=self._check_current)
+                answering = await member.send_with_check(request, check=self._check_current)
                 self._unanswered = True
                 answer = await answering
             except (kafka.KafkaError, OSError, TimeoutError, BrokerUnavailable) as error:
-                self._last_error = cause(error)
+                self._last_error = describe_cause(error)
                 member.coordinator_dead()
                 return False
         return self._is_written(answer)

@@ -35,7 +35,7 @@ from evkafka.kafka.consumer.reconciler import AssignmentListener, Reconciler
 from evkafka.kafka.consumer.topic_names import TopicNames
 from evkafka.kafka.consumer.transaction_offsets import MemberTransactionOffsets
 from evkafka.kafka.errors import ErrorCode, code_name, translate
-from evkafka.kafka.options import commits_by_itself, milliseconds
+from evkafka.kafka.options import to_ms, uses_auto_commit
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.ports import GroupEpoch
 from evkafka.runtime.subscription import TopicPattern
@@ -98,7 +98,7 @@ class ConsumerCoordinator:
             listener,
             fetcher,
             epochs,
-            commits_positions=commits_by_itself(settings),
+            commits_positions=uses_auto_commit(settings),
             news=self._due.set,
         )
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -109,7 +109,7 @@ class ConsumerCoordinator:
             self._client.cluster.add_listener(self._match_topics)
             self._match_topics(self._client.cluster)
         work = {"heartbeat": self._send_heartbeats(), "rebalance": self._reconciler.run()}
-        if commits_by_itself(self._settings):
+        if uses_auto_commit(self._settings):
             work["commit"] = self._commit_positions()
         for name, coroutine in work.items():
             self._tasks[name] = start_task(name, self._settings.connection, self._contained(name, coroutine))
@@ -169,7 +169,7 @@ class ConsumerCoordinator:
         membership = self._membership
         left_s = membership.expires_s - self._client.now_s()
         async with asyncio.timeout(left_s if left_s < math.inf else None):
-            node_id = await self._connection.find()
+            node_id = await self._connection.find_coordinator()
             if not self._knows_session:
                 await self._look_up_session(node_id)
             if membership.state is State.JOINING and self._settings.auto_offset_reset != "none":
@@ -180,7 +180,7 @@ class ConsumerCoordinator:
     async def _look_up_session(self, node_id: int) -> None:
         session_s = await group_session_s(self._client, node_id, self.group_id)
         # A connection that is silent is found in time for another heartbeat over a new one.
-        self._client.expect_answer(ConsumerGroupHeartbeatRequest, within_s=min(session_s / 3, HEARTBEAT_ANSWER_S))
+        self._client.set_request_timeout(ConsumerGroupHeartbeatRequest, within_s=min(session_s / 3, HEARTBEAT_ANSWER_S))
         self._membership.session_s = session_s
         self._knows_session = True
 
@@ -194,7 +194,7 @@ class ConsumerCoordinator:
             # Always, so that the coordinator notices another process with the same id.
             instance_id=settings.group_instance_id,
             rack_id=settings.options.get("client_rack") if beat.is_full else None,
-            rebalance_timeout_ms=milliseconds(settings.rebalance_timeout_s) if beat.is_full else None,
+            rebalance_timeout_ms=to_ms(settings.rebalance_timeout_s) if beat.is_full else None,
             topics=beat.topics,
             assignor=settings.group_remote_assignor if beat.is_full else None,
             owned=owned,
@@ -205,8 +205,8 @@ class ConsumerCoordinator:
         failure = translate(error, f"heartbeat of group {self.group_id!r}")
         if not isinstance(failure, BrokerUnavailable):
             raise failure
-        self._outage.note(f"{failure}; trying again")
-        self._connection.lose()
+        self._outage.note_failure(f"{failure}; trying again")
+        self._connection.mark_coordinator_unknown()
         self._membership.unanswered(self._client.now_s())
 
     async def _follow(self, answer: Any) -> bool:
@@ -214,13 +214,13 @@ class ConsumerCoordinator:
         code = answer.error_code
         match self._membership.answered(_read(answer), self._client.now_s()):
             case Verdict.ACCEPTED:
-                self._outage.end()
+                self._outage.note_success()
                 self._reconciler.look_again()
             case Verdict.RETRY:
                 logger.debug("heartbeat of group %r: %s; trying again", self.group_id, code_name(code))
             case Verdict.FIND_COORDINATOR:
                 logger.debug("heartbeat of group %r: %s; looking for it", self.group_id, code_name(code))
-                self._connection.lose()
+                self._connection.mark_coordinator_unknown()
             case Verdict.FENCED:
                 await self._lose(f"the group has removed this member: {code_name(code)}")
             case Verdict.UNRELEASED:
@@ -303,7 +303,7 @@ class ConsumerCoordinator:
     async def close(self) -> None:
         """Let a change under way end, commit positions if that is configured, and leave the group."""
         async with self._reconciler.changing:
-            if commits_by_itself(self._settings):
+            if uses_auto_commit(self._settings):
                 await self._reconciler.commit_positions()
             for task in self._tasks.values():
                 task.cancel()
@@ -314,7 +314,7 @@ class ConsumerCoordinator:
         """Leave the group if the coordinator can be reached: a member that just vanishes keeps its partitions for a
         session. The group keeps those of a static member, which comes back."""
         beat = self._membership.leave(is_static=self._settings.group_instance_id is not None)
-        if beat is None or not self._connection.is_open:
+        if beat is None or not self._connection.is_connected:
             return
         try:
             async with asyncio.timeout(timeout_s):

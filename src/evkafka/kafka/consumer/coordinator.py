@@ -278,11 +278,11 @@ class ContainedCoordinator(GroupCoordinator):
     def session_s(self) -> float:
         return float(self._session_timeout_ms / 1000)
 
-    async def write(self, request: EpochCommitRequest, *, check: Callable[[], None]) -> Awaitable[Any]:
-        """Send a request to the coordinator; see `Client.write`."""
+    async def send_with_check(self, request: EpochCommitRequest, *, check: Callable[[], None]) -> Awaitable[Any]:
+        """Send a request to the coordinator; see `Client.send_with_check`."""
         if self.coordinator_id is None:
             raise kafka.GroupCoordinatorNotAvailableError
-        answering: Awaitable[Any] = await self._client.write(self.coordinator_id, request, check=check)
+        answering: Awaitable[Any] = await self._client.send_with_check(self.coordinator_id, request, check=check)
         return answering
 
     async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, EpochOffset]:

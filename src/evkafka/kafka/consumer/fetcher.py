@@ -247,7 +247,7 @@ class ContainedFetcher(RawFetcher):
 
         A fetch that is older than the longest allowed silence would have been aborted if its answer made no progress.
         """
-        before_s = time.monotonic() - self._client.silence_s(FetchRequest)
+        before_s = time.monotonic() - self._client.silence_limit_s(FetchRequest)
         return any(
             since_s < before_s and (tp is None or _asks_for(request, tp)) for request, since_s in self._running.items()
         )
@@ -322,7 +322,7 @@ class ContainedFetcher(RawFetcher):
     def _verify_where_leaders_changed(self, assignment: Any) -> None:
         self._leaders_changed = False
         for tp in assignment.tps:
-            leader, verified = self._client.leader(tp), self._verified.get(tp)
+            leader, verified = self._client.leader_and_epoch(tp), self._verified.get(tp)
             if verified is None or leader == verified or not assignment.state_value(tp).has_valid_position:
                 continue  # without a position yet: it is verified when the position is found
             if tp in self._records:
@@ -359,7 +359,7 @@ class ContainedFetcher(RawFetcher):
             if isinstance(error, StaleMemberError):
                 logger.debug("%s; trying again", failure)
             elif isinstance(error, UnstableOffsetError):
-                self._unstable.note(f"{failure}; waiting until it ends")
+                self._unstable.note_failure(f"{failure}; waiting until it ends")
             elif isinstance(failure, BrokerRefused) or not getattr(error, "retriable", False):
                 self._on_failure(failure)
             else:
@@ -381,8 +381,8 @@ class ContainedFetcher(RawFetcher):
             if not assignment.state_value(tp).awaiting_reset:
                 self._out_of_range.pop(tp, None)  # left over from an earlier assignment
         committed = await self._committed([tp for tp in open_ if tp not in self._out_of_range])
-        self._unstable.end()
-        leaders = {tp: self._client.leader(tp) for tp in tps}
+        self._unstable.note_success()
+        leaders = {tp: self._client.leader_and_epoch(tp) for tp in tps}
         positions = self._positions(assignment, tps, committed)
         diverged = await divergences(
             self._client, node_id, {tp: position for tp, position in positions.items() if position.epoch != UNKNOWN}

@@ -136,7 +136,7 @@ class MemberOffsets:
             case code:
                 error = error_for(code, self.group_id)
                 if isinstance(error, kafka.NotCoordinatorForGroupError | kafka.GroupCoordinatorNotAvailableError):
-                    self._connection.lose()
+                    self._connection.mark_coordinator_unknown()
                 raise error
 
     # ------------------------------------------------------------------ committing
@@ -197,13 +197,13 @@ class MemberOffsets:
         return offset_rows(offsets, self._epochs)
 
     async def ensure_coordinator_known(self) -> None:
-        await self._connection.find()
+        await self._connection.find_coordinator()
 
-    async def write(self, request: MemberCommitRequest, *, check: Callable[[], None]) -> Awaitable[Any]:
-        return await self._connection.write(request, check=check)
+    async def send_with_check(self, request: MemberCommitRequest, *, check: Callable[[], None]) -> Awaitable[Any]:
+        return await self._connection.send_with_check(request, check=check)
 
     def coordinator_dead(self) -> None:
-        self._connection.lose()
+        self._connection.mark_coordinator_unknown()
 
     def awaits_epoch(self) -> bool:
         """The answer to a heartbeat with the new epoch is on its way, or comes with the next one."""

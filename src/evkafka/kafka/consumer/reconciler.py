@@ -14,7 +14,7 @@ from typing import Protocol
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused
-from evkafka.kafka.client.topic_ids import as_text
+from evkafka.kafka.client.topic_ids import format_topic_id
 from evkafka.kafka.consumer.incremental import IncrementalFetcher
 from evkafka.kafka.consumer.member_offsets import MemberOffsets
 from evkafka.kafka.consumer.membership import GiveBack, Membership, Partitions, Take, TopicIdPartition
@@ -124,7 +124,7 @@ class Reconciler:
         """The listener comes first: no record is handed out before it has its partition."""
         ids = {self._named(one): one.topic_id for one in partitions}
         self._offsets.hold(ids)
-        self.topic_ids.update({tp.topic: as_text(topic_id) for tp, topic_id in ids.items()})
+        self.topic_ids.update({tp.topic: format_topic_id(topic_id) for tp, topic_id in ids.items()})
         await self._listener.add(ids.keys())
         self._membership.taken()
         self._fetcher.begin(ids.keys())

@@ -73,7 +73,7 @@ class KafkaSource:
         self._rebalances = Rebalances(consumer, listener, looks_up_ids=commits_metadata, on_failure=self._fail)
         topics = [topic.name for topic in settings.topics]
         self._log_filters.enter_context(client_log_filters.installed(absent_topics=topics))
-        first = await preflight.reach(settings.connection, timeout_s=settings.start_timeout_s)
+        first = await preflight.find_reachable_server(settings.connection, timeout_s=settings.start_timeout_s)
         opening = start_task("open", settings.connection, consumer.open(self._rebalances, first=first))
         try:
             await asyncio.wait(

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from aiokafka import errors as kafka
 
 from evkafka.kafka.client.client import Client
-from evkafka.kafka.client.topic_ids import as_text, request_topic_ids
+from evkafka.kafka.client.topic_ids import format_topic_id, request_topic_ids
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -39,7 +39,7 @@ class TopicNames(Mapping[uuid.UUID, str]):
         Args:
             among: the names of the subscribed topics.
         """
-        by_text = {as_text(topic_id): topic_id for topic_id in topic_ids}
+        by_text = {format_topic_id(topic_id): topic_id for topic_id in topic_ids}
         try:
             async with asyncio.timeout(LOOK_UP_S):
                 answer = await request_topic_ids(self._client, among)

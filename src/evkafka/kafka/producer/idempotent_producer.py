@@ -25,8 +25,8 @@ from aiokafka.protocol.produce import ProduceRequest
 from evkafka.config.settings import ProducerSettings
 from evkafka.kafka.client.client import Client
 from evkafka.kafka.client.tasks import cancel_all
-from evkafka.kafka.errors import ErrorCode, cause, code_name
-from evkafka.kafka.options import connection_options, milliseconds
+from evkafka.kafka.errors import ErrorCode, code_name, describe_cause
+from evkafka.kafka.options import connection_options, to_ms
 from evkafka.records import TopicPartition
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -114,7 +114,7 @@ class IdempotentProducer:
     def refusal(self, partition: TopicPartition, error: BaseException) -> Refusal:
         """Why the broker refused a partition's last batch, which ended with this error of aiokafka's."""
         if not isinstance(error, kafka.BrokerResponseError | kafka.ProducerFenced):
-            return Refusal(None, cause(error))
+            return Refusal(None, describe_cause(error))
         code, message = self.client.refusals.pop(
             partition, (getattr(error, "errno", ErrorCode.INVALID_PRODUCER_EPOCH), None)
         )
@@ -207,7 +207,7 @@ class ContainedProducer(AIOKafkaProducer):
         request_timeout_s = min(settings.connection.request_timeout_s, settings.delivery_timeout_s)
         options = {
             **connection_options(settings.connection),
-            "request_timeout_ms": milliseconds(request_timeout_s),
+            "request_timeout_ms": to_ms(request_timeout_s),
         }
         guarantees = {"acks": settings.acks, "enable_idempotence": settings.enable_idempotence}
         super().__init__(**options, **settings.options, **guarantees)
@@ -226,7 +226,7 @@ class ContainedProducer(AIOKafkaProducer):
             self.client,
             acks=-1 if settings.acks == "all" else settings.acks,
             txn_manager=self._txn_manager,
-            retry_backoff_ms=milliseconds(self.client._retry_backoff),
+            retry_backoff_ms=to_ms(self.client._retry_backoff),
             message_accumulator=self._message_accumulator,
             request_timeout_ms=self._request_timeout_ms,
         )

@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import TopicPartition as ClientPartition
 
-from evkafka.kafka.errors import cause, code_name
-from evkafka.kafka.options import milliseconds
+from evkafka.kafka.errors import code_name, describe_cause
+from evkafka.kafka.options import to_ms
 from evkafka.kafka.producer.output_queue import OutputQueue
 from evkafka.kafka.producer.transaction_connection import NO_ANSWER, TransactionConnection, pauses_s
 from evkafka.kafka.producer.transaction_state import Request, TransactionState, Verdict, verdict
@@ -73,12 +73,12 @@ class OutputWriter:
             by_topic[queue.partition.topic].append((queue.partition.partition, batch))
             if queue.first.compression_type is not None:
                 await asyncio.sleep(0)  # gzip takes up to 8 ms for a batch: endpoints and heartbeats go on between two
-        timeout_ms = milliseconds(connection.attempt_s)
+        timeout_ms = to_ms(connection.attempt_s)
         request = ProduceRequest(self._transactional_id, -1, timeout_ms, list(by_topic.items()))
         try:
             answer = await connection.sent(connection.client.send(leader, request))
         except NO_ANSWER as error:
-            connection.last_error = cause(error)
+            connection.last_error = describe_cause(error)
             return [(queue, None) for queue in queues]
         codes = {(topic, partition): code for topic, rows in answer.topics for partition, code, *_ in rows}
         return [(queue, codes.get(queue.partition)) for queue in queues]

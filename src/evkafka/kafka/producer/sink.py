@@ -20,7 +20,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from evkafka.config.settings import ProducerSettings
 from evkafka.exceptions import BrokerUnavailable, EVKafkaError, RecordTooLarge
 from evkafka.kafka.client.log_filters import client_log_filters
-from evkafka.kafka.client.preflight import MIN_START_S, reach
+from evkafka.kafka.client.preflight import MIN_START_S, find_reachable_server
 from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.errors import translate
 from evkafka.kafka.producer.batch import PendingRecord, delivery_error
@@ -86,7 +86,7 @@ class KafkaSink:
     async def _start_first(self, until_s: float) -> IdempotentProducer | None:
         """The first producer; None if the server has gone that was there a moment ago, and there is time left."""
         left_s = until_s - time.monotonic()
-        first = await reach(self._settings.connection, timeout_s=max(left_s, MIN_START_S))
+        first = await find_reachable_server(self._settings.connection, timeout_s=max(left_s, MIN_START_S))
         left_s = until_s - time.monotonic()
         try:
             return await self._start_producer(first=first, timeout_s=max(left_s, MIN_START_S))

@@ -15,7 +15,7 @@ from evkafka.exceptions import BrokerUnavailable
 from evkafka.kafka.client.client import Client
 from evkafka.kafka.client.coordinator_connection import CoordinatorConnection
 from evkafka.kafka.client.transaction_protocol import InitTransactionsRequest, MemberTxnOffsetCommitRequest
-from evkafka.kafka.errors import cause, code_name
+from evkafka.kafka.errors import code_name, describe_cause
 from evkafka.kafka.options import connection_options
 from evkafka.kafka.producer.transaction_state import Request, TransactionState, Verdict, verdict, worst
 
@@ -100,13 +100,13 @@ class TransactionConnection:
     ) -> tuple[Any, Verdict]:
         pauses = pauses_s()
         while True:
-            await coordinator.find()
+            await coordinator.find_coordinator()
             try:
                 answer = await self.sent(coordinator.send(request()))
             except NO_ANSWER as error:
                 if isinstance(error, kafka.KafkaError) and not error.retriable:
                     raise
-                self.last_error = cause(error)
+                self.last_error = describe_cause(error)
             else:
                 code = worst(kind, codes(answer))
                 meaning = verdict(kind, code)
@@ -115,7 +115,7 @@ class TransactionConnection:
                     return answer, meaning
                 self.last_error = code_name(code)
                 if meaning is Verdict.ELSEWHERE:
-                    coordinator.lose()
+                    coordinator.mark_coordinator_unknown()
             await asyncio.sleep(next(pauses))
 
     async def sent(self, answering: Awaitable[T]) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiokafka import errors as kafka
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused, DeliveryError
-from evkafka.kafka.errors import ErrorCode, cause, code_name, translate
+from evkafka.kafka.errors import ErrorCode, code_name, describe_cause, translate
 from evkafka.kafka.producer.batch import delivery_error
 from evkafka.kafka.producer.idempotent_producer import Refusal
 from evkafka.kafka.producer.output_queue import OutputQueue, batch_bytes
@@ -53,7 +53,7 @@ def output_failure(meaning: Verdict, code: int, doing: str, queue: OutputQueue) 
         case Verdict.MISSING:
             return refused(queue.first, "the topic does not exist; create it, or check the name")
         case Verdict.REFUSED if code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:
-            return refused(queue.first, cause(kafka.TopicAuthorizationFailedError(queue.partition.topic)))
+            return refused(queue.first, describe_cause(kafka.TopicAuthorizationFailedError(queue.partition.topic)))
         case _:
             topic, partition = queue.partition
             return failure(meaning, code, f"{doing}: writing to {topic}[{partition}]", subject=topic)

@@ -23,8 +23,8 @@ from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, Co
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.client.transaction_protocol import InitTransactionsRequest, MemberTxnOffsetCommitRequest, ProducerId
-from evkafka.kafka.errors import cause, code_name, translate
-from evkafka.kafka.options import milliseconds
+from evkafka.kafka.errors import code_name, describe_cause, translate
+from evkafka.kafka.options import to_ms
 from evkafka.kafka.producer.output_queue import OutputQueue
 from evkafka.kafka.producer.output_writer import OutputWriter
 from evkafka.kafka.producer.topic_limit import largest_bytes
@@ -190,7 +190,7 @@ class TransactionalProducer:
             case CommitUnknown():
                 return error
             case _ if may_be_committed:  # whatever it is: an answer that cannot be read, a login that was refused
-                why = self._last_error if isinstance(error, TimeoutError) else cause(error)
+                why = self._last_error if isinstance(error, TimeoutError) else describe_cause(error)
                 return CommitUnknown(f"{self._doing}: {why}; it may have been committed")
             case TimeoutError():
                 return BrokerUnavailable(f"{self._doing}: {self._last_error}; nothing was committed")
@@ -331,7 +331,7 @@ class TransactionalProducer:
 
     async def _initialize(self) -> None:
         def request() -> Any:
-            return InitTransactionsRequest(self._id, milliseconds(self._timeout_s), self._state.producer)
+            return InitTransactionsRequest(self._id, to_ms(self._timeout_s), self._state.producer)
 
         answer, meaning = await self._connection.ask(Request.INITIALIZE, request, own_code)
         match meaning:

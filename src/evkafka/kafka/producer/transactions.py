@@ -15,7 +15,7 @@ from aiokafka import errors as kafka
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, RecordTooLarge
 from evkafka.kafka.client.log_filters import client_log_filters
-from evkafka.kafka.client.preflight import reach
+from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.kafka.errors import translate
 from evkafka.kafka.producer.output_queue import too_large
 from evkafka.kafka.producer.transaction_errors import refused
@@ -46,7 +46,7 @@ class Transactions:
 
     async def __aenter__(self) -> Self:
         with client_log_filters.installed():  # the producer installs them too, for as long as it lives
-            first = await reach(self._connection, timeout_s=START_S)
+            first = await find_reachable_server(self._connection, timeout_s=START_S)
             try:
                 await self._producer.start(first=first, timeout_s=START_S)
             except BaseException:

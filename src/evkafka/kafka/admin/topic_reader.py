@@ -12,16 +12,16 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.reader import Reader
-from evkafka.kafka.admin.session import limited, reader_session
+from evkafka.kafka.admin.session import limit_operation, reader_session
 from evkafka.kafka.client.log_filters import client_log_filters
-from evkafka.kafka.client.preflight import reach
+from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 
 STREAM_BATCH, FOLLOW_BATCH = 200, 500
 
 
-async def read_log(
+async def read_whole_topic(
     connection: ConnectionSettings, topic: str, take: Callable[[Record], object], *, timeout_s: float = 120.0
 ) -> None:
     """Read a topic's committed records from its beginning to its current end.
@@ -32,8 +32,8 @@ async def read_log(
     """
     doing = f"reading topic {topic!r}"
     async with reader_session(connection, doing, timeout_s) as reader:
-        ends = await reader.begin_at_beginning(topic)
-        async with aclosing(_read(reader, ends, doing=doing)) as batches:
+        ends = await reader.assign_from_beginning(topic)
+        async with aclosing(_read_batches(reader, ends, doing=doing)) as batches:
             async for records in batches:
                 for record in records:
                     if isinstance(record, UnreadRecord):
@@ -41,10 +41,10 @@ async def read_log(
                     take(record)
 
 
-async def stream_log(
+async def stream_topic(
     connection: ConnectionSettings, topic: str, ranges: Mapping[int, range] | None = None, *, quiet_s: float = 30.0
 ) -> AsyncGenerator[Sequence[Record]]:
-    """Read the same records as `read_log`, a few of one partition at a time; the caller sets the pace.
+    """Read the same records as `read_whole_topic`, a few of one partition at a time; the caller sets the pace.
 
     A caller that stops early closes the generator (`contextlib.aclosing`). A record that cannot be read is an
     `UnreadRecord`.
@@ -60,13 +60,13 @@ async def stream_log(
     reader = Reader(connection, isolation_level="read_committed")
     with client_log_filters.installed():
         try:
-            async with limited(doing, quiet_s, reader):
+            async with limit_operation(doing, quiet_s, reader):
                 await reader.start()
-                ends = await reader.begin_at_beginning(topic)
+                ends = await reader.assign_from_beginning(topic)
                 if ranges is not None:
-                    ends = await _narrow(reader, ends, ranges)
+                    ends = await _seek_to_ranges(reader, ends, ranges)
             for at, end in ends.items():
-                part = _read(reader, {at: end}, doing=doing, quiet_s=quiet_s, max_records=STREAM_BATCH)
+                part = _read_batches(reader, {at: end}, doing=doing, quiet_s=quiet_s, max_records=STREAM_BATCH)
                 async with aclosing(part) as batches:
                     async for records in batches:
                         yield records
@@ -74,7 +74,7 @@ async def stream_log(
             await reader.stop()
 
 
-async def _narrow(
+async def _seek_to_ranges(
     reader: Reader, ends: Mapping[ClientPartition, int], ranges: Mapping[int, range]
 ) -> Mapping[ClientPartition, int]:
     """Move the reader to the beginnings of these ranges. Returns where they end."""
@@ -84,7 +84,7 @@ async def _narrow(
     return narrowed
 
 
-async def follow(
+async def follow_topic(
     connection: ConnectionSettings,
     topic: str,
     starts: Mapping[int, int],
@@ -107,22 +107,22 @@ async def follow(
     """
     doing = f"reading topic {topic!r}"
     with client_log_filters.installed():
-        await reach(connection, timeout_s=quiet_s)
+        await find_reachable_server(connection, timeout_s=quiet_s)
         reader = Reader(connection, isolation_level="read_committed")
         try:
-            async with limited(doing, quiet_s):
+            async with limit_operation(doing, quiet_s):
                 await reader.start()
                 await reader.partitions_of(topic)
-                reader.begin_at({ClientPartition(topic, number): offset for number, offset in starts.items()})
+                reader.assign_at({ClientPartition(topic, number): offset for number, offset in starts.items()})
             stops = {ClientPartition(topic, number): ends[number] if ends is not None else None for number in starts}
-            async with aclosing(_read(reader, stops, doing=doing, max_records=FOLLOW_BATCH)) as batches:
+            async with aclosing(_read_batches(reader, stops, doing=doing, max_records=FOLLOW_BATCH)) as batches:
                 async for records in batches:
                     yield records
         finally:
             await asyncio.wait_for(reader.stop(), quiet_s)
 
 
-async def _read(
+async def _read_batches(
     reader: Reader,
     ends: Mapping[ClientPartition, int | None],
     *,
@@ -135,12 +135,12 @@ async def _read(
     Args:
         quiet_s: how long to wait for the next records.
     """
-    while unfinished := await reader.unfinished(ends):
+    while unfinished := await reader.partitions_to_read(ends):
         batches: Mapping[ClientPartition, Sequence[Record]] = {}
-        async with limited(doing, quiet_s, reader):
+        async with limit_operation(doing, quiet_s, reader):
             while unfinished and not batches:
                 batches = await reader.poll(unfinished, ends, max_records)
-                unfinished = await reader.unfinished(ends)
+                unfinished = await reader.partitions_to_read(ends)
         for records in batches.values():
             yield records
 

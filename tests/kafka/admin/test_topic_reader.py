@@ -19,7 +19,7 @@ from evkafka.dlq import DeadLetterFilter, DeadLetterTopic, Target, replay_dead_l
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin import reader as reading
 from evkafka.kafka.admin.log_pages import FromOffset, PageLimits, read_page
-from evkafka.kafka.admin.log_reader import follow, read_log, stream_log
+from evkafka.kafka.admin.topic_reader import follow_topic, read_whole_topic, stream_topic
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.ui.record_browser import record_row
@@ -75,14 +75,14 @@ def shows_the_batch_as_unreadable(shown: list[object]) -> bool:
 class TestATooLargeBatch:
     async def test_is_a_record_of_follow(self, connection: ConnectionSettings, orders: str) -> None:
         seen: list[Record] = []
-        async with aclosing(follow(connection, orders, {0: 0}, {0: 7})) as batches:
+        async with aclosing(follow_topic(connection, orders, {0: 0}, {0: 7})) as batches:
             async for records in batches:
                 seen += records
         assert shows_the_batch_as_unreadable(errors_or_values(seen))
 
     async def test_is_a_record_of_the_log(self, connection: ConnectionSettings, orders: str) -> None:
         seen: list[Record] = []
-        async with aclosing(stream_log(connection, orders)) as batches:
+        async with aclosing(stream_topic(connection, orders)) as batches:
             async for records in batches:
                 seen += records
         assert shows_the_batch_as_unreadable(errors_or_values(seen))
@@ -103,7 +103,7 @@ class TestATooLargeBatch:
 
     async def test_is_an_error_of_reading_a_whole_log(self, connection: ConnectionSettings, orders: str) -> None:
         with pytest.raises(BrokerError, match=r"\[0\]@2 to 4 cannot be read: TooLargeUnpacked"):
-            await read_log(connection, orders, lambda record: None)
+            await read_whole_topic(connection, orders, lambda record: None)
 
     @pytest.mark.parametrize("wanted", [RecordFilter(), RecordFilter(event_types=("E",))], ids=["all", "some"])
     async def test_is_a_line_of_tail_with_any_filter(
@@ -143,7 +143,7 @@ class TestATooLargeBatch:
         assert left.unreadable
         assert left.error_type == "TooLargeUnpacked"
         sent: list[Record] = []
-        await read_log(connection, source, sent.append)
+        await read_whole_topic(connection, source, sent.append)
         assert errors_or_values(sent) == [b"small"]
 
 
@@ -155,7 +155,7 @@ class TestSlowAnswers:
         await produce_one(kafka_broker.bootstrap_servers, orders, 4_000)
         proxy.bytes_per_s = 1_000
         connection = ConnectionSettings((proxy.bootstrap_servers,))
-        async with aclosing(stream_log(connection, orders, quiet_s=1.5)) as log:
+        async with aclosing(stream_topic(connection, orders, quiet_s=1.5)) as log:
             [[record]] = [records async for records in log]
         assert record.value == bytes(4_000)
 
@@ -169,7 +169,7 @@ class TestSlowAnswers:
             async for _ in log:
                 pass
 
-        async with aclosing(stream_log(connection, orders, quiet_s=1.0)) as log:
+        async with aclosing(stream_topic(connection, orders, quiet_s=1.0)) as log:
             await anext(log)
             await proxy.set("blackhole")
             with pytest.raises(BrokerError, match="no answer within 1 s"):
