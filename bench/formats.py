@@ -22,7 +22,7 @@ from evkafka import Handler
 from evkafka.formats import Avro, JsonSchema, Protobuf, SchemaRegistry
 from evkafka.runtime.ports import ConsumerIdentity, Slot
 from evkafka.serde.formats.consumer_formats import ConsumerFormats
-from evkafka.serde.formats.proto_source import file_of
+from evkafka.serde.formats.proto_source import parse_proto_file
 from evkafka.service.dispatch import build_dispatch
 from evkafka.testing import InMemoryRegistry, use_registry
 
@@ -79,7 +79,7 @@ def rows(registry: InMemoryRegistry) -> list[Row]:
     read, to_order = fastavro.schemaless_reader, Order.__pydantic_validator__.validate_python
 
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file_of(PROTO, "order.proto"))
+    pool.Add(parse_proto_file(PROTO, "order.proto"))
     message = message_factory.GetMessageClass(pool.FindMessageTypeByName("Order"))
     number = registry.register("p-value", PROTO, "PROTOBUF").id
     protobuf = b"\0" + number.to_bytes(4) + b"\0" + message(**EVENT).SerializeToString()

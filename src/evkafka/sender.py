@@ -15,7 +15,7 @@ from evkafka.endpoints.signature import local_names
 from evkafka.exceptions import ConfigError, DeliveryError
 from evkafka.producer import EVKafkaProducer, Headers, Key
 from evkafka.records import RecordMetadata
-from evkafka.serde.annotations import raw_kind
+from evkafka.serde.annotations import bytes_or_str_type
 from evkafka.serde.cloudevents.writing import MODES, CloudEventsEnvelope, Mode
 from evkafka.serde.formats.interface import Outgoing, ValueFormat
 
@@ -111,7 +111,7 @@ class OutboundEndpoint(Generic[T]):
             ConfigError: a name in its annotation does not exist.
         """
         self.resolve()
-        if self.value_format is None or raw_kind(self.payload) is bytes:
+        if self.value_format is None or bytes_or_str_type(self.payload) is bytes:
             return None
         return Outgoing(self._outbound.described(), self.topic or topic or "", self.event_type, self.payload)
 

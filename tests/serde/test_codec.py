@@ -17,7 +17,7 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from evkafka import DecodeError, Handler
 from evkafka.outcomes import Unmatched
-from evkafka.serde.decode_errors import decode_fault
+from evkafka.serde.decode_errors import decode_error_text
 from evkafka.serde.decoding import decoder_for
 from evkafka.serde.encoding import encode, encoder_for
 from tests.support.endpoint_calls import Order, give, record
@@ -240,7 +240,7 @@ class TestDecodeError:
         decoder = decoder_for(dict[str, list[Order]])
         with pytest.raises(ValueError) as caught:
             decoder.from_bytes(b'{"someone@example.com": [{"order_id": "1"}, {"amount": 1}]}')
-        assert decode_fault(caught.value, decoder.names()) == "*.1.order_id: Field required"
+        assert decode_error_text(caught.value, decoder.names()) == "*.1.order_id: Field required"
 
     def test_tells_an_alias_by_its_name(self) -> None:
         class Aliased(BaseModel):
@@ -249,20 +249,20 @@ class TestDecodeError:
         decoder = decoder_for(Aliased)
         with pytest.raises(ValueError) as caught:
             decoder.from_bytes(b"{}")
-        assert decode_fault(caught.value, decoder.names()) == "orderId: Field required"
+        assert decode_error_text(caught.value, decoder.names()) == "orderId: Field required"
 
     def test_tells_the_first_five_faults_and_how_many_more(self) -> None:
         decoder = decoder_for(list[int])
         with pytest.raises(ValueError) as caught:
             decoder.from_bytes(b'["a","a","a","a","a","a","a"]')
-        assert decode_fault(caught.value, decoder.names()).count("Input should be") == 5
-        assert decode_fault(caught.value, decoder.names()).endswith("; and 2 more")
+        assert decode_error_text(caught.value, decoder.names()).count("Input should be") == 5
+        assert decode_error_text(caught.value, decoder.names()).endswith("; and 2 more")
 
     def test_says_where_the_json_breaks_off(self) -> None:
         decoder = decoder_for(dict)
         with pytest.raises(ValueError) as caught:
             decoder.from_bytes(b'{"a": ')
-        assert "Invalid JSON: EOF while parsing a value at line 1 column 6" in decode_fault(caught.value)
+        assert "Invalid JSON: EOF while parsing a value at line 1 column 6" in decode_error_text(caught.value)
 
 
 class TestTombstones:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from evkafka import ConfigError, EVKafkaApp, Handler, Sender, TestClient
 from evkafka.exceptions import DecodeError, EncodeError
-from evkafka.serde.annotations import by_msgspec
+from evkafka.serde.annotations import contains_msgspec_type
 from evkafka.serde.decoding import decoder_for
 from evkafka.serde.encoding import encode
 
@@ -114,7 +114,7 @@ class TestDecoding:
         [(Order, True), (Refund, True), (list[Order], True), (Order | None, True), (Address, False), (dict, False)],
     )
     def test_msgspec_is_asked_only_where_one_of_its_types_is_named(self, annotation: Any, expected: bool) -> None:
-        assert by_msgspec(annotation) is expected
+        assert contains_msgspec_type(annotation) is expected
 
 
 class TestDecodeErrors:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evkafka.serde.safe_text import cut, json_text, lines, one_line, time_of
+from evkafka.serde.safe_text import escape_line, escape_lines, json_text, timestamp_to_datetime, truncate
 from tests.support.odd_records import HOSTILE
 from tests.support.unsafe_text import ANY_TEXT, acted_on
 
@@ -24,19 +24,19 @@ ANY_JSON = st.recursive(
 class TestOneLine:
     def test_no_unsafe_character_is_left(self) -> None:
         everything = "".join(map(chr, range(sys.maxunicode + 1)))
-        assert acted_on(one_line(everything)) == []
-        assert acted_on(lines(everything)) == ["\t", "\n"]
+        assert acted_on(escape_line(everything)) == []
+        assert acted_on(escape_lines(everything)) == ["\t", "\n"]
 
     def test_leaves_letters_signs_and_pictures_as_they_are(self) -> None:
         plain = "Grüße, 5 €, 日本語, العربية, \U0001f600 [bold] :smile: \\n"
-        assert one_line(plain) == lines(plain) == plain
+        assert escape_line(plain) == escape_lines(plain) == plain
 
     def test_escapes_as_json_does(self) -> None:
-        assert one_line("a\n\x1b\x7f\u202e\ud800\U000e0041") == r"a\n\u001b\u007f\u202e\ud800\udb40\udc41"
+        assert escape_line("a\n\x1b\x7f\u202e\ud800\U000e0041") == r"a\n\u001b\u007f\u202e\ud800\udb40\udc41"
 
     @given(ANY_TEXT, st.integers(1, 50))
     def test_of_any_text_is_one_line_that_can_be_encoded_and_no_longer_than_asked(self, text: str, most: int) -> None:
-        shown = one_line(text, most)
+        shown = escape_line(text, most)
         assert len(shown) <= most
         assert acted_on(shown) == []
         shown.encode()
@@ -44,10 +44,10 @@ class TestOneLine:
 
     @given(ANY_TEXT, st.integers(1, 50))
     def test_lines_are_the_same_with_tabs_and_ends_of_lines(self, text: str, most: int) -> None:
-        shown = lines(text, most)
+        shown = escape_lines(text, most)
         assert len(shown) <= most
         assert set(acted_on(shown)) <= {"\t", "\n"}
-        assert one_line(shown, most) == one_line(text, most)
+        assert escape_line(shown, most) == escape_line(text, most)
 
     def test_work_is_bounded_by_the_shown_length(self) -> None:
         class Text(str):
@@ -61,12 +61,12 @@ class TestOneLine:
                 Text.taken = len(part)
                 return part
 
-        assert len(one_line(Text("\x1b" * 10_000_000), 100)) == 100
+        assert len(escape_line(Text("\x1b" * 10_000_000), 100)) == 100
         assert Text.taken < 100
 
     def test_a_cut_text_ends_with_an_ellipsis(self) -> None:
-        assert cut("abc", 3) == "abc"
-        assert cut("abcd", 3) == "ab…"
+        assert truncate("abc", 3) == "abc"
+        assert truncate("abcd", 3) == "ab…"
 
 
 class TestJson:
@@ -90,9 +90,9 @@ class TestJson:
 
 class TestTimes:
     def test_of_a_record_are_exact(self) -> None:
-        assert time_of(253_402_300_799_999) == datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)
-        assert time_of(0) == datetime(1970, 1, 1, tzinfo=UTC)
+        assert timestamp_to_datetime(253_402_300_799_999) == datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)
+        assert timestamp_to_datetime(0) == datetime(1970, 1, 1, tzinfo=UTC)
 
     @pytest.mark.parametrize("timestamp_ms", [-1, -(2**63), 253_402_300_800_000, 9 * 10**17, 2**63 - 1])
     def test_that_no_calendar_has_are_none(self, timestamp_ms: int) -> None:
-        assert time_of(timestamp_ms) is None
+        assert timestamp_to_datetime(timestamp_ms) is None

@@ -13,7 +13,7 @@ from evkafka.asyncapi.value_formats import schema_binding, schema_extensions
 from evkafka.serde.cloudevents.event import STRUCTURED_JSON
 from evkafka.serde.cloudevents.writing import CloudEventsEnvelope
 from evkafka.serde.formats.interface import Outgoing, ValueFormat
-from evkafka.serde.json_schema import Direction, admits, media_type
+from evkafka.serde.json_schema import Direction, accepts_json_value, media_type
 
 BINDING = "0.5.0"
 
@@ -100,7 +100,7 @@ class Message:
         if own := schema.get("examples"):
             return [{"payload": example} for example in own]
         example = example_of(payload, schemas)
-        if example is NO_EXAMPLE or example == {} or not admits(self.payload, example):
+        if example is NO_EXAMPLE or example == {} or not accepts_json_value(self.payload, example):
             return []
         return [{"summary": "Generated from the schema", "payload": example}]
 

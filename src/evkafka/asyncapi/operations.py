@@ -13,7 +13,7 @@ from evkafka.config.settings import AutoCommitMode, ConnectionSettings
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.producer import TYPE_HEADER
 from evkafka.sender import OutboundEndpoint
-from evkafka.serde.annotations import raw_kind, written_name
+from evkafka.serde.annotations import bytes_or_str_type, json_field_name
 from evkafka.serde.cloudevents.writing import CloudEventsEnvelope
 from evkafka.serde.formats.interface import ValueFormat
 
@@ -118,7 +118,7 @@ def received_message(consumer: ConsumerContract, topic: ContractTopic, endpoint:
         description=endpoint.description,
         tags=endpoint.tags,
         tombstone=decoder.admits_none,
-        value_format=_format_of(consumer, topic) if raw_kind(endpoint.payload) is not bytes else None,
+        value_format=_format_of(consumer, topic) if bytes_or_str_type(endpoint.payload) is not bytes else None,
     )
 
 
@@ -200,6 +200,6 @@ def _key(key: object, payload: Any) -> dict[str, Any] | None:
         case None:
             return None
         case str():
-            return {"type": "string", "description": f"The payload's `{written_name(payload, key)}`, as UTF-8"}
+            return {"type": "string", "description": f"The payload's `{json_field_name(payload, key)}`, as UTF-8"}
         case _:
             return {"type": "string", "description": "Derived from the payload"}

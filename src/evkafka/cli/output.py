@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from evkafka.serde.safe_text import json_text, lines, one_line
+from evkafka.serde.safe_text import escape_line, escape_lines, json_text
 
 
 def print_json(value: object) -> None:
@@ -66,12 +66,12 @@ def print_table(
 
 def plain(text: str, most: int | None = None) -> str:
     """Text that others wrote, as one line without control characters, cut after `most` characters."""
-    return one_line(text, most)
+    return escape_line(text, most)
 
 
 def block(text: str) -> str:
     """Text that others wrote, with its lines. Lines after the first are indented, so that none looks like a field."""
-    return lines(text).replace("\n", "\n    ")
+    return escape_lines(text).replace("\n", "\n    ")
 
 
 def indented(text: str) -> str:

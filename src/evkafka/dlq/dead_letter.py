@@ -13,7 +13,7 @@ from typing import NamedTuple
 from evkafka.records import Record
 from evkafka.runtime.dead_letters.headers import PREFIX, SPRING, UNREADABLE, Headers
 from evkafka.runtime.ports import UnreadRecord
-from evkafka.serde.safe_text import time_of
+from evkafka.serde.safe_text import timestamp_to_datetime
 
 OffsetRanges = Mapping[int, range]
 """Offsets of a topic, by partition."""
@@ -179,7 +179,7 @@ def read_dead_letter(record: Record, *, type_header: str = "Event-Type") -> Dead
         value = headers.get(PREFIX + name, headers.get(_SPRING_NAMES.get(name, "")))
         return None if value is None else value.decode(errors="replace")
 
-    failed_at = _parse_time(text("failed-at")) or time_of(record.timestamp) or UNKNOWN_TIME
+    failed_at = _parse_time(text("failed-at")) or timestamp_to_datetime(record.timestamp) or UNKNOWN_TIME
     own_type = headers.get(type_header)
     return DeadLetterRecord(
         record=record,

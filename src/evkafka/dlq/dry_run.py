@@ -13,7 +13,7 @@ from evkafka.exceptions import DecodeError
 from evkafka.handler import Handler
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
 from evkafka.records import Record
-from evkafka.serde.decode_errors import decode_fault
+from evkafka.serde.decode_errors import decode_error_text
 from evkafka.serde.formats.consumer_formats import ConsumerFormats
 
 WOULD_RUN = "would run"
@@ -64,7 +64,10 @@ def predict_outcome(
     try:
         decode(endpoint, value)
     except Exception as error:  # a user's validator may raise anything; BaseException ends the command
-        return "would fail", f"not the {decoder.expected} of {endpoint.name}: {decode_fault(error, decoder.names())}"
+        return (
+            "would fail",
+            f"not the {decoder.expected} of {endpoint.name}: {decode_error_text(error, decoder.names())}",
+        )
     return WOULD_RUN, None
 
 

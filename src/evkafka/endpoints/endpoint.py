@@ -30,7 +30,7 @@ from evkafka.records import Record
 from evkafka.runtime.failure_cause import classify_exception
 from evkafka.runtime.ports import BatchLimits, Overrides, Slot, ThreadCall
 from evkafka.serde.annotations import NotYetDefined
-from evkafka.serde.decode_errors import decode_fault
+from evkafka.serde.decode_errors import decode_error_text
 from evkafka.serde.decoding import DECODE_FAILURES, Decoder, decoder_for
 from evkafka.serde.formats.consumer_formats import ConsumerFormats
 from evkafka.serde.formats.interface import DecodeValue
@@ -406,7 +406,7 @@ class Endpoint:
         decoder = self.resolve()
         return DecodeError(
             f"the value of {record.topic}[{record.partition}]@{record.offset} (event type {self.event_type!r}) is not"
-            f" the {decoder.expected} that {self.name} expects: {decode_fault(error, decoder.names())}",
+            f" the {decoder.expected} that {self.name} expects: {decode_error_text(error, decoder.names())}",
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from evkafka.exceptions import DecodeError
 from evkafka.observe.error_text import ERROR_CHARACTERS, error_text
 from evkafka.runtime.failure_cause import app_traceback, needs_traceback, reported_exception
-from evkafka.serde.safe_text import one_line
+from evkafka.serde.safe_text import escape_line
 from evkafka.telemetry import AttemptFailed, ConsumerStopped, Event
 
 logger = logging.getLogger("evkafka.events")
@@ -187,6 +187,6 @@ def _consequence(event: AttemptFailed) -> str:
 def _cause(event: AttemptFailed) -> str:
     """Why it failed: the outcome that was requested, with its reason, and the error."""
     requested = [f"{event.outcome} requested"] if event.outcome else []
-    reason = [one_line(event.reason, ERROR_CHARACTERS)] if event.reason else []
+    reason = [escape_line(event.reason, ERROR_CHARACTERS)] if event.reason else []
     error = [error_text(reported_exception(event.error))] if event.error is not None else []
     return ": ".join([*requested, *reason, *error])

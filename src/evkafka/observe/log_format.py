@@ -6,7 +6,7 @@ import json
 import logging
 from datetime import UTC, datetime
 
-from evkafka.serde.safe_text import cut, lines, one_line
+from evkafka.serde.safe_text import escape_line, escape_lines, truncate
 
 FIELDS = (
     "consumer",
@@ -42,7 +42,7 @@ class PlainFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        return lines(super().format(record), MOST_CHARACTERS).replace("\n", "\n    ")
+        return escape_lines(super().format(record), MOST_CHARACTERS).replace("\n", "\n    ")
 
 
 class JsonFormatter(logging.Formatter):
@@ -56,16 +56,16 @@ class JsonFormatter(logging.Formatter):
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": cut(record.getMessage(), MOST_CHARACTERS),
+            "message": truncate(record.getMessage(), MOST_CHARACTERS),
         }
         extra = {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
         line |= {name: extra.pop(name) for name in FIELDS if name in extra}
         line |= extra
         if record.exc_info and record.exc_info[0] is not None:
             line["error.type"] = f"{record.exc_info[0].__module__}.{record.exc_info[0].__qualname__}"
-            line["error.stack"] = cut(self.formatException(record.exc_info), MOST_CHARACTERS)
+            line["error.stack"] = truncate(self.formatException(record.exc_info), MOST_CHARACTERS)
         line |= _trace_ids()
-        return one_line(json.dumps(line, ensure_ascii=False, default=str))
+        return escape_line(json.dumps(line, ensure_ascii=False, default=str))
 
 
 def _trace_ids() -> dict[str, str]:

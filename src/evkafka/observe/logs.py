@@ -12,7 +12,7 @@ from evkafka.observe.failure_log import FailureLog
 from evkafka.runtime.failure_cause import FATAL
 from evkafka.runtime.ports import OutputRefused
 from evkafka.runtime.settle import StopApp
-from evkafka.serde.safe_text import one_line
+from evkafka.serde.safe_text import escape_line
 from evkafka.telemetry import (
     AttemptFailed,
     CommitFailed,
@@ -218,7 +218,7 @@ def _skipped(event: RecordSkipped) -> None:
         event.topic,
         event.partition,
         event.offset,
-        one_line(event.reason, ERROR_CHARACTERS),
+        escape_line(event.reason, ERROR_CHARACTERS),
         extra={**_address(event), "handler": event.endpoint or None},
     )
 

@@ -20,7 +20,7 @@ from evkafka.records import NotReady, Record, RecordMetadata
 from evkafka.runtime.attempt import classify
 from evkafka.runtime.failure_cause import Fatal, classify_exception, failure_message, reported_exception
 from evkafka.runtime.ports import BatchAttempt, Dispatch, Slot
-from evkafka.serde.safe_text import NAME_CHARACTERS, cut
+from evkafka.serde.safe_text import NAME_CHARACTERS, truncate
 
 Pairs = list[tuple[str, bytes | None]]
 
@@ -196,7 +196,7 @@ def _record_result(span: Span, result: object) -> None:
         case Outcome():
             span.set_attribute("evkafka.outcome", type(meaning).__name__)
     if isinstance(meaning, Skip | DeadLetter) and meaning.reason:
-        span.set_attribute("evkafka.reason", cut(meaning.reason, NAME_CHARACTERS))
+        span.set_attribute("evkafka.reason", truncate(meaning.reason, NAME_CHARACTERS))
 
 
 def _failed(span: Span, error: BaseException) -> None:

@@ -19,7 +19,7 @@ from evkafka.runtime.failure_cause import outcome_cause
 from evkafka.runtime.interfaces import AttemptKind
 from evkafka.runtime.ports import Route, Slot
 from evkafka.runtime.settle import Finish, SendToDeadLetter, SendToRetryTopic, StopConsuming, Verdict, Wait
-from evkafka.serde.safe_text import NAME_CHARACTERS, cut
+from evkafka.serde.safe_text import NAME_CHARACTERS, truncate
 from evkafka.telemetry import (
     AttemptFailed,
     EndpointBlocked,
@@ -112,7 +112,7 @@ class TelemetryReporter:
     def unmatched(self, record: Record, outcome: Unmatched) -> None:
         event_type = outcome.event_type
         if event_type is not None and len(event_type) > NAME_CHARACTERS:
-            event_type = cut(event_type, NAME_CHARACTERS)  # a producer may send a text of any length
+            event_type = truncate(event_type, NAME_CHARACTERS)  # a producer may send a text of any length
         self._unmatched[record.topic, outcome.reason, event_type] += 1
         if self._unmatched_warning is not None:
             self._unmatched_warning.note(event_type)

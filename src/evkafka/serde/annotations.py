@@ -27,26 +27,26 @@ class NotYetDefined(Exception):
         self.place = place
 
 
-def raw_kind(annotation: Any) -> type | None:
+def bytes_or_str_type(annotation: Any) -> type | None:
     """bytes or str, if the payload is the value's bytes or text; else None."""
-    plain = inside(annotation)
+    plain = unwrap_annotated(annotation)
     if plain is bytes or plain is str:
         return plain
     if not is_union(plain):
         return None
-    kinds = {raw_kind(arm) for arm in typing.get_args(plain) if not _is_none(arm)}
+    kinds = {bytes_or_str_type(arm) for arm in typing.get_args(plain) if not _is_none(arm)}
     return kinds.pop() if len(kinds) == 1 else None
 
 
 def is_constrained(annotation: Any) -> bool:
     """Whether there is more to `str` or `bytes` than the type, as in `Annotated[str, Field(max_length=3)]`."""
-    plain = bare(without_none(bare(annotation)))
+    plain = unwrap_aliases(without_none(unwrap_aliases(annotation)))
     return plain is not bytes and plain is not str
 
 
 def admits_none(annotation: Any) -> bool:
     """Whether None is a value of the annotated type. It is for `Any`."""
-    annotation = inside(annotation)
+    annotation = unwrap_annotated(annotation)
     if _is_none(annotation) or annotation is Any:
         return True
     if typing.get_origin(annotation) is typing.Literal:
@@ -54,22 +54,24 @@ def admits_none(annotation: Any) -> bool:
     return is_union(annotation) and any(admits_none(arm) for arm in typing.get_args(annotation))
 
 
-def by_msgspec(annotation: Any) -> bool:
+def contains_msgspec_type(annotation: Any) -> bool:
     """Whether a msgspec Struct or an attrs class is part of the annotation: pydantic supports neither."""
-    annotation = inside(annotation)
+    annotation = unwrap_annotated(annotation)
     if isinstance(annotation, type) and typing.get_origin(annotation) is None:
         return hasattr(annotation, "__struct_config__") or hasattr(annotation, "__attrs_attrs__")
-    return any(by_msgspec(part) for part in (typing.get_origin(annotation), *typing.get_args(annotation)) if part)
+    return any(
+        contains_msgspec_type(part) for part in (typing.get_origin(annotation), *typing.get_args(annotation)) if part
+    )
 
 
 def protobuf_class(annotation: Any) -> Any:
     """The generated Protobuf class, if the annotation is one, or one that may be None; else None."""
-    plain = inside(without_none(inside(annotation)))
+    plain = unwrap_annotated(without_none(unwrap_annotated(annotation)))
     is_generated = isinstance(plain, type) and hasattr(plain, "DESCRIPTOR") and hasattr(plain, "FromString")
     return plain if is_generated else None
 
 
-def any_dict(annotation: Any) -> Any:
+def with_dict_type_arguments(annotation: Any) -> Any:
     """`dict` as `dict[str, Any]`: the same for JSON, and faster, because the type of keys is not checked."""
     if annotation is dict:
         return dict[str, Any]
@@ -95,9 +97,9 @@ def may_have_field(annotation: Any, name: str) -> bool:
     return not issubclass(annotation, str | bytes)
 
 
-def written_name(annotation: Any, name: str) -> str:
+def json_field_name(annotation: Any, name: str) -> str:
     """The name of a model's field in JSON: its alias, if it has one."""
-    kind = bare(without_none(bare(annotation)))
+    kind = unwrap_aliases(without_none(unwrap_aliases(annotation)))
     if isinstance(kind, type) and issubclass(kind, BaseModel) and name in kind.model_fields:
         return kind.model_fields[name].serialization_alias or name
     return name
@@ -118,29 +120,29 @@ def without_none(annotation: Any) -> Any:
     return arms[0] if len(arms) == 1 else typing.Union[arms]  # noqa: UP007 - built, not written
 
 
-def inside(annotation: Any) -> Any:
+def unwrap_annotated(annotation: Any) -> Any:
     """The type in an `Annotated`, a `type` alias or a NewType."""
     while True:
-        annotation = bare(annotation)
+        annotation = unwrap_aliases(annotation)
         if typing.get_origin(annotation) is not typing.Annotated:
             return annotation
         annotation = typing.get_args(annotation)[0]
 
 
-def bare(annotation: Any) -> Any:
+def unwrap_aliases(annotation: Any) -> Any:
     """The type behind `type` aliases, also generic ones, and NewTypes."""
     while True:
         if isinstance(annotation, ALIASES):
             annotation = annotation.__value__
         elif isinstance(alias := typing.get_origin(annotation), ALIASES):
-            annotation = _filled(alias, typing.get_args(annotation))
+            annotation = _substitute_type_arguments(alias, typing.get_args(annotation))
         elif isinstance(annotation, typing.NewType):
             annotation = annotation.__supertype__
         else:
             return annotation
 
 
-def _filled(alias: Any, arguments: tuple[Any, ...]) -> Any:
+def _substitute_type_arguments(alias: Any, arguments: tuple[Any, ...]) -> Any:
     """The value of a generic alias, `type Maybe[T] = T | None`, with these arguments."""
     value = alias.__value__
     given = dict(zip(alias.__type_params__, arguments, strict=False))
@@ -154,6 +156,6 @@ def _is_none(annotation: Any) -> bool:
     return annotation is None or annotation is type(None)
 
 
-def shown(annotation: Any) -> str:
+def annotation_text(annotation: Any) -> str:
     """The type as text for errors."""
     return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")

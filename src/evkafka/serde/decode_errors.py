@@ -56,7 +56,7 @@ class FieldError(ShowableError):
     """A field of a msgspec type that pydantic refused."""
 
 
-def decode_fault(error: BaseException, names: frozenset[str] = frozenset()) -> str:
+def decode_error_text(error: BaseException, names: frozenset[str] = frozenset()) -> str:
     """The error as a sentence that contains nothing out of the value.
 
     Args:
@@ -65,7 +65,10 @@ def decode_fault(error: BaseException, names: frozenset[str] = frozenset()) -> s
     match error:
         case ValidationError():
             faults = error.errors(include_url=False, include_context=False, include_input=False)
-            shown = [f"{_path(fault['loc'], names)}: {_message(fault)}" for fault in faults[:MOST_ERRORS_SHOWN]]
+            shown = [
+                f"{_field_path(fault['loc'], names)}: {_pydantic_error_text(fault)}"
+                for fault in faults[:MOST_ERRORS_SHOWN]
+            ]
             more = f"; and {len(faults) - MOST_ERRORS_SHOWN} more" if len(faults) > MOST_ERRORS_SHOWN else ""
             return "; ".join(shown) + more
         case ShowableError():
@@ -75,21 +78,21 @@ def decode_fault(error: BaseException, names: frozenset[str] = frozenset()) -> s
         case RecursionError():
             return "it is nested too deeply"
         case _ if type(error).__module__ == "msgspec":
-            return _msgspec_fault(error)
+            return _msgspec_error_text(error)
         case _:
-            return f"{type(error).__name__}{_raised_in(error)}"
+            return f"{type(error).__name__}{_validator_location(error)}"
 
 
-def _path(location: tuple[int | str, ...], names: frozenset[str]) -> str:
+def _field_path(location: tuple[int | str, ...], names: frozenset[str]) -> str:
     return ".".join(str(part) if isinstance(part, int) or part in names else "*" for part in location) or "value"
 
 
-def _message(fault: Any) -> str:
+def _pydantic_error_text(fault: Any) -> str:
     kind = str(fault["type"])
     return str(fault["msg"]) if kind in SHOWABLE else kind
 
 
-def _msgspec_fault(error: BaseException) -> str:
+def _msgspec_error_text(error: BaseException) -> str:
     """The path to the field, and msgspec's message without the parts that quote the value."""
     message, path = str(error), ""
     if (found := _MSGSPEC_PATH.search(message)) is not None:
@@ -104,7 +107,7 @@ def _msgspec_fault(error: BaseException) -> str:
     return f"{'.'.join(steps) or 'value'}: {message}"
 
 
-def _raised_in(error: BaseException) -> str:
+def _validator_location(error: BaseException) -> str:
     """The place where the user's validator raised it, to help to find the bug: its message is not shown."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -115,7 +118,7 @@ def _raised_in(error: BaseException) -> str:
     return f" in {code.co_name} ({os.path.basename(code.co_filename)}:{trace.tb_lineno})"
 
 
-def words_of(schema: Callable[[], Any]) -> frozenset[str]:
+def strings_in_schema(schema: Callable[[], Any]) -> frozenset[str]:
     """Every string in a pydantic schema: more than the field names, but nothing that came with a record."""
     found: set[str] = set()
     rest: list[Any] = [schema()]

@@ -20,14 +20,14 @@ from pydantic.errors import PydanticUserError
 from evkafka.serde.annotations import (
     NotYetDefined,
     admits_none,
-    any_dict,
-    by_msgspec,
+    annotation_text,
+    bytes_or_str_type,
+    contains_msgspec_type,
     is_constrained,
     protobuf_class,
-    raw_kind,
-    shown,
+    with_dict_type_arguments,
 )
-from evkafka.serde.decode_errors import words_of
+from evkafka.serde.decode_errors import strings_in_schema
 from evkafka.serde.pydantic_json import adapter_of
 
 Decode = Callable[[bytes], Any]
@@ -67,31 +67,31 @@ def decoder_for(annotation: Any) -> Decoder:
         NotYetDefined: the type, or a field of it, refers to a name that is not defined yet.
         TypeError: pydantic cannot decode this type; the text says why.
     """
-    expected = shown(annotation)
+    expected = annotation_text(annotation)
     if (message := protobuf_class(annotation)) is not None:
         return _protobuf_decoder(message, annotation)
-    if by_msgspec(annotation):
+    if contains_msgspec_type(annotation):
         return _msgspec_decoder(annotation, expected)
     try:
-        optional, raw = admits_none(annotation), raw_kind(annotation)
+        optional, raw = admits_none(annotation), bytes_or_str_type(annotation)
         if raw is not None and not is_constrained(annotation):
-            return Decoder(_text if raw is str else bytes, None, optional, expected, frozenset)
-        validator, schema = _validator(annotation)
+            return Decoder(_decode_utf8 if raw is str else bytes, None, optional, expected, frozenset)
+        validator, schema = _pydantic_validator(annotation)
     except (PydanticUndefinedAnnotation, NameError) as error:
         raise NotYetDefined(error.name or expected) from error
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise TypeError(f"pydantic cannot create {expected} from JSON: {str(error).splitlines()[0]}") from error
-    names = functools.cache(functools.partial(words_of, schema))
+    names = functools.cache(functools.partial(strings_in_schema, schema))
     if raw is not None:
         return Decoder(
-            _compose(_text if raw is str else bytes, validator.validate_python), None, optional, expected, names
+            _compose(_decode_utf8 if raw is str else bytes, validator.validate_python), None, optional, expected, names
         )
     return Decoder(validator.validate_json, validator.validate_python, optional, expected, names)
 
 
-def with_schema(annotation: Any, decoder: Decoder) -> Decoder:
+def decoder_for_schema_values(annotation: Any, decoder: Decoder) -> Decoder:
     """The decoder of a `str` payload for values with a schema: the text is a value like others, and not the bytes."""
-    validator, _ = _validator(annotation)
+    validator, _ = _pydantic_validator(annotation)
     return replace(decoder, from_bytes=validator.validate_json, from_object=validator.validate_python)
 
 
@@ -103,13 +103,13 @@ def _protobuf_decoder(message: Any, annotation: Any) -> Decoder:
 
         return value if isinstance(value, message) else ParseDict(value, message())
 
-    return Decoder(message.FromString, from_object, admits_none(annotation), shown(annotation), frozenset)
+    return Decoder(message.FromString, from_object, admits_none(annotation), annotation_text(annotation), frozenset)
 
 
 def _msgspec_decoder(annotation: Any, expected: str) -> Decoder:
-    codec = msgspec_codec(annotation)
+    codec = msgspec_module(annotation)
     try:
-        from_bytes, from_object = codec.decoder_of(annotation)
+        from_bytes, from_object = codec.decoders_for(annotation)
     except NameError as error:
         raise NotYetDefined(error.name or expected) from error
     except (TypeError, ValueError) as error:
@@ -117,7 +117,7 @@ def _msgspec_decoder(annotation: Any, expected: str) -> Decoder:
     return Decoder(from_bytes, from_object, admits_none(annotation), expected, frozenset)
 
 
-def msgspec_codec(annotation: Any) -> Any:
+def msgspec_module(annotation: Any) -> Any:
     """The module `serde/msgspec.py`.
 
     Raises:
@@ -127,22 +127,22 @@ def msgspec_codec(annotation: Any) -> Any:
         from evkafka.serde import msgspec as codec
     except ModuleNotFoundError as error:
         raise TypeError(
-            f"{shown(annotation)} is an attrs class, which requires msgspec: pip install 'evkafka[attrs]'"
+            f"{annotation_text(annotation)} is an attrs class, which requires msgspec: pip install 'evkafka[attrs]'"
         ) from error
     return codec
 
 
-def _validator(annotation: Any) -> tuple[Any, Callable[[], Any]]:
+def _pydantic_validator(annotation: Any) -> tuple[Any, Callable[[], Any]]:
     """Pydantic's validator of this type, and a function that returns its schema."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if not annotation.__pydantic_complete__:
             annotation.model_rebuild()
         return annotation.__pydantic_validator__, lambda: annotation.__pydantic_core_schema__
-    adapter = adapter_of(any_dict(annotation))
+    adapter = adapter_of(with_dict_type_arguments(annotation))
     return adapter.validator, lambda: adapter.core_schema
 
 
-def _text(value: bytes) -> str:
+def _decode_utf8(value: bytes) -> str:
     return str(value, "utf-8")
 
 

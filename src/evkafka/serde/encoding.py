@@ -27,26 +27,26 @@ from pydantic.errors import PydanticUserError
 from evkafka.serde.annotations import (
     NotYetDefined,
     admits_none,
-    bare,
-    by_msgspec,
+    annotation_text,
+    bytes_or_str_type,
+    contains_msgspec_type,
     is_constrained,
     protobuf_class,
-    raw_kind,
-    shown,
+    unwrap_aliases,
     without_none,
 )
-from evkafka.serde.decode_errors import decode_fault, words_of
-from evkafka.serde.decoding import msgspec_codec
+from evkafka.serde.decode_errors import decode_error_text, strings_in_schema
+from evkafka.serde.decoding import msgspec_module
 from evkafka.serde.pydantic_json import (
     Encode,
     adapter_of,
     check_json,
     json_encoder,
     model_encoder,
+    raise_unserializable,
     refuse_infinite,
     secret_message,
     type_encoder,
-    unserializable,
 )
 
 _HAS_BY_NAME = "by_name" in inspect.signature(TypeAdapter.validate_python).parameters
@@ -79,17 +79,17 @@ def encode(event: Any) -> bytes:
             return _encode_mapping(dict(event))
         case _ if protobuf_class(type(event)) is not None:
             return bytes(event.SerializeToString())
-        case _ if by_msgspec(type(event)):
-            return bytes(msgspec_codec(type(event)).encode(event))
+        case _ if contains_msgspec_type(type(event)):
+            return bytes(msgspec_module(type(event)).encode(event))
         case _:
-            return check_json(pydantic_core.to_json(plain_of(event), fallback=unserializable))
+            return check_json(pydantic_core.to_json(to_pydantic_values(event), fallback=raise_unserializable))
 
 
 def _encode_mapping(event: dict[Any, Any]) -> bytes:
     try:
         return _encode_utf8(_JSON.encode(event))
     except TypeError:  # it contains what JSON does not have: dates, models, keys that are not text
-        plain = pydantic_core.to_jsonable_python(plain_of(event), fallback=unserializable)
+        plain = pydantic_core.to_jsonable_python(to_pydantic_values(event), fallback=raise_unserializable)
     except ValueError:
         refuse_infinite(event)
         raise
@@ -110,19 +110,19 @@ def _encode_utf8(written: str) -> bytes:
     return written.encode()
 
 
-def plain_of(value: Any) -> Any:
+def to_pydantic_values(value: Any) -> Any:
     """The value as plain objects, where pydantic would not write an item (of a list, for example) as its type says."""
     match value:
         case list() | tuple() | AbstractSet():
-            return [plain_of(one) for one in value]
+            return [to_pydantic_values(one) for one in value]
         case Mapping():
-            return {key: plain_of(one) for key, one in value.items()}
+            return {key: to_pydantic_values(one) for key, one in value.items()}
         case BaseModel():
             return json.loads(model_encoder(type(value))(value))
         case SecretStr() | SecretBytes() | Secret():
             raise TypeError(secret_message("a value in it"))
-        case _ if by_msgspec(type(value)):
-            return msgspec_codec(type(value)).plain_of(value)
+        case _ if contains_msgspec_type(type(value)):
+            return msgspec_module(type(value)).to_builtin_types(value)
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return json.loads(type_encoder(type(value))(value))
         case _:
@@ -142,11 +142,13 @@ def encoder_for(annotation: Any) -> Callable[[Any], bytes | None]:
         TypeError: pydantic cannot serialize this type; the text says why.
     """
     try:
-        encode_it = _encoder(annotation)
+        encode_it = _build_encoder(annotation)
     except (PydanticUndefinedAnnotation, NameError) as error:
-        raise NotYetDefined(error.name or shown(annotation)) from error
+        raise NotYetDefined(error.name or annotation_text(annotation)) from error
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
-        raise TypeError(f"pydantic cannot serialize {shown(annotation)}: {str(error).splitlines()[0]}") from error
+        raise TypeError(
+            f"pydantic cannot serialize {annotation_text(annotation)}: {str(error).splitlines()[0]}"
+        ) from error
     if not admits_none(annotation):
         return encode_it
     return lambda event: None if event is None else encode_it(event)
@@ -158,7 +160,7 @@ def dumper_for(annotation: Any) -> Callable[[Any], Any]:
     Raises:
         NotYetDefined, TypeError: as `encoder_for`.
     """
-    plain = bare(without_none(bare(annotation)))
+    plain = unwrap_aliases(without_none(unwrap_aliases(annotation)))
     if plain in (Any, dict, dict[str, Any]):
         return _dump_mapping
     try:
@@ -166,10 +168,12 @@ def dumper_for(annotation: Any) -> Callable[[Any], Any]:
             return _model_dumper(plain, annotation)
         adapter = adapter_of(plain)
     except (PydanticUndefinedAnnotation, NameError) as error:
-        raise NotYetDefined(error.name or shown(annotation)) from error
+        raise NotYetDefined(error.name or annotation_text(annotation)) from error
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
-        raise TypeError(f"pydantic cannot serialize {shown(annotation)}: {str(error).splitlines()[0]}") from error
-    validate, to_python = _validation(adapter, annotation), adapter.serializer.to_python
+        raise TypeError(
+            f"pydantic cannot serialize {annotation_text(annotation)}: {str(error).splitlines()[0]}"
+        ) from error
+    validate, to_python = _build_validator(adapter, annotation), adapter.serializer.to_python
     return lambda event: to_python(validate(event), by_alias=True)
 
 
@@ -186,43 +190,47 @@ def _model_dumper(kind: type[BaseModel], annotation: Any) -> Callable[[Any], Any
 
     def check_and_dump(event: Any) -> Any:
         if not isinstance(event, kind):
-            raise TypeError(f"expected {shown(annotation)}, got {type(event).__name__}")
+            raise TypeError(f"expected {annotation_text(annotation)}, got {type(event).__name__}")
         return to_python(event, by_alias=True)
 
     return check_and_dump
 
 
-def _encoder(annotation: Any) -> Encode:
-    plain = bare(without_none(bare(annotation)))
+def _build_encoder(annotation: Any) -> Encode:
+    plain = unwrap_aliases(without_none(unwrap_aliases(annotation)))
     if plain is Any:
         return encode
-    if (raw := raw_kind(annotation)) is not None:
-        return _raw_encoder(annotation, raw) if is_constrained(annotation) else _checked(raw, annotation, encode)
+    if (raw := bytes_or_str_type(annotation)) is not None:
+        return (
+            _raw_encoder(annotation, raw)
+            if is_constrained(annotation)
+            else _type_checking_encoder(raw, annotation, encode)
+        )
     if plain is dict or protobuf_class(plain) is not None:
-        return _checked(plain, annotation, encode)
-    if by_msgspec(plain):
-        encoder: Encode = msgspec_codec(plain).encoder_of(plain, shown(annotation))
+        return _type_checking_encoder(plain, annotation, encode)
+    if contains_msgspec_type(plain):
+        encoder: Encode = msgspec_module(plain).encoder_for(plain, annotation_text(annotation))
         return encoder
     if isinstance(plain, type) and issubclass(plain, BaseModel):
-        return _of_model(plain, annotation)
+        return _model_type_encoder(plain, annotation)
     adapter = adapter_of(plain)
-    validate = _validation(adapter, annotation)
+    validate = _build_validator(adapter, annotation)
     if typing.get_origin(plain) is dict and typing.get_args(plain)[1] is Any:
         return lambda event: encode(validate(event))
     write = json_encoder(adapter.serializer, adapter.core_schema)
     return lambda event: write(validate(event))
 
 
-def _checked(kind: Any, annotation: Any, then: Encode) -> Encode:
+def _type_checking_encoder(kind: Any, annotation: Any, then: Encode) -> Encode:
     def check_and_encode(event: Any) -> bytes:
         if not isinstance(event, kind):
-            raise TypeError(f"expected {shown(annotation)}, got {type(event).__name__}")
+            raise TypeError(f"expected {annotation_text(annotation)}, got {type(event).__name__}")
         return then(event)
 
     return check_and_encode
 
 
-def _of_model(kind: type[BaseModel], annotation: Any) -> Encode:
+def _model_type_encoder(kind: type[BaseModel], annotation: Any) -> Encode:
     write = model_encoder(kind)
 
     def check_and_encode(event: Any) -> bytes:
@@ -230,19 +238,19 @@ def _of_model(kind: type[BaseModel], annotation: Any) -> Encode:
             return write(event)
         if isinstance(event, kind):  # a subclass is written with its own fields
             return model_encoder(type(event))(event)
-        raise TypeError(f"expected {shown(annotation)}, got {type(event).__name__}")
+        raise TypeError(f"expected {annotation_text(annotation)}, got {type(event).__name__}")
 
     return check_and_encode
 
 
-def _validation(adapter: TypeAdapter[Any], annotation: Any) -> Callable[[Any], Any]:
-    names = functools.cache(functools.partial(words_of, lambda: adapter.core_schema))
+def _build_validator(adapter: TypeAdapter[Any], annotation: Any) -> Callable[[Any], Any]:
+    names = functools.cache(functools.partial(strings_in_schema, lambda: adapter.core_schema))
 
     def validate(event: Any) -> Any:
         try:
             return adapter.validate_python(event, strict=True, **_BY_NAME_OR_ALIAS)
         except ValidationError as error:
-            raise TypeError(f"expected {shown(annotation)}: {decode_fault(error, names())}") from None
+            raise TypeError(f"expected {annotation_text(annotation)}: {decode_error_text(error, names())}") from None
 
     return validate
 
@@ -250,15 +258,15 @@ def _validation(adapter: TypeAdapter[Any], annotation: Any) -> Callable[[Any], A
 def _raw_encoder(annotation: Any, kind: type) -> Encode:
     """Text or bytes with constraints, which are checked; the text or the bytes are written as they are."""
     adapter = adapter_of(annotation)
-    validate = _validation(adapter, annotation)
+    validate = _build_validator(adapter, annotation)
     mode: typing.Literal["json", "python"] = "json" if kind is str else "python"
 
     def write(event: Any) -> bytes:
         written = adapter.dump_python(validate(event), mode=mode, warnings=False)
         if not isinstance(written, str | bytes):
             raise TypeError(
-                f"{shown(annotation)} is sent as {kind.__name__}, but its validators or serializers turn it into"
-                f" {type(written).__name__}"
+                f"{annotation_text(annotation)} is sent as {kind.__name__}, but its validators or serializers turn it"
+                f" into {type(written).__name__}"
             )
         return encode(written)
 

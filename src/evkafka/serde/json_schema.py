@@ -13,7 +13,13 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from pydantic_core import CoreSchema, PydanticOmit, to_jsonable_python
 
 from evkafka.exceptions import ConfigError
-from evkafka.serde.annotations import any_dict, by_msgspec, protobuf_class, raw_kind, shown
+from evkafka.serde.annotations import (
+    annotation_text,
+    bytes_or_str_type,
+    contains_msgspec_type,
+    protobuf_class,
+    with_dict_type_arguments,
+)
 from evkafka.serde.decoding import decoder_for
 from evkafka.serde.pydantic_json import adapter_of
 
@@ -47,19 +53,19 @@ def schemas_of(wanted: Sequence[Wanted]) -> tuple[dict[Hashable, dict[str, Any]]
     Raises:
         ConfigError: the type's own schema hook raises.
     """
-    messages = {one.key: {"title": shown(one.annotation)} for one in wanted if protobuf_class(one.annotation)}
+    messages = {one.key: {"title": annotation_text(one.annotation)} for one in wanted if protobuf_class(one.annotation)}
     wanted = [one for one in wanted if one.key not in messages]
-    others = [one for one in wanted if by_msgspec(one.annotation)]
-    payloads, named = _by_pydantic([one for one in wanted if not by_msgspec(one.annotation)])
+    others = [one for one in wanted if contains_msgspec_type(one.annotation)]
+    payloads, named = _pydantic_schemas([one for one in wanted if not contains_msgspec_type(one.annotation)])
     payloads |= messages
     if others:
-        more_payloads, more_named = _by_msgspec(others, taken=named)
+        more_payloads, more_named = _msgspec_schemas(others, taken=named)
         payloads, named = payloads | more_payloads, named | more_named
-    plain = {key: as_json(schema) for key, schema in payloads.items()}
-    return plain, {name: as_json(schema) for name, schema in sorted(named.items())}
+    plain = {key: to_json_value(schema) for key, schema in payloads.items()}
+    return plain, {name: to_json_value(schema) for name, schema in sorted(named.items())}
 
 
-def _by_msgspec(
+def _msgspec_schemas(
     wanted: Sequence[Wanted], *, taken: Collection[str]
 ) -> tuple[dict[Hashable, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Schemas of Structs and attrs classes; a name that a pydantic schema has taken gets a suffix."""
@@ -67,17 +73,19 @@ def _by_msgspec(
 
     found, named = codec.schemas_of([one.annotation for one in wanted], PREFIX)
     names = {name: f"{name}.msgspec" if name in taken else name for name in named}
-    payloads = {one.key: draft_7(_renamed(schema, names)) for one, schema in zip(wanted, found, strict=True)}
-    return payloads, {names[name]: draft_7(_renamed(schema, names)) for name, schema in named.items()}
+    payloads = {
+        one.key: to_draft_7(_rename_references(schema, names)) for one, schema in zip(wanted, found, strict=True)
+    }
+    return payloads, {names[name]: to_draft_7(_rename_references(schema, names)) for name, schema in named.items()}
 
 
-def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
+def _rename_references(schema: Any, names: Mapping[str, str]) -> Any:
     """The schema with its references, and those of discriminators, to the new names."""
     match schema:
         case dict():
-            return {key: _renamed(value, names) for key, value in schema.items()}
+            return {key: _rename_references(value, names) for key, value in schema.items()}
         case list():
-            return [_renamed(value, names) for value in schema]
+            return [_rename_references(value, names) for value in schema]
         case str() if schema.startswith(PREFIX):
             return PREFIX + names.get(schema.removeprefix(PREFIX), schema.removeprefix(PREFIX))
         case _:
@@ -87,23 +95,25 @@ def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
 MODES: dict[Direction, JsonSchemaMode] = {"in": "validation", "out": "serialization"}
 
 
-def _by_pydantic(wanted: Sequence[Wanted]) -> tuple[dict[Hashable, dict[str, Any]], dict[str, dict[str, Any]]]:
-    found, shared = _described(wanted)
-    payloads = {one.key: draft_7(found[one.key, MODES[one.direction]]) for one in wanted}
+def _pydantic_schemas(wanted: Sequence[Wanted]) -> tuple[dict[Hashable, dict[str, Any]], dict[str, dict[str, Any]]]:
+    found, shared = _generate_pydantic_schemas(wanted)
+    payloads = {one.key: to_draft_7(found[one.key, MODES[one.direction]]) for one in wanted}
     definitions = shared.get("$defs", {})
-    return payloads, {name: draft_7(definitions[name]) for name in sorted(definitions)}
+    return payloads, {name: to_draft_7(definitions[name]) for name in sorted(definitions)}
 
 
-def _described(wanted: Sequence[Wanted]) -> tuple[Any, dict[str, Any]]:
+def _generate_pydantic_schemas(wanted: Sequence[Wanted]) -> tuple[Any, dict[str, Any]]:
     try:
-        inputs = [(one.key, MODES[one.direction], adapter_of(any_dict(one.annotation))) for one in wanted]
+        inputs = [
+            (one.key, MODES[one.direction], adapter_of(with_dict_type_arguments(one.annotation))) for one in wanted
+        ]
         return TypeAdapter.json_schemas(inputs, ref_template=REF, schema_generator=_Describe)
     except Exception as error:
         if len(wanted) > 1:
             for one in wanted:  # find the one that fails
-                _described([one])
+                _generate_pydantic_schemas([one])
         raise ConfigError(
-            f"the payload {shown(wanted[0].annotation)} cannot be described as a JSON Schema: "
+            f"the payload {annotation_text(wanted[0].annotation)} cannot be described as a JSON Schema: "
             f"{type(error).__name__}: {error}"
         ) from error
 
@@ -112,7 +122,7 @@ def media_type(annotation: Any) -> str:
     """The media type of a record's value with this payload."""
     if protobuf_class(annotation) is not None:
         return "application/x-protobuf"
-    kind = raw_kind(annotation)
+    kind = bytes_or_str_type(annotation)
     if kind is bytes:
         return "application/octet-stream"
     return "text/plain" if kind is str else "application/json"
@@ -138,7 +148,7 @@ class _Describe(GenerateJsonSchema):
 BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 
 
-def as_json(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """The value as JSON has it. An infinite bound of a number is no bound; elsewhere such numbers become text, which
     pydantic reads as the number. A value that cannot be written is replaced by the name of its type."""
     match value:
@@ -149,28 +159,32 @@ def as_json(value: Any) -> Any:
         case str():
             return value.encode(errors="replace").decode()  # a lone surrogate has no UTF-8
         case list() | tuple():
-            return [as_json(one) for one in value]
+            return [to_json_value(one) for one in value]
         case dict():
-            return {_as_key(key): as_json(one) for key, one in value.items() if not (key in BOUNDS and _infinite(one))}
+            return {
+                _to_json_key(key): to_json_value(one)
+                for key, one in value.items()
+                if not (key in BOUNDS and _is_infinite(one))
+            }
         case _:
             try:
-                plain = to_jsonable_python(value, fallback=_kind)
+                plain = to_jsonable_python(value, fallback=_type_placeholder)
             except ValueError:
-                return _kind(value)
-            return plain if isinstance(plain, str) else as_json(plain)
+                return _type_placeholder(value)
+            return plain if isinstance(plain, str) else to_json_value(plain)
 
 
-def _kind(value: Any) -> str:
+def _type_placeholder(value: Any) -> str:
     """Text for a value that cannot be written; its repr could contain an address, which differs each time."""
     return f"<{type(value).__name__}>"
 
 
-def _as_key(key: Any) -> str:
-    plain = as_json(key)
+def _to_json_key(key: Any) -> str:
+    plain = to_json_value(key)
     return plain if isinstance(plain, str) else json.dumps(plain)
 
 
-def _infinite(value: Any) -> bool:
+def _is_infinite(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
@@ -181,11 +195,11 @@ LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
 SINGLE = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")
 
 
-def draft_7(schema: Any) -> Any:
+def to_draft_7(schema: Any) -> Any:
     """A draft 2020-12 schema, as pydantic makes it, converted to draft 07; examples and defaults are not changed."""
     if not isinstance(schema, dict):
         return schema
-    converted = {key: _part(key, value) for key, value in schema.items()}
+    converted = {key: _convert_keyword(key, value) for key, value in schema.items()}
     if isinstance(converted.get("prefixItems"), list):
         rest = converted.pop("items", None)
         converted["items"] = converted.pop("prefixItems")
@@ -198,17 +212,17 @@ def draft_7(schema: Any) -> Any:
     return converted
 
 
-def _part(key: str, value: Any) -> Any:
+def _convert_keyword(key: str, value: Any) -> Any:
     if key in OF_SCHEMAS and isinstance(value, dict):
-        return {name: draft_7(schema) for name, schema in value.items()}
+        return {name: to_draft_7(schema) for name, schema in value.items()}
     if key in LISTS and isinstance(value, list):
-        return [draft_7(schema) for schema in value]
+        return [to_draft_7(schema) for schema in value]
     if key in SINGLE:
-        return draft_7(value)
+        return to_draft_7(value)
     return value
 
 
-def admits(annotation: Any, value: Any) -> bool:
+def accepts_json_value(annotation: Any, value: Any) -> bool:
     """Whether this JSON value is a valid payload of the type."""
     try:
         decoder_for(annotation).from_bytes(json.dumps(value).encode())

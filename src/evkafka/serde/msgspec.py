@@ -16,13 +16,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from evkafka.serde.annotations import is_union
-from evkafka.serde.decode_errors import FieldError, decode_fault
+from evkafka.serde.decode_errors import FieldError, decode_error_text
 from evkafka.serde.pydantic_json import refuse_infinite, refuse_secrets, type_encoder
 
 # ---------------------------------------------------------------------------- decoding
 
 
-def decoder_of(annotation: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], Any]]:
+def decoders_for(annotation: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], Any]]:
     """Functions that decode a payload of this type: from bytes, and from parsed JSON.
 
     Raises:
@@ -38,14 +38,14 @@ def decoder_of(annotation: Any) -> tuple[Callable[[bytes], Any], Callable[[Any],
 def _decode_field(kind: Any, found: Any) -> Any:
     """Decode a field whose type msgspec does not support: a pydantic model, or another type of pydantic's."""
     try:
-        return _adapter(kind).validate_python(found)
+        return _pydantic_adapter(kind).validate_python(found)
     except ValidationError as error:
-        fault = decode_fault(error)
+        fault = decode_error_text(error)
     raise FieldError(fault)
 
 
 @functools.cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _pydantic_adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
@@ -60,7 +60,7 @@ def encode(event: Any) -> bytes:
     """
     written = msgspec.json.encode(event, enc_hook=_encode_field)
     if b"null" in written:  # which msgspec also writes for NaN and Infinity
-        refuse_infinite(plain_of(event))
+        refuse_infinite(to_builtin_types(event))
     return written
 
 
@@ -69,12 +69,12 @@ def _encode_field(value: Any) -> Any:
     return json.loads(type_encoder(kind)(value))
 
 
-def plain_of(value: Any) -> Any:
+def to_builtin_types(value: Any) -> Any:
     """A Struct or an attrs object as plain objects, which pydantic serializes."""
     return msgspec.to_builtins(value, enc_hook=_encode_field)
 
 
-def encoder_of(annotation: Any, shown: str) -> Callable[[Any], bytes]:
+def encoder_for(annotation: Any, shown: str) -> Callable[[Any], bytes]:
     """An encoder for events of this type; it raises TypeError for any other event.
 
     Raises:
@@ -96,7 +96,7 @@ def encoder_of(annotation: Any, shown: str) -> Callable[[Any], bytes]:
         try:
             msgspec.json.decode(written, type=annotation, dec_hook=_decode_field)
         except msgspec.DecodeError as error:
-            why = decode_fault(error)
+            why = decode_error_text(error)
         else:
             return written
         raise TypeError(f"expected {shown}: {why}")
@@ -115,13 +115,13 @@ def schemas_of(annotations: Sequence[Any], prefix: str) -> tuple[list[dict[str, 
 
 def _schema_of_writable(kind: Any) -> dict[str, Any]:
     schema = _schema_of(kind)
-    refuse_secrets(_adapter(kind).core_schema)
+    refuse_secrets(_pydantic_adapter(kind).core_schema)
     return schema
 
 
 def _schema_of(kind: Any) -> dict[str, Any]:
     try:
-        adapter = _adapter(kind)
+        adapter = _pydantic_adapter(kind)
     except PydanticUserError as error:
         raise TypeError(f"neither msgspec nor pydantic supports {kind.__name__}") from error
     if not issubclass(kind, BaseModel):

@@ -45,7 +45,7 @@ def type_encoder(kind: type) -> Encode:
     try:
         adapter = adapter_of(kind)
     except PydanticUserError:
-        return unserializable
+        return raise_unserializable
     return json_encoder(adapter.serializer, adapter.core_schema)
 
 
@@ -56,7 +56,7 @@ def adapter_of(annotation: Any) -> TypeAdapter[Any]:
     return adapter
 
 
-def unserializable(value: Any) -> Any:
+def raise_unserializable(value: Any) -> Any:
     raise TypeError(f"an object of type {type(value).__name__} is not JSON serializable")
 
 
@@ -87,7 +87,7 @@ def json_encoder(serializer: Any, schema: Any) -> Encode:
 
 def _may_hide_infinity(schema: Any) -> bool:
     """Whether pydantic may write null for a NaN in it: its default, unless the type sets `ser_json_inf_nan`."""
-    parts = list(_parts(schema))
+    parts = list(_serialized_parts(schema))
     configured = any("ser_json_inf_nan" in part for part, _ in parts)
     return not configured and any(
         part.get("type") in ("float", "any")
@@ -98,14 +98,14 @@ def _may_hide_infinity(schema: Any) -> bool:
 
 def _writes_json_otherwise(schema: Any) -> bool:
     """Whether a serializer in it applies to JSON and not to Python objects."""
-    written = [part.get("serialization") for part, _ in _parts(schema)]
+    written = [part.get("serialization") for part, _ in _serialized_parts(schema)]
     return any(str(one.get("when_used")).startswith("json") for one in written if isinstance(one, dict))
 
 
 def check_json(written: bytes) -> bytes:
     """The bytes, if they are valid JSON: pydantic writes `NaN` and `Infinity` if a type is configured so."""
     if b"NaN" in written or b"Infinity" in written:  # perhaps within a string: parsed to find out, which is rare
-        json.loads(written, parse_constant=_refuse)
+        json.loads(written, parse_constant=_refuse_infinite_number)
     return written
 
 
@@ -120,13 +120,13 @@ def refuse_infinite(value: Any) -> None:
         one = rest.pop()
         if isinstance(one, float):
             if not math.isfinite(one):
-                _refuse(str(one))
+                _refuse_infinite_number(str(one))
         elif isinstance(one, Mapping | list | tuple | AbstractSet | deque) and id(one) not in seen:
             seen.add(id(one))
             rest += one.values() if isinstance(one, Mapping) else one
 
 
-def _refuse(number: str) -> None:
+def _refuse_infinite_number(number: str) -> None:
     raise ValueError(
         f"a number in it is {number}, but JSON has neither NaN nor Infinity: send None or a string instead"
     )
@@ -142,8 +142,8 @@ def refuse_secrets(schema: Any) -> None:
         TypeError: it contains one; the text names the field.
     """
     masking = _secret_serializers()
-    for part, path in _parts(schema):
-        if _function(part.get("serialization")) in masking:
+    for part, path in _serialized_parts(schema):
+        if _serializer_name(part.get("serialization")) in masking:
             raise TypeError(secret_message(".".join(path) or "it"))
 
 
@@ -159,18 +159,18 @@ def secret_message(place: str) -> str:
 def _secret_serializers() -> frozenset[tuple[str, str]]:
     """The functions with which pydantic writes secrets."""
     kinds: tuple[Any, ...] = (SecretStr, SecretBytes, Secret[int])
-    parts = [part for kind in kinds for part, _ in _parts(TypeAdapter(kind).core_schema)]
-    return frozenset(name for part in parts if (name := _function(part.get("serialization"))) is not None)
+    parts = [part for kind in kinds for part, _ in _serialized_parts(TypeAdapter(kind).core_schema)]
+    return frozenset(name for part in parts if (name := _serializer_name(part.get("serialization"))) is not None)
 
 
-def _function(serialization: Any) -> tuple[str, str] | None:
+def _serializer_name(serialization: Any) -> tuple[str, str] | None:
     """The module and name of a serialization schema's function: the function itself may be created per type."""
     function = serialization.get("function") if isinstance(serialization, dict) else None
     name = getattr(function, "__qualname__", None)
     return (function.__module__, name) if function is not None and name is not None else None
 
 
-def _parts(schema: Any) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
+def _serialized_parts(schema: Any) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
     """The parts of a pydantic schema that determine how values are written, each with its path of field names.
 
     Excluded fields are left out, and what is below a user's own serializer.

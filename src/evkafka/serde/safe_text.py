@@ -31,18 +31,18 @@ _UNSAFE_IN_LINES = re.compile(f"[{_UNSAFE_BUT_LINES}]")
 _UNSAFE = re.compile(f"[\\t\\n{_UNSAFE_BUT_LINES}]")
 
 
-def one_line(text: str, most: int | None = None) -> str:
+def escape_line(text: str, most: int | None = None) -> str:
     """The text on one line, without characters that a terminal or a browser interprets.
 
     Args:
         most: the most characters of the result; None: no limit. A cut text ends with `…`.
     """
-    return _safe(text, most, _UNSAFE)
+    return _escape(text, most, _UNSAFE)
 
 
-def lines(text: str, most: int | None = None) -> str:
-    """Like `one_line`, but tabs and line ends are kept: for tracebacks and payloads, which are not parsed by lines."""
-    return _safe(text, most, _UNSAFE_IN_LINES)
+def escape_lines(text: str, most: int | None = None) -> str:
+    """Like `escape_line`, but tabs and line ends are kept: for tracebacks and payloads, which no parser splits."""
+    return _escape(text, most, _UNSAFE_IN_LINES)
 
 
 def json_text(value: object, *, indent: int | None = None, compact: bool = True) -> str:
@@ -58,15 +58,15 @@ def json_text(value: object, *, indent: int | None = None, compact: bool = True)
     separators = (",", ":") if compact and indent is None else None
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
     # Line ends are only between values; within a string they are escaped already.
-    return _UNSAFE_IN_LINES.sub(_escaped, text)
+    return _UNSAFE_IN_LINES.sub(_escape_character, text)
 
 
-def cut(text: str, most: int) -> str:
+def truncate(text: str, most: int) -> str:
     """At most so many characters; a cut text ends with `…`."""
     return text if len(text) <= most else text[: max(most - 1, 0)] + CUT
 
 
-def time_of(timestamp_ms: int) -> datetime | None:
+def timestamp_to_datetime(timestamp_ms: int) -> datetime | None:
     """A record's time; None if it has none, or an impossible one: a producer may write any number."""
     if timestamp_ms < 0:
         return None
@@ -76,12 +76,12 @@ def time_of(timestamp_ms: int) -> datetime | None:
         return None
 
 
-def _safe(text: str, most: int | None, unsafe: re.Pattern[str]) -> str:
+def _escape(text: str, most: int | None, unsafe: re.Pattern[str]) -> str:
     if most is None:
-        return unsafe.sub(_escaped, text)
-    return cut(unsafe.sub(_escaped, cut(text, most)), most)
+        return unsafe.sub(_escape_character, text)
+    return truncate(unsafe.sub(_escape_character, truncate(text, most)), most)
 
 
-def _escaped(found: re.Match[str]) -> str:
+def _escape_character(found: re.Match[str]) -> str:
     written = json.dumps(found[0])[1:-1]
     return written if written.startswith("\\") else f"\\u{ord(written):04x}"  # JSON leaves DEL as it is

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.exceptions import EVKafkaError
-from evkafka.serde.annotations import raw_kind
-from evkafka.serde.decode_errors import decode_fault
+from evkafka.serde.annotations import bytes_or_str_type
+from evkafka.serde.decode_errors import decode_error_text
 from evkafka.serde.formats.interface import Encode, Outgoing
 
 EncodeJson = Callable[[str | bytes], bytes]
@@ -50,7 +50,7 @@ async def json_encoder(encoder: Callable[[Outgoing], Awaitable[Encode]], target:
     endpoint = target.endpoint
     decoder = endpoint.resolve() if endpoint is not None else None
     from_object = decoder.from_object if decoder is not None else None
-    annotation = endpoint.payload if endpoint is not None and raw_kind(endpoint.payload) is not bytes else dict
+    annotation = endpoint.payload if endpoint is not None and bytes_or_str_type(endpoint.payload) is not bytes else dict
     encode = await encoder(Outgoing(target.place, target.topic, target.event_type or "", annotation))
 
     def encode_json(text: str | bytes) -> bytes:
@@ -61,7 +61,7 @@ async def json_encoder(encoder: Callable[[Outgoing], Awaitable[Encode]], target:
             raise PayloadFault(f"it is not JSON: {error}") from error
         except Exception as error:  # a validator may raise anything
             names = decoder.names() if decoder is not None else frozenset[str]()
-            why = str(error) if isinstance(error, TypeError) else decode_fault(error, names)
+            why = str(error) if isinstance(error, TypeError) else decode_error_text(error, names)
             raise PayloadFault(why) from error
 
     return encode_json

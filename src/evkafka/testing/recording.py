@@ -19,8 +19,8 @@ from evkafka.records import Record, RecordMetadata
 from evkafka.runtime.kept_sends import kept_sends
 from evkafka.runtime.ports import Kept, OutgoingRecord, RecordSource, TopicIds
 from evkafka.sender import OutboundEndpoint, Sender
-from evkafka.serde.annotations import raw_kind
-from evkafka.serde.cloudevents.reading import data_of
+from evkafka.serde.annotations import bytes_or_str_type
+from evkafka.serde.cloudevents.reading import event_data_of
 from evkafka.serde.formats.interface import DecodeValue, FormatError, ValueFormat
 from evkafka.testing.memory.partition_log import MemoryRecord
 
@@ -157,7 +157,7 @@ class RecordingSink:
     def _event(self, record: OutgoingRecord) -> SentEvent:
         topic, value, key, partition, timestamp_ms, headers, event_type, *_ = record
         return SentEvent(
-            event=self._declared.get(event_type or "", decoded)(data_of(value, headers)),
+            event=self._declared.get(event_type or "", decoded)(event_data_of(value, headers)),
             event_type=event_type or "",
             topic=topic,
             key=key,
@@ -200,7 +200,7 @@ def _decoded_by(value_format: ValueFormat, decode: DecodeValue, value: bytes | N
 
 def decoded(value: bytes | None, declared: Any = None) -> Any:
     """The value decoded for tests; `declared` is the payload's declared type, if there is one."""
-    kind = raw_kind(declared)
+    kind = bytes_or_str_type(declared)
     if value is None or kind is bytes:
         return value
     if kind is not str:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 
 from evkafka.http.security import RequestRefused, check_site
-from evkafka.serde.safe_text import cut, json_text, one_line
+from evkafka.serde.safe_text import escape_line, json_text, truncate
 from evkafka.ui.sessions import Sessions
 from evkafka.ui.wrong_tokens import WRONG_TOKENS_PERIOD_S, WrongTokenLimit
 
@@ -111,8 +111,8 @@ def address_of(request: Request) -> str:
 
 def audit(request: Request, action: str, target: Mapping[str, object], result: str) -> None:
     """Log one line for an action, done or refused: from which address, what, on what, and the result."""
-    address, result = address_of(request), one_line(result, AUDIT_CHARACTERS)
-    shown = cut(json_text(target, compact=False), AUDIT_CHARACTERS)
+    address, result = address_of(request), escape_line(result, AUDIT_CHARACTERS)
+    shown = truncate(json_text(target, compact=False), AUDIT_CHARACTERS)
     audit_logger.info(
         "%s from %s: %s: %s",
         action,

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from evkafka.observe.health import Health, HealthChecks
 from evkafka.runtime.status import AppStatus, AttemptStatus, ConsumerStatus, PartitionStatus
-from evkafka.serde.safe_text import one_line
+from evkafka.serde.safe_text import escape_line
 from evkafka.ui.history import total_lag
 from evkafka.ui.models import AttemptRow, ConsumerRow, Kind, PartitionRow
 from evkafka.ui.statistics import Statistics
@@ -132,7 +132,7 @@ def _oldest_age_s(partition: PartitionStatus, now_ms: int) -> float | None:
 
 def _sentences(sentences: Sequence[str]) -> list[str]:
     """Escape and cut the sentences: they may quote an error, which may quote a record."""
-    return [one_line(sentence, SENTENCE_CHARACTERS) for sentence in sentences[:REASONS_SHOWN]]
+    return [escape_line(sentence, SENTENCE_CHARACTERS) for sentence in sentences[:REASONS_SHOWN]]
 
 
 def _attempt(attempt: AttemptStatus) -> AttemptRow:

@@ -15,7 +15,7 @@ from evkafka.dlq import DeadLetterFilter, DeadLetterPosition, DeadLetterRecord, 
 from evkafka.dlq.dead_letter import OffsetRanges
 from evkafka.dlq.state_topic import Status
 from evkafka.kafka.admin.topic_reader import partition_numbers
-from evkafka.serde.safe_text import NAME_CHARACTERS, lines, one_line
+from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line, escape_lines
 from evkafka.ui.models import DeadLetterCounts, DeadLetterGroup, DeadLetterRow, RecordAddress
 from evkafka.ui.payload_text import KEY_BYTES, as_text, headers_as_text, unshowable
 
@@ -174,8 +174,8 @@ class _Groups:
             # `--error` is a pattern for the class; if there is no class, it is a part of the message.
             error = glob.escape(error_type) if error_type else message
             group = self._groups[key] = DeadLetterGroup(
-                error_type=one_line(error_type, NAME_CHARACTERS),
-                event_type=None if event_type is None else one_line(event_type, NAME_CHARACTERS),
+                error_type=escape_line(error_type, NAME_CHARACTERS),
+                event_type=None if event_type is None else escape_line(event_type, NAME_CHARACTERS),
                 error=_exact(error),
                 message="",
                 dead_letters=0,
@@ -185,7 +185,7 @@ class _Groups:
         group["dead_letters"] += 1
         group["first_ms"] = min(group["first_ms"], at_ms)
         if at_ms >= group["last_ms"]:
-            group["last_ms"], group["message"] = at_ms, lines(message, MESSAGE_CHARACTERS)
+            group["last_ms"], group["message"] = at_ms, escape_lines(message, MESSAGE_CHARACTERS)
 
     def largest(self) -> list[DeadLetterGroup]:
         by_number = sorted(self._groups.values(), key=lambda group: group["dead_letters"], reverse=True)
@@ -197,7 +197,7 @@ class _Groups:
 
 def _exact(text: str) -> str | None:
     """The text if it can be shown as it is; otherwise nobody could read what it selects."""
-    return text if text and len(text) <= NAME_CHARACTERS and one_line(text) == text else None
+    return text if text and len(text) <= NAME_CHARACTERS and escape_line(text) == text else None
 
 
 # ---------------------------------------------------------------------------- one row
@@ -221,16 +221,16 @@ def dead_letter_row(dead_letter: DeadLetterRecord, status: Status) -> DeadLetter
         place=str(dead_letter.position),
         status=status,
         failed_at_ms=_failed_at_ms(dead_letter),
-        event_type=None if event_type is None else one_line(event_type, NAME_CHARACTERS),
-        error_type=one_line(dead_letter.error_type, NAME_CHARACTERS),
-        error_message=lines(dead_letter.error_message, MESSAGE_CHARACTERS),
+        event_type=None if event_type is None else escape_line(event_type, NAME_CHARACTERS),
+        error_type=escape_line(dead_letter.error_type, NAME_CHARACTERS),
+        error_message=escape_lines(dead_letter.error_message, MESSAGE_CHARACTERS),
         origin=_origin(dead_letter),
         attempts=dead_letter.attempts,
         replays=dead_letter.replays,
         timestamp_ms=timestamp_ms if timestamp_ms is not None else record.timestamp,
         key=key,
         value=value,
-        traceback=lines(dead_letter.traceback[-TRACEBACK_CHARACTERS:]),
+        traceback=escape_lines(dead_letter.traceback[-TRACEBACK_CHARACTERS:]),
         headers=headers,
     )
 
@@ -243,4 +243,4 @@ def _origin(dead_letter: DeadLetterRecord) -> RecordAddress | None:
     topic, partition, offset = dead_letter.topic, dead_letter.partition, dead_letter.offset
     if topic is None or partition is None or offset is None:
         return None
-    return RecordAddress(topic=one_line(topic, NAME_CHARACTERS), partition=partition, offset=offset)
+    return RecordAddress(topic=escape_line(topic, NAME_CHARACTERS), partition=partition, offset=offset)

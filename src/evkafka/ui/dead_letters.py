@@ -20,7 +20,7 @@ from evkafka.dlq.local_handler import local_handler
 from evkafka.dlq.replay import LocalHandler, ReplayReport
 from evkafka.dlq.targets import source_topics
 from evkafka.exceptions import ConfigError
-from evkafka.serde.safe_text import lines
+from evkafka.serde.safe_text import escape_lines
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.ui.app_topics import AppTopic, dead_letter_topic_of
 from evkafka.ui.background import BackgroundRunner
@@ -176,7 +176,9 @@ def _result_of(report: ReplayReport) -> ReplayResult:
 
 def _replay_result(chosen: int, done: int, failed: Sequence[tuple[DeadLetterRecord, str]]) -> ReplayResult:
     shown = [
-        FailedDeadLetter(id=dead_letter.id, place=str(dead_letter.position), why=lines(reason, REASON_CHARACTERS))
+        FailedDeadLetter(
+            id=dead_letter.id, place=str(dead_letter.position), why=escape_lines(reason, REASON_CHARACTERS)
+        )
         for dead_letter, reason in failed[:FAILED_SHOWN]
     ]
     return ReplayResult(chosen=chosen, done=done, failed=shown, failed_count=len(failed))

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from evkafka.runtime.failure_cause import app_traceback, failure_message, failure_name
-from evkafka.serde.safe_text import NAME_CHARACTERS, lines, one_line
+from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line, escape_lines
 from evkafka.telemetry import AttemptFailed
 from evkafka.ui.models import ErrorGroup, RecordAddress
 
@@ -47,8 +47,8 @@ class ErrorGroups:
     def add(self, event: AttemptFailed, at_s: float) -> ErrorGroup:
         """Count an error. Returns its group."""
         error, at_ms = event.error, int(at_s * 1000)
-        name = one_line(failure_name(event.error, event.outcome), NAME_CHARACTERS)
-        message = lines(event.reason if error is None else failure_message(error), MESSAGE_CHARACTERS)
+        name = escape_line(failure_name(event.error, event.outcome), NAME_CHARACTERS)
+        message = escape_lines(event.reason if error is None else failure_message(error), MESSAGE_CHARACTERS)
         event_type = cut_event_type(event.event_type)
         words = "\0".join((name, event.endpoint, event_type or "", event.consumer))
         error_id = hashlib.sha256(words.encode()).hexdigest()[:12]
@@ -97,7 +97,7 @@ class ErrorGroups:
 
 def cut_event_type(event_type: str | None) -> str | None:
     """Escape and cut an event type: a producer may write any text."""
-    return None if event_type is None else one_line(event_type, NAME_CHARACTERS)
+    return None if event_type is None else escape_line(event_type, NAME_CHARACTERS)
 
 
 def _traceback(error: BaseException) -> str:
@@ -115,4 +115,4 @@ def _traceback(error: BaseException) -> str:
         text = "".join(formatted.format())
     except Exception as failure:
         return f"{type(error).__name__}, whose traceback cannot be shown: {type(failure).__name__}"
-    return lines(text[-TRACEBACK_CHARACTERS:])
+    return escape_lines(text[-TRACEBACK_CHARACTERS:])

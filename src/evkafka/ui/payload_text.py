@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from evkafka.runtime.ports import UnreadRecord
-from evkafka.serde.safe_text import CUT, NAME_CHARACTERS, cut, lines, one_line
+from evkafka.serde.safe_text import CUT, NAME_CHARACTERS, escape_line, escape_lines, truncate
 from evkafka.ui.models import PayloadText
 
 SHOWN_BYTES = 16 * 1024
@@ -66,19 +66,19 @@ def as_text(data: bytes | None, *, most: int = SHOWN_BYTES) -> PayloadText | Non
         return PayloadText(text=data[: most // 3].hex(" "), kind="hex", cut=size > most // 3, size=size, masked=False)
     if _looks_secret(text[:most]):
         return PayloadText(text=HIDDEN, kind="text", cut=False, size=size, masked=True)
-    shown = lines(text[:most])[:most]
+    shown = escape_lines(text[:most])[:most]
     return PayloadText(text=shown, kind="text", cut=len(text) > most or size > 4 * most, size=size, masked=False)
 
 
 def unshowable(data: bytes | None, error: BaseException) -> PayloadText:
     """Shown instead of a value that could not be converted to text."""
-    text = one_line(f"cannot be shown: {type(error).__name__}", NAME_CHARACTERS)
+    text = escape_line(f"cannot be shown: {type(error).__name__}", NAME_CHARACTERS)
     return PayloadText(text=text, kind="text", cut=True, size=len(data or b""), masked=False)
 
 
 def unreadable(record: UnreadRecord) -> PayloadText:
     """Shown instead of a record that the client could not read."""
-    return PayloadText(text=one_line(str(record), NAME_CHARACTERS), kind="text", cut=True, size=0, masked=False)
+    return PayloadText(text=escape_line(str(record), NAME_CHARACTERS), kind="text", cut=True, size=0, masked=False)
 
 
 def _parsed(data: bytes | str) -> Any:
@@ -134,7 +134,7 @@ class _JsonWriter:
     def _write_object(self, value: dict[str, Any], level: int) -> None:
         pair = _is_secret_pair(value)
         for number, (name, field) in enumerate(value.items()):
-            self._add(("," if number else "{") + self._break(level + 1) + _quoted(cut(name, self._most)) + ": ")
+            self._add(("," if number else "{") + self._break(level + 1) + _quoted(truncate(name, self._most)) + ": ")
             if field is not None and (is_secret(name) or (pair and name == "value")):
                 self._hide()
             else:
@@ -158,7 +158,7 @@ class _JsonWriter:
     def _write_string(self, value: str) -> None:
         shown, masked = _string_without_secrets(value)
         self.masked = self.masked or masked
-        self._add(_quoted(cut(shown, self._most)))
+        self._add(_quoted(truncate(shown, self._most)))
 
     def _break(self, level: int) -> str:
         return "\n" + "  " * level if self._indented else ""
@@ -174,7 +174,7 @@ class _JsonWriter:
 
 def _quoted(text: str) -> str:
     """A string as JSON, with its control characters escaped."""
-    return lines(json.dumps(text, ensure_ascii=False))
+    return escape_lines(json.dumps(text, ensure_ascii=False))
 
 
 def _is_secret_pair(value: dict[str, Any]) -> bool:
@@ -212,7 +212,7 @@ def headers_as_text(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[s
         length += len(text or "")
         if length > ALL_HEADERS_CHARACTERS:
             break
-        shown.append((one_line(name, NAME_CHARACTERS), text))
+        shown.append((escape_line(name, NAME_CHARACTERS), text))
     if len(shown) < len(kept):
         shown.append((CUT, f"{len(kept) - len(shown)} more headers"))
     return shown
@@ -227,7 +227,7 @@ def _header(name: str, value: bytes | None) -> str | None:
         text, _ = _string_without_secrets(value[: 4 * HEADER_CHARACTERS].decode(errors=_errors(value)))
     except UnicodeDecodeError:
         return value[: HEADER_CHARACTERS // 3].hex(" ")
-    return one_line(text, HEADER_CHARACTERS)
+    return escape_line(text, HEADER_CHARACTERS)
 
 
 def _errors(value: bytes) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
-from evkafka.serde.safe_text import lines
+from evkafka.serde.safe_text import escape_lines
 from evkafka.ui.payload_text import KEY_BYTES, PARSED_BYTES, as_text, headers_as_text
 
 logger = logging.getLogger("evkafka.web")
@@ -90,7 +90,7 @@ def _may_contain(data: bytes, wanted: str) -> bool:
         text = data[:PARSED_BYTES].decode(errors="strict" if len(data) <= PARSED_BYTES else "ignore")
     except UnicodeDecodeError:
         return True
-    folded = _folded(lines(text))
+    folded = _folded(escape_lines(text))
     if wanted in folded or _EXPONENT.search(folded):
         return True
     return bool(_DIGIT.search(wanted) and _FRACTION.search(folded))

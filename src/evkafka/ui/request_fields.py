@@ -12,7 +12,7 @@ from evkafka.dlq import DeadLetterFilter, DeadLetterPosition
 from evkafka.dlq.dead_letter import OffsetRanges
 from evkafka.dlq.state_topic import Status
 from evkafka.http.security import RequestRefused
-from evkafka.serde.safe_text import NAME_CHARACTERS, one_line
+from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line
 from evkafka.ui.dead_letter_list import ROWS_MAX, ListQuery
 from evkafka.ui.offset_ranges import parse_ranges
 
@@ -76,7 +76,7 @@ def text_field(fields: Mapping[str, Any], name: str) -> str:
 def number_field(fields: Mapping[str, Any], name: str, largest: int) -> int:
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= largest:
-        shown = one_line(repr(value), NAME_CHARACTERS)
+        shown = escape_line(repr(value), NAME_CHARACTERS)
         raise RequestRefused(400, f"{name} must be a whole number from 0 to {largest}, not {shown}")
     return value
 

@@ -18,7 +18,7 @@ from evkafka.exceptions import EVKafkaError
 from evkafka.http.encoding import encode_json
 from evkafka.http.security import RequestRefused, check_site
 from evkafka.http.worker_thread import TooBusy, WorkerThread
-from evkafka.serde.safe_text import lines
+from evkafka.serde.safe_text import escape_lines
 from evkafka.ui.app_option import app_option
 from evkafka.ui.auth import COOKIE, Authenticator, audit
 from evkafka.ui.background import BackgroundRunner
@@ -384,5 +384,5 @@ class OperationsPage:
 
 
 def _refusal(refused: RequestRefused) -> Response:
-    answer = {"error": lines(str(refused), SENTENCE_CHARACTERS)}
+    answer = {"error": escape_lines(str(refused), SENTENCE_CHARACTERS)}
     return Response(encode_json(answer), status_code=refused.status, media_type="application/json")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from evkafka.runtime.status import AppStatus
-from evkafka.serde.safe_text import NAME_CHARACTERS, cut, one_line
+from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line, truncate
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched, Telemetry
 from evkafka.ui.error_groups import ErrorGroups, cut_event_type
 from evkafka.ui.history import History
@@ -103,7 +103,7 @@ class Statistics:
         at_s = self._now()
         group = self._errors.add(event, at_s)
         counts = self._counts(event.consumer, group["event_type"] or "")
-        counts.error = cut(f"{group['type']}: {group['message']}", NAME_CHARACTERS)
+        counts.error = truncate(f"{group['type']}: {group['message']}", NAME_CHARACTERS)
         counts.error_at_ms = int(at_s * 1000)
 
     def _on_unmatched(self, event: RecordsUnmatched) -> None:
@@ -162,7 +162,7 @@ class Statistics:
     # ------------------------------------------------------------------ helpers
 
     def _counts(self, consumer: str, event_type: str) -> EventTypeStatistics:
-        key = (consumer, one_line(event_type, NAME_CHARACTERS))
+        key = (consumer, escape_line(event_type, NAME_CHARACTERS))
         if key not in self.event_types and len(self.event_types) >= EVENT_TYPES_MAX:
             key = (consumer, "")  # too many event types: the further ones are counted together
         return self.event_types.setdefault(key, EventTypeStatistics())

@@ -13,7 +13,7 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent as SdkEvent
 
 from evkafka import CloudEvent, DecodeError
-from evkafka.serde.cloudevents.reading import EventRecord, data_of, read_event, structured_type
+from evkafka.serde.cloudevents.reading import EventRecord, event_data_of, read_event, structured_event_type
 from evkafka.testing import MemoryRecord
 
 REQUIRED = {"id": "7", "source": "/orders", "specversion": "1.0", "type": "OrderPlaced"}
@@ -252,17 +252,17 @@ class TestInvalidEvents:
 
 class TestStructuredType:
     def test_is_found_without_a_header(self) -> None:
-        assert structured_type(record(json.dumps(REQUIRED).encode(), STRUCTURED)) == "OrderPlaced"
+        assert structured_event_type(record(json.dumps(REQUIRED).encode(), STRUCTURED)) == "OrderPlaced"
 
     def test_of_any_other_record_is_none(self) -> None:
-        assert structured_type(record(b"[", STRUCTURED)) is None
-        assert structured_type(record(json.dumps(REQUIRED).encode(), ())) is None
+        assert structured_event_type(record(b"[", STRUCTURED)) is None
+        assert structured_event_type(record(json.dumps(REQUIRED).encode(), ())) is None
 
 
 class TestDataOf:
     def test_the_data_of_a_structured_event_is_found(self) -> None:
-        assert data_of(json.dumps({**REQUIRED, "data": {"a": 1}}).encode(), STRUCTURED) == b'{"a": 1}'
+        assert event_data_of(json.dumps({**REQUIRED, "data": {"a": 1}}).encode(), STRUCTURED) == b'{"a": 1}'
 
     def test_any_other_value_stays(self) -> None:
-        assert data_of(b"{}", (("content-type", b"application/json"),)) == b"{}"
-        assert data_of(b"no event", STRUCTURED) == b"no event"
+        assert event_data_of(b"{}", (("content-type", b"application/json"),)) == b"{}"
+        assert event_data_of(b"no event", STRUCTURED) == b"no event"

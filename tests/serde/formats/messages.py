@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pool, message_factory, timestamp_pb2
 
-from evkafka.serde.formats.proto_source import file_of
+from evkafka.serde.formats.proto_source import parse_proto_file
 
 ORDERS = """
 syntax = "proto3";
@@ -45,7 +45,7 @@ def classes(text: str, *names: str, file: str = "orders.proto") -> list[Any]:
     """The classes of these messages, each call in a pool of its own."""
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
-    pool.Add(file_of(text, file))
+    pool.Add(parse_proto_file(text, file))
     return [message_factory.GetMessageClass(pool.FindMessageTypeByName(name)) for name in names]
 
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from evkafka.formats import Avro, SchemaRegistry
-from evkafka.serde.formats.avro import parsed
-from evkafka.serde.formats.avro_limits import MOST_EMPTY_ITEMS, MOST_NESTED, limits_of
+from evkafka.serde.formats.avro import parse_stored_schema
+from evkafka.serde.formats.avro_limits import MOST_EMPTY_ITEMS, MOST_NESTED, compile_size_check
 from evkafka.serde.formats.interface import FormatError, Outgoing, Schema, StoredSchema
 from evkafka.testing import InMemoryRegistry
 from tests.serde.formats.test_avro import written
@@ -136,5 +136,5 @@ class TestItemsWithoutBytes:
 
 @pytest.mark.parametrize("items", ["long", ["null", "long"], {"type": "map", "values": "null"}])
 def test_other_schemas_need_no_check(items: Any) -> None:
-    schema, named = parsed(StoredSchema(1, Schema(json.dumps(array_of(items)), "AVRO")))
-    assert limits_of(schema, named) is None
+    schema, named = parse_stored_schema(StoredSchema(1, Schema(json.dumps(array_of(items)), "AVRO")))
+    assert compile_size_check(schema, named) is None

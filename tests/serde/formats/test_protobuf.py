@@ -15,8 +15,8 @@ from evkafka.formats import Protobuf, SchemaRegistry
 from evkafka.serde.decoding import decoder_for
 from evkafka.serde.encoding import encode, encoder_for
 from evkafka.serde.formats.interface import FormatError
-from evkafka.serde.formats.proto_source import file_of
-from evkafka.serde.formats.proto_text import text_of
+from evkafka.serde.formats.proto_source import parse_proto_file
+from evkafka.serde.formats.proto_text import proto_text_of
 from evkafka.testing import InMemoryRegistry
 from tests.serde.formats.messages import ORDERS, CancelledMessage, LineMessage, OrderMessage, classes
 from tests.serde.formats.values import decode, outgoing
@@ -128,7 +128,7 @@ class TestReading:
     async def test_reads_a_schema_that_is_a_description_in_base64(
         self, server: InMemoryRegistry, registry: SchemaRegistry
     ) -> None:
-        text = base64.b64encode(file_of(ORDERS, "x.proto").SerializeToString()).decode()
+        text = base64.b64encode(parse_proto_file(ORDERS, "x.proto").SerializeToString()).decode()
         number = server.register("orders-value", text, "PROTOBUF").id
         assert await decode(Protobuf(registry), OrderMessage, framed(number, b"\0", order())) == order()
 
@@ -231,8 +231,10 @@ class TestWriting:
         from google.protobuf import descriptor_pool, message_factory
 
         pool = descriptor_pool.DescriptorPool()
-        pool.Add(file_of('syntax = "proto3"; message Money {}', "money.proto"))
-        pool.Add(file_of('syntax = "proto3"; import "money.proto"; message Bill { Money m = 1; }', "bill.proto"))
+        pool.Add(parse_proto_file('syntax = "proto3"; message Money {}', "money.proto"))
+        pool.Add(
+            parse_proto_file('syntax = "proto3"; import "money.proto"; message Bill { Money m = 1; }', "bill.proto")
+        )
         bill = message_factory.GetMessageClass(pool.FindMessageTypeByName("Bill"))
         with pytest.raises(ConfigError, match=r"Bill: its file imports money.proto.*schema=\"latest\""):
             await Protobuf(registry).encoder(outgoing(bill))
@@ -240,19 +242,19 @@ class TestWriting:
 
 class TestTheTextOfAFile:
     def test_is_read_and_written(self) -> None:
-        file = file_of(ORDERS, "orders.proto")
+        file = parse_proto_file(ORDERS, "orders.proto")
         [message] = classes(ORDERS, "shop.Order")
         compiled = type(file)()
         message.DESCRIPTOR.file.CopyToProto(compiled)
-        assert classes(text_of(compiled), "shop.Order")[0].DESCRIPTOR.fields_by_name.keys() == (
+        assert classes(proto_text_of(compiled), "shop.Order")[0].DESCRIPTOR.fields_by_name.keys() == (
             message.DESCRIPTOR.fields_by_name.keys()
         )
         again = type(file)()
-        classes(text_of(compiled), "shop.Order")[0].DESCRIPTOR.file.CopyToProto(again)
+        classes(proto_text_of(compiled), "shop.Order")[0].DESCRIPTOR.file.CopyToProto(again)
         assert again == compiled
 
     def test_may_have_what_does_not_matter(self) -> None:
-        file = file_of(
+        file = parse_proto_file(
             """
             // a comment with "quotes" {
             syntax = 'proto2'; /* another

@@ -34,7 +34,7 @@ from evkafka.kafka.admin.topics import TopicShape, broker_settings, topic_shapes
 from evkafka.kafka.admin.transactions import look_up_transaction_offer
 from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
-from evkafka.serde.safe_text import lines
+from evkafka.serde.safe_text import escape_lines
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.service.transaction_checks import shared_transactional_ids, weaker_producers
 
@@ -103,7 +103,7 @@ def _print_findings(findings: list[Finding], *, failed: bool) -> None:
     for head in ("", "check", "about", "what"):
         table.add_column(head, overflow="fold")
     for one in findings:
-        text = lines(one.message) + (f"\n-> {lines(one.fix)}" if one.fix else "")
+        text = escape_lines(one.message) + (f"\n-> {escape_lines(one.fix)}" if one.fix else "")
         table.add_row(styled((one.level, STYLES[one.level])), one.check, Text(plain(one.about)), Text(text))
     screen().print(table)
     errors, warnings = (sum(one.level == level for one in findings) for level in ("error", "warning"))

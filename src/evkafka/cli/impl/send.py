@@ -24,7 +24,7 @@ from evkafka.records import RecordMetadata
 from evkafka.runtime.ports import OutgoingRecord
 from evkafka.serde.cloudevents.event import TYPE_HEADER as CLOUDEVENTS_TYPE_HEADER
 from evkafka.serde.cloudevents.writing import complete_headers
-from evkafka.serde.decode_errors import decode_fault
+from evkafka.serde.decode_errors import decode_error_text
 from evkafka.serde.decoding import Decoder
 from evkafka.serde.formats.interface import ValueFormat
 from evkafka.service.json_values import EncodeJson, PayloadFault, Target, json_encoder
@@ -169,7 +169,7 @@ def _check(endpoint: Endpoint, decoder: Decoder, event: Event) -> None:
     try:
         decoder.from_bytes(event.value)
     except Exception as error:  # a validator may raise anything
-        why = decode_fault(error, decoder.names())
+        why = decode_error_text(error, decoder.names())
         raise NotTaken(
             f"{event.source} is not the {decoder.expected} that {endpoint.name} expects: {why};"
             " nothing was sent. --no-check sends it anyway"

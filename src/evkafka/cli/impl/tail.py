@@ -22,9 +22,9 @@ from evkafka.kafka.admin.groups import Bounds
 from evkafka.kafka.admin.topic_reader import follow_topic
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.ports import UnreadRecord
-from evkafka.serde.formats.plain_reader import PlainReader, PlainRecord, type_in_value
+from evkafka.serde.formats.plain_reader import PlainReader, PlainRecord, event_type_in_value
 from evkafka.serde.formats.registry import SchemaRegistry
-from evkafka.serde.safe_text import NAME_CHARACTERS, json_text, time_of
+from evkafka.serde.safe_text import NAME_CHARACTERS, json_text, timestamp_to_datetime
 from evkafka.service.topic_registries import registry_of_topic
 
 MISSING: Any = object()
@@ -101,7 +101,7 @@ def event_type_of(record: Record, header: str) -> str | None:
     for name, value in record.headers:
         if name == header:
             return None if value is None else value.decode(errors="replace")
-    return type_in_value(record)
+    return event_type_in_value(record)
 
 
 def tail(
@@ -219,7 +219,7 @@ class JsonPrinter:
             print_json_line(fields | {"value": as_text(record.value)})
 
     def _fields(self, record: Record) -> dict[str, Any]:
-        time = time_of(record.timestamp)
+        time = timestamp_to_datetime(record.timestamp)
         return {
             "topic": record.topic,
             "partition": record.partition,
@@ -243,7 +243,7 @@ class LinePrinter:
         self._screen = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def __call__(self, record: Record) -> None:
-        time = time_of(record.timestamp)
+        time = timestamp_to_datetime(record.timestamp)
         line = Text()
         line.append(f"{record.topic}[{record.partition}]@{record.offset}", "dim")
         line.append(f"  {record.timestamp if time is None else f'{time.astimezone():%H:%M:%S}'}", "dim")

@@ -57,7 +57,7 @@ class CloudEvent:
     extensions: Mapping[str, AttributeValue] = field(default_factory=dict)
 
 
-def event_of(attributes: dict[str, AttributeValue]) -> CloudEvent:
+def event_from_attributes(attributes: dict[str, AttributeValue]) -> CloudEvent:
     """The event with these attributes. The dictionary is used up.
 
     Raises:
@@ -69,7 +69,7 @@ def event_of(attributes: dict[str, AttributeValue]) -> CloudEvent:
     if not (identity and source and version and kind):
         found = (identity, source, version, kind)
         missing = [name for name, value in zip(REQUIRED, found, strict=True) if not value]
-        raise EventFault(f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+        raise EventFault(f"{_join_attribute_names(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     if version != SPECVERSION:
         shown = repr(version) if isinstance(version, str) and _VERSION.fullmatch(version) else "of the event"
         raise EventFault(f"specversion {shown} is not supported: EVKafka reads {SPECVERSION}")
@@ -98,7 +98,7 @@ def parse_time(text: str) -> datetime:
     return time
 
 
-def is_text(value: bytes) -> bool:
+def is_utf8(value: bytes) -> bool:
     """Whether it is valid UTF-8."""
     try:
         value.decode()
@@ -117,14 +117,14 @@ def is_structured(content_type: bytes) -> bool:
     return content_type[: len(STRUCTURED)].lower() == STRUCTURED.encode()
 
 
-def content_types(headers: Sequence[tuple[str, bytes | None]]) -> list[bytes]:
+def content_type_values(headers: Sequence[tuple[str, bytes | None]]) -> list[bytes]:
     """The values of the headers with the media type. Readers take the first."""
     return [text for name, text in headers if is_content_type(name) and text is not None]
 
 
 def has_structured_mode(headers: Sequence[tuple[str, bytes | None]]) -> bool:
     """Whether a record with these headers has the whole event as its value."""
-    return any(map(is_structured, content_types(headers)))
+    return any(map(is_structured, content_type_values(headers)))
 
 
 def is_json(datacontenttype: str | None) -> bool:
@@ -135,6 +135,6 @@ def is_json(datacontenttype: str | None) -> bool:
     return media.endswith(("/json", "+json"))
 
 
-def _listed(names: list[str]) -> str:
+def _join_attribute_names(names: list[str]) -> str:
     *others, last = names
     return f"required attribute{'s' if others else ''} {', '.join(others)}{' and ' if others else ''}{last}"

@@ -19,12 +19,12 @@ from evkafka.serde.cloudevents.event import (
     AttributeValue,
     CloudEvent,
     EventFault,
-    event_of,
+    event_from_attributes,
     has_structured_mode,
     is_content_type,
     is_json,
     is_structured,
-    is_text,
+    is_utf8,
 )
 
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -71,7 +71,9 @@ def read_event(record: Record, type_header: str) -> EventRecord:
     """
     try:
         event, data = _event_and_data(record)
-        return EventRecord(record, event, data, _key(record, event), _headers(record, event, type_header))
+        return EventRecord(
+            record, event, data, _event_record_key(record, event), _event_record_headers(record, event, type_header)
+        )
     except EventFault as error:
         fault = DecodeError(
             f"the record {record.topic}[{record.partition}]@{record.offset} is not a CloudEvent: {error}",
@@ -95,24 +97,24 @@ def _event_and_data(record: Record) -> tuple[CloudEvent, bytes | None]:
                 attributes.setdefault(name[_PREFIX_LENGTH:], value.decode())
             elif content_type is None and is_content_type(name):
                 if is_structured(value):
-                    _check_structured(value[len(STRUCTURED) :])
+                    _check_structured_format(value[len(STRUCTURED) :])
                     return _read_structured(record.value, record.key)
                 content_type = value
                 name = CONTENT_TYPE
                 attributes["datacontenttype"] = value.decode()
     except UnicodeDecodeError as error:
         raise EventFault(f"the header {name} is not valid UTF-8 (byte {error.start})") from None
-    _default_partition_key(attributes, record.key)
-    return event_of(attributes), record.value
+    _set_default_partition_key(attributes, record.key)
+    return event_from_attributes(attributes), record.value
 
 
-def _default_partition_key(attributes: dict[str, AttributeValue], key: bytes | None) -> None:
+def _set_default_partition_key(attributes: dict[str, AttributeValue], key: bytes | None) -> None:
     """The record's key is the partition key of an event without one, if it is text."""
-    if key is not None and _PARTITION_KEY not in attributes and is_text(key):
+    if key is not None and _PARTITION_KEY not in attributes and is_utf8(key):
         attributes[_PARTITION_KEY] = key.decode()
 
 
-def data_of(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> bytes | None:
+def event_data_of(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> bytes | None:
     """The data of a CloudEvent in structured mode; of any other record, the value."""
     if not has_structured_mode(headers):
         return value
@@ -122,7 +124,7 @@ def data_of(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) ->
         return value
 
 
-def structured_type(record: Record) -> str | None:
+def structured_event_type(record: Record) -> str | None:
     """The type of a CloudEvent in structured mode; None for any other record. It is not in a header."""
     if not has_structured_mode(record.headers):
         return None
@@ -132,13 +134,13 @@ def structured_type(record: Record) -> str | None:
         return None
 
 
-def _key(record: Record, event: CloudEvent) -> bytes | None:
+def _event_record_key(record: Record, event: CloudEvent) -> bytes | None:
     if record.key is not None or _PARTITION_KEY not in event.extensions:
         return record.key
     return str(event.extensions[_PARTITION_KEY]).encode(errors="replace")
 
 
-def _headers(record: Record, event: CloudEvent, type_header: str) -> Headers:
+def _event_record_headers(record: Record, event: CloudEvent, type_header: str) -> Headers:
     kept = [pair for pair in record.headers if pair[0] != type_header]
     headers = [(type_header, event.type.encode(errors="surrogatepass")), *kept]
     for name in TRACE_ATTRIBUTES:
@@ -151,7 +153,7 @@ def _headers(record: Record, event: CloudEvent, type_header: str) -> Headers:
 # ---------------------------------------------------------------------------- structured mode
 
 
-def _check_structured(rest: bytes) -> None:
+def _check_structured_format(rest: bytes) -> None:
     """Check what follows `application/cloudevents` in the media type.
 
     Raises:
@@ -173,7 +175,7 @@ def _read_structured(value: bytes | None, key: bytes | None) -> tuple[CloudEvent
     if value is None:
         raise EventFault("it has no value, but in structured mode the event is the value")
     try:
-        members = _members(value.decode())
+        members = _parse_json_members(value.decode())
     except UnicodeDecodeError as error:
         raise EventFault(f"its value is not valid UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:
@@ -183,59 +185,59 @@ def _read_structured(value: bytes | None, key: bytes | None) -> tuple[CloudEvent
     except RecursionError:
         raise EventFault("its value is nested too deeply") from None
     data, encoded = members.pop("data", None), members.pop("data_base64", None)
-    attributes = {name: _attribute(name, value) for name, (value, _) in members.items() if value is not None}
-    _default_partition_key(attributes, key)
-    event = event_of(attributes)
+    attributes = {name: _check_attribute_type(name, value) for name, (value, _) in members.items() if value is not None}
+    _set_default_partition_key(attributes, key)
+    event = event_from_attributes(attributes)
     if encoded is not None and encoded[0] is not None:
         if data is not None:
             raise EventFault("it has both data and data_base64")
-        return event, _from_base64(encoded[0])
-    return event, None if data is None else _data(data, event)
+        return event, _decode_base64(encoded[0])
+    return event, None if data is None else _encode_data(data, event)
 
 
-def _members(text: str) -> dict[str, tuple[object, str]]:
+def _parse_json_members(text: str) -> dict[str, tuple[object, str]]:
     """The members of a JSON object: each one's value, and its text, so that the data stays as it was written.
 
     Raises:
         json.JSONDecodeError, RecursionError: it is not an object.
     """
     members: dict[str, tuple[object, str]] = {}
-    position = _skip(text, 0, "{")
+    position = _skip_character(text, 0, "{")
     if text[position : position + 1] == "}":
-        return _ended(text, position, members)
+        return _require_end(text, position, members)
     while True:
         if text[position : position + 1] != '"':
             raise json.JSONDecodeError("Expecting a name in double quotes", text, position)
         name, position = _JSON.raw_decode(text, position)
-        start = _skip(text, position, ":")
+        start = _skip_character(text, position, ":")
         value, end = _JSON.raw_decode(text, start)
         members[name] = value, text[start:end]
-        position = _spaces(text, end)
+        position = _skip_spaces(text, end)
         if text[position : position + 1] == "}":
-            return _ended(text, position, members)
-        position = _skip(text, position, ",")
+            return _require_end(text, position, members)
+        position = _skip_character(text, position, ",")
 
 
-def _ended(text: str, position: int, members: dict[str, tuple[object, str]]) -> dict[str, tuple[object, str]]:
-    if _spaces(text, position + 1) != len(text):
+def _require_end(text: str, position: int, members: dict[str, tuple[object, str]]) -> dict[str, tuple[object, str]]:
+    if _skip_spaces(text, position + 1) != len(text):
         raise json.JSONDecodeError("Extra data", text, position + 1)
     return members
 
 
-def _skip(text: str, position: int, character: str) -> int:
+def _skip_character(text: str, position: int, character: str) -> int:
     """The position after this character, and the spaces around it."""
-    position = _spaces(text, position)
+    position = _skip_spaces(text, position)
     if text[position : position + 1] != character:
         raise json.JSONDecodeError(f"Expecting '{character}'", text, position)
-    return _spaces(text, position + 1)
+    return _skip_spaces(text, position + 1)
 
 
-def _spaces(text: str, position: int) -> int:
+def _skip_spaces(text: str, position: int) -> int:
     found = _SPACE.match(text, position)
     return found.end() if found is not None else position
 
 
-def _attribute(name: str, value: object) -> AttributeValue:
+def _check_attribute_type(name: str, value: object) -> AttributeValue:
     if name in STRINGS and not isinstance(value, str):
         raise EventFault(f"attribute {name} must be a string")
     if not isinstance(value, str | int):
@@ -243,7 +245,7 @@ def _attribute(name: str, value: object) -> AttributeValue:
     return value
 
 
-def _data(data: tuple[object, str], event: CloudEvent) -> bytes:
+def _encode_data(data: tuple[object, str], event: CloudEvent) -> bytes:
     """The data's bytes: the JSON as it was written; of other media types, the text in the JSON string."""
     value, text = data
     if isinstance(value, str) and not is_json(event.datacontenttype):
@@ -254,7 +256,7 @@ def _data(data: tuple[object, str], event: CloudEvent) -> bytes:
         raise EventFault("its data is not valid Unicode") from None
 
 
-def _from_base64(text: object) -> bytes:
+def _decode_base64(text: object) -> bytes:
     try:
         return base64.b64decode(text if isinstance(text, str) else "?", validate=True)
     except (binascii.Error, ValueError):

@@ -22,12 +22,12 @@ from evkafka.serde.cloudevents.event import (
     STRUCTURED,
     STRUCTURED_JSON,
     TRACE_ATTRIBUTES,
-    content_types,
+    content_type_values,
     has_structured_mode,
     is_content_type,
     is_json,
     is_structured,
-    is_text,
+    is_utf8,
     parse_time,
 )
 
@@ -76,11 +76,11 @@ class CloudEventsEnvelope:
         Raises:
             ValueError: an attribute has an invalid name or value, or the data is not of the given media type.
         """
-        attributes = self._attributes(given, event_type)
-        attributes.setdefault(HEADER_PREFIX + "time", _time(now_ms).encode())
+        attributes = self._encode_attributes(given, event_type)
+        attributes.setdefault(HEADER_PREFIX + "time", _format_time(now_ms).encode())
         if key is None:
             key = attributes.get(PARTITION_KEY)
-        elif PARTITION_KEY not in attributes and is_text(key):
+        elif PARTITION_KEY not in attributes and is_utf8(key):
             attributes[PARTITION_KEY] = key
         others: Pairs = [(name, value) for name, value in given if not name.startswith(HEADER_PREFIX)]
         self._check_content_types(others)
@@ -89,8 +89,8 @@ class CloudEventsEnvelope:
         return key, [*attributes.items(), *others]
 
     def _check_content_types(self, headers: Pairs) -> None:
-        for text in content_types(headers):
-            if not is_text(text):
+        for text in content_type_values(headers):
+            if not is_utf8(text):
                 raise ValueError(f"the header {CONTENT_TYPE} is not valid UTF-8")
             if self.mode == "binary" and is_structured(text):
                 raise ValueError(
@@ -100,7 +100,7 @@ class CloudEventsEnvelope:
                 )
 
     def _add_content_type(self, headers: Pairs, value: bytes, content_type: str) -> None:
-        own = next(iter(content_types(headers)), None)
+        own = next(iter(content_type_values(headers)), None)
         if own is None:
             headers.append((CONTENT_TYPE, content_type.encode()))
         elif self.mode == "structured" and is_json(own.decode()) and not is_json(content_type):
@@ -109,7 +109,7 @@ class CloudEventsEnvelope:
             except (ValueError, RecursionError) as error:
                 raise ValueError(f"the header {CONTENT_TYPE} says JSON, but the payload is not JSON") from error
 
-    def _attributes(self, given: Pairs, event_type: str) -> dict[str, bytes]:
+    def _encode_attributes(self, given: Pairs, event_type: str) -> dict[str, bytes]:
         own = {name[len(HEADER_PREFIX) :]: value for name, value in given if name.startswith(HEADER_PREFIX)}
         attributes = {
             "specversion": SPECVERSION.encode(),
@@ -131,7 +131,7 @@ class CloudEventsEnvelope:
             for name, text in headers
             if name in TRACE_ATTRIBUTES and HEADER_PREFIX + name not in names
         ]
-        return (value, [*headers, *traced]) if self.mode == "binary" else _structured(value, [*headers, *traced])
+        return (value, [*headers, *traced]) if self.mode == "binary" else _encode_structured(value, [*headers, *traced])
 
 
 def complete_headers(headers: Pairs, *, source: str) -> Pairs:
@@ -145,9 +145,9 @@ def complete_headers(headers: Pairs, *, source: str) -> Pairs:
     return [*headers, *((HEADER_PREFIX + name, defaults[name].encode()) for name in missing)]
 
 
-def _structured(value: bytes | None, headers: Pairs) -> tuple[bytes, Pairs]:
+def _encode_structured(value: bytes | None, headers: Pairs) -> tuple[bytes, Pairs]:
     """The event as a JSON object, without headers of the binary mode: some readers recognize the mode by them."""
-    content_type = next((text.decode() for text in content_types(headers)), None)
+    content_type = next((text.decode() for text in content_type_values(headers)), None)
     attributes: dict[str, str] = {}
     others: Pairs = [(CONTENT_TYPE, STRUCTURED_JSON.encode())]
     for name, text in headers:
@@ -160,14 +160,14 @@ def _structured(value: bytes | None, headers: Pairs) -> tuple[bytes, Pairs]:
     if value is not None and content_type is not None:
         attributes["datacontenttype"] = content_type
     envelope = json.dumps(attributes, ensure_ascii=False, separators=(",", ":")).encode()
-    return (envelope if value is None else envelope[:-1] + _member(value, content_type) + b"}"), others
+    return (envelope if value is None else envelope[:-1] + _data_member(value, content_type) + b"}"), others
 
 
-def _member(value: bytes, content_type: str | None) -> bytes:
+def _data_member(value: bytes, content_type: str | None) -> bytes:
     """The data as a member of the JSON object: JSON as it is, text as a string, anything else in base64."""
     if is_json(content_type) and not value.startswith(SCHEMA_MARK):
         return b',"data":' + value
-    if content_type is not None and content_type.lower().startswith("text/") and is_text(value):
+    if content_type is not None and content_type.lower().startswith("text/") and is_utf8(value):
         return b',"data":' + json.dumps(value.decode(), ensure_ascii=False).encode()
     return b',"data_base64":"' + base64.b64encode(value) + b'"'
 
@@ -182,7 +182,7 @@ def _check_attribute(name: str, value: bytes | None, event_type: str) -> None:
         raise ValueError(f"the header {header} is empty, but the attribute is required")
     if value is None:
         return
-    if not is_text(value):
+    if not is_utf8(value):
         raise ValueError(f"the header {header} is not valid UTF-8")
     match name:
         case "specversion" if value.decode() != SPECVERSION:
@@ -193,5 +193,5 @@ def _check_attribute(name: str, value: bytes | None, event_type: str) -> None:
             parse_time(value.decode())
 
 
-def _time(ms: int) -> str:
+def _format_time(ms: int) -> str:
     return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -19,12 +19,12 @@ import pydantic_core
 from pydantic import ValidationError
 
 from evkafka.exceptions import ConfigError
-from evkafka.serde.annotations import shown
+from evkafka.serde.annotations import annotation_text
 from evkafka.serde.decoding import Decoder
 from evkafka.serde.encoding import dumper_for
-from evkafka.serde.formats.avro_fit import Fit, Misfit, fit_for
-from evkafka.serde.formats.avro_limits import limits_of
-from evkafka.serde.formats.avro_schema import TEXTS, AvroDescriber, is_namespace, is_url
+from evkafka.serde.formats.avro_fit import Fit, Misfit, compile_fit
+from evkafka.serde.formats.avro_limits import compile_size_check
+from evkafka.serde.formats.avro_schema import TEXTS, AvroDescriber, is_url, is_valid_namespace
 from evkafka.serde.formats.fields import is_untyped
 from evkafka.serde.formats.framing import Frame
 from evkafka.serde.formats.interface import Encode, FormatError, Schema, StoredSchema
@@ -67,7 +67,7 @@ class Avro(RegistryFormat):
             import fastavro  # noqa: F401 - only whether it is there
         except ModuleNotFoundError:
             raise ConfigError("Avro needs fastavro: pip install 'evkafka[avro]'") from None
-        if namespace is not None and not is_namespace(namespace):
+        if namespace is not None and not is_valid_namespace(namespace):
             raise ConfigError(f'Avro: namespace is names with dots between them, as "com.example"; got {namespace!r}')
         super().__init__(
             AvroLanguage(namespace),
@@ -94,8 +94,8 @@ class AvroLanguage:
     def reader(self, stored: StoredSchema, annotation: Any, json: Decoder | None) -> Read:
         from fastavro import schemaless_reader
 
-        schema, named = parsed(stored)
-        check, stream_of = limits_of(schema, named), io.BytesIO
+        schema, named = parse_stored_schema(stored)
+        check, stream_of = compile_size_check(schema, named), io.BytesIO
         from_object = json.from_object if json is not None else None
 
         def read(value: bytes, frame: Frame) -> Any:
@@ -106,7 +106,7 @@ class AvroLanguage:
             try:
                 plain = schemaless_reader(stream, schema)
             except Exception as error:
-                fault = FormatError(f"its bytes do not fit schema {frame.key}: {_fault(error)}")
+                fault = FormatError(f"its bytes do not fit schema {frame.key}: {_fastavro_error_text(error)}")
             else:
                 if stream.read(1):
                     raise FormatError(f"its bytes do not fit schema {frame.key}: there are more of them")
@@ -116,13 +116,13 @@ class AvroLanguage:
                     return from_object(plain)
                 except ValidationError:
                     pass  # perhaps only because JSON would have a text there, as for a UUID that the type has as a str
-                return _from_json(plain, from_object, json)
+                return _validate_as_json(plain, from_object, json)
             raise fault  # outside of the `except`: the error may contain the value
 
         return read
 
     def names(self, stored: StoredSchema) -> Callable[[bytes, Frame], str | None]:
-        schema, _ = parsed(stored)
+        schema, _ = parse_stored_schema(stored)
         name = str(schema["name"]) if isinstance(schema, dict) and "name" in schema else None
         return lambda _, __: name
 
@@ -133,17 +133,17 @@ class AvroLanguage:
         content = describer.describe(annotation)
         schema = Schema(json.dumps(content), "AVRO")
         try:
-            parsed(StoredSchema(0, schema))
+            parse_stored_schema(StoredSchema(0, schema))
         except FormatError as error:
             why = f"{type(error.__cause__).__name__}: {error.__cause__}"
-            raise Undescribed(f"{shown(annotation)}: Avro does not allow its schema: {why}") from error
+            raise Undescribed(f"{annotation_text(annotation)}: Avro does not allow its schema: {why}") from error
         name = content["name"] if isinstance(content, dict) and "name" in content else ""
         full_name = f"{self._namespace}.{name}" if name and self._namespace else name
         dump = dumper_for(annotation)
 
         def compile_(stored: StoredSchema) -> Encode:
             fits = describer.needs_fitting or stored.schema != schema
-            return _writer(stored, dump, prepares=describer.needs_preparing, fits=fits)
+            return _compile_encoder(stored, dump, prepares=describer.needs_preparing, fits=fits)
 
         return Described(schema, full_name, compile_)
 
@@ -151,10 +151,12 @@ class AvroLanguage:
         if not is_untyped(annotation):
             return None
         dump = dumper_for(annotation)
-        return Described(Schema("", "AVRO"), "", lambda stored: _writer(stored, dump, prepares=True, fits=True))
+        return Described(
+            Schema("", "AVRO"), "", lambda stored: _compile_encoder(stored, dump, prepares=True, fits=True)
+        )
 
 
-def parsed(stored: StoredSchema) -> tuple[Any, dict[str, Any]]:
+def parse_stored_schema(stored: StoredSchema) -> tuple[Any, dict[str, Any]]:
     """The schema, as fastavro has it, and the named types in it and in those that it refers to.
 
     Raises:
@@ -171,12 +173,12 @@ def parsed(stored: StoredSchema) -> tuple[Any, dict[str, Any]]:
         raise FormatError(f"schema {stored.key} cannot be used: {type(error).__name__}: {error}") from error
 
 
-def _fault(error: Exception) -> str:
+def _fastavro_error_text(error: Exception) -> str:
     """What fastavro says, without any part of the value."""
     return "they end too early" if isinstance(error, EOFError) else type(error).__name__
 
 
-def _from_json(plain: Any, from_object: Callable[[Any], Any], json: Decoder | None) -> Any:
+def _validate_as_json(plain: Any, from_object: Callable[[Any], Any], json: Decoder | None) -> Any:
     """The payload, as if the value had been JSON: what a type takes from JSON, it takes from Avro too."""
     assert json is not None
     try:
@@ -189,7 +191,7 @@ def _from_json(plain: Any, from_object: Callable[[Any], Any], json: Decoder | No
 # ---------------------------------------------------------------------------- writing
 
 
-def _writer(stored: StoredSchema, dump: Callable[[Any], Any], *, prepares: bool, fits: bool) -> Encode:
+def _compile_encoder(stored: StoredSchema, dump: Callable[[Any], Any], *, prepares: bool, fits: bool) -> Encode:
     """Encodes an event by this schema.
 
     Args:
@@ -198,10 +200,10 @@ def _writer(stored: StoredSchema, dump: Callable[[Any], Any], *, prepares: bool,
     """
     from fastavro import schemaless_writer
 
-    schema, named = parsed(stored)
-    check, stream_of = limits_of(schema, named), io.BytesIO
-    prepare = _preparing(stored) if prepares else None
-    fit = fit_for(schema, named)
+    schema, named = parse_stored_schema(stored)
+    check, stream_of = compile_size_check(schema, named), io.BytesIO
+    prepare = _compile_preparation(stored) if prepares else None
+    fit = compile_fit(schema, named)
 
     def encode(event: Any) -> bytes:
         plain = dump(event)
@@ -211,7 +213,7 @@ def _writer(stored: StoredSchema, dump: Callable[[Any], Any], *, prepares: bool,
         try:
             schemaless_writer(stream, schema, fit(plain) if fits else plain, strict_allow_default=True)
         except Exception as error:
-            fault = FormatError(f"it does not fit schema {stored.key}: {_misfit(fit, plain, error)}")
+            fault = FormatError(f"it does not fit schema {stored.key}: {_misfit_text(fit, plain, error)}")
         else:
             content = stream.getvalue()
             if check is not None:
@@ -222,7 +224,7 @@ def _writer(stored: StoredSchema, dump: Callable[[Any], Any], *, prepares: bool,
     return encode
 
 
-def _misfit(fit: Fit, plain: Any, error: Exception) -> str:
+def _misfit_text(fit: Fit, plain: Any, error: Exception) -> str:
     """Which field does not fit, without its value."""
     try:
         fit(plain)
@@ -232,7 +234,7 @@ def _misfit(fit: Fit, plain: Any, error: Exception) -> str:
     return text if text.startswith(SHOWABLE) else type(error).__name__
 
 
-def _preparing(stored: StoredSchema) -> Callable[[Any], Any]:
+def _compile_preparation(stored: StoredSchema) -> Callable[[Any], Any]:
     """Converts what fastavro does not write: members of enums, and URLs and the like to text. It refuses a
     datetime without a time zone, which fastavro would take for a local one, unless the schema has local ones. It also
     refuses a time with a time zone, which fastavro would leave out."""

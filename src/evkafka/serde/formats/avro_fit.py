@@ -25,12 +25,12 @@ class Misfit(Exception):
     """A value that its schema cannot hold. The text names the field, and contains nothing of the value."""
 
 
-def fit_for(schema: Any, named: Named) -> Fit:
+def compile_fit(schema: Any, named: Named) -> Fit:
     fitting = _Fitting(named)
 
     def fit(event: Any) -> Any:
         try:
-            return fitting.of(schema, event, "")
+            return fitting.fit_value(schema, event, "")
         except RecursionError:
             raise Misfit("it is nested too deeply") from None
 
@@ -41,21 +41,21 @@ class _Fitting:
     def __init__(self, named: Named) -> None:
         self._named = named
 
-    def of(self, schema: Any, value: Any, path: str) -> Any:
+    def fit_value(self, schema: Any, value: Any, path: str) -> Any:
         if isinstance(schema, list):
-            return self._of_union(schema, value, path)
+            return self._fit_union(schema, value, path)
         kind, definition = definition_of(schema, self._named)
         match kind, value:
             case "record" | "error", Mapping():
-                return self._of_record(definition, value, path or str(definition["name"]))
+                return self._fit_record(definition, value, path or str(definition["name"]))
             case "array", Sequence() if not isinstance(value, str | bytes | bytearray):
-                return [self.of(definition["items"], one, f"{path}[]") for one in value]
+                return [self.fit_value(definition["items"], one, f"{path}[]") for one in value]
             case "map", Mapping() if all(isinstance(key, str) for key in value):
-                return {key: self.of(definition["values"], one, f"{path}[]") for key, one in value.items()}
-        _check(kind, definition, value, path or "value")
+                return {key: self.fit_value(definition["values"], one, f"{path}[]") for key, one in value.items()}
+        _check_value(kind, definition, value, path or "value")
         return value
 
-    def _of_record(self, record: Mapping[str, Any], value: Mapping[str, Any], path: str) -> dict[str, Any]:
+    def _fit_record(self, record: Mapping[str, Any], value: Mapping[str, Any], path: str) -> dict[str, Any]:
         fields = {field["name"]: field for field in record["fields"]}
         if more := next((name for name in value if name not in fields and name != "-type"), None):
             raise Misfit(f"the schema has no field {path}.{more}")
@@ -64,32 +64,32 @@ class _Fitting:
         if missing := next((name for name, one in fields.items() if name not in value and "default" not in one), None):
             raise Misfit(f"{path}.{missing} is missing, and has no default")
         return {
-            name: self.of(field["type"], value[name], f"{path}.{name}")
+            name: self.fit_value(field["type"], value[name], f"{path}.{name}")
             for name, field in fields.items()
             if name in value
         }
 
-    def _of_union(self, branches: list[Any], value: Any, path: str) -> Any:
+    def _fit_union(self, branches: list[Any], value: Any, path: str) -> Any:
         fitting, misfits = list[tuple[int, str, Any]](), list[Misfit]()
         for branch in branches:
             kind, definition = definition_of(branch, self._named)
             try:
-                fitted = self.of(branch, value, path)
+                fitted = self.fit_value(branch, value, path)
             except Misfit as misfit:
                 if kind != "null":
                     misfits.append(misfit)
             else:
-                fitting.append((_distance(kind, definition, value), str(definition.get("name", kind)), fitted))
+                fitting.append((_branch_distance(kind, definition, value), str(definition.get("name", kind)), fitted))
         if fitting:
             _, name, fitted = min(fitting, key=lambda one: one[0])
             return name, fitted
         if len(misfits) == 1:
             raise misfits[0]
-        types = ", ".join(_shown(*definition_of(branch, self._named)) for branch in branches)
+        types = ", ".join(_schema_text(*definition_of(branch, self._named)) for branch in branches)
         raise Misfit(f"{path or 'value'} is {type(value).__name__}, and fits none of the types {types}")
 
 
-def _distance(kind: str, definition: Mapping[str, Any], value: Any) -> int:
+def _branch_distance(kind: str, definition: Mapping[str, Any], value: Any) -> int:
     """How far a branch that fits is from what the value is: the nearest is written."""
     match value:
         case Mapping() if kind in ("record", "error"):
@@ -134,22 +134,22 @@ LOGICAL_TYPES: Mapping[tuple[str, str], tuple[type, ...]] = {
 """Values that fastavro writes as this type, besides those of the type itself."""
 
 
-def may_have(schema: Any, python_type: type) -> bool:
+def may_hold_type(schema: Any, python_type: type) -> bool:
     """Whether some values of this Python type, which has no parts, fit the schema."""
     if isinstance(schema, list):
-        return any(may_have(branch, python_type) for branch in schema)
+        return any(may_hold_type(branch, python_type) for branch in schema)
     if not isinstance(schema, str) and "type" not in schema:
         return True  # it is invalid, which is another error
     kind, definition = definition_of(schema, {})
-    types = _types(kind, definition)
-    return kind not in TYPES or _is_one(python_type, types)
+    types = _python_types_of(kind, definition)
+    return kind not in TYPES or _is_among_types(python_type, types)
 
 
-def _types(kind: str, definition: Mapping[str, Any]) -> tuple[type, ...]:
+def _python_types_of(kind: str, definition: Mapping[str, Any]) -> tuple[type, ...]:
     return (*TYPES.get(kind, ()), *LOGICAL_TYPES.get((kind, str(definition.get("logicalType"))), ()))
 
 
-def _is_one(python_type: type, types: tuple[type, ...]) -> bool:
+def _is_among_types(python_type: type, types: tuple[type, ...]) -> bool:
     """As `issubclass`, but a bool is no number and a datetime is no date."""
     for special in (bool, dt.datetime):
         if issubclass(python_type, special):
@@ -157,15 +157,15 @@ def _is_one(python_type: type, types: tuple[type, ...]) -> bool:
     return issubclass(python_type, types)
 
 
-def _check(kind: str, definition: Mapping[str, Any], value: Any, path: str) -> None:
-    shown, given = _shown(kind, definition), type(value).__name__
-    if not _is_one(type(value), _types(kind, definition)):
+def _check_value(kind: str, definition: Mapping[str, Any], value: Any, path: str) -> None:
+    shown, given = _schema_text(kind, definition), type(value).__name__
+    if not _is_among_types(type(value), _python_types_of(kind, definition)):
         raise Misfit(f"{path} is {given}, and not of type {shown}")
-    if not _holds(kind, definition, value):
+    if not _can_hold_value(kind, definition, value):
         raise Misfit(f"{path} is {given} with a value that type {shown} does not have")
 
 
-def _holds(kind: str, definition: Mapping[str, Any], value: Any) -> bool:
+def _can_hold_value(kind: str, definition: Mapping[str, Any], value: Any) -> bool:
     """Whether the type has this value, which is of a Python type that it may have."""
     match value:
         case dt.datetime():
@@ -210,5 +210,5 @@ def _is_text_of(parse: Callable[[str], object], text: str) -> bool:
     return True
 
 
-def _shown(kind: str, definition: Mapping[str, Any]) -> str:
+def _schema_text(kind: str, definition: Mapping[str, Any]) -> str:
     return str(definition.get("logicalType") or definition.get("name") or kind)

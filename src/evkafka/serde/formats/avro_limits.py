@@ -27,7 +27,7 @@ Check = Callable[[bytes, int], None]
 """Checks a value, from this byte on. Raises FormatError."""
 
 
-def limits_of(schema: Any, named: Named) -> Check | None:
+def compile_size_check(schema: Any, named: Named) -> Check | None:
     """A check of values of this schema; None if it needs none."""
     if not (_is_recursive(schema, named) or _has_empty_items(schema, named)):
         return None
@@ -36,7 +36,7 @@ def limits_of(schema: Any, named: Named) -> Check | None:
         walk = _Walk(value, start, named)
         levels: list[Iterator[Any]] = [iter((schema,))]
         while levels:
-            inner = next((found for one in levels[-1] if (found := walk.enter(one)) is not None), None)
+            inner = next((found for one in levels[-1] if (found := walk.skip_value(one)) is not None), None)
             if inner is None:
                 levels.pop()
             elif len(levels) > MOST_NESTED:
@@ -56,10 +56,10 @@ class _Walk:
         self._named = named
         self._empty_items = 0
 
-    def enter(self, schema: Any) -> Iterator[Any] | None:
+    def skip_value(self, schema: Any) -> Iterator[Any] | None:
         """Skip a value of this schema. Of a record, array or map: the schemas of what it contains, to be skipped."""
         while isinstance(schema, list):
-            branch = self._number()
+            branch = self._read_number()
             if not 0 <= branch < len(schema):
                 raise FormatError("its bytes do not fit its schema: a union has no such branch")
             schema = schema[branch]
@@ -68,25 +68,27 @@ class _Walk:
             case "record" | "error":
                 return (field["type"] for field in definition["fields"])
             case "array":
-                return self._items((definition["items"],), is_empty=_is_empty(definition["items"], self._named, ()))
+                return self._item_schemas(
+                    (definition["items"],), is_empty=_takes_no_bytes(definition["items"], self._named, ())
+                )
             case "map":
-                return self._items(("string", definition["values"]), is_empty=False)
+                return self._item_schemas(("string", definition["values"]), is_empty=False)
             case "int" | "long" | "enum":
-                self._number()
+                self._read_number()
             case "string" | "bytes":
-                self._skip(self._number())
+                self._skip_bytes(self._read_number())
             case "fixed":
-                self._skip(definition["size"])
+                self._skip_bytes(definition["size"])
             case _:
-                self._skip(FIXED_SIZES[kind])
+                self._skip_bytes(FIXED_SIZES[kind])
         return None
 
-    def _items(self, of_one: tuple[Any, ...], *, is_empty: bool) -> Iterator[Any]:
+    def _item_schemas(self, of_one: tuple[Any, ...], *, is_empty: bool) -> Iterator[Any]:
         """The schemas of the items of an array or map, block by block."""
-        while count := self._number():
+        while count := self._read_number():
             if count < 0:
                 count = -count
-                self._number()  # the size of the block in bytes
+                self._read_number()  # the size of the block in bytes
             if is_empty:
                 self._empty_items += count
                 if self._empty_items > MOST_EMPTY_ITEMS:
@@ -95,7 +97,7 @@ class _Walk:
             for _ in range(count):
                 yield from of_one
 
-    def _number(self) -> int:
+    def _read_number(self) -> int:
         number = shift = 0
         for byte in self._value[self._at : self._at + LONGEST_NUMBER]:
             self._at += 1
@@ -105,7 +107,7 @@ class _Walk:
                 return (number >> 1) ^ -(number & 1)
         raise FormatError("its bytes do not fit its schema: a number has no end")
 
-    def _skip(self, size: int) -> None:
+    def _skip_bytes(self, size: int) -> None:
         self._at += size
         if size < 0 or self._at > len(self._value):
             raise FormatError("its bytes do not fit its schema: they end too early")
@@ -114,7 +116,7 @@ class _Walk:
 # ---------------------------------------------------------------------------- which schemas
 
 
-def _parts(schema: Any, named: Named) -> list[Any]:
+def _child_schemas(schema: Any, named: Named) -> list[Any]:
     """The schemas in a schema."""
     if isinstance(schema, list):
         return schema
@@ -130,7 +132,7 @@ def _parts(schema: Any, named: Named) -> list[Any]:
             return []
 
 
-def _name(schema: Any, named: Named) -> str | None:
+def _record_name(schema: Any, named: Named) -> str | None:
     """The full name of a record."""
     if isinstance(schema, list):
         return None
@@ -143,13 +145,13 @@ def _is_recursive(schema: Any, named: Named) -> bool:
     done = set[str]()
 
     def contains(schema: Any, inside: frozenset[str]) -> bool:
-        name = _name(schema, named)
+        name = _record_name(schema, named)
         if name in inside:
             return True
         if name in done:
             return False
         inner = inside if name is None else inside | {name}
-        found = any(contains(one, inner) for one in _parts(schema, named))
+        found = any(contains(one, inner) for one in _child_schemas(schema, named))
         if name is not None:
             done.add(name)
         return found
@@ -162,19 +164,19 @@ def _has_empty_items(schema: Any, named: Named) -> bool:
     seen, rest = set[str](), [schema]
     while rest:
         one = rest.pop()
-        if (name := _name(one, named)) is not None:
+        if (name := _record_name(one, named)) is not None:
             if name in seen:
                 continue
             seen.add(name)
         if not isinstance(one, list):
             kind, definition = definition_of(one, named)
-            if kind == "array" and _is_empty(definition["items"], named, ()):
+            if kind == "array" and _takes_no_bytes(definition["items"], named, ()):
                 return True
-        rest += _parts(one, named)
+        rest += _child_schemas(one, named)
     return False
 
 
-def _is_empty(schema: Any, named: Named, inside: tuple[str, ...]) -> bool:
+def _takes_no_bytes(schema: Any, named: Named, inside: tuple[str, ...]) -> bool:
     """Whether values of this schema take no bytes."""
     if isinstance(schema, list):
         return False
@@ -188,6 +190,6 @@ def _is_empty(schema: Any, named: Named, inside: tuple[str, ...]) -> bool:
             name = str(definition["name"])
             if name in inside:
                 return True  # nothing of it has taken a byte so far
-            return all(_is_empty(field["type"], named, (*inside, name)) for field in definition["fields"])
+            return all(_takes_no_bytes(field["type"], named, (*inside, name)) for field in definition["fields"])
         case _:
             return False

@@ -31,9 +31,9 @@ from pydantic import (
     WrapSerializer,
 )
 
-from evkafka.serde.annotations import bare, is_union, shown, without_none
-from evkafka.serde.formats.avro_fit import may_have
-from evkafka.serde.formats.fields import NO_DEFAULT, Field, Plain, fields_of, model_of, plain_type, undescribed
+from evkafka.serde.annotations import annotation_text, is_union, unwrap_aliases, without_none
+from evkafka.serde.formats.avro_fit import may_hold_type
+from evkafka.serde.formats.fields import NO_DEFAULT, Field, Plain, fields_of, model_of, plain_type, undescribed_error
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -97,14 +97,14 @@ class AvroDescriber:
         Raises:
             Undescribed: Avro cannot say it; the text names the field.
         """
-        annotation = without_none(bare(annotation))
-        name = shown(plain_type(annotation).kind)
+        annotation = without_none(unwrap_aliases(annotation))
+        name = annotation_text(plain_type(annotation).kind)
         try:
-            return self._of(annotation, name, name)
+            return self._describe_type(annotation, name, name)
         except RecursionError:
-            raise undescribed(name, "it contains itself, which in Avro only a record can; use a model") from None
+            raise undescribed_error(name, "it contains itself, which in Avro only a record can; use a model") from None
 
-    def _of(self, annotation: Any, path: str, name: str) -> AvroSchemaOf:
+    def _describe_type(self, annotation: Any, path: str, name: str) -> AvroSchemaOf:
         """Args:
         path: the field in errors.
         name: for an enum that has none of its own.
@@ -113,144 +113,144 @@ class AvroDescriber:
         own = next((one for one in plain.metadata if isinstance(one, AvroType)), None)
         if own is not None:
             self.needs_preparing = self.needs_fitting = True
-            _check_own(own, plain, path)
+            _check_declared_schema(own, plain, path)
             return own.schema
         kind = plain.kind
         if kind in SCALARS:
             self.needs_preparing |= kind in (dt.datetime, dt.time)
             return SCALARS[kind]
         if kind is decimal.Decimal:
-            return _decimal(plain, path)
+            return _describe_decimal(plain, path)
         if is_union(kind):
-            return self._union(_with_constraints(plain), path, name)
+            return self._describe_union(_union_arms(plain), path, name)
         if typing.get_origin(kind) is typing.Literal:
-            return self._literal(typing.get_args(kind), path, name)
-        return self._of_class(kind, path, name)
+            return self._describe_literal(typing.get_args(kind), path, name)
+        return self._describe_class(kind, path, name)
 
-    def _of_class(self, kind: Any, path: str, name: str) -> AvroSchemaOf:
+    def _describe_class(self, kind: Any, path: str, name: str) -> AvroSchemaOf:
         origin, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
         if isinstance(origin, type):
             if issubclass(origin, enum.Enum):
-                return self._enum(origin, path)
+                return self._describe_enum(origin, path)
             if issubclass(origin, SECRETS):
-                raise undescribed(path, "it is a secret, whose value pydantic does not write; make it a str")
+                raise undescribed_error(path, "it is a secret, whose value pydantic does not write; make it a str")
             if issubclass(origin, (AnyUrl, *TEXTS)) or is_url(origin):
                 self.needs_preparing = True
                 return "string"
             if issubclass(origin, RootModel):
                 root = origin.model_fields["root"]
-                return self._of(typing.Annotated[root.annotation, None, *root.metadata], path, name)
+                return self._describe_type(typing.Annotated[root.annotation, None, *root.metadata], path, name)
             if model_of(origin) is not None:
-                return self._record(kind, path)
+                return self._describe_record(kind, path)
             if issubclass(origin, Mapping) and len(arguments) == 2:
-                return self._map(arguments, path, name)
+                return self._describe_map(arguments, path, name)
             if origin in ARRAYS and len(arguments) == 1:
-                return self._array(arguments[0], path, name)
+                return self._describe_array(arguments[0], path, name)
             if origin is tuple and len(arguments) == 2 and arguments[1] is ...:
-                return self._array(arguments[0], path, name)
+                return self._describe_array(arguments[0], path, name)
             for scalar in (bool, int, float, str, bytes):
                 if issubclass(origin, scalar):
                     return SCALARS[scalar]
-        raise undescribed(
+        raise undescribed_error(
             path,
-            f"Avro has no type for {shown(kind)}; give it a type that says what is in it, or"
+            f"Avro has no type for {annotation_text(kind)}; give it a type that says what is in it, or"
             " Annotated[..., AvroType({...})]",
         )
 
     # ------------------------------------------------------------------ named types
 
-    def _record(self, kind: Any, path: str) -> AvroSchemaOf:
+    def _describe_record(self, kind: Any, path: str) -> AvroSchemaOf:
         model = model_of(kind)
         assert model is not None
-        name = _name(kind)
+        name = _avro_name(kind)
         if name in self.named:
-            return self._again(name, kind, path)
+            return self._reference_to(name, kind, path)
         self.named[name] = kind  # before its fields, which may refer to it
-        fields = [self._field(one, f"{path}.{one.name}", name) for one in _with_arguments(kind, model)]
-        return {"type": "record", "name": name, **self._in_namespace(), "fields": fields}
+        fields = [self._describe_field(one, f"{path}.{one.name}", name) for one in _fields_with_arguments(kind, model)]
+        return {"type": "record", "name": name, **self._namespace_attribute(), "fields": fields}
 
-    def _field(self, one: Field, path: str, record: str) -> dict[str, Any]:
+    def _describe_field(self, one: Field, path: str, record: str) -> dict[str, Any]:
         if not NAME.fullmatch(one.name):
-            raise undescribed(path, "a name in Avro has letters, digits and _ only; give the field another alias")
+            raise undescribed_error(path, "a name in Avro has letters, digits and _ only; give the field another alias")
         if one.may_be_missing:
-            raise undescribed(path, "Avro has no fields that may be missing; make it required and `... | None`")
-        schema = self._of(one.annotation, path, f"{record}_{one.name}")
+            raise undescribed_error(path, "Avro has no fields that may be missing; make it required and `... | None`")
+        schema = self._describe_type(one.annotation, path, f"{record}_{one.name}")
         if one.default is NO_DEFAULT:
             return {"name": one.name, "type": schema}
         if isinstance(schema, list):
-            schema = _default_first(schema, one.default)
-        return {"name": one.name, "type": schema, "default": self._default(schema, one.default, path)}
+            schema = _put_default_first(schema, one.default)
+        return {"name": one.name, "type": schema, "default": self._encode_default(schema, one.default, path)}
 
-    def _enum(self, kind: type[enum.Enum], path: str) -> AvroSchemaOf:
+    def _describe_enum(self, kind: type[enum.Enum], path: str) -> AvroSchemaOf:
         values = [one.value for one in kind]
         self.needs_preparing = True
         if all(isinstance(one, int) and not isinstance(one, bool) for one in values):
             return "long"
         if not all(isinstance(one, str) for one in values):
-            raise undescribed(path, f"the values of {kind.__name__} are not all str, or all int")
+            raise undescribed_error(path, f"the values of {kind.__name__} are not all str, or all int")
         if not all(map(NAME.fullmatch, values)):
             return "string"
         if kind.__name__ in self.named:
-            return self._again(kind.__name__, kind, path)
+            return self._reference_to(kind.__name__, kind, path)
         self.named[kind.__name__] = kind
-        return {"type": "enum", "name": kind.__name__, **self._in_namespace(), "symbols": values}
+        return {"type": "enum", "name": kind.__name__, **self._namespace_attribute(), "symbols": values}
 
-    def _literal(self, values: tuple[Any, ...], path: str, name: str) -> AvroSchemaOf:
+    def _describe_literal(self, values: tuple[Any, ...], path: str, name: str) -> AvroSchemaOf:
         values = tuple(one.value if isinstance(one, enum.Enum) else one for one in values)
         if None in values:
             rest = tuple(one for one in values if one is not None)
-            return ["null", self._literal(rest, path, name)] if rest else "null"
+            return ["null", self._describe_literal(rest, path, name)] if rest else "null"
         for kind, scalar in ((bool, "boolean"), (int, "long")):
             if all(type(one) is kind for one in values):
                 return scalar
         if not all(isinstance(one, str) for one in values):
-            raise undescribed(path, "the values of its Literal are not all str, or all int")
+            raise undescribed_error(path, "the values of its Literal are not all str, or all int")
         if not all(map(NAME.fullmatch, (name, *values))):
             return "string"  # a payload that is a Literal itself has no name for an enum
         self.needs_preparing = True
         if name in self.named:
-            return self._again(name, values, path)
+            return self._reference_to(name, values, path)
         self.named[name] = values
-        return {"type": "enum", "name": name, **self._in_namespace(), "symbols": list(values)}
+        return {"type": "enum", "name": name, **self._namespace_attribute(), "symbols": list(values)}
 
-    def _again(self, name: str, kind: Any, path: str) -> str:
+    def _reference_to(self, name: str, kind: Any, path: str) -> str:
         if self.named[name] != kind:
-            raise undescribed(path, f"there are two types of the name {name}; rename one of them")
+            raise undescribed_error(path, f"there are two types of the name {name}; rename one of them")
         return name if self.namespace is None else f"{self.namespace}.{name}"
 
-    def _in_namespace(self) -> dict[str, str]:
+    def _namespace_attribute(self) -> dict[str, str]:
         return {} if self.namespace is None else {"namespace": self.namespace}
 
     # ------------------------------------------------------------------ other types
 
-    def _array(self, item: Any, path: str, name: str) -> AvroSchemaOf:
-        return {"type": "array", "items": self._of(item, f"{path}[]", name)}
+    def _describe_array(self, item: Any, path: str, name: str) -> AvroSchemaOf:
+        return {"type": "array", "items": self._describe_type(item, f"{path}[]", name)}
 
-    def _map(self, arguments: tuple[Any, ...], path: str, name: str) -> AvroSchemaOf:
+    def _describe_map(self, arguments: tuple[Any, ...], path: str, name: str) -> AvroSchemaOf:
         key, value = arguments
         if plain_type(key).kind is not str:
-            raise undescribed(path, "the keys of a map are str in Avro")
-        return {"type": "map", "values": self._of(value, f"{path}[]", name)}
+            raise undescribed_error(path, "the keys of a map are str in Avro")
+        return {"type": "map", "values": self._describe_type(value, f"{path}[]", name)}
 
-    def _union(self, arms: tuple[Any, ...], path: str, name: str) -> AvroSchemaOf:
+    def _describe_union(self, arms: tuple[Any, ...], path: str, name: str) -> AvroSchemaOf:
         kinds = [arm for arm in arms if arm is not type(None)]
         schemas: list[Any] = ["null"] if len(kinds) < len(arms) else []
         for arm in kinds:
-            schema = self._of(arm, path, name if len(kinds) == 1 else f"{name}_{len(schemas)}")
+            schema = self._describe_type(arm, path, name if len(kinds) == 1 else f"{name}_{len(schemas)}")
             schemas += schema if isinstance(schema, list) else [schema]
         if len(kinds) > 1:
             self.needs_preparing = self.needs_fitting = True
             _check_discriminator(kinds, path)
-        branches = [_branch(schema) for schema in schemas]
+        branches = [_branch_key(schema) for schema in schemas]
         if twice := next((one for one in branches if branches.count(one) > 1), None):
-            raise undescribed(
+            raise undescribed_error(
                 path, f"Avro cannot tell two types of a union apart that are both {twice}; use records with a name each"
             )
         return schemas
 
     # ------------------------------------------------------------------ defaults
 
-    def _default(self, schema: AvroSchemaOf, value: Any, path: str) -> Any:
+    def _encode_default(self, schema: AvroSchemaOf, value: Any, path: str) -> Any:
         """A default as a schema has it."""
         match value:
             case None | bool() | str() if not isinstance(value, enum.Enum):
@@ -264,7 +264,7 @@ class AvroDescriber:
             case uuid.UUID():
                 return str(value)
             case decimal.Decimal() if isinstance(schema, Mapping):
-                return _decimal_bytes(value, schema["scale"]).decode("latin-1")
+                return _encode_decimal(value, schema["scale"]).decode("latin-1")
             case dt.datetime() if value.tzinfo is not None:
                 return (value - EPOCH) // dt.timedelta(milliseconds=1)
             case dt.date() if not isinstance(value, dt.datetime):
@@ -272,25 +272,27 @@ class AvroDescriber:
             case list() | tuple() | set() | frozenset() if not value:
                 return []
             case list() | tuple() if isinstance(schema, Mapping):
-                return [self._default(schema.get("items"), one, path) for one in value]
+                return [self._encode_default(schema.get("items"), one, path) for one in value]
             case dict() if isinstance(schema, Mapping):
-                return {str(key): self._default(schema.get("values"), one, path) for key, one in value.items()}
+                return {str(key): self._encode_default(schema.get("values"), one, path) for key, one in value.items()}
             case _ if isinstance(schema, list):
-                return self._default(schema[0], value, path)
-        raise undescribed(path, f"its default, of type {type(value).__name__}, cannot be written into an Avro schema")
+                return self._encode_default(schema[0], value, path)
+        raise undescribed_error(
+            path, f"its default, of type {type(value).__name__}, cannot be written into an Avro schema"
+        )
 
 
-def _check_own(own: AvroType, plain: Plain, path: str) -> None:
+def _check_declared_schema(own: AvroType, plain: Plain, path: str) -> None:
     """Raises:
     Undescribed: no value of the type fits its `AvroType`.
     """
     kind = without_none(plain.kind)
     is_serialized = any(isinstance(one, PlainSerializer | WrapSerializer) for one in plain.metadata)
-    if kind in (*SCALARS, decimal.Decimal, dt.timedelta) and not is_serialized and not may_have(own.schema, kind):
-        raise undescribed(
+    if kind in (*SCALARS, decimal.Decimal, dt.timedelta) and not is_serialized and not may_hold_type(own.schema, kind):
+        raise undescribed_error(
             path,
-            f"a {shown(kind)} cannot be written as {own.schema}; add a field_serializer that returns what can, with the"
-            " type that it returns",
+            f"a {annotation_text(kind)} cannot be written as {own.schema}; add a field_serializer that"
+            " returns what can, with the type that it returns",
         )
 
 
@@ -303,25 +305,25 @@ def _check_discriminator(arms: list[Any], path: str) -> None:
     models = [model for arm in arms if (model := model_of(plain_type(arm).kind)) is not None]
     if len(models) < 2:
         return
-    first, *others = [{one.name: _literals(one.annotation) for one in fields_of(model) or ()} for model in models]
+    first, *others = [{one.name: _literal_values(one.annotation) for one in fields_of(model) or ()} for model in models]
     for name in first:
         values = [value for one in (first, *others) for value in one.get(name) or [None]]
         if None not in values and len(set(values)) == len(values):
             return
-    raise undescribed(
+    raise undescribed_error(
         path,
-        f"nothing tells {' and '.join(shown(one) for one in models)} apart; give each a discriminator: a field with a"
-        ' Literal of its own, such as kind: Literal["card"]',
+        f"nothing tells {' and '.join(annotation_text(one) for one in models)} apart; give each a discriminator: a"
+        ' field with a Literal of its own, such as kind: Literal["card"]',
     )
 
 
-def _literals(annotation: Any) -> list[Any]:
+def _literal_values(annotation: Any) -> list[Any]:
     """The values of a Literal; empty for other types."""
     kind = plain_type(annotation).kind
     return list(typing.get_args(kind)) if typing.get_origin(kind) is typing.Literal else []
 
 
-def _with_constraints(union: Plain) -> tuple[Any, ...]:
+def _union_arms(union: Plain) -> tuple[Any, ...]:
     """The arms of a union; of `Decimal | None`, the constraints are those of the Decimal."""
     arms = typing.get_args(union.kind)
     is_optional = len(arms) == 2 and type(None) in arms
@@ -330,30 +332,33 @@ def _with_constraints(union: Plain) -> tuple[Any, ...]:
     return tuple(arm if arm is type(None) else typing.Annotated[arm, *union.metadata] for arm in arms)
 
 
-def _with_arguments(kind: Any, model: type) -> list[Field]:
+def _fields_with_arguments(kind: Any, model: type) -> list[Field]:
     """The fields; of a generic dataclass or TypedDict with its arguments in place."""
     fields = fields_of(model) or []
     arguments = dict(zip(getattr(model, "__parameters__", ()), typing.get_args(kind), strict=False))
     if not arguments:
         return fields
-    return [Field(one.name, _filled(one.annotation, arguments), one.default, one.may_be_missing) for one in fields]
+    return [
+        Field(one.name, _substitute_type_arguments(one.annotation, arguments), one.default, one.may_be_missing)
+        for one in fields
+    ]
 
 
-def _filled(annotation: Any, arguments: Mapping[Any, Any]) -> Any:
+def _substitute_type_arguments(annotation: Any, arguments: Mapping[Any, Any]) -> Any:
     if annotation in arguments:
         return arguments[annotation]
     wanted = getattr(annotation, "__parameters__", ())
     return annotation[tuple(arguments.get(one, one) for one in wanted)] if wanted else annotation
 
 
-def _name(kind: Any) -> str:
+def _avro_name(kind: Any) -> str:
     """`Page[Order]` is Page_Order."""
     parts = [str((typing.get_origin(kind) or kind).__name__)]
-    parts += [_name(one) if model_of(one) else shown(one) for one in typing.get_args(kind)]
+    parts += [_avro_name(one) if model_of(one) else annotation_text(one) for one in typing.get_args(kind)]
     return re.sub(r"[^A-Za-z0-9_]+", "_", "_".join(parts)).strip("_")
 
 
-def is_namespace(given: object) -> bool:
+def is_valid_namespace(given: object) -> bool:
     return isinstance(given, str) and NAMESPACE.fullmatch(given) is not None
 
 
@@ -362,28 +367,28 @@ def is_url(kind: type) -> bool:
     return kind.__module__ in ("pydantic.networks", "pydantic_core._pydantic_core") and not issubclass(kind, BaseModel)
 
 
-def _decimal(plain: Plain, path: str) -> AvroSchemaOf:
+def _describe_decimal(plain: Plain, path: str) -> AvroSchemaOf:
     precision, scale = plain.constraint("max_digits"), plain.constraint("decimal_places")
     if precision is None or scale is None:
-        raise undescribed(
+        raise undescribed_error(
             path, "a Decimal in Avro has a fixed number of digits: Field(max_digits=12, decimal_places=2)"
         )
     return {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}
 
 
-def _decimal_bytes(value: decimal.Decimal, scale: int) -> bytes:
+def _encode_decimal(value: decimal.Decimal, scale: int) -> bytes:
     unscaled = int(value.scaleb(scale))
     return unscaled.to_bytes(unscaled.bit_length() // 8 + 1, signed=True)
 
 
-def _default_first(schemas: list[Any], default: Any) -> list[Any]:
+def _put_default_first(schemas: list[Any], default: Any) -> list[Any]:
     """A union with the branch of its default first, as Avro demands."""
     if default is None or "null" not in schemas:
         return schemas
     return [*(one for one in schemas if one != "null"), "null"]
 
 
-def _branch(schema: AvroSchemaOf) -> str:
+def _branch_key(schema: AvroSchemaOf) -> str:
     """What tells a branch of a union apart."""
     if isinstance(schema, str):
         return schema

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typing_extensions import ReadOnly, get_type_hints, is_typeddict
 
-from evkafka.serde.annotations import bare, without_none
+from evkafka.serde.annotations import unwrap_aliases, without_none
 from evkafka.serde.formats.registry_format import Undescribed
 
 NO_DEFAULT: Any = object()
@@ -44,11 +44,11 @@ def fields_of(kind: Any) -> list[Field] | None:
     if not isinstance(kind, type):
         return None
     if issubclass(kind, BaseModel):
-        return list(_of_model(kind))
+        return list(_pydantic_fields(kind))
     if is_typeddict(kind):
-        return list(_of_typed_dict(kind))
+        return list(_typed_dict_fields(kind))
     if dataclasses.is_dataclass(kind):
-        return list(_of_dataclass(kind))
+        return list(_dataclass_fields(kind))
     return None
 
 
@@ -58,7 +58,7 @@ def model_of(annotation: Any) -> type | None:
     return kind if isinstance(kind, type) and fields_of(kind) is not None else None
 
 
-def _of_model(kind: type[BaseModel]) -> Iterator[Field]:
+def _pydantic_fields(kind: type[BaseModel]) -> Iterator[Field]:
     if not kind.__pydantic_complete__:
         kind.model_rebuild()
     serialized = dict(_serialized_types(kind))
@@ -78,13 +78,13 @@ def _serialized_types(kind: type[BaseModel]) -> Iterator[tuple[str, Any]]:
     for decorator in kind.__pydantic_decorators__.field_serializers.values():
         info = decorator.info
         given: Any = info.return_type
-        returned = given if given is not PydanticUndefined else _returned(decorator.func)
+        returned = given if given is not PydanticUndefined else _return_annotation(decorator.func)
         if info.when_used == "always" and returned not in (PydanticUndefined, Any):
             for name in info.fields:
                 yield name, returned
 
 
-def _returned(function: Any) -> Any:
+def _return_annotation(function: Any) -> Any:
     """What a function is annotated to return; `PydanticUndefined` if that is not known."""
     try:
         return get_type_hints(function, include_extras=True).get("return", PydanticUndefined)
@@ -106,13 +106,13 @@ def _default_of(info: FieldInfo) -> Any:
     return factory() if factory in COLLECTIONS else NO_DEFAULT
 
 
-def _of_dataclass(kind: Any) -> Iterator[Field]:
+def _dataclass_fields(kind: Any) -> Iterator[Field]:
     hints = get_type_hints(kind, include_extras=True)
     for one in dataclasses.fields(kind):
         default = one.default if one.default is not dataclasses.MISSING else NO_DEFAULT
         if one.default_factory in COLLECTIONS:
             default = one.default_factory()
-        annotation, info = hints[one.name], _info_in(hints[one.name])
+        annotation, info = hints[one.name], _field_info_in(hints[one.name])
         if isinstance(default, FieldInfo):
             info, default = default, _default_of(default)
             annotation = typing.Annotated[annotation, *info.metadata] if info.metadata else annotation
@@ -120,23 +120,23 @@ def _of_dataclass(kind: Any) -> Iterator[Field]:
         yield Field(alias or one.name, annotation, default)
 
 
-def _of_typed_dict(kind: Any) -> Iterator[Field]:
+def _typed_dict_fields(kind: Any) -> Iterator[Field]:
     for name, hint in get_type_hints(kind, include_extras=True).items():
         annotation, qualifiers = hint, list[Any]()
         while (qualifier := typing.get_origin(annotation)) in QUALIFIERS:
             qualifiers.append(qualifier)
             [annotation] = typing.get_args(annotation)
-        info = _info_in(annotation)
+        info = _field_info_in(annotation)
         alias = info.serialization_alias if info is not None else None
         missing = NotRequired in qualifiers or (name in kind.__optional_keys__ and Required not in qualifiers)
         yield Field(alias or name, annotation, may_be_missing=missing)
 
 
-def _info_in(annotation: Any) -> FieldInfo | None:
-    return next((one for one in typing.get_args(bare(annotation))[1:] if isinstance(one, FieldInfo)), None)
+def _field_info_in(annotation: Any) -> FieldInfo | None:
+    return next((one for one in typing.get_args(unwrap_aliases(annotation))[1:] if isinstance(one, FieldInfo)), None)
 
 
-def names_in(annotation: Any) -> frozenset[str]:
+def field_names_in(annotation: Any) -> frozenset[str]:
     """The names of the fields of all record types in an annotation."""
     names, seen, rest = set[str](), set[Any](), [annotation]
     while rest:
@@ -174,7 +174,7 @@ class Plain:
 def plain_type(annotation: Any) -> Plain:
     metadata: list[Any] = []
     while True:
-        annotation = bare(annotation)
+        annotation = unwrap_aliases(annotation)
         if typing.get_origin(annotation) is not typing.Annotated:
             return Plain(annotation, tuple(metadata))
         annotation, *more = typing.get_args(annotation)
@@ -184,8 +184,8 @@ def plain_type(annotation: Any) -> Plain:
 def is_untyped(annotation: Any) -> bool:
     """Whether payloads are dicts with any content, or anything, so that only a registered schema says what is in
     them."""
-    return plain_type(without_none(bare(annotation))).kind in (Any, dict, dict[str, Any])
+    return plain_type(without_none(unwrap_aliases(annotation))).kind in (Any, dict, dict[str, Any])
 
 
-def undescribed(path: str, why: str) -> Undescribed:
+def undescribed_error(path: str, why: str) -> Undescribed:
     return Undescribed(f"{path}: {why}")

@@ -34,7 +34,7 @@ class Frame(NamedTuple):
     rest: bytes | None
 
 
-def in_header(record: Record) -> bytes | None:
+def schema_id_header(record: Record) -> bytes | None:
     """The header with the schema of its value, if it has one."""
     for name, value in record.headers:
         if name == SCHEMA_ID_HEADER:
@@ -49,15 +49,15 @@ def read_frame(value: bytes, header: bytes | None) -> Frame | None:
         FormatError: it is cut off.
     """
     if header is not None:
-        key, size = _key(header, f"its header {SCHEMA_ID_HEADER}")
+        key, size = _parse_schema_key(header, f"its header {SCHEMA_ID_HEADER}")
         return Frame(key, 0, header[size:])
     if value[:1] not in (b"\0", b"\1"):
         return None
-    key, size = _key(value, "it")
+    key, size = _parse_schema_key(value, "it")
     return Frame(key, size, None)
 
 
-def _key(framed: bytes, place: str) -> tuple[Key, int]:
+def _parse_schema_key(framed: bytes, place: str) -> tuple[Key, int]:
     match framed[:1]:
         case b"\0" if len(framed) >= ID_BYTES:
             return int.from_bytes(framed[1:ID_BYTES]), ID_BYTES
@@ -67,6 +67,6 @@ def _key(framed: bytes, place: str) -> tuple[Key, int]:
             raise FormatError(f"{place} does not begin with the id of a schema")
 
 
-def framed(schema_id: int) -> bytes:
+def frame_prefix(schema_id: int) -> bytes:
     """What a value of this schema begins with."""
     return bytes([ID_MAGIC]) + schema_id.to_bytes(4)

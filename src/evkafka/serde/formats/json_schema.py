@@ -15,15 +15,22 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
 
 from evkafka.exceptions import ConfigError
-from evkafka.serde.annotations import any_dict, bare, by_msgspec, raw_kind, shown, without_none
-from evkafka.serde.decoding import Decoder, msgspec_codec
+from evkafka.serde.annotations import (
+    annotation_text,
+    bytes_or_str_type,
+    contains_msgspec_type,
+    unwrap_aliases,
+    with_dict_type_arguments,
+    without_none,
+)
+from evkafka.serde.decoding import Decoder, msgspec_module
 from evkafka.serde.encoding import dumper_for, encoder_for
-from evkafka.serde.formats.fields import fields_of, is_untyped, model_of, plain_type, undescribed
+from evkafka.serde.formats.fields import fields_of, is_untyped, model_of, plain_type, undescribed_error
 from evkafka.serde.formats.framing import Frame
 from evkafka.serde.formats.interface import Encode, FormatError, Schema, StoredSchema
 from evkafka.serde.formats.registry import SchemaRegistry
 from evkafka.serde.formats.registry_format import Described, Names, Read, RegistryFormat, SubjectNames
-from evkafka.serde.json_schema import as_json, draft_7
+from evkafka.serde.json_schema import to_draft_7, to_json_value
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -97,7 +104,7 @@ class JsonSchemaLanguage:
 
     def reader(self, stored: StoredSchema, annotation: Any, json: Decoder | None) -> Read:
         from_bytes: Callable[[bytes], Any] = json.from_bytes if json is not None else pydantic_core.from_json
-        check = validation(stored) if self._validates else None
+        check = compile_validation(stored) if self._validates else None
 
         def read(value: bytes, frame: Frame) -> Any:
             content = value[frame.start :]
@@ -108,7 +115,7 @@ class JsonSchemaLanguage:
         return read
 
     def names(self, stored: StoredSchema) -> Names:
-        content = parsed(stored)
+        content = parse_stored_schema(stored)
         title = content.get("title") if isinstance(content, dict) else None
         name = title if isinstance(title, str) else None
         return lambda _, __: name
@@ -116,19 +123,19 @@ class JsonSchemaLanguage:
     # ------------------------------------------------------------------ writing
 
     def describe(self, annotation: Any) -> Described:
-        plain = without_none(bare(annotation))
-        content = {"$schema": DIALECT, **_schema_of(plain)}
-        encode, schema = _encoder(annotation), Schema(json.dumps(content), "JSON")
-        return Described(schema, str(content.get("title", "")), lambda stored: self._writer(stored, encode))
+        plain = without_none(unwrap_aliases(annotation))
+        content = {"$schema": DIALECT, **_generate_schema(plain)}
+        encode, schema = _json_encoder_for(annotation), Schema(json.dumps(content), "JSON")
+        return Described(schema, str(content.get("title", "")), lambda stored: self._compile_encoder(stored, encode))
 
     def by_registered(self, annotation: Any) -> Described | None:
         if not is_untyped(annotation):
             return None
         encode = encoder_for(annotation)
-        return Described(Schema("", "JSON"), "", lambda stored: self._writer(stored, encode))
+        return Described(Schema("", "JSON"), "", lambda stored: self._compile_encoder(stored, encode))
 
-    def _writer(self, stored: StoredSchema, encode: Callable[[Any], bytes | None]) -> Encode:
-        check = validation(stored) if self._validates else None
+    def _compile_encoder(self, stored: StoredSchema, encode: Callable[[Any], bytes | None]) -> Encode:
+        check = compile_validation(stored) if self._validates else None
 
         def write(event: Any) -> bytes:
             written = encode(event) or b"null"
@@ -139,15 +146,15 @@ class JsonSchemaLanguage:
         return write
 
 
-def _encoder(annotation: Any) -> Callable[[Any], bytes | None]:
+def _json_encoder_for(annotation: Any) -> Callable[[Any], bytes | None]:
     """Encodes events as JSON, a `str` too."""
-    if raw_kind(annotation) is not str:
+    if bytes_or_str_type(annotation) is not str:
         return encoder_for(annotation)
     dump = dumper_for(annotation)
     return lambda event: pydantic_core.to_json(dump(event))
 
 
-def parsed(stored: StoredSchema) -> Any:
+def parse_stored_schema(stored: StoredSchema) -> Any:
     """The schema's content.
 
     Raises:
@@ -162,13 +169,13 @@ def parsed(stored: StoredSchema) -> Any:
 # ---------------------------------------------------------------------------- validating
 
 
-def validation(stored: StoredSchema) -> Callable[[bytes], None]:
+def compile_validation(stored: StoredSchema) -> Callable[[bytes], None]:
     """A function that validates the JSON text of a value.
 
     Raises:
         FormatError: the schema cannot be used. The function raises it for a value that the schema does not allow.
     """
-    validator = _validator(stored)
+    validator = _build_validator(stored)
 
     def check(content: bytes) -> None:
         try:
@@ -189,12 +196,12 @@ def validation(stored: StoredSchema) -> Callable[[bytes], None]:
     return check
 
 
-def _validator(stored: StoredSchema) -> Validator:
+def _build_validator(stored: StoredSchema) -> Validator:
     from jsonschema.validators import Draft7Validator, validator_for
     from referencing import Registry, Resource
     from referencing.jsonschema import DRAFT7
 
-    schema = parsed(stored)
+    schema = parse_stored_schema(stored)
     kind = validator_for(schema, default=Draft7Validator)
     try:
         kind.check_schema(schema)
@@ -210,32 +217,32 @@ def _validator(stored: StoredSchema) -> Validator:
 # ---------------------------------------------------------------------------- the schema of a type
 
 
-def _schema_of(annotation: Any) -> dict[str, Any]:
-    if by_msgspec(annotation):
-        [payload], named = msgspec_codec(annotation).schemas_of([annotation], DEFINITIONS)
-        return _whole(payload, named)
+def _generate_schema(annotation: Any) -> dict[str, Any]:
+    if contains_msgspec_type(annotation):
+        [payload], named = msgspec_module(annotation).schemas_of([annotation], DEFINITIONS)
+        return _add_definitions(payload, named)
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(any_dict(annotation))
+        adapter: TypeAdapter[Any] = TypeAdapter(with_dict_type_arguments(annotation))
         schema = adapter.json_schema(mode="serialization", ref_template=DEFINITIONS + "{model}")
     except PydanticUserError as error:
-        raise _undescribed_field(annotation, shown(annotation)) or undescribed(
-            shown(annotation), str(error).splitlines()[0]
+        raise _undescribed_field_error(annotation, annotation_text(annotation)) or undescribed_error(
+            annotation_text(annotation), str(error).splitlines()[0]
         ) from error
     named = schema.pop("$defs", {})
-    return _whole(schema, named)
+    return _add_definitions(schema, named)
 
 
-def _whole(payload: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
+def _add_definitions(payload: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
     """The schema with the named ones that it refers to, as draft 07."""
     reference = payload.get("$ref", "")
     if len(payload) == 1 and reference.removeprefix(DEFINITIONS) in named:
         payload = named[reference.removeprefix(DEFINITIONS)]
     definitions = {"definitions": named} if named else {}
-    whole: dict[str, Any] = as_json(draft_7({**payload, **definitions}))
+    whole: dict[str, Any] = to_json_value(to_draft_7({**payload, **definitions}))
     return whole
 
 
-def _undescribed_field(annotation: Any, path: str) -> Exception | None:
+def _undescribed_field_error(annotation: Any, path: str) -> Exception | None:
     """The error of the first field that has no JSON Schema; None if it is none of a record's."""
     model = model_of(plain_type(annotation).kind)
     for one in (fields_of(model) or ()) if model is not None else ():
@@ -243,5 +250,7 @@ def _undescribed_field(annotation: Any, path: str) -> Exception | None:
             TypeAdapter(one.annotation).json_schema(mode="serialization")
         except PydanticUserError as error:
             place = f"{path}.{one.name}"
-            return _undescribed_field(one.annotation, place) or undescribed(place, str(error).splitlines()[0])
+            return _undescribed_field_error(one.annotation, place) or undescribed_error(
+                place, str(error).splitlines()[0]
+            )
     return None

@@ -11,9 +11,9 @@ from pydantic_core import to_json
 
 from evkafka.exceptions import ConfigError, RegistryError
 from evkafka.records import Record
-from evkafka.serde.cloudevents.reading import structured_type
+from evkafka.serde.cloudevents.reading import structured_event_type
 from evkafka.serde.formats.avro import AvroLanguage
-from evkafka.serde.formats.framing import in_header, read_frame
+from evkafka.serde.formats.framing import read_frame, schema_id_header
 from evkafka.serde.formats.interface import FormatError
 from evkafka.serde.formats.json_schema import JsonSchemaLanguage
 from evkafka.serde.formats.protobuf import ProtobufLanguage
@@ -50,11 +50,11 @@ class PlainRecord:
     fault: str = ""
 
 
-def type_in_value(record: Record) -> str | None:
+def event_type_in_value(record: Record) -> str | None:
     """The event type of a record without a header for it: the name of its value's schema, or that of a CloudEvent in
     structured mode."""
     schema_name = record.schema_name if isinstance(record, PlainRecord) else None
-    return schema_name if schema_name is not None else structured_type(record)
+    return schema_name if schema_name is not None else structured_event_type(record)
 
 
 class PlainReader:
@@ -77,16 +77,16 @@ class PlainReader:
         for record in records:
             try:
                 async with asyncio.timeout_at(until_s):
-                    read.append(await self._read(record))
+                    read.append(await self._read_one(record))
             except TimeoutError:
-                read.append(_with_fault(record, "its schema registry does not answer"))
+                read.append(_copy_with_fault(record, "its schema registry does not answer"))
             except (RegistryError, ConfigError, FormatError) as error:
-                read.append(_with_fault(record, str(error)))
+                read.append(_copy_with_fault(record, str(error)))
         return read
 
-    async def _read(self, record: Record) -> Record:
+    async def _read_one(self, record: Record) -> Record:
         value = record.value
-        frame = None if value is None else read_frame(value, in_header(record))
+        frame = None if value is None else read_frame(value, schema_id_header(record))
         if value is None or frame is None:
             return record
         compiled = self._compiled.get(frame.key)
@@ -104,21 +104,21 @@ class PlainReader:
             self._compiled[frame.key] = compiled
         read, names = compiled
         plain, name = read(value, frame), names(value, frame)
-        return _copy(record, _json(plain), name, "")
+        return _copy_with_value(record, _encode_json(plain), name, "")
 
     async def close(self) -> None:
         await self._registry.close()
 
 
-def _json(plain: Any) -> bytes:
+def _encode_json(plain: Any) -> bytes:
     return to_json(plain, bytes_mode="base64", inf_nan_mode="strings", fallback=str)
 
 
-def _with_fault(record: Record, fault: str) -> Record:
-    return _copy(record, record.value, None, fault)
+def _copy_with_fault(record: Record, fault: str) -> Record:
+    return _copy_with_value(record, record.value, None, fault)
 
 
-def _copy(record: Record, value: bytes | None, schema_name: str | None, fault: str) -> PlainRecord:
+def _copy_with_value(record: Record, value: bytes | None, schema_name: str | None, fault: str) -> PlainRecord:
     return PlainRecord(
         record.topic,
         record.partition,

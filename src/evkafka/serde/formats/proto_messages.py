@@ -14,7 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 
 from evkafka.serde.formats.interface import FormatError, Schema, StoredSchema
-from evkafka.serde.formats.proto_source import file_of
+from evkafka.serde.formats.proto_source import parse_proto_file
 
 MOST_INDEXES = 50
 
@@ -47,9 +47,9 @@ class Messages:
         pool = descriptor_pool.DescriptorPool()
         try:
             for name, used in stored.used:
-                _add(pool, _file(used, name))
-            file = _file(stored.schema, f"{stored.key}.proto")
-            _add(pool, file)
+                _add_file(pool, _parse_file(used, name))
+            file = _parse_file(stored.schema, f"{stored.key}.proto")
+            _add_file(pool, file)
             self._file = pool.FindFileByName(file.name)
         except FormatError as error:
             raise FormatError(f"schema {stored.key} cannot be used: {error}") from None
@@ -61,7 +61,7 @@ class Messages:
         """The class of the message with these indexes: the first of the file, then of its nested messages."""
         found = self._classes.get(indexes)
         if found is None:
-            found = self._classes[indexes] = message_factory.GetMessageClass(self._descriptor(indexes))
+            found = self._classes[indexes] = message_factory.GetMessageClass(self._descriptor_of(indexes))
         return found
 
     def name_of(self, indexes: tuple[int, ...]) -> str | None:
@@ -70,7 +70,7 @@ class Messages:
             return None
         return str(self.class_of(indexes).DESCRIPTOR.full_name)
 
-    def _descriptor(self, indexes: tuple[int, ...]) -> Any:
+    def _descriptor_of(self, indexes: tuple[int, ...]) -> Any:
         first, *rest = indexes
         try:
             descriptor = list(self._file.message_types_by_name.values())[first]
@@ -92,24 +92,24 @@ class Messages:
         return None
 
 
-def _file(schema: Schema, name: str) -> Any:
+def _parse_file(schema: Schema, name: str) -> Any:
     """A schema's file. Some producers register protobuf's own description of it, in base64, in place of its text."""
     try:
         content = base64.b64decode(schema.text, validate=True)
         file = descriptor_pb2.FileDescriptorProto.FromString(content)
     except (ValueError, RuntimeError, DecodeError):
-        return file_of(schema.text, name)
+        return parse_proto_file(schema.text, name)
     file.name = name
     return file
 
 
-def _add(pool: Any, file: Any) -> None:
+def _add_file(pool: Any, file: Any) -> None:
     for name in file.dependency:
-        _add_of_protobuf(pool, name)
+        _add_bundled_file(pool, name)
     pool.Add(file)
 
 
-def _add_of_protobuf(pool: Any, name: str) -> None:
+def _add_bundled_file(pool: Any, name: str) -> None:
     """Add a file that protobuf (or googleapis-common-protos) has as a module, with those that it imports."""
     try:
         pool.FindFileByName(name)
@@ -124,7 +124,7 @@ def _add_of_protobuf(pool: Any, name: str) -> None:
     except ModuleNotFoundError:
         raise FormatError(f"it imports {name}, which is not installed") from None
     for used in module.DESCRIPTOR.dependencies:
-        _add_of_protobuf(pool, used.name)
+        _add_bundled_file(pool, used.name)
     pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
 
 
@@ -137,27 +137,27 @@ def read_indexes(content: bytes, start: int) -> tuple[tuple[int, ...], int]:
     Raises:
         FormatError: they are cut off, or too many.
     """
-    count, at = _varint(content, start)
+    count, at = _read_varint(content, start)
     if count == 0:
         return (0,), at
     if not 0 < count <= MOST_INDEXES:
         raise FormatError("it does not say which message of its schema it is")
     indexes = []
     for _ in range(count):
-        index, at = _varint(content, at)
+        index, at = _read_varint(content, at)
         indexes.append(index)
     if min(indexes) < 0:
         raise FormatError("it does not say which message of its schema it is")
     return tuple(indexes), at
 
 
-def written_indexes(indexes: Sequence[int]) -> bytes:
+def encode_indexes(indexes: Sequence[int]) -> bytes:
     if list(indexes) == [0]:
         return b"\0"
-    return b"".join(map(_zigzag, (len(indexes), *indexes)))
+    return b"".join(map(_encode_zigzag, (len(indexes), *indexes)))
 
 
-def _varint(content: bytes, at: int) -> tuple[int, int]:
+def _read_varint(content: bytes, at: int) -> tuple[int, int]:
     """A number in protobuf's zigzag form, and the place behind it."""
     number = shift = 0
     while at < len(content) and shift < 35:
@@ -170,7 +170,7 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
     raise FormatError("it does not say which message of its schema it is")
 
 
-def _zigzag(number: int) -> bytes:
+def _encode_zigzag(number: int) -> bytes:
     number <<= 1
     written = bytearray()
     while number > 0x7F:
@@ -186,7 +186,7 @@ Name = Callable[[Any], str]
 """Gives a field's name for payloads."""
 
 
-def plain_of(message: Message, name_of: Name) -> dict[str, Any]:
+def message_to_dict(message: Message, name_of: Name) -> dict[str, Any]:
     """A message as a dict: enums by their names, times and wrappers as Python has them. Fields that the value does not
     have are left out, if their type tells that apart."""
     plain: dict[str, Any] = {}
@@ -196,24 +196,24 @@ def plain_of(message: Message, name_of: Name) -> dict[str, Any]:
         value = getattr(message, field.name)
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             item = field.message_type.fields_by_name["value"]
-            plain[name_of(field)] = {key: _plain_value(item, one, name_of) for key, one in value.items()}
+            plain[name_of(field)] = {key: _field_to_plain(item, one, name_of) for key, one in value.items()}
         elif field.is_repeated:
-            plain[name_of(field)] = [_plain_value(field, one, name_of) for one in value]
+            plain[name_of(field)] = [_field_to_plain(field, one, name_of) for one in value]
         else:
-            plain[name_of(field)] = _plain_value(field, value, name_of)
+            plain[name_of(field)] = _field_to_plain(field, value, name_of)
     return plain
 
 
-def _plain_value(field: Any, value: Any, name_of: Name) -> Any:
+def _field_to_plain(field: Any, value: Any, name_of: Name) -> Any:
     if field.type == FieldDescriptor.TYPE_ENUM:
         known = field.enum_type.values_by_number.get(value)
         return value if known is None else known.name
     if field.type != FieldDescriptor.TYPE_MESSAGE:
         return value
     convert = WELL_KNOWN.get(field.message_type.full_name)
-    return convert(value) if convert is not None else plain_of(value, name_of)
+    return convert(value) if convert is not None else message_to_dict(value, name_of)
 
 
-def is_message(kind: Any) -> bool:
+def is_message_class(kind: Any) -> bool:
     """Whether it is a generated class."""
     return isinstance(kind, type) and issubclass(kind, Message) and kind is not Message

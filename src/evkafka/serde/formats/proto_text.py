@@ -16,7 +16,7 @@ SCALARS = {
 }
 
 
-def text_of(file: Any) -> str:
+def proto_text_of(file: Any) -> str:
     """The text of a file's description (a FileDescriptorProto)."""
     is_proto3 = file.syntax == "proto3"
     lines = [f'syntax = "{file.syntax or "proto2"}";']
@@ -26,23 +26,23 @@ def text_of(file: Any) -> str:
         public = "public " if number in file.public_dependency else ""
         lines.append(f'import {public}"{name}";')
     for message in file.message_type:
-        lines += ["", *_message(message, is_proto3)]
+        lines += ["", *_message_lines(message, is_proto3)]
     for enum in file.enum_type:
-        lines += ["", *_enum(enum)]
+        lines += ["", *_enum_lines(enum)]
     return "\n".join(lines) + "\n"
 
 
-def _message(message: Any, is_proto3: bool) -> Iterator[str]:
+def _message_lines(message: Any, is_proto3: bool) -> Iterator[str]:
     maps = {nested.name: nested for nested in message.nested_type if nested.options.map_entry}
     yield f"message {message.name} {{"
     for nested in message.nested_type:
         if nested.name not in maps:
-            yield from _indented(_message(nested, is_proto3))
+            yield from _indent(_message_lines(nested, is_proto3))
     for enum in message.enum_type:
-        yield from _indented(_enum(enum))
+        yield from _indent(_enum_lines(enum))
     for field in message.field:
         if not field.HasField("oneof_index") or field.proto3_optional:
-            yield f"  {_label(field, is_proto3, maps)}{_type(field, maps)} {field.name} = {field.number};"
+            yield f"  {_field_label(field, is_proto3, maps)}{_field_type(field, maps)} {field.name} = {field.number};"
     for index, oneof in enumerate(message.oneof_decl):
         members = [
             field
@@ -51,12 +51,12 @@ def _message(message: Any, is_proto3: bool) -> Iterator[str]:
         ]
         if members:
             yield f"  oneof {oneof.name} {{"
-            yield from (f"    {_type(field, maps)} {field.name} = {field.number};" for field in members)
+            yield from (f"    {_field_type(field, maps)} {field.name} = {field.number};" for field in members)
             yield "  }"
     yield "}"
 
 
-def _enum(enum: Any) -> Iterator[str]:
+def _enum_lines(enum: Any) -> Iterator[str]:
     yield f"enum {enum.name} {{"
     if enum.options.allow_alias:
         yield "  option allow_alias = true;"
@@ -64,25 +64,25 @@ def _enum(enum: Any) -> Iterator[str]:
     yield "}"
 
 
-def _label(field: Any, is_proto3: bool, maps: Any) -> str:
-    if _map_of(field, maps) is not None:
+def _field_label(field: Any, is_proto3: bool, maps: Any) -> str:
+    if _map_entry_of(field, maps) is not None:
         return ""
     if is_proto3 and field.label == FIELD.LABEL_OPTIONAL and not field.proto3_optional:
         return ""
     return LABELS[field.label]
 
 
-def _type(field: Any, maps: Any) -> str:
-    entry = _map_of(field, maps)
+def _field_type(field: Any, maps: Any) -> str:
+    entry = _map_entry_of(field, maps)
     if entry is not None:
         key, value = entry.field
-        return f"map<{_type(key, {})}, {_type(value, {})}>"
+        return f"map<{_field_type(key, {})}, {_field_type(value, {})}>"
     return SCALARS.get(field.type) or str(field.type_name)
 
 
-def _map_of(field: Any, maps: Any) -> Any:
+def _map_entry_of(field: Any, maps: Any) -> Any:
     return maps.get(field.type_name.rpartition(".")[2]) if field.type == FIELD.TYPE_MESSAGE else None
 
 
-def _indented(lines: Iterator[str]) -> Iterator[str]:
+def _indent(lines: Iterator[str]) -> Iterator[str]:
     return (f"  {line}" for line in lines)

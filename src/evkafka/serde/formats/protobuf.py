@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Literal
 
 from evkafka.exceptions import ConfigError
-from evkafka.serde.annotations import bare, shown, without_none
+from evkafka.serde.annotations import annotation_text, unwrap_aliases, without_none
 from evkafka.serde.decoding import Decoder
 from evkafka.serde.encoding import dumper_for
-from evkafka.serde.formats.fields import names_in, undescribed
+from evkafka.serde.formats.fields import field_names_in, undescribed_error
 from evkafka.serde.formats.framing import Frame
 from evkafka.serde.formats.interface import Encode, FormatError, Schema, StoredSchema
 from evkafka.serde.formats.registry import SchemaRegistry
@@ -76,12 +76,12 @@ class ProtobufLanguage:
     # ------------------------------------------------------------------ reading
 
     def reader(self, stored: StoredSchema, annotation: Any, json: Decoder | None) -> Read:
-        from evkafka.serde.formats.proto_messages import Messages, is_message
+        from evkafka.serde.formats.proto_messages import Messages, is_message_class
 
-        messages, kind = Messages(stored), without_none(bare(annotation))
-        if is_message(kind):
+        messages, kind = Messages(stored), without_none(unwrap_aliases(annotation))
+        if is_message_class(kind):
             return _class_reader(messages, kind)
-        return _plain_reader(messages, names_in(annotation), json)
+        return _plain_reader(messages, field_names_in(annotation), json)
 
     def names(self, stored: StoredSchema) -> Names:
         from evkafka.serde.formats.proto_messages import Messages
@@ -92,7 +92,7 @@ class ProtobufLanguage:
         def name_of(value: bytes, frame: Frame) -> str | None:
             if frame.rest is None and value[frame.start : frame.start + 1] == b"\0":
                 return first
-            return messages.name_of(_place(value, frame)[0])
+            return messages.name_of(_locate_message(value, frame)[0])
 
         return name_of
 
@@ -101,42 +101,42 @@ class ProtobufLanguage:
     def describe(self, annotation: Any) -> Described:
         from google.protobuf import descriptor_pb2
 
-        from evkafka.serde.formats.proto_messages import is_message, written_indexes
-        from evkafka.serde.formats.proto_text import text_of
+        from evkafka.serde.formats.proto_messages import encode_indexes, is_message_class
+        from evkafka.serde.formats.proto_text import proto_text_of
 
-        kind = without_none(bare(annotation))
-        if not is_message(kind):
-            raise undescribed(
-                shown(kind),
+        kind = without_none(unwrap_aliases(annotation))
+        if not is_message_class(kind):
+            raise undescribed_error(
+                annotation_text(kind),
                 "its schema in Protobuf is unknown; use the generated class, or write by the subject's latest schema:"
                 ' Protobuf(registry, schema="latest")',
             )
         file = descriptor_pb2.FileDescriptorProto()
         kind.DESCRIPTOR.file.CopyToProto(file)
         if foreign := [name for name in file.dependency if not name.startswith("google/")]:
-            raise undescribed(
-                shown(kind),
+            raise undescribed_error(
+                annotation_text(kind),
                 f"its file imports {', '.join(foreign)}, which is a schema of its own: register it and write by the"
                 ' subject\'s latest schema: Protobuf(registry, schema="latest")',
             )
-        prefix = written_indexes(_indexes_of(kind.DESCRIPTOR))
+        prefix = encode_indexes(_indexes_of(kind.DESCRIPTOR))
 
         def compile_(stored: StoredSchema) -> Encode:
-            return _class_writer(kind, prefix if stored.schema.text == text else _prefix_in(stored, kind))
+            return _class_writer(kind, prefix if stored.schema.text == text else _index_prefix_in(stored, kind))
 
-        text = text_of(file)
+        text = proto_text_of(file)
         return Described(Schema(text, "PROTOBUF"), str(kind.DESCRIPTOR.full_name), compile_)
 
     def by_registered(self, annotation: Any) -> Described | None:
-        from evkafka.serde.formats.proto_messages import is_message
+        from evkafka.serde.formats.proto_messages import is_message_class
 
-        if is_message(without_none(bare(annotation))):
+        if is_message_class(without_none(unwrap_aliases(annotation))):
             return None
         dump = dumper_for(annotation)
         return Described(Schema("", "PROTOBUF"), "", lambda stored: _plain_writer(stored, dump))
 
 
-def _place(value: bytes, frame: Frame) -> tuple[tuple[int, ...], int]:
+def _locate_message(value: bytes, frame: Frame) -> tuple[tuple[int, ...], int]:
     """Which message of the schema a value is, and where it begins."""
     from evkafka.serde.formats.proto_messages import read_indexes
 
@@ -156,18 +156,18 @@ def _class_reader(messages: Messages, kind: Any) -> Read:
     def read(value: bytes, frame: Frame) -> Any:
         at = frame.start
         if is_first and frame.rest is None and value[at : at + 1] == b"\0":  # the file's first message, as most are
-            return parsed(kind, value[at + 1 :], frame)
-        indexes, start = _place(value, frame)
+            return parse_message(kind, value[at + 1 :], frame)
+        indexes, start = _locate_message(value, frame)
         name = messages.name_of(indexes)
         if name != wanted:
             raise FormatError(f"it is a message of type {name}, not {wanted}")
-        return parsed(kind, value[start:], frame)
+        return parse_message(kind, value[start:], frame)
 
     return read
 
 
 def _plain_reader(messages: Messages, names: Collection[str], json: Decoder | None) -> Read:
-    from evkafka.serde.formats.proto_messages import plain_of
+    from evkafka.serde.formats.proto_messages import message_to_dict
 
     from_object: Callable[[Any], Any] | None = json.from_object if json is not None else None
 
@@ -176,14 +176,14 @@ def _plain_reader(messages: Messages, names: Collection[str], json: Decoder | No
         return str(field.json_name if field.name not in names and field.json_name in names else field.name)
 
     def read(value: bytes, frame: Frame) -> Any:
-        indexes, start = _place(value, frame)
-        plain = plain_of(parsed(messages.class_of(indexes), value[start:], frame), name_of)
+        indexes, start = _locate_message(value, frame)
+        plain = message_to_dict(parse_message(messages.class_of(indexes), value[start:], frame), name_of)
         return plain if from_object is None else from_object(plain)
 
     return read
 
 
-def parsed(kind: Any, content: bytes, frame: Frame) -> Any:
+def parse_message(kind: Any, content: bytes, frame: Frame) -> Any:
     try:
         return kind.FromString(content)
     except Exception as error:  # protobuf's DecodeError, and others of its C code
@@ -206,14 +206,14 @@ def _class_writer(kind: Any, prefix: bytes) -> Encode:
     return encode
 
 
-def _prefix_in(stored: StoredSchema, kind: Any) -> bytes:
+def _index_prefix_in(stored: StoredSchema, kind: Any) -> bytes:
     """Where the message is in a schema that is not the class's own."""
-    from evkafka.serde.formats.proto_messages import Messages, written_indexes
+    from evkafka.serde.formats.proto_messages import Messages, encode_indexes
 
     indexes = Messages(stored).indexes_of(kind.DESCRIPTOR.full_name)
     if indexes is None:
         raise FormatError(f"it has no message {kind.DESCRIPTOR.full_name}")
-    return written_indexes(indexes)
+    return encode_indexes(indexes)
 
 
 def _plain_writer(stored: StoredSchema, dump: Callable[[Any], Any]) -> Encode:
@@ -231,13 +231,13 @@ def _plain_writer(stored: StoredSchema, dump: Callable[[Any], Any]) -> Encode:
         try:
             return b"\0" + bytes(ParseDict(plain, kind()).SerializeToString())
         except Misfit as error:
-            fault = FormatError(f"it does not fit schema {stored.key}: {_field_in(error)}")
+            fault = FormatError(f"it does not fit schema {stored.key}: {_misfit_text(error)}")
         raise fault  # outside of the `except`: the error contains the value
 
     return encode
 
 
-def _field_in(error: Exception) -> str:
+def _misfit_text(error: Exception) -> str:
     """Which field does not fit, without its value."""
     if (unknown := UNKNOWN_FIELD.search(str(error))) is not None:
         return f"the message has no field {unknown[1]}"

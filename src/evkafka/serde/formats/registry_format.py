@@ -12,9 +12,9 @@ from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from evkafka.exceptions import ConfigError, RegistryRefused, SchemaNotFound
 from evkafka.records import Record
-from evkafka.serde.annotations import raw_kind
-from evkafka.serde.decoding import Decoder, with_schema
-from evkafka.serde.formats.framing import ID_BYTES, SCHEMA_ID_HEADER, Frame, framed, in_header, read_frame
+from evkafka.serde.annotations import bytes_or_str_type
+from evkafka.serde.decoding import Decoder, decoder_for_schema_values
+from evkafka.serde.formats.framing import ID_BYTES, SCHEMA_ID_HEADER, Frame, frame_prefix, read_frame, schema_id_header
 from evkafka.serde.formats.interface import DecodeValue, Encode, FormatError, Outgoing, Schema, StoredSchema
 from evkafka.serde.formats.registry import SchemaRegistry
 from evkafka.serde.formats.schema_cache import Key
@@ -183,11 +183,11 @@ class RegistryFormat:
 
     def decoder(self, annotation: Any, json: Decoder) -> DecodeValue:
         """See `ValueFormat.decoder`."""
-        kind = raw_kind(annotation)
+        kind = bytes_or_str_type(annotation)
         if kind is bytes:  # the value as it is
             return lambda value, _: json.from_bytes(value)
         if kind is str:
-            return self._decoder(annotation, with_schema(annotation, json), json.from_bytes)
+            return self._decoder(annotation, decoder_for_schema_values(annotation, json), json.from_bytes)
         return self._decoder(annotation, json, json.from_bytes)
 
     def plain(self) -> DecodeValue:
@@ -205,7 +205,7 @@ class RegistryFormat:
 
         def decode(value: bytes, record: Record) -> Any:
             header = None
-            for name, content in record.headers:  # as `in_header`, without a call
+            for name, content in record.headers:  # as `schema_id_header`, without a call
                 if name == SCHEMA_ID_HEADER:
                     header = content
                     break
@@ -265,7 +265,7 @@ class RegistryFormat:
             if value is None:
                 return None
             header = None
-            for name, content in record.headers:  # as `in_header`, without a call
+            for name, content in record.headers:  # as `schema_id_header`, without a call
                 if name == SCHEMA_ID_HEADER:
                     header = content
                     break
@@ -431,7 +431,7 @@ def _key_in(record: Record) -> Key | None:
     if record.value is None:
         return None
     try:
-        frame = read_frame(record.value, in_header(record))
+        frame = read_frame(record.value, schema_id_header(record))
     except FormatError:
         return None
     return None if frame is None else frame.key
@@ -439,5 +439,5 @@ def _key_in(record: Record) -> Key | None:
 
 def _with_id(stored: StoredSchema, encode: Encode) -> Encode:
     assert isinstance(stored.key, int)
-    prefix = framed(stored.key)
+    prefix = frame_prefix(stored.key)
     return lambda event: prefix + encode(event)

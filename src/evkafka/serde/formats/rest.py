@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from evkafka.exceptions import RegistryError, RegistryRefused, RegistryUnavailable, SchemaNotFound
 from evkafka.serde.formats.interface import Reference, Schema, SchemaType
-from evkafka.serde.safe_text import one_line
+from evkafka.serde.safe_text import escape_line
 
 if TYPE_CHECKING:
     import httpx
@@ -161,7 +161,7 @@ class Rest:
                 f"schema registry {url} did not answer within {timeout_s * 1000:g} ms (timeout_ms)"
             ) from None
         except self._failures as error:
-            why = one_line(str(error), MESSAGE_CHARACTERS) or type(error).__name__
+            why = escape_line(str(error), MESSAGE_CHARACTERS) or type(error).__name__
             raise RegistryUnavailable(f"schema registry {url} cannot be reached: {why}") from None
 
 
@@ -173,7 +173,7 @@ def _result(url: str, answer: httpx.Response) -> Mapping[str, Any]:
             the schema.
     """
     status, content = answer.status_code, _json(answer)
-    message = one_line(str(content.get("message", "")), MESSAGE_CHARACTERS) if content is not None else ""
+    message = escape_line(str(content.get("message", "")), MESSAGE_CHARACTERS) if content is not None else ""
     said = f"schema registry {url} answered {status}{f': {message}' if message else ''}"
     match status:
         case 200 if content is not None:
@@ -195,8 +195,8 @@ def _result(url: str, answer: httpx.Response) -> Mapping[str, Any]:
         case _:
             kind = answer.headers.get("Content-Type", "no content type")
             raise RegistryUnavailable(
-                f"schema registry {url} answered {status} ({one_line(kind, 80)}), which is not the answer of a schema"
-                " registry; check the URL with its path: Apicurio's is /apis/ccompat/v7"
+                f"schema registry {url} answered {status} ({escape_line(kind, 80)}), which is not the answer of a"
+                " schema registry; check the URL with its path: Apicurio's is /apis/ccompat/v7"
             )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from evkafka.producer import key_bytes
 from evkafka.records import TopicPartition
-from evkafka.serde.cloudevents.reading import data_of
+from evkafka.serde.cloudevents.reading import event_data_of
 from evkafka.serde.encoding import encode
 from evkafka.testing.memory.cluster import MemoryCluster
 from evkafka.testing.memory.group import Group
@@ -134,7 +134,7 @@ def shown(record: MemoryRecord) -> str:
 
 
 def _same_value(record: MemoryRecord, event: Any) -> bool:
-    value = data_of(record.value, record.headers)
+    value = event_data_of(record.value, record.headers)
     if event is None or value is None:
         return event is None and value is None
     wanted = encode(event)
