@@ -124,7 +124,7 @@ class EVKafkaApp:
         self._controls: dict[str, ConsumerControl] = {}
         self._producers: dict[str, DeclaredProducer] = {}
         self._handler = Handler() if config is not None else None
-        self._lifecycle = AppLifecycle(self, self._build)
+        self._lifecycle = AppLifecycle(self, self._build_service)
         if config is not None and self._handler is not None:
             self.add_consumer(config, self._handler, name)
 
@@ -187,11 +187,11 @@ class EVKafkaApp:
             ConfigError: the configuration is invalid, or the name is in use.
             RuntimeError: the app has started.
         """
-        self._refuse_when_started("a consumer")
+        self._check_not_started("a consumer")
         settings = consumer_settings(config)
         if not isinstance(handler, Handler) and not callable(handler):
             raise ConfigError(f"a consumer's handler is a Handler or an async callable, not {type(handler).__name__}")
-        name = self._unique(name, "consumer", self._consumers)
+        name = self._check_unique_name(name, "consumer", self._consumers)
         stack = middleware if middleware is not None else self._middleware
         self._consumers[name] = DeclaredConsumer(name, settings, handler, stack)
         self._consumers[name].check_policies()
@@ -230,17 +230,17 @@ class EVKafkaApp:
             ConfigError: the configuration is invalid, the name is in use, or the sender has a producer already.
             RuntimeError: the app has started.
         """
-        self._refuse_when_started("a producer")
+        self._check_not_started("a producer")
         EVKafkaProducer(config)  # only to check the configuration: the app creates its producer at the start
         for other in self._producers.values():
             if other.sender is sender:
                 raise ConfigError(
                     f"this Sender already uses producer {other.name!r}: create a second Sender for the second producer"
                 )
-        name = self._unique(name, "producer", self._producers)
+        name = self._check_unique_name(name, "producer", self._producers)
         self._producers[name] = DeclaredProducer(name, config, sender)
 
-    def _unique(self, name: str | None, kind: str, taken: Mapping[str, object]) -> str:
+    def _check_unique_name(self, name: str | None, kind: str, taken: Mapping[str, object]) -> str:
         if name is None:
             number = 1
             while f"{kind}-{number}" in taken:
@@ -250,7 +250,7 @@ class EVKafkaApp:
             raise ConfigError(f"this app already has a {kind} named {name!r}: use another name")
         return name
 
-    def _refuse_when_started(self, what: str) -> None:
+    def _check_not_started(self, what: str) -> None:
         if self.started:
             raise RuntimeError(f"the app has started: {what} must be added before app.run(), serve() or running()")
 
@@ -263,7 +263,7 @@ class EVKafkaApp:
             ConfigError: an annotation refers to a name that does not exist, a type cannot be described, or an error
                 policy is invalid.
         """
-        return json.dumps(build_document(self._declared()), ensure_ascii=False, indent=2, allow_nan=False)
+        return json.dumps(build_document(self._contract()), ensure_ascii=False, indent=2, allow_nan=False)
 
     def asgi(self) -> Any:
         """The AsyncAPI page, health and metrics as an ASGI app: `api.mount("/kafka", app.asgi())`. Call it before the
@@ -289,7 +289,7 @@ class EVKafkaApp:
         """The URL of the web server; None while it does not run."""
         return self._web_component.url if self._web_component is not None else None
 
-    def _declared(self) -> AppContract:
+    def _contract(self) -> AppContract:
         return AppContract(
             Info(self.title, self.version, self.description, self.terms_of_service, self.contact, self.license_info),
             tuple(declared.contract() for declared in self._consumers.values()),
@@ -372,7 +372,7 @@ class EVKafkaApp:
         """
         return self.running(force_exit=force_exit)
 
-    def _build(self, cluster: Cluster, clock: Clock) -> Service:
+    def _build_service(self, cluster: Cluster, clock: Clock) -> Service:
         """Compile the declarations into a service: stacks, routes and decoders are created here, once."""
         self._web_component = None
         # Of several processes one has the web server: it shows the metrics of all of them.
@@ -381,9 +381,9 @@ class EVKafkaApp:
         if self.web:
             self._web_component = WebComponent(self, host=self.web_host, port=self.web_port, ui_token=self._ui_token)
         plans = [self.compile_consumer(declared) for declared in self._consumers.values()]
-        return self._service(cluster, clock, plans)
+        return self._create_service(cluster, clock, plans)
 
-    def _service(self, cluster: Cluster, clock: Clock, plans: Sequence[ConsumerPlan]) -> Service:
+    def _create_service(self, cluster: Cluster, clock: Clock, plans: Sequence[ConsumerPlan]) -> Service:
         self._failure_log.use_clock(clock.now)
         joins_transactions = any(plan.settings.transactions is not None for plan in plans)
         return Service(
@@ -480,7 +480,7 @@ class EVKafkaApp:
         Raises:
             RuntimeError: the app has started.
         """
-        self._refuse_when_started("a changed declaration")
+        self._check_not_started("a changed declaration")
         if consumers is not None:
             self._consumers = {declared.name: declared for declared in consumers}
         if producers is not None:
@@ -505,7 +505,7 @@ class EVKafkaApp:
     def service_without_consumers(self, cluster: Cluster, clock: Clock) -> Service:
         """A service of the lifespan and the producers alone, to run single attempts in."""
         self.mark_started()
-        return self._service(cluster, clock, ())
+        return self._create_service(cluster, clock, ())
 
 
 EVkafkaApp = EVKafkaApp

@@ -59,14 +59,14 @@ def find_depends(parameter: inspect.Parameter, annotation: Any) -> Depends | Non
     """
     name, default = parameter.name, parameter.default
     if _is_depends(default):
-        raise TypeError(f"its parameter {name!r} has a Depends as its default: {_example(name)}")
+        raise TypeError(f"its parameter {name!r} has a Depends as its default: {_usage_example(name)}")
     while isinstance(annotation, ALIASES):
         annotation = annotation.__value__
     if _is_depends(annotation):
-        raise TypeError(f"its parameter {name!r} has Depends without a type: {_example(name)}")
+        raise TypeError(f"its parameter {name!r} has Depends without a type: {_usage_example(name)}")
     if typing.get_origin(annotation) is not typing.Annotated:
-        if any(_hides_depends(argument) for argument in typing.get_args(annotation)):
-            raise TypeError(f"its parameter {name!r} has Depends inside another type: {_example(name)}")
+        if any(_contains_depends(argument) for argument in typing.get_args(annotation)):
+            raise TypeError(f"its parameter {name!r} has Depends inside another type: {_usage_example(name)}")
         return None
     found = [one for one in annotation.__metadata__ if _is_depends(one)]
     if len(found) > 1:
@@ -76,10 +76,10 @@ def find_depends(parameter: inspect.Parameter, annotation: Any) -> Depends | Non
     return found[0] if found else None
 
 
-def _hides_depends(annotation: Any) -> bool:
+def _contains_depends(annotation: Any) -> bool:
     """Whether a Depends is inside of the annotation. Type aliases are not followed: they may be recursive."""
     inner = getattr(annotation, "__metadata__", ())
-    return any(map(_is_depends, inner)) or any(map(_hides_depends, typing.get_args(annotation)))
+    return any(map(_is_depends, inner)) or any(map(_contains_depends, typing.get_args(annotation)))
 
 
 def _is_depends(one: object) -> bool:
@@ -93,5 +93,5 @@ def _describe_mistake(one: object) -> str:
     return f"the Depends of {type(one).__module__}: import it from evkafka"
 
 
-def _example(name: str) -> str:
+def _usage_example(name: str) -> str:
     return f"write {name}: Annotated[Session, Depends(open_session)]"

@@ -44,7 +44,7 @@ class Kind:
 
     @property
     def keys(self) -> frozenset[str]:
-        return frozenset({*filter(_is_textual, self.shape.__annotations__), *TLS})
+        return frozenset({*filter(_is_text_key, self.shape.__annotations__), *TLS})
 
 
 CONSUMER = Kind("Consumer", ConsumerConfig)
@@ -53,7 +53,7 @@ CONSUMER = Kind("Consumer", ConsumerConfig)
 PRODUCER = Kind("Producer", ProducerConfig)
 
 
-def _is_textual(key: str) -> bool:
+def _is_text_key(key: str) -> bool:
     """False for keys whose values are objects, and for keys that are not used."""
     return key in KEY_TYPES and KEY_TYPES[key].textual
 
@@ -73,18 +73,18 @@ def model_of(kind: Kind) -> Any:
             hide_input_in_errors=True,
         )
 
-    fields = _fields(kind.shape) | dict.fromkeys(TLS, (str | None, None))
+    fields = _model_fields(kind.shape) | dict.fromkeys(TLS, (str | None, None))
     fields |= dict.fromkeys(SECRETS, (SecretStr | None, None))
     model: Any = create_model(f"{kind.name}Settings", __base__=Settings, **fields)
     return model
 
 
-def _fields(shape: Any) -> dict[str, Any]:
+def _model_fields(shape: Any) -> dict[str, Any]:
     hints = get_type_hints(shape)
-    return {key: (_as_text(key, hint), None) for key, hint in hints.items() if _is_textual(key)}
+    return {key: (_text_value_type(key, hint), None) for key, hint in hints.items() if _is_text_key(key)}
 
 
-def _as_text(key: str, hint: Any) -> Any:
+def _text_value_type(key: str, hint: Any) -> Any:
     """The type of a key whose value is written as text."""
     from pydantic import BeforeValidator, SecretStr
     from pydantic_settings import NoDecode
@@ -101,12 +101,12 @@ def _as_text(key: str, hint: Any) -> Any:
         return Annotated[Any, BeforeValidator(_parse_number)]
     if key == "retry_topics":
         return Annotated[list[int] | None, NoDecode, BeforeValidator(_parse_list)]
-    if (nested := _nested(hint)) is not None:
+    if (nested := _nested_model(hint)) is not None:
         return nested
     return hint | None
 
 
-def _nested(hint: Any) -> Any:
+def _nested_model(hint: Any) -> Any:
     from pydantic import ConfigDict, create_model
 
     shapes = [one for one in (hint, *get_args(hint)) if is_typeddict(one)]
@@ -115,7 +115,7 @@ def _nested(hint: Any) -> Any:
     model: Any = create_model(
         f"{shapes[0].__name__}Settings",
         __config__=ConfigDict(extra="forbid", hide_input_in_errors=True),
-        **_fields(shapes[0]),
+        **_model_fields(shapes[0]),
     )
     return model | None
 
@@ -171,7 +171,7 @@ def consumer_config(
     Raises:
         ConfigError: the extra is not installed, or a value is invalid; the message names its variable.
     """
-    return cast(ConsumerConfig, _configuration(CONSUMER, defaults, name, env_file, toml_file))
+    return cast(ConsumerConfig, _load_configuration(CONSUMER, defaults, name, env_file, toml_file))
 
 
 def producer_config(
@@ -187,10 +187,10 @@ def producer_config(
     Raises:
         ConfigError: the extra is not installed, or a value is invalid; the message names its variable.
     """
-    return cast(ProducerConfig, _configuration(PRODUCER, defaults, name, env_file, toml_file))
+    return cast(ProducerConfig, _load_configuration(PRODUCER, defaults, name, env_file, toml_file))
 
 
-def _configuration(
+def _load_configuration(
     kind: Kind,
     defaults: Mapping[str, Any] | None,
     name: str | None,
@@ -202,28 +202,28 @@ def _configuration(
             f"name={name!r}: use letters, digits and underscores, because it is part of the variables' names"
         )
     values: _Values = dict(defaults or {})
-    for table in _tables(kind, toml_file, name):
-        values = _override(values, table)
+    for table in _read_tables(kind, toml_file, name):
+        values = _merge_nested(values, table)
     prefixes = [PREFIX] if name is None else [PREFIX, f"{PREFIX}{name.upper()}__"]
     for prefix in prefixes:
-        values = _override(values, _from_environment(kind, prefix, env_file))
-    _warn_of_misspelt()
-    return _with_tls(values)
+        values = _merge_nested(values, _read_environment(kind, prefix, env_file))
+    _warn_of_misspelt_variables()
+    return _create_ssl_context(values)
 
 
-def _override(below: Mapping[str, Any], above: Mapping[str, Any]) -> _Values:
+def _merge_nested(below: Mapping[str, Any], above: Mapping[str, Any]) -> _Values:
     """Override key by key, in nested dictionaries too."""
     both = dict(below)
     for key, value in above.items():
         nested = isinstance(value, Mapping) and isinstance(both.get(key), Mapping)
-        both[key] = _override(both[key], value) if nested else value
+        both[key] = _merge_nested(both[key], value) if nested else value
     return both
 
 
 # ---------------------------------------------------------------------------- pyproject.toml
 
 
-def _tables(kind: Kind, file: str | Path | None, name: str | None) -> Sequence[_Values]:
+def _read_tables(kind: Kind, file: str | Path | None, name: str | None) -> Sequence[_Values]:
     """The common table and the named one, with the keys of this kind."""
     common = _read_table(file)
     others = (CONSUMER if kind is PRODUCER else PRODUCER).keys
@@ -267,7 +267,7 @@ def _check_key(key: str, known: frozenset[str], where: str) -> None:
 # ---------------------------------------------------------------------------- the environment
 
 
-def _from_environment(kind: Kind, prefix: str, env_file: str | Path | None) -> _Values:
+def _read_environment(kind: Kind, prefix: str, env_file: str | Path | None) -> _Values:
     try:
         from pydantic import ValidationError
         from pydantic_settings import SettingsError
@@ -285,20 +285,22 @@ def _from_environment(kind: Kind, prefix: str, env_file: str | Path | None) -> _
             _secrets_dir=os.environ.get(f"{PREFIX}SECRETS_DIR") or None,
         )
     except ValidationError as error:
-        raise ConfigError("\n".join(_fault(prefix, one) for one in error.errors(include_input=False))) from error
+        raise ConfigError(
+            "\n".join(_describe_fault(prefix, one) for one in error.errors(include_input=False))
+        ) from error
     except SettingsError as error:
         raise ConfigError(f"{prefix}*: {error}; give JSON there") from error
     values: _Values = settings.model_dump(exclude_unset=True)
     return values
 
 
-def _fault(prefix: str, error: Any) -> str:
+def _describe_fault(prefix: str, error: Any) -> str:
     """One sentence without the value, which may be a secret in the wrong place."""
     path = [str(part) for part in error["loc"] if isinstance(part, str)]
     return f"{prefix}{'__'.join(path).upper()}: {error['msg']}"
 
 
-def _warn_of_misspelt() -> None:
+def _warn_of_misspelt_variables() -> None:
     known = [f"{PREFIX}{key.upper()}" for key in CONSUMER.keys | PRODUCER.keys]
     for variable in os.environ:
         if variable.startswith(PREFIX) and variable not in known and "__" not in variable:
@@ -311,7 +313,7 @@ def _warn_of_misspelt() -> None:
 # ---------------------------------------------------------------------------- TLS
 
 
-def _with_tls(values: _Values) -> _Values:
+def _create_ssl_context(values: _Values) -> _Values:
     """Create the `ssl_context` from the TLS files, and remove their keys."""
     given = {key: values.pop(key) for key in TLS if key in values}
     protocol = str(values.get("security_protocol", "PLAINTEXT"))

@@ -71,9 +71,9 @@ class Handler:
         if not is_text(event_type):
             raise ConfigError(f'an event type is a non-empty string, not {event_type!r}: write @handler.event("Name")')
         where = f"event type {event_type!r}"
-        timeout_s = _timeout_s(timeout_ms, where)
+        timeout_s = _check_timeout_s(timeout_ms, where)
         _check_concurrency(concurrency, where)
-        limits = _batch_limits(max_records, max_wait_ms, where) if batch else None
+        limits = _check_batch_limits(max_records, max_wait_ms, where) if batch else None
         options = EndpointOptions(summary, description, tuple(tags or ()), on_error, timeout_s, concurrency, limits)
         return self._declare(event_type, options)
 
@@ -93,13 +93,13 @@ class Handler:
             ConfigError: the signature is not an endpoint's, or there is a default already.
             RuntimeError: the app has started.
         """
-        timeout_s = _timeout_s(timeout_ms, "the default endpoint")
+        timeout_s = _check_timeout_s(timeout_ms, "the default endpoint")
         _check_concurrency(concurrency, "the default endpoint")
         return self._declare(None, EndpointOptions(on_error=on_error, timeout_s=timeout_s, concurrency=concurrency))
 
     def _declare(self, event_type: str | None, options: EndpointOptions) -> Callable[[F], F]:
         def declare(function: F) -> F:
-            self._add([Endpoint(function, event_type, options, local_names())])
+            self._add_endpoints([Endpoint(function, event_type, options, local_names())])
             return function
 
         return declare
@@ -115,7 +115,7 @@ class Handler:
             raise ConfigError(f"include_handler takes a Handler, not {other!r}")
         if other is self:
             raise ConfigError("a handler cannot include itself")
-        self._add(other.endpoints)
+        self._add_endpoints(other.endpoints)
         if self not in other._included_in:
             other._included_in.append(self)
 
@@ -135,11 +135,11 @@ class Handler:
             raise ConfigError("\n".join(faults))
         self._frozen = True
 
-    def _add(self, endpoints: Collection[Endpoint]) -> None:
+    def _add_endpoints(self, endpoints: Collection[Endpoint]) -> None:
         """Add them to this handler and to all that include it: to every one of them, or to none."""
-        handlers = self._with_including()
+        handlers = self._including_handlers()
         for handler in handlers:
-            handler._check(endpoints)
+            handler._check_endpoints(endpoints)
         for handler in handlers:
             for endpoint in endpoints:
                 if endpoint.is_default:
@@ -147,14 +147,14 @@ class Handler:
                 else:
                     handler._endpoints[endpoint.event_type] = endpoint
 
-    def _with_including(self) -> list[Handler]:
+    def _including_handlers(self) -> list[Handler]:
         """This handler and those that include it, directly or through others. Handlers may include each other."""
         handlers = [self]
         for handler in handlers:
             handlers += [other for other in handler._included_in if other not in handlers]
         return handlers
 
-    def _check(self, endpoints: Collection[Endpoint]) -> None:
+    def _check_endpoints(self, endpoints: Collection[Endpoint]) -> None:
         if self._frozen:
             raise RuntimeError("the app has started: endpoints must be declared before it starts")
         for endpoint in endpoints:
@@ -246,7 +246,7 @@ def as_outcome(returned: object) -> Outcome | None:
             return None
 
 
-def _timeout_s(timeout_ms: int | None, where: str) -> float | None:
+def _check_timeout_s(timeout_ms: int | None, where: str) -> float | None:
     if timeout_ms is None:
         return None
     _check_positive(timeout_ms, "timeout_ms", where, what="a positive number of ms")
@@ -258,7 +258,7 @@ def _check_concurrency(concurrency: int | None, where: str) -> None:
         _check_positive(concurrency, "concurrency", where)
 
 
-def _batch_limits(max_records: int, max_wait_ms: int, where: str) -> BatchLimits:
+def _check_batch_limits(max_records: int, max_wait_ms: int, where: str) -> BatchLimits:
     _check_positive(max_records, "max_records", where)
     if not is_whole_number(max_wait_ms):
         raise ConfigError(f"max_wait_ms of {where} is a number of ms, not {max_wait_ms!r}")

@@ -101,9 +101,9 @@ class EVKafkaProducer:
             self._loop = None
             raise
         self._sink = sink
-        self._unregister_fork = undo_in_children(self._belong_to_parent)
+        self._unregister_fork = undo_in_children(self._stop_in_forked_child)
 
-    def _belong_to_parent(self) -> None:
+    def _stop_in_forked_child(self) -> None:
         """Called in a forked child: its copy of the producer cannot send, because the copy of the loop does not run."""
         self._sink = self._loop = None
 
@@ -115,7 +115,7 @@ class EVKafkaProducer:
         """
         timeout_s = self.settings.delivery_timeout_s
         try:
-            await within(self._clock or SystemClock(), self._running().flush(), timeout_s + RESERVE_S)
+            await within(self._clock or SystemClock(), self._running_sink().flush(), timeout_s + RESERVE_S)
         except TimeoutError:
             raise DeliveryError(
                 f"the flush did not end within {timeout_s:g} s (delivery_timeout_ms)",
@@ -215,25 +215,29 @@ class EVKafkaProducer:
             wrap: puts the encoded value and all headers into an envelope, and must not fail; a `Sender` with an
                 envelope has one.
         """
-        sink = self._running()
+        sink = self._running_sink()
         topic = topic or self.settings.topic
         if topic is None:
             raise RuntimeError(
                 f"event {event_type!r} has no topic: pass `topic=` to the send, or set `topic` in the producer's config"
             )
-        _check(event_type, partition, timestamp_ms)
-        value, own_key, pairs = _encoded(event, event_type, topic, key, headers)
-        timeout_s = self._timeout_s(event_type, topic)
-        observers = self._observers(topic, event_type, pairs)
+        _check_arguments(event_type, partition, timestamp_ms)
+        value, own_key, pairs = _encode_event(event, event_type, topic, key, headers)
+        timeout_s = self._send_timeout_s(event_type, topic)
+        observers = self._create_observers(topic, event_type, pairs)
         if wrap is not None:
             value, pairs = wrap(value, pairs)
         kept = kept_sends.get() if self._joins_transactions else None
         sent_at = kept.addresses[0] if kept is not None else None
         record = OutgoingRecord(topic, value, own_key, partition, timestamp_ms, pairs, event_type, None, sent_at)
-        sending = sink.send(record, timeout_s=timeout_s) if kept is None else self._keep(kept, sink, record, timeout_s)
-        return await (_observe(sending, observers) if observers else sending)
+        sending = (
+            sink.send(record, timeout_s=timeout_s)
+            if kept is None
+            else self._keep_for_transaction(kept, sink, record, timeout_s)
+        )
+        return await (_enqueue_observed(sending, observers) if observers else sending)
 
-    async def _keep(
+    async def _keep_for_transaction(
         self, kept: KeptSends, sink: RecordSink, record: OutgoingRecord, timeout_s: float | None
     ) -> asyncio.Future[RecordMetadata]:
         """Keep the record for the transaction of the attempt that sends it; its offset is not known."""
@@ -254,7 +258,7 @@ class EVKafkaProducer:
         future.set_result(RecordMetadata(placed.topic, partition, -1, placed.timestamp_ms, 0, -1))
         return future
 
-    def _observers(self, topic: str, event_type: str, headers: Pairs) -> list[SendEnded]:
+    def _create_observers(self, topic: str, event_type: str, headers: Pairs) -> list[SendEnded]:
         """The functions to call at the end of this send. Tracing adds a header to it."""
         observers: list[SendEnded] = []
         if self._spans is not None:
@@ -310,11 +314,11 @@ class EVKafkaProducer:
         """The given cluster; or else that of the test kit, if there is one at the start; or else Kafka."""
         backend = current_backend.get()
         if backend is None:
-            return self._cluster or _kafka()
+            return self._cluster or _kafka_cluster()
         self._clock = self._clock or backend.clock
         return self._cluster or backend.cluster
 
-    def _running(self) -> RecordSink:
+    def _running_sink(self) -> RecordSink:
         if self._sink is None:
             raise RuntimeError(
                 "the producer is not running: send inside `async with EVKafkaProducer(config)`, "
@@ -328,7 +332,7 @@ class EVKafkaProducer:
             )
         return self._sink
 
-    def _timeout_s(self, event_type: str, topic: str) -> float | None:
+    def _send_timeout_s(self, event_type: str, topic: str) -> float | None:
         """The time limit of this send inside of an endpoint; None for the delivery timeout."""
         left_s = sending_time_s()
         if left_s is None or left_s >= self.settings.delivery_timeout_s:
@@ -344,7 +348,7 @@ class EVKafkaProducer:
         return left_s
 
 
-async def _observe(
+async def _enqueue_observed(
     sending: Awaitable[asyncio.Future[RecordMetadata]], observers: Sequence[SendEnded]
 ) -> asyncio.Future[RecordMetadata]:
     """Queue the record, and call the observers when the send has ended."""
@@ -373,7 +377,7 @@ async def _observe(
 # ---------------------------------------------------------------------------- serialization
 
 
-def _check(event_type: Any, partition: Any, timestamp_ms: Any) -> None:
+def _check_arguments(event_type: Any, partition: Any, timestamp_ms: Any) -> None:
     if not isinstance(event_type, str) or not event_type:
         raise TypeError(f"event_type must be a non-empty str; got {event_type!r}")
     if partition is not None and (type(partition) is not int or partition < 0):
@@ -385,7 +389,7 @@ def _check(event_type: Any, partition: Any, timestamp_ms: Any) -> None:
         )
 
 
-def _encoded(
+def _encode_event(
     event: Any, event_type: str, topic: str, key: Key | None, headers: Headers | None
 ) -> tuple[bytes | None, bytes | None, Pairs]:
     """Event, key and headers as bytes.
@@ -466,7 +470,7 @@ def header_pairs(headers: Headers | None) -> Pairs:
     return pairs
 
 
-def _kafka() -> Cluster:
+def _kafka_cluster() -> Cluster:
     from evkafka.kafka import KafkaCluster
 
     return KafkaCluster()

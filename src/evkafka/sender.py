@@ -299,8 +299,8 @@ class Sender:
         mode: Literal["binary", "structured"] = "binary",
         value_format: ValueFormat | Literal["json"] | None = None,
     ) -> None:
-        self._format = _checked_format(value_format, "Sender")
-        self.envelope = _envelope(envelope, source, mode)
+        self._format = _check_format(value_format, "Sender")
+        self.envelope = _check_envelope(envelope, source, mode)
         self._endpoints: list[OutboundEndpoint[Any]] = []
         self._producer: EVKafkaProducer | None = None
 
@@ -331,17 +331,17 @@ class Sender:
         """
         _check_event(event_type, topic, key, key_field)
         own_key = key_field if key_field is not None else key
-        own_format = self._format if value_format is None else _checked_format(value_format, f"event {event_type!r}")
+        own_format = self._format if value_format is None else _check_format(value_format, f"event {event_type!r}")
         options = OutboundOptions(topic, summary, description, tuple(tags or ()), own_key, own_format)
 
         def declare(fn: Callable[[T], Any], /) -> OutboundEndpoint[T]:
             endpoint: OutboundEndpoint[T] = OutboundEndpoint(self, fn, event_type, options, local_names())
-            self._add(endpoint)
+            self._add_endpoint(endpoint)
             return endpoint
 
         return declare
 
-    def _add(self, endpoint: OutboundEndpoint[Any]) -> None:
+    def _add_endpoint(self, endpoint: OutboundEndpoint[Any]) -> None:
         for other in self._endpoints:
             if (other.event_type, other.topic) == (endpoint.event_type, endpoint.topic):
                 raise ConfigError(
@@ -425,7 +425,7 @@ class Sender:
         )
 
 
-def _envelope(envelope: object, source: object, mode: Mode) -> CloudEventsEnvelope | None:
+def _check_envelope(envelope: object, source: object, mode: Mode) -> CloudEventsEnvelope | None:
     match envelope:
         case None if source is None and mode == "binary":
             return None
@@ -445,7 +445,7 @@ def _envelope(envelope: object, source: object, mode: Mode) -> CloudEventsEnvelo
     return CloudEventsEnvelope(source, mode)
 
 
-def _checked_format(given: object, where: str) -> ValueFormat | None:
+def _check_format(given: object, where: str) -> ValueFormat | None:
     match given:
         case None | "json":
             return None

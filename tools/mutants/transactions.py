@@ -38,10 +38,10 @@ TRANSACTIONS = [
         "the outputs of a batch are written although some of its records failed",
         "runtime/batch_executor.py",
         "        if failed := {index: end for index, end in ends.items() if not _is_done(end)}:\n"
-        "            return self._settle(failed, len(ends), partial=True)\n",
+        "            return self._settle_records(failed, len(ends), partial=True)\n",
         "        if any(not _is_done(end) for end in ends.values()):\n"
         "            self._batch.partition.outbox.add([self._records[index].offset for index in sorted(ends)], sent)\n"
-        "            return self._settle(ends, len(ends), partial=True)\n",
+        "            return self._settle_records(ends, len(ends), partial=True)\n",
         "the failed records have two outputs",
         (SENDS,),
     ),
@@ -122,7 +122,7 @@ TRANSACTIONS = [
     Breakage(
         "a transaction that was cancelled is repeated",
         "runtime/committer.py",
-        '                self._forget(commits, CommitUnknown("cancelled before there was an answer"))\n',
+        '                self._forget_confirmed(commits, CommitUnknown("cancelled before there was an answer"))\n',
         "",
         "all that it wrote is written twice",
         (COMMITS, f"{RANDOM}_if_tasks_are_cancelled"),

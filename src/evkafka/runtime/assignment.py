@@ -58,7 +58,9 @@ class Assignment:
         self.committer: Committer | None = None
         self.taken = 0
         self.handing_over = asyncio.Lock()
-        self.commit_timer = CommitTimer(clock, settings, records_wait=self._records_wait, work_runs=self._work_runs)
+        self.commit_timer = CommitTimer(
+            clock, settings, records_wait=self._has_waiting_records, work_runs=self._has_running_work
+        )
         self._ordering = "partition" if settings.concurrency == 1 else settings.ordering
 
     # ------------------------------------------------------------------ partitions
@@ -165,12 +167,12 @@ class Assignment:
         """Records that were finished since the start."""
         return self.taken - sum(partition.ledger.unfinished for partition in self.partitions.values())
 
-    def _records_wait(self) -> bool:
+    def _has_waiting_records(self) -> bool:
         """Whether a lane waits for an executor, or records of a partition's only lane wait behind its running one.
         Records that wait for an earlier one of their key do not count: there are executors that have time."""
         return self.scheduler.has_ready_lane or any(partition.has_backlog for partition in self.partitions.values())
 
-    def _work_runs(self) -> bool:
+    def _has_running_work(self) -> bool:
         return self.scheduler.has_ready_lane or any(partition.running for partition in self.partitions.values())
 
     @property

@@ -90,10 +90,10 @@ class BatchWalk:
             result = await self._run_step(attempt.prepare())
             wanted = list(self._open)
             if isinstance(result, Mapping):
-                prepared = self._settled_first(result)
-                if prepared and not self._settle(prepared, len(wanted)):
+                prepared = self._outcomes_settled_before_run(result)
+                if prepared and not self._settle_records(prepared, len(wanted)):
                     return
-                wanted = self._wanted()
+                wanted = self._runnable_indexes()
                 if wanted:
                     runner.started_s = self._clock.now()
                     result = await self._run_step(attempt.run(wanted))
@@ -102,7 +102,7 @@ class BatchWalk:
         if result is ABANDONED:
             self._report.dropped(runner.slot.route, first)
         elif isinstance(result, NotReady) or not (wanted or self._done_first) or self._settle_run(result, wanted):
-            self._put_back(())
+            self._put_back_unfinished(())
 
     @property
     def open_records(self) -> Collection[Record]:
@@ -110,7 +110,7 @@ class BatchWalk:
         return self._open.values()
 
     @cached_property
-    def _owners(self) -> list[Lane | None]:
+    def _lanes_of_records(self) -> list[Lane | None]:
         """Each record's lane; None for records that need no order. Used only if something failed."""
         return [self._batch.partition.lane_of(record) for record in self._records]
 
@@ -122,7 +122,7 @@ class BatchWalk:
         await self._runner.clear_cancellation()
         return result
 
-    def _wanted(self) -> list[int]:
+    def _runnable_indexes(self) -> list[int]:
         """The records to run: none behind a failed record of the same lane, and none of a lane with a pending write:
         the rest of that lane runs together when the write is confirmed."""
         if self._again:
@@ -131,7 +131,7 @@ class BatchWalk:
             return [index for index in self._open if index not in self._done_first]
         if not self._failed and not self._written:
             return list(self._open)
-        failed, written, owners = self._failed, self._written, self._owners
+        failed, written, owners = self._failed, self._written, self._lanes_of_records
         return [
             index
             for index in self._open
@@ -140,7 +140,9 @@ class BatchWalk:
 
     # ------------------------------------------------------------------ verdicts
 
-    def _settled_first(self, prepared: Mapping[int, FailureOutcome | None]) -> Mapping[int, FailureOutcome | None]:
+    def _outcomes_settled_before_run(
+        self, prepared: Mapping[int, FailureOutcome | None]
+    ) -> Mapping[int, FailureOutcome | None]:
         """The records that are settled before the endpoint runs, of those that have ended before it."""
         kept = self._runner.slot.kept
         if kept is None or not kept.records:
@@ -170,8 +172,8 @@ class BatchWalk:
                 ends = dict.fromkeys(wanted, outcome)
         ends = {**ends, **self._done_first}
         if failed := {index: end for index, end in ends.items() if not _is_done(end)}:
-            return self._settle(failed, len(ends), partial=True)
-        if not self._settle(ends, len(ends)):
+            return self._settle_records(failed, len(ends), partial=True)
+        if not self._settle_records(ends, len(ends)):
             return False
         self._batch.partition.outbox.add([self._records[index].offset for index in sorted(ends)], sent)
         return True
@@ -179,7 +181,7 @@ class BatchWalk:
     def _settle_result(self, result: object, wanted: Sequence[int]) -> bool:
         if isinstance(result, PartialFailure):
             ends = {index: result.ends.get(index) for index in wanted}
-            return self._settle(ends, len(wanted), partial=True)
+            return self._settle_records(ends, len(wanted), partial=True)
         outcome = classify(result)
         if outcome is None:
             return self._finish_all(wanted)
@@ -187,7 +189,7 @@ class BatchWalk:
         if isinstance(verdict, Wait):
             self._retry_batch(wanted, outcome, verdict)
             return False
-        return self._settle(dict.fromkeys(wanted, outcome), len(wanted))
+        return self._settle_records(dict.fromkeys(wanted, outcome), len(wanted))
 
     def _finish_all(self, wanted: Sequence[int]) -> bool:
         """All of them succeeded."""
@@ -205,7 +207,7 @@ class BatchWalk:
                 report.finished(slot, self._records[index], "ok", share_s)
         return True
 
-    def _settle(self, ends: Mapping[int, FailureOutcome | None], count: int, *, partial: bool = False) -> bool:
+    def _settle_records(self, ends: Mapping[int, FailureOutcome | None], count: int, *, partial: bool = False) -> bool:
         """Decide on each of these records, and carry it out: first the records that are done, last one that stops the
         app.
 
@@ -219,14 +221,14 @@ class BatchWalk:
             StopApp: a record stops the app.
         """
         share_s = (self._clock.now() - self._runner.started_s) / count
-        judged = list(self._judge(ends, partial and not self._writes.at_most_once))
+        judged = list(self._decide_each(ends, partial and not self._writes.at_most_once))
         behind: dict[Lane, list[SettledBehind]] = {}
         for index, end, verdict in judged:
             if isinstance(verdict, Finish):
-                owner = self._owners[index]
+                owner = self._lanes_of_records[index]
                 if owner is not None and index > self._written.get(owner, index):
-                    behind.setdefault(owner, []).append(self._behind(index, end, verdict, share_s))
-                elif not self._finish(index, end, verdict, share_s):
+                    behind.setdefault(owner, []).append(self._settled_after_write(index, end, verdict, share_s))
+                elif not self._finish_record(index, end, verdict, share_s):
                     return False
         for index, end, verdict in judged:
             if isinstance(verdict, Wait):
@@ -244,12 +246,12 @@ class BatchWalk:
                 raise StopApp(f"{address_of(self._records[index])} stops the app: {verdict.reason}", verdict.error)
         return True
 
-    def _judge(
+    def _decide_each(
         self, ends: Mapping[int, FailureOutcome | None], failed_hold_back: bool
     ) -> Iterator[tuple[int, FailureOutcome | None, Verdict]]:
         route, attempt = self._batch.route, self._batch.attempt
         for index in sorted(ends):
-            end, owner = ends[index], self._owners[index]
+            end, owner = ends[index], self._lanes_of_records[index]
             if owner is not None and index > self._failed.get(owner, index):
                 continue  # counts as not done
             if isinstance(end, Unmatched):
@@ -271,15 +273,17 @@ class BatchWalk:
         self, index: int, end: FailureOutcome | None, verdict: SendToRetryTopic | SendToDeadLetter, share_s: float
     ) -> None:
         """The record waits in its own lane, which continues when the record is written and the batch is over."""
-        lane = self._owners[index] or self._free_lane(index)
+        lane = self._lanes_of_records[index] or self._new_lane_without_order(index)
         self._writes.begin(lane, self._records[index], self._runner.slot, end, verdict, share_s)
         del self._open[index]
 
-    def _behind(self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float) -> SettledBehind:
+    def _settled_after_write(
+        self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float
+    ) -> SettledBehind:
         self._report_finished(index, end, verdict)
         return SettledBehind(self._open.pop(index), copy(self._runner.slot), verdict.status, share_s)
 
-    def _finish(self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float) -> bool:
+    def _finish_record(self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float) -> bool:
         record = self._open.pop(index)
         self._report_finished(index, end, verdict)
         if not self._batch.partition.ledger.finish(record.offset):
@@ -300,7 +304,7 @@ class BatchWalk:
     # ------------------------------------------------------------------ trying again
 
     @property
-    def _begins_nothing(self) -> bool:
+    def _forbids_retries(self) -> bool:
         """Whether its partition is being revoked: records that are not done are dropped, the next owner reads them."""
         return self._batch.partition.begins_nothing
 
@@ -310,35 +314,35 @@ class BatchWalk:
         self._report_failed(wanted[0], outcome, verdict)
         for index in wanted:
             self._report.finished(self._runner.slot, self._records[index], "retried", share_s)
-        if self._begins_nothing:
-            self._count_for_next_owner(wanted)
+        if self._forbids_retries:
+            self._count_failed_attempts(wanted)
             return
         batch = self._batch
         batch.queue.extend(self._open.pop(index) for index in wanted)
-        self._put_back({self._owners[index] for index in wanted})
+        self._put_back_unfinished({self._lanes_of_records[index] for index in wanted})
         for lane in self._written.keys() & batch.members.keys():
             self._scheduler.leave_batch(batch, lane)
         batch.attempt += 1
         self._scheduler.wait(batch, verdict.delay_s)
 
-    def _put_back(self, staying: Collection[Lane | None]) -> None:
+    def _put_back_unfinished(self, staying: Collection[Lane | None]) -> None:
         """Put the records that are not done back to the head of their lanes.
 
         Args:
             staying: lanes with records in this batch, which is tried again: they wait for it.
         """
-        if self._begins_nothing:
-            self._count_for_next_owner(index for index, _ in self._waits)
+        if self._forbids_retries:
+            self._count_failed_attempts(index for index, _ in self._waits)
             return
         left: dict[Lane, list[Record]] = {}
         for index, record in self._open.items():
-            left.setdefault(self._owners[index] or self._free_lane(index), []).append(record)
+            left.setdefault(self._lanes_of_records[index] or self._new_lane_without_order(index), []).append(record)
         for lane, records in left.items():
             lane.queue.extendleft(reversed(records))
         for lane in self._written:
             lane.sort()
         for index, delay_s in self._waits:
-            lane = self._owners[index] or self._free_lane(index)
+            lane = self._lanes_of_records[index] or self._new_lane_without_order(index)
             if self._failed.get(lane, index) == index and lane not in staying:
                 lane.attempt = self._batch.attempt + 1
                 self._scheduler.wait(lane, delay_s)
@@ -348,12 +352,12 @@ class BatchWalk:
                 lane.attempt = self._batch.attempt
                 self._scheduler.make_ready(lane)
 
-    def _count_for_next_owner(self, indexes: Iterable[int]) -> None:
+    def _count_failed_attempts(self, indexes: Iterable[int]) -> None:
         """These records have failed, and their partition is being revoked."""
         for index in indexes:
             self._batch.partition.tries[self._records[index].offset] = self._batch.attempt
 
-    def _free_lane(self, index: int) -> Lane:
+    def _new_lane_without_order(self, index: int) -> Lane:
         """A new lane, in which a record that needs no order waits."""
-        lane = self._owners[index] = self._batch.partition.free_lane()
+        lane = self._lanes_of_records[index] = self._batch.partition.free_lane()
         return lane

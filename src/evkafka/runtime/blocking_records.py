@@ -37,16 +37,16 @@ class BlockingRecords:
             for partition in self._partitions.values()
             if (oldest := partition.ledger.oldest) is not None
         }
-        if now_s - self._logged_at_s >= LOG_AGAIN_S and (stuck := list(self._stuck())):
+        if now_s - self._logged_at_s >= LOG_AGAIN_S and (stuck := list(self._stuck_partitions())):
             self._logged_at_s = now_s
-            self._log(stuck, now_s)
+            self._log_stuck_partitions(stuck, now_s)
 
     def since_s(self, partition: Partition) -> float | None:
         """Since when its oldest unfinished record is the oldest, on the consumer's clock; None without one."""
         known = self._since.get(partition)
         return known[1] if known is not None and known[0] == partition.ledger.oldest else None
 
-    def _stuck(self) -> Iterable[tuple[Partition, str, str]]:
+    def _stuck_partitions(self) -> Iterable[tuple[Partition, str, str]]:
         """Partitions that have stopped because of a record, with what they are full of and what bounds it."""
         for tp, partition in self._partitions.items():
             ledger, reasons = partition.ledger, self._flow.reasons(tp)
@@ -59,7 +59,7 @@ class BlockingRecords:
             elif "full" in reasons and partition.failed_attempts():
                 yield partition, f"{ledger.unfinished} records are unfinished", "`max_pending_records`"
 
-    def _log(self, stuck: list[tuple[Partition, str, str]], now_s: float) -> None:
+    def _log_stuck_partitions(self, stuck: list[tuple[Partition, str, str]], now_s: float) -> None:
         partition, full_of, bound = stuck[0]
         since_s = self.since_s(partition)
         logger.warning(

@@ -28,7 +28,7 @@ class SystemClock:
 async def sleep(clock: Clock, delay_s: float) -> None:
     """Wait so long on this clock."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    timer = clock.call_later(delay_s, partial(_set, done))
+    timer = clock.call_later(delay_s, partial(_set_done, done))
     try:
         await done
     finally:
@@ -39,7 +39,7 @@ async def wait_any(clock: Clock, *futures: asyncio.Future[Any], timeout_s: float
     """Wait until one of the futures is done. Returns False on a timeout. Cancels none of them."""
     loop = asyncio.get_running_loop()
     expired: asyncio.Future[object] = loop.create_future()
-    timer = None if timeout_s is None else clock.call_later(timeout_s, partial(_set, expired))
+    timer = None if timeout_s is None else clock.call_later(timeout_s, partial(_set_done, expired))
     try:
         await asyncio.wait({*futures, expired}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -86,6 +86,6 @@ def _retrieve_error(task: asyncio.Future[T]) -> None:
         task.exception()
 
 
-def _set(future: asyncio.Future[Any]) -> None:
+def _set_done(future: asyncio.Future[Any]) -> None:
     if not future.done():
         future.set_result(None)

@@ -62,20 +62,20 @@ class CommitTimer:
             self.due.set()  # the interval is 0, or a commit is due already
         else:
             self._timer.cancel()
-            self._check_soon()
+            self._schedule_check()
 
     def _begin_interval(self) -> None:
         if self._timer is None and self._interval_s > 0 and not self.due.is_set():
             self._ends_s = self._clock.now() + self._interval_s
-            self._timer = self._clock.call_later(self._interval_s, self._check)
+            self._timer = self._clock.call_later(self._interval_s, self._check_due)
 
-    def _check_soon(self) -> None:
+    def _schedule_check(self) -> None:
         left_s = self._ends_s - self._clock.now()
-        self._timer = self._clock.call_later(max(min(self._early_s, left_s), 0.0), self._check)
+        self._timer = self._clock.call_later(max(min(self._early_s, left_s), 0.0), self._check_due)
 
-    def _check(self) -> None:
+    def _check_due(self) -> None:
         if self._clock.now() < self._ends_s and self._records_wait():
-            self._check_soon()
+            self._schedule_check()
         else:
             self._timer = None
             self.due.set()

@@ -88,10 +88,10 @@ class Committer:
 
     def next_commit(self, partition: Partition) -> tuple[int, str] | None:
         """The offset to commit now, with its metadata; None if both are saved already."""
-        planned = self._plan(partition)
+        planned = self._plan_commit(partition)
         return (planned.offset, planned.metadata) if planned is not None else None
 
-    def _plan(self, partition: Partition) -> PlannedCommit | None:
+    def _plan_commit(self, partition: Partition) -> PlannedCommit | None:
         tp = partition.tp
         plan = plan_commit if self._transactions is None else plan_transaction
         return plan(
@@ -112,7 +112,7 @@ class Committer:
         partitions = list(partitions)
         until_s = self._clock.now() + timeout_s
         if not await acquire(self._clock, self._lock, timeout_s):
-            return self._not_sent(partitions, timeout_s)
+            return self._report_not_sent(partitions, timeout_s)
         try:
             return await self._commit(partitions, until_s - self._clock.now())
         finally:
@@ -127,27 +127,27 @@ class Committer:
             offsets = {tp: commit.offset for tp, commit in commits.items()}
             began_s = self._clock.now()
             try:
-                await self._write(commits, offsets, timeout_s=max(until_s - began_s, 0.0))
+                await self._send_commit(commits, offsets, timeout_s=max(until_s - began_s, 0.0))
             except MetadataTooLarge as error:
                 longest = max(len(commit.metadata) for commit in commits.values())
                 if longest == refused:  # it lists what a transaction has written, and cannot be shorter
-                    return self._failed(offsets, error)
+                    return self._report_failed(offsets, error)
                 refused = longest
-                self._shorten(error, longest)
+                self._shorten_metadata(error, longest)
                 continue
             except (CommitUnknown, OutputRefused) as error:
-                self._forget(commits, error)
-                return self._failed(offsets, error)
+                self._forget_confirmed(commits, error)
+                return self._report_failed(offsets, error)
             except asyncio.CancelledError:
-                self._forget(commits, CommitUnknown("cancelled before there was an answer"))
+                self._forget_confirmed(commits, CommitUnknown("cancelled before there was an answer"))
                 raise
             except BrokerRefused as error:
-                self._failed(offsets, error)
+                self._report_failed(offsets, error)
                 raise
             except BrokerError as error:
                 # If it is `CommitRefused`, another member has the partitions, or a rebalance has begun; its revoke will
                 # commit.
-                return self._failed(offsets, error)
+                return self._report_failed(offsets, error)
             for commit in commits.values():
                 commit.confirm()
             self._telemetry.emit(OffsetsCommitted(self._consumer, offsets, self._clock.now() - began_s))
@@ -156,9 +156,9 @@ class Committer:
     def _next_commits(self, partitions: Iterable[Partition]) -> dict[TopicPartition, PlannedCommit]:
         if self._given_up:
             return {}
-        return {p.tp: commit for p in partitions if (commit := self._plan(p)) is not None}
+        return {p.tp: commit for p in partitions if (commit := self._plan_commit(p)) is not None}
 
-    async def _write(
+    async def _send_commit(
         self,
         commits: Mapping[TopicPartition, PlannedCommit],
         offsets: Mapping[TopicPartition, int],
@@ -184,7 +184,9 @@ class Committer:
             took_s = self._clock.now() - began_s
             self._telemetry.emit(TransactionEnded(self._consumer, result, len(outputs), took_s))
 
-    def _forget(self, commits: Mapping[TopicPartition, PlannedCommit], error: CommitUnknown | OutputRefused) -> None:
+    def _forget_confirmed(
+        self, commits: Mapping[TopicPartition, PlannedCommit], error: CommitUnknown | OutputRefused
+    ) -> None:
         """It is not known what was committed, or a transaction with these records never can be.
 
         A commit of offsets alone is repeated, even if no offset has advanced by then. A transaction must not be:
@@ -203,7 +205,7 @@ class Committer:
             self._given_up = True
             self._transactions.take_back(error)
 
-    def _shorten(self, error: MetadataTooLarge, length: int) -> None:
+    def _shorten_metadata(self, error: MetadataTooLarge, length: int) -> None:
         """Metadata must not prevent a commit: what does not fit is handled again after a restart."""
         self._metadata_limit.halve(length)
         logger.warning(
@@ -216,14 +218,14 @@ class Committer:
             self._metadata_limit.max_bytes,
         )
 
-    def _not_sent(self, partitions: list[Partition], waited_s: float) -> bool:
+    def _report_not_sent(self, partitions: list[Partition], waited_s: float) -> bool:
         offsets = {tp: commit.offset for tp, commit in self._next_commits(partitions).items()}
         if not offsets:
             return True
-        return self._failed(
+        return self._report_failed(
             offsets, CommitUnknown(f"not sent: an earlier commit has had no answer for {waited_s:.1f} s")
         )
 
-    def _failed(self, offsets: dict[TopicPartition, int], error: BrokerError) -> bool:
+    def _report_failed(self, offsets: dict[TopicPartition, int], error: BrokerError) -> bool:
         self._telemetry.emit(CommitFailed(self._consumer, offsets, error))
         return False

@@ -62,7 +62,7 @@ def encode_ranges(base: int, ranges: Sequence[OffsetRange], limit: int) -> str:
     """
     fitting = len(ranges)
     while fitting:
-        text = _shortest(base, ranges[:fitting])
+        text = _encode_shortest(base, ranges[:fitting])
         if len(text) <= limit:
             return text
         # Sizes grow about evenly with the ranges: the next guess fits mostly.
@@ -78,27 +78,27 @@ def decode_ranges(base: int, text: str) -> list[OffsetRange]:
     """
     form, data = text[:1], base64.b64decode(text[1:], validate=True)
     if form == RANGES:
-        return list(_from_lengths(base, list(varints(data))))
+        return list(_from_run_lengths(base, list(varints(data))))
     if form == BITS:
-        return list(_from_bits(base, data))
+        return list(_from_bitmap(base, data))
     raise ValueError(f"unknown form {form!r}")
 
 
 def range_text_length(base: int, ranges: Sequence[OffsetRange]) -> int:
     """How long the text of all these ranges would be."""
-    return len(_shortest(base, ranges)) if ranges else 0
+    return len(_encode_shortest(base, ranges)) if ranges else 0
 
 
-def _shortest(base: int, ranges: Sequence[OffsetRange]) -> str:
-    lengths = RANGES + _base64(varint_bytes(_lengths(base, ranges)))
+def _encode_shortest(base: int, ranges: Sequence[OffsetRange]) -> str:
+    lengths = RANGES + _encode_base64(varint_bytes(_to_run_lengths(base, ranges)))
     span = ranges[-1].end - base
     if span // 6 >= len(lengths):  # base64 has six bits in a character
         return lengths
-    bits = BITS + _base64(_bits(base, ranges))
+    bits = BITS + _encode_base64(_to_bitmap(base, ranges))
     return min(lengths, bits, key=len)
 
 
-def _lengths(base: int, ranges: Iterable[OffsetRange]) -> Iterator[int]:
+def _to_run_lengths(base: int, ranges: Iterable[OffsetRange]) -> Iterator[int]:
     at = base
     for start, end in ranges:
         yield start - at
@@ -106,7 +106,7 @@ def _lengths(base: int, ranges: Iterable[OffsetRange]) -> Iterator[int]:
         at = end
 
 
-def _from_lengths(base: int, lengths: Sequence[int]) -> Iterator[OffsetRange]:
+def _from_run_lengths(base: int, lengths: Sequence[int]) -> Iterator[OffsetRange]:
     if len(lengths) % 2 or not all(lengths[1:]):
         raise ValueError("ranges of no length, or an odd number of lengths")
     at = base
@@ -115,14 +115,14 @@ def _from_lengths(base: int, lengths: Sequence[int]) -> Iterator[OffsetRange]:
         at += gap + length
 
 
-def _bits(base: int, ranges: Iterable[OffsetRange]) -> bytes:
+def _to_bitmap(base: int, ranges: Iterable[OffsetRange]) -> bytes:
     number = 0
     for start, end in ranges:
         number |= ((1 << (end - start)) - 1) << (start - base)
     return number.to_bytes((number.bit_length() + 7) // 8, "little")
 
 
-def _from_bits(base: int, data: bytes) -> Iterator[OffsetRange]:
+def _from_bitmap(base: int, data: bytes) -> Iterator[OffsetRange]:
     bits = bin(int.from_bytes(data, "little"))[:1:-1]  # the lowest bit first
     start = bits.find("1")
     while start != -1:
@@ -141,7 +141,7 @@ def encode_attempts(base: int, attempts: Mapping[int, int], limit: int) -> str:
     while offsets:
         gaps = [after - before for before, after in pairwise([base, *offsets])]
         numbers = [number for gap, offset in zip(gaps, offsets, strict=True) for number in (gap, attempts[offset])]
-        text = _base64(varint_bytes(numbers))
+        text = _encode_base64(varint_bytes(numbers))
         if len(text) <= limit:
             return text
         del offsets[min(len(offsets) - 1, len(offsets) * limit // len(text)) :]
@@ -195,5 +195,5 @@ def varints(data: Collection[int]) -> Iterator[int]:
         raise ValueError("the last number is cut off")
 
 
-def _base64(data: bytes) -> str:
+def _encode_base64(data: bytes) -> str:
     return base64.b64encode(data).decode()

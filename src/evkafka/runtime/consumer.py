@@ -176,19 +176,19 @@ class Consumer:
                 try:
                     await self._consume()
                 except Exception as error:  # the one place: the restart policy decides what follows
-                    await self._before_restart(error)
+                    await self._wait_before_restart(error)
         except BaseException as error:
             failure = error
             raise
         finally:
-            await self._tasks.run_to_end(self._end)
+            await self._tasks.run_to_end(self._end_tasks)
             self._telemetry.emit(ConsumerStopped(self.name, failure))
 
     async def close(self) -> None:
         """Close a consumer that was started and is never run."""
         source, self._assignment.source = self._assignment.source, None
         if source is not None:
-            await source.stop(timeout_s=self._leave_s())
+            await source.stop(timeout_s=self._leave_timeout_s())
 
     def stop(self, deadline: StopDeadline | None = None) -> None:
         """Take no more records, let those in flight end within the drain time, commit, leave. Idempotent.
@@ -264,13 +264,15 @@ class Consumer:
             self._tasks.start("commit", self._commit_loop()),
         ]
         try:
-            failure = await self._tasks.run_to_end(self._first_failure)
+            failure = await self._tasks.run_to_end(self._wait_for_stop_or_failure)
             # Meanwhile the poll continues without reading: it keeps the membership that the last commit needs.
             await self._tasks.run_to_end(
-                lambda: self._rebalance_listener.release_all(self._drain_s(failure), self._last_commit_s)
+                lambda: self._rebalance_listener.release_all(
+                    self._drain_timeout_s(failure), self._last_commit_timeout_s
+                )
             )
         finally:
-            await self._tasks.run_to_end(lambda: self._discard(source, tasks))
+            await self._tasks.run_to_end(lambda: self._close_source(source, tasks))
         if failure := self._stop_signal.final_failure(failure):
             raise failure
 
@@ -291,13 +293,13 @@ class Consumer:
             elif self._transaction_scope is not None:
                 assignment.flow.progress()  # what was sent does not fill the memory any more
 
-    async def _first_failure(self) -> BaseException | None:
+    async def _wait_for_stop_or_failure(self) -> BaseException | None:
         """Wait for the stop (None) or for the failure that ends this source's life."""
         failure, stopping = self._stop_signal.failure, self._stop_signal.stopping
         await asyncio.wait([failure, stopping], return_when=asyncio.FIRST_COMPLETED)
         return failure.exception() if failure.done() else None
 
-    def _drain_s(self, failure: BaseException | None) -> float:
+    def _drain_timeout_s(self, failure: BaseException | None) -> float:
         settings, ends = self.settings, failure is None or isinstance(failure, StopApp)
         if self._transaction_scope is not None and isinstance(failure, CommitUnknown | OutputRefused):
             return 0.0  # the records are read again: no attempt counts any more
@@ -309,13 +311,13 @@ class Consumer:
         transactions = self.settings.transactions
         return COMMIT_TIMEOUT_S if transactions is None else transactions.timeout_s
 
-    def _last_commit_s(self) -> float:
+    def _last_commit_timeout_s(self) -> float:
         return self._deadline.at_most(LAST_COMMIT_S, reserve_s=FLUSH_RESERVE_S + LEAST_LEAVE_S)
 
-    def _leave_s(self) -> float:
+    def _leave_timeout_s(self) -> float:
         return self._deadline.at_most(LEAVE_S, reserve_s=FLUSH_RESERVE_S)
 
-    async def _before_restart(self, failure: Exception) -> None:
+    async def _wait_before_restart(self, failure: Exception) -> None:
         """The source is closed: wait before the next one. Raises the failure if the restart policy allows none."""
         wait_s = self._restart_policy.wait_s(failure)
         if wait_s is None:
@@ -346,7 +348,7 @@ class Consumer:
         self._restart_policy.recovered()
         return source
 
-    async def _discard(self, source: RecordSource, tasks: Sequence[asyncio.Task[None]]) -> None:
+    async def _close_source(self, source: RecordSource, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Let the poll return by its own timeout if possible, and close the source, by force if necessary."""
         self._poller.running = False
         self._watchdog.watch(None)
@@ -357,14 +359,14 @@ class Consumer:
         if not poll.done() and not self._stop_signal.failure.done():
             # A cancelled poll leaves the client unusable, which no longer matters once it is stopped; but a poll
             # that returns by itself lets the client end cleanly.
-            await wait_any(self._clock, poll, timeout_s=self._leave_s() / 2)
+            await wait_any(self._clock, poll, timeout_s=self._leave_timeout_s() / 2)
         self._tasks.cancel(*tasks)
-        await source.stop(timeout_s=self._leave_s())
+        await source.stop(timeout_s=self._leave_timeout_s())
         await asyncio.wait({asyncio.gather(*tasks, return_exceptions=True)}, timeout=CANCEL_S)
         self._assignment.drop_all()  # what the group has assigned during the stop
         self._assignment.source = self._assignment.committer = None
 
-    async def _end(self) -> None:
+    async def _end_tasks(self) -> None:
         """End every task of this consumer. Only threads that cannot be stopped run on."""
         await self.close()  # stopped before its first turn, it still has the source that `start` connected
         self._assignment.commit_timer.stop()

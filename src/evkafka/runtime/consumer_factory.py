@@ -49,22 +49,22 @@ def build_consumer(
     fail = stop_signal.fail
     clock = SupervisedClock(environment.clock, fail)
     tasks = SupervisedTasks(spec.name, fail)
-    assignment = _assignment(spec, environment, clock)
-    report = _reporter(spec, environment, assignment)
-    limit = _dead_letter_limit(spec, stop_signal)
+    assignment = _create_assignment(spec, environment, clock)
+    report = _create_reporter(spec, environment, assignment)
+    limit = _create_dead_letter_limit(spec, stop_signal)
     progress = Progress(assignment, report)
     services = ConsumerServices(
         assignment.scheduler, report, clock, tasks, progress.note, assignment.close_partition, fail
     )
-    writes = _pending_writes(spec, services, limit)
-    take_over = _take_over(spec, environment, assignment, services, writes)
+    writes = _create_pending_writes(spec, services, limit)
+    take_over = _create_take_over(spec, environment, assignment, services, writes)
     corrupt_records = CorruptRecords(assignment, stop_signal, limit, spec.dead_letters, tasks)
     poller = Poller(assignment, stop_signal, report, limit, take_over, progress)
     watchdog_rounds = WatchdogRounds(clock.now())
     threads = ThreadPoolExecutor(spec.settings.concurrency, thread_name_prefix=f"evkafka-{spec.name}")
     session = SessionCheck(assignment)
     time_slice = TimeSlice(clock, session.check)
-    executors = _executors(spec, environment, services, writes, watchdog_rounds, time_slice, threads)
+    executors = _create_executors(spec, environment, services, writes, watchdog_rounds, time_slice, threads)
     blocking_records = BlockingRecords(spec.name, assignment.partitions, assignment.flow)
     parts = ConsumerParts(
         assignment=assignment,
@@ -79,12 +79,14 @@ def build_consumer(
         executors=executors,
         rebalance_listener=RebalanceListener(assignment, stop_signal, executors, report, corrupt_records),
         blocking_records=blocking_records,
-        watchdog=_watchdog(spec, assignment, executors, session, watchdog_rounds, report, blocking_records, fail),
+        watchdog=_create_watchdog(
+            spec, assignment, executors, session, watchdog_rounds, report, blocking_records, fail
+        ),
     )
     return Consumer(parts, environment.cluster, spec.transaction_scope)
 
 
-def _assignment(spec: ConsumerSpec, environment: ConsumerEnvironment, clock: Clock) -> Assignment:
+def _create_assignment(spec: ConsumerSpec, environment: ConsumerEnvironment, clock: Clock) -> Assignment:
     admission = Admission(spec.dispatch.gated) if spec.dispatch.gated is not None else None
     assignment = Assignment(
         spec.name, spec.settings, LaneScheduler(clock, admission), clock=clock, telemetry=environment.telemetry
@@ -94,7 +96,7 @@ def _assignment(spec: ConsumerSpec, environment: ConsumerEnvironment, clock: Clo
     return assignment
 
 
-def _reporter(spec: ConsumerSpec, environment: ConsumerEnvironment, assignment: Assignment) -> TelemetryReporter:
+def _create_reporter(spec: ConsumerSpec, environment: ConsumerEnvironment, assignment: Assignment) -> TelemetryReporter:
     warning = UnmatchedWarning(
         spec.name,
         environment.telemetry,
@@ -105,12 +107,12 @@ def _reporter(spec: ConsumerSpec, environment: ConsumerEnvironment, assignment: 
     return TelemetryReporter(spec.name, environment.telemetry, warning)
 
 
-def _dead_letter_limit(spec: ConsumerSpec, stop_signal: StopSignal) -> DeadLetterLimit:
+def _create_dead_letter_limit(spec: ConsumerSpec, stop_signal: StopSignal) -> DeadLetterLimit:
     window = 0 if spec.settings.at_most_once else spec.dead_letter_window
     return DeadLetterLimit(stop_signal, window, spec.limit_reset)
 
 
-def _pending_writes(spec: ConsumerSpec, services: ConsumerServices, limit: DeadLetterLimit) -> PendingWrites:
+def _create_pending_writes(spec: ConsumerSpec, services: ConsumerServices, limit: DeadLetterLimit) -> PendingWrites:
     return PendingWrites(
         services,
         spec.dead_letters,
@@ -120,7 +122,7 @@ def _pending_writes(spec: ConsumerSpec, services: ConsumerServices, limit: DeadL
     )
 
 
-def _take_over(
+def _create_take_over(
     spec: ConsumerSpec,
     environment: ConsumerEnvironment,
     assignment: Assignment,
@@ -128,13 +130,13 @@ def _take_over(
     writes: PendingWrites,
 ) -> TakeOver:
     intake = Intake(assignment, spec.retry_topics)
-    identity, owner = _identity(spec), secrets.token_hex(4)
+    identity, owner = _create_identity(spec), secrets.token_hex(4)
     suspects = SuspectRecords(
         assignment,
         services,
         writes,
         spec.dispatch,
-        _decide_for(spec, environment.random),
+        _create_decide_for(spec, environment.random),
         lambda: Slot(identity, spec.state),
         intake,
         owner=owner,
@@ -142,14 +144,14 @@ def _take_over(
     return TakeOver(assignment, services.tasks, suspects, intake.place, services.fail, owner=owner)
 
 
-def _identity(spec: ConsumerSpec) -> ConsumerIdentity:
+def _create_identity(spec: ConsumerSpec) -> ConsumerIdentity:
     settings = spec.settings
     return ConsumerIdentity(
         spec.name, settings.group_id, settings.connection.client_id, settings.connection.cluster_name
     )
 
 
-def _executors(
+def _create_executors(
     spec: ConsumerSpec,
     environment: ConsumerEnvironment,
     services: ConsumerServices,
@@ -159,8 +161,8 @@ def _executors(
     threads: ThreadPoolExecutor,
 ) -> list[Executor]:
     settings = spec.settings
-    identity = _identity(spec)
-    decide_for = _decide_for(spec, environment.random)
+    identity = _create_identity(spec)
+    decide_for = _create_decide_for(spec, environment.random)
     scope = spec.transaction_scope
     dispatch = spec.dispatch if scope is None else keep_sends(spec.dispatch, scope)
     return [
@@ -178,7 +180,7 @@ def _executors(
     ]
 
 
-def _watchdog(
+def _create_watchdog(
     spec: ConsumerSpec,
     assignment: Assignment,
     executors: Sequence[Executor],
@@ -200,7 +202,7 @@ def _watchdog(
     )
 
 
-def _decide_for(spec: ConsumerSpec, random: Callable[[], float]) -> DecideFor:
+def _create_decide_for(spec: ConsumerSpec, random: Callable[[], float]) -> DecideFor:
     """The table of verdicts that this consumer's commit mode asks for, with its policies."""
     waited_ms = {topic: retry_topic.delay_ms for topic, retry_topic in (spec.retry_topics or {}).items()}
 

@@ -57,16 +57,16 @@ class CorruptRecords:
             self._retry_later(partition)
         elif policy.then == "stop" and not assignment.at_most_once:
             self._report(unreadable, skipped=False)
-            sentence = f"{_address(unreadable)} cannot be read, and `then` is 'stop'"
+            sentence = f"{_address_text(unreadable)} cannot be read, and `then` is 'stop'"
             self._stop_signal.fail(StopApp(sentence, unreadable.error))
         elif policy.then == "skip" or assignment.at_most_once:
             self._report(unreadable, skipped=True)
             source.seek(tp, unreadable.next_offset)
-        elif self._within_limit(partition, unreadable):
-            self._block(partition)
+        elif self._check_dead_letter_limit(partition, unreadable):
+            self._block_partition(partition)
             task = self._tasks.start("unreadable", self._send_to_dead_letter(partition, unreadable), returns=True)
             self._writing[partition] = task
-            task.add_done_callback(partial(self._written, partition))
+            task.add_done_callback(partial(self._on_dead_letter_ended, partition))
 
     def _report(self, unreadable: Unreadable, *, skipped: bool) -> None:
         name, tp = self._assignment.name, unreadable.partition
@@ -84,14 +84,14 @@ class CorruptRecords:
 
     # ------------------------------------------------------------------ dead letters
 
-    def _within_limit(self, partition: Partition, unreadable: Unreadable) -> bool:
+    def _check_dead_letter_limit(self, partition: Partition, unreadable: Unreadable) -> bool:
         """Whether the dead-letter limit allows it: a codec that is missing after a deploy must not turn the whole topic
         into dead letters. Stops the app if not."""
         if not self._limit.allows(partition):
             return False
         why = partition.dead_letters.limit_reached(self._assignment.settings.on_error.dead_letter_limit)
         if why is not None:
-            self._stop_signal.fail(self._limit.error(_address(unreadable), why, unreadable.error))
+            self._stop_signal.fail(self._limit.error(_address_text(unreadable), why, unreadable.error))
         return why is None
 
     async def _send_to_dead_letter(self, partition: Partition, unreadable: Unreadable) -> None:
@@ -102,11 +102,11 @@ class CorruptRecords:
         partition.outbox.add((unreadable.offset,), kept)
         partition.dead_letters.add_unreadable()
         self._report(unreadable, skipped=True)
-        self._unblock(partition)
+        self._unblock_partition(partition)
         assignment.source.seek(tp, unreadable.next_offset)
         assignment.telemetry.emit(RecordsProcessed(assignment.name, tp.topic, {("", "dead_lettered"): [0.0]}))
 
-    def _written(self, partition: Partition, task: asyncio.Task[None]) -> None:
+    def _on_dead_letter_ended(self, partition: Partition, task: asyncio.Task[None]) -> None:
         if self._writing.get(partition) is task:
             del self._writing[partition]
 
@@ -115,7 +115,7 @@ class CorruptRecords:
     def _retry_later(self, partition: Partition) -> None:
         policy = self._assignment.settings.on_error
         partition.unreadable += 1
-        self._block(partition)
+        self._block_partition(partition)
         self._assignment.clock.call_later(
             exponential(
                 partition.unreadable,
@@ -125,17 +125,17 @@ class CorruptRecords:
                 jitter=0,
                 random=lambda: 0.5,
             ),
-            lambda: self._unblock(partition),
+            lambda: self._unblock_partition(partition),
         )
 
-    def _block(self, partition: Partition) -> None:
+    def _block_partition(self, partition: Partition) -> None:
         self._assignment.flow.close(partition.tp, "unreadable")
 
-    def _unblock(self, partition: Partition) -> None:
+    def _unblock_partition(self, partition: Partition) -> None:
         if self._assignment.partitions.get(partition.tp) is partition:
             self._assignment.flow.open(partition.tp, "unreadable")
 
 
-def _address(unreadable: Unreadable) -> str:
+def _address_text(unreadable: Unreadable) -> str:
     tp = unreadable.partition
     return f"{tp.topic}[{tp.partition}]@{unreadable.offset}"

@@ -43,7 +43,7 @@ class DelayedRecords:
     def keep(self, partition: Partition, records: Sequence[Record]) -> None:
         """Hand out the records that are due, and keep the others until they are. They were just read."""
         partition.early.extend(map(self.read, records))
-        self._hand_out(partition)
+        self._hand_out_due(partition)
 
     def read(self, record: Record) -> DelayedRecord:
         """A record that was just read, with the record that failed first."""
@@ -51,7 +51,7 @@ class DelayedRecords:
         retry_topic = self._retry_topics[record.topic]
         return read_delayed(record, retry_topic, now_s=clock.now(), now_ms=clock.timestamp_ms())
 
-    def _hand_out(self, partition: Partition) -> None:
+    def _hand_out_due(self, partition: Partition) -> None:
         assignment, tp, early = self._assignment, partition.tp, partition.early
         if (
             assignment.source is None
@@ -65,7 +65,9 @@ class DelayedRecords:
             due.append(early.popleft())
         if early:
             assignment.flow.close(tp, "early")
-            assignment.clock.call_later(max(early[0].due_s - now_s, SHORTEST_WAIT_S), lambda: self._hand_out(partition))
+            assignment.clock.call_later(
+                max(early[0].due_s - now_s, SHORTEST_WAIT_S), lambda: self._hand_out_due(partition)
+            )
         else:
             assignment.flow.open(tp, "early")
         if due:
@@ -76,28 +78,28 @@ def dispatch_origins(dispatch: Dispatch) -> Dispatch:
     """A dispatch for delayed records, which passes the records that failed first to the given one."""
 
     def call(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:
-        delayed = _delayed(record)
+        delayed = _as_delayed_record(record)
         slot.earlier = delayed.earlier
         return dispatch.call(delayed.origin, slot)
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
-        slot.earlier = max(_delayed(record).earlier for record in records)  # a batch has one count
-        return dispatch.open_batch([_delayed(record).origin for record in records], slot)
+        slot.earlier = max(_as_delayed_record(record).earlier for record in records)  # a batch has one count
+        return dispatch.open_batch([_as_delayed_record(record).origin for record in records], slot)
 
     gate = dispatch.gated
 
     def gated(record: Record) -> Route | None:
         assert gate is not None
-        return gate(_delayed(record).origin)
+        return gate(_as_delayed_record(record).origin)
 
     def route(record: Record) -> Route | None:
-        return dispatch.route(_delayed(record).origin)
+        return dispatch.route(_as_delayed_record(record).origin)
 
     wait_for = dispatch.awaited
 
     def awaited(record: Record) -> asyncio.Future[None] | None:
         assert wait_for is not None
-        return wait_for(_delayed(record).origin)
+        return wait_for(_as_delayed_record(record).origin)
 
     return Dispatch(
         call,
@@ -126,12 +128,12 @@ class DelayedRecordSink:
     async def send_to_retry_topic(
         self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed
     ) -> Sequence[OutgoingRecord]:
-        return await self._sink.send_to_retry_topic(_delayed(record).origin, slot, verdict, failed)
+        return await self._sink.send_to_retry_topic(_as_delayed_record(record).origin, slot, verdict, failed)
 
     async def send_to_dead_letter(
         self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed
     ) -> Sequence[OutgoingRecord]:
-        return await self._sink.send_to_dead_letter(_delayed(record).origin, slot, verdict, failed)
+        return await self._sink.send_to_dead_letter(_as_delayed_record(record).origin, slot, verdict, failed)
 
     async def send_unreadable(self, unreadable: Unreadable) -> Sequence[OutgoingRecord]:
         """The record that failed first is unknown: the dead letter has the address in the retry topic."""
@@ -139,6 +141,6 @@ class DelayedRecordSink:
         return await self._sink.send_unreadable(unreadable, source=source)
 
 
-def _delayed(record: Record) -> DelayedRecord:
+def _as_delayed_record(record: Record) -> DelayedRecord:
     """The poller of a retry consumer creates a `DelayedRecord` of each record that it reads."""
     return cast(DelayedRecord, record)

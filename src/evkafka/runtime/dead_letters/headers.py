@@ -94,7 +94,7 @@ def dead_letter_headers(
         reduced: 0 for the full failure, else a step of `REDUCED_BYTES`, from 1.
     """
     traceback_bytes, message_bytes = REDUCED_BYTES[reduced - 1] if reduced else (TRACEBACK_BYTES, TRACEBACK_BYTES)
-    origin = _origin_of(record) if replayed else {}
+    origin = _replayed_origin(record) if replayed else {}
     headers = _DeadLetterHeaders(record, failure, id_, origin, traceback_bytes, message_bytes)
     match policy.dead_letter_header_style:
         case "spring":
@@ -126,7 +126,7 @@ def origin_values(record: Record, failure: FailureInfo, id_: str) -> dict[str, b
     }
 
 
-def _origin_of(record: Record) -> dict[str, bytes]:
+def _replayed_origin(record: Record) -> dict[str, bytes]:
     """The headers of a replayed record that describe its first failure, by the names of `ORIGIN`."""
     values = {name: value for name, value in reversed(record.headers) if value is not None}
     origin = {name: values[PREFIX + name] for name in ORIGIN if PREFIX + name in values}
@@ -174,7 +174,7 @@ class _DeadLetterHeaders:
         self.origin = {**origin_values(record, failure, id_), **first_origin}
         self.error_type = error_type_of(error)
         self.message = cut(failure.message, message_bytes)
-        self.traceback = _cut_head(_format_traceback(error) if error else "", traceback_bytes)
+        self.traceback = _truncate_start(_format_traceback(error) if error else "", traceback_bytes)
 
     def as_evkafka(self) -> Headers:
         failure = self.failure
@@ -187,7 +187,7 @@ class _DeadLetterHeaders:
             "failed-at": failure.failed_at.astimezone(UTC).isoformat().replace("+00:00", "Z").encode(),
             "id": self.origin["id"],
         }
-        return [*self._own((PREFIX,)), *((PREFIX + name, value) for name, value in values.items())]
+        return [*self._own_headers((PREFIX,)), *((PREFIX + name, value) for name, value in values.items())]
 
     def as_spring(self) -> Headers:
         """The names and encodings of Spring for Apache Kafka's dead-letter publisher: numbers are big-endian binary,
@@ -205,9 +205,9 @@ class _DeadLetterHeaders:
             f"{PREFIX}attempts": b"%d" % self.failure.attempts,
             f"{PREFIX}id": origin["id"],
         }
-        return [*self._own((PREFIX, SPRING)), *values.items()]
+        return [*self._own_headers((PREFIX, SPRING)), *values.items()]
 
-    def _own(self, prefixes: tuple[str, ...]) -> Iterator[tuple[str, bytes | None]]:
+    def _own_headers(self, prefixes: tuple[str, ...]) -> Iterator[tuple[str, bytes | None]]:
         """The record's own headers, unchanged except for names that a dead letter of this style uses: those are
         renamed.
 
@@ -242,6 +242,6 @@ def _format_traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, app_traceback(error)))
 
 
-def _cut_head(text: str, most: int) -> bytes:
+def _truncate_start(text: str, most: int) -> bytes:
     """The end of a traceback says most about the error."""
     return text.encode(errors="replace")[-most:].decode(errors="ignore").encode() if most else b""

@@ -38,7 +38,7 @@ class DeadLetterProducer:
 
     async def sink(self) -> RecordSink:
         if self._sink is None:
-            await self._once("", self._start)
+            await self._share_attempt("", self._start)
         assert self._sink is not None
         return self._sink
 
@@ -50,7 +50,7 @@ class DeadLetterProducer:
     async def partition(self, topic: str, record: Record) -> int | None:
         """The record's own partition, if the topic has so many; None to let the key decide."""
         while topic not in self._partitions:  # another write may have dropped the count before this one continues
-            await self._once(topic, lambda: self.look_up({topic: record.topic}))
+            await self._share_attempt(topic, lambda: self.look_up({topic: record.topic}))
         return record.partition if record.partition < self._partitions[topic] else None
 
     async def changed(self, topic: str, record: Record, partition: int | None) -> bool:
@@ -63,7 +63,7 @@ class DeadLetterProducer:
         """Look the topic up again before the next write: it may have been created again with fewer partitions."""
         self._partitions.pop(topic, None)
 
-    async def _once(self, topic: str, attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _share_attempt(self, topic: str, attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Share one attempt among all callers that need it, and raise its failure in each of them. If they took turns,
         each would learn that nothing can be written only after the timeouts of all callers before it.
 
@@ -73,11 +73,11 @@ class DeadLetterProducer:
         task = self._running.get(topic)
         if task is None:
             task = self._running[topic] = asyncio.ensure_future(attempt())
-            task.add_done_callback(partial(self._attempted, topic))
+            task.add_done_callback(partial(self._on_attempt_ended, topic))
         await asyncio.wait({task})
         await task
 
-    def _attempted(self, topic: str, task: asyncio.Task[None]) -> None:
+    def _on_attempt_ended(self, topic: str, task: asyncio.Task[None]) -> None:
         del self._running[topic]
         # All callers may have been cancelled: asyncio would then report an error that nobody has retrieved.
         if not task.cancelled() and (error := task.exception()) is not None:

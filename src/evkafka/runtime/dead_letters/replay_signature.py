@@ -90,15 +90,15 @@ class ReplaySignatures:
             return False
         async with self._reading:
             key = self._keys.get(dead_letter_topic)
-            if not _is_signed(record, key, signature) and self._may_read(dead_letter_topic):
-                key = await self._read(dead_letter_topic, connection)
+            if not _is_signed(record, key, signature) and self._may_read_key(dead_letter_topic):
+                key = await self._read_signing_key(dead_letter_topic, connection)
         return _is_signed(record, key, signature)
 
-    def _may_read(self, topic: str) -> bool:
+    def _may_read_key(self, topic: str) -> bool:
         read_at_s = self._read_at_s.get(topic)
         return read_at_s is None or self._clock.now() - read_at_s >= READ_AGAIN_S
 
-    async def _read(self, topic: str, connection: ConnectionSettings) -> bytes | None:
+    async def _read_signing_key(self, topic: str, connection: ConnectionSettings) -> bytes | None:
         found: list[bytes | None] = []
 
         def take(record: Record) -> None:

@@ -131,7 +131,9 @@ class DeadLetterWriter:
             if route is None and "{event_type}" in policy.dead_letter_topic:
                 continue
             event_type = route.event_type if route is not None else ""
-            wanted = {self._topic(policy, topic.name, event_type): topic.name for topic in self._settings.topics}
+            wanted = {
+                self._dead_letter_topic(policy, topic.name, event_type): topic.name for topic in self._settings.topics
+            }
             if wanted:
                 await self._producer_for(policy).look_up(wanted)
 
@@ -156,7 +158,9 @@ class DeadLetterWriter:
         failure = FailureInfo(
             self._group_id, None, 1, f"the record cannot be read: {error!r}", error, datetime.now(UTC)
         )
-        return await self._send(self._dead_letter(record, failure, policy, source or record.topic, UNREADABLE))
+        return await self._write_until_confirmed(
+            self._dead_letter_write(record, failure, policy, source or record.topic, UNREADABLE)
+        )
 
     async def send_to_dead_letter(
         self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed = _ignore_failure
@@ -166,11 +170,11 @@ class DeadLetterWriter:
         Raises:
             StopApp: its topic has an illegal name, or it does not fit into the topic. The record stays uncommitted.
         """
-        policy, failure = self._policy_for(slot.route), self._failure(slot, verdict)
-        write = self._dead_letter(record, failure, policy, record.topic, failure.event_type or UNMATCHED)
-        return await self._send(write, failed)
+        policy, failure = self._policy_for(slot.route), self._failure_info(slot, verdict)
+        write = self._dead_letter_write(record, failure, policy, record.topic, failure.event_type or UNMATCHED)
+        return await self._write_until_confirmed(write, failed)
 
-    def _dead_letter(
+    def _dead_letter_write(
         self, record: Record, failure: FailureInfo, policy: ErrorPolicySettings, source: str, event_type: str
     ) -> TopicWrite:
         """The write of a dead letter.
@@ -182,13 +186,13 @@ class DeadLetterWriter:
             StopApp: its topic has an illegal name.
         """
         try:
-            topic = self._topic(policy, source, event_type)
+            topic = self._dead_letter_topic(policy, source, event_type)
         except ConfigError as error:
             raise StopApp(f"{address_of(record)} has no dead-letter topic", error) from error
         producer = self._producer_for(policy)
 
         async def headers(reduced: int) -> Headers:
-            id_ = await self._id(record)
+            id_ = await self._dead_letter_id(record)
             replayed = await self._signatures.is_replay(record, topic, producer.settings.connection)
             return dead_letter_headers(record, failure, policy, id_=id_, replayed=replayed, reduced=reduced)
 
@@ -210,12 +214,12 @@ class DeadLetterWriter:
         Raises:
             StopApp: it does not fit into the topic.
         """
-        policy, failure = self._policy_for(slot.route), self._failure(slot, verdict)
+        policy, failure = self._policy_for(slot.route), self._failure_info(slot, verdict)
 
         async def headers(reduced: int) -> Headers:
-            return retry_headers(record, failure, id_=await self._id(record), reduced=reduced)
+            return retry_headers(record, failure, id_=await self._dead_letter_id(record), reduced=reduced)
 
-        return await self._send(
+        return await self._write_until_confirmed(
             TopicWrite(
                 address_of(record),
                 record,
@@ -228,23 +232,25 @@ class DeadLetterWriter:
             failed,
         )
 
-    async def _id(self, record: Record) -> str:
+    async def _dead_letter_id(self, record: Record) -> str:
         """The id of the record's dead letter. A delayed record has had one since it was written to a retry topic."""
         if isinstance(record, Origin) and record.id is not None:
             return record.id
         return dead_letter_id(self._group_id, record, await self._incarnations.of(record))
 
-    def _failure(self, slot: Slot, verdict: SendToDeadLetter | SendToRetryTopic) -> FailureInfo:
+    def _failure_info(self, slot: Slot, verdict: SendToDeadLetter | SendToRetryTopic) -> FailureInfo:
         event_type = slot.route.event_type if slot.route is not None else None
         attempts = slot.earlier + slot.attempt
         return FailureInfo(self._group_id, event_type, attempts, verdict.reason, verdict.error, datetime.now(UTC))
 
-    async def _send(self, write: TopicWrite, failed: WriteFailed = _ignore_failure) -> Sequence[OutgoingRecord]:
+    async def _write_until_confirmed(
+        self, write: TopicWrite, failed: WriteFailed = _ignore_failure
+    ) -> Sequence[OutgoingRecord]:
         """Write it; returns what the transaction that commits the record is to write instead."""
         reduced = tries = 0
         while True:
             try:
-                return await self._write(write, reduced)
+                return await self._write_once(write, reduced)
             except RecordTooLarge as error:
                 if reduced == write.reductions:
                     # Key, value and own headers are written as a whole, or not at all.
@@ -260,9 +266,9 @@ class DeadLetterWriter:
                 if tries == self._most_tries:
                     logger.error("could not write %s, it is lost: %s", write.name, error)
                     return ()
-                await self._wait(write, tries, error)
+                await self._wait_before_retry(write, tries, error)
 
-    async def _write(self, write: TopicWrite, reduced: int) -> Sequence[OutgoingRecord]:
+    async def _write_once(self, write: TopicWrite, reduced: int) -> Sequence[OutgoingRecord]:
         record, producer = write.record, write.producer
         partition = await producer.partition(write.topic, record)
         sink, headers = await producer.sink(), await write.headers(reduced)
@@ -272,10 +278,10 @@ class DeadLetterWriter:
             placed = await sink.place(outgoing, timeout_s=SEND_TIMEOUT_S)
             self._scope.check(placed, (address,), sink)
             return (placed,)
-        await self._write_now(write, sink, outgoing)
+        await self._write_outside_transaction(write, sink, outgoing)
         return ()
 
-    async def _write_now(self, write: TopicWrite, sink: RecordSink, outgoing: OutgoingRecord) -> None:
+    async def _write_outside_transaction(self, write: TopicWrite, sink: RecordSink, outgoing: OutgoingRecord) -> None:
         confirmed = await sink.send(outgoing)
         try:
             if await wait_any(self._clock, confirmed, timeout_s=LOOK_AGAIN_S):
@@ -283,14 +289,14 @@ class DeadLetterWriter:
                 return
             # The topic may have been deleted. It is created again, and the client sends to the new one. If the new one
             # has fewer partitions, the client would wait for a partition that does not exist.
-            if await self._changed(write, outgoing.partition):
+            if await self._has_topic_changed(write, outgoing.partition):
                 raise TopicChanged(f"{write.topic} has a different number of partitions than before")
             await within(self._clock, confirmed, SEND_TIMEOUT_S - LOOK_AGAIN_S)
         finally:
             if not confirmed.done():
                 confirmed.cancel()
 
-    async def _changed(self, write: TopicWrite, partition: int | None) -> bool:
+    async def _has_topic_changed(self, write: TopicWrite, partition: int | None) -> bool:
         try:
             return await write.producer.changed(write.topic, write.record, partition)
         except EVKafkaError as error:
@@ -299,14 +305,14 @@ class DeadLetterWriter:
             )  # the send itself will fail
             return False
 
-    async def _wait(self, write: TopicWrite, tries: int, error: BaseException) -> None:
+    async def _wait_before_retry(self, write: TopicWrite, tries: int, error: BaseException) -> None:
         wait_s = exponential(tries, first_s=0.5, multiplier=2, most_s=30, jitter=0, random=lambda: 0.5)
         logger.error("could not write %s to %s, trying again in %.1f s: %r", write.name, write.topic, wait_s, error)
         await sleep(self._clock, wait_s)
 
     # ------------------------------------------------------------------ topics and producers
 
-    def _topic(self, policy: ErrorPolicySettings, topic: str, event_type: str) -> str:
+    def _dead_letter_topic(self, policy: ErrorPolicySettings, topic: str, event_type: str) -> str:
         return dead_letter_topic(policy, topic=topic, group_id=self._group_id, event_type=event_type)
 
     def _producer_for(self, policy: ErrorPolicySettings) -> DeadLetterProducer:
