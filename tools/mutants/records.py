@@ -274,7 +274,7 @@ VERDICTS = [
         "at most once, a dead letter is skipped",
         "runtime/settle.py",
         """        case DeadLetter():
-            return _dead_letter(outcome)
+            return _decide_dead_letter(outcome)
         case _:
             return Finish("failed")""",
         """        case _:

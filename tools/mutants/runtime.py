@@ -41,11 +41,11 @@ LANES = [
         "a batch that ends while its partition is paused does not release its lanes",
         "runtime/scheduler.py",
         """                self.unblock(member, "in_batch")
-        self._go_on(lane)
+        self._continue_lane(lane)
 """,
         """                if not lane.partition.paused:
                     self.unblock(member, "in_batch")
-        self._go_on(lane)
+        self._continue_lane(lane)
 """,
         "they are neither handled nor passed, and lag grows forever",
         ("tests/runtime/lanes/test_control.py",),
@@ -53,8 +53,8 @@ LANES = [
     Breakage(
         "records queued behind the running one are lost when their partition is paused",
         "runtime/partition.py",
-        "walked, self.queue = self.queue, self.queue.copy()",
-        "walked, self.queue = self.queue, deque()",
+        "running, self.queue = self.queue, self.queue.copy()",
+        "running, self.queue = self.queue, deque()",
         "they are neither handled nor passed, and lag grows forever",
         ("tests/runtime/lanes/test_control.py",),
     ),
@@ -85,7 +85,7 @@ LANES = [
     Breakage(
         "an executor continues through the lane when its partition is paused",
         "runtime/scheduler.py",
-        "                lane.end_walk()\n            self.block",
+        "                lane.stop_after_running_record()\n            self.block",
         "                pass\n            self.block",
         "a partition that an operator has paused continues with the next record",
         ("tests/runtime/lanes/test_control.py",),
@@ -246,7 +246,7 @@ ASSIGNMENT = [
     Breakage(
         "a revoke does not wait for an attempt from before a seek",
         "runtime/rebalance.py",
-        "        waiting = {*revoked, *(one.lane.partition for one in self._running(revoked) if one.lane)}",
+        "        waiting = {*revoked, *(one.lane.partition for one in self._executors_of(revoked) if one.lane)}",
         "        waiting = set(revoked)",
         "two members of the group run a record of one key at once",
         ("tests/runtime/lanes/test_partial_rebalance.py",),
@@ -254,7 +254,7 @@ ASSIGNMENT = [
     Breakage(
         "lost partitions are drained and committed",
         "runtime/rebalance.py",
-        "        self._end(lost, self._cut(lost), lost=True)",
+        "        self._end_assignment(lost, self._cancel_unfinished(lost), lost=True)",
         "        await self.release(lost, 10.0, lambda: COMMIT_TIMEOUT_S)",
         "two members run the same record, and the commits of the new owner are overwritten",
         ("tests/runtime/lanes/test_partial_rebalance.py",),
@@ -294,7 +294,7 @@ ASSIGNMENT = [
     Breakage(
         "a partition is sealed before its cancelled attempts have ended",
         "runtime/rebalance.py",
-        "            await self._wait_until_quiet(revoked, CANCEL_S)",
+        "            await self._wait_until_idle(revoked, CANCEL_S)",
         "            pass",
         "two members of the group run a record of one key at once",
         ("tests/runtime/lanes/test_giving_back.py",),
@@ -372,7 +372,7 @@ POLLER = [
     Breakage(
         "records of a revoked partition run",
         "runtime/poller.py",
-        "        if partition is None or not self._takes(partition):",
+        "        if partition is None or not self._may_hand_out(partition):",
         "        if partition is None:",
         "two members run the same record",
         ("tests/runtime/lanes/test_poller.py",),
@@ -468,8 +468,13 @@ POLLER = [
     Breakage(
         "a running lane begins its next record although all are held",
         "runtime/scheduler.py",
-        "                if lane.state is LaneState.RUNNING:\n                    lane.end_walk()\n\n    def go_on",
-        "                pass\n\n    def go_on",
+        """                if lane.state is LaneState.RUNNING:
+                    lane.stop_after_running_record()
+
+    def go_on""",
+        """                pass
+
+    def go_on""",
         "a member that was cut off handles all that it has read beside the next owner",
         ("tests/runtime/lanes/test_silent_coordinator.py",),
     ),

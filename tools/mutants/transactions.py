@@ -88,8 +88,8 @@ TRANSACTIONS = [
     Breakage(
         "a commit forgets a record that an earlier transaction has committed",
         "runtime/outbox.py",
-        "_joined(sorted([*covered, *added]))",
-        "_joined(sorted(added))",
+        "_merge_ranges(sorted([*covered, *added]))",
+        "_merge_ranges(sorted(added))",
         "its output is written twice after a crash",
         (OUTBOX,),
     ),

@@ -54,7 +54,7 @@ def _is_done(end: object) -> bool:
     return end is None or isinstance(end, Skip)
 
 
-class BatchWalk:
+class BatchRun:
     """One attempt at one batch, by one executor."""
 
     def __init__(
@@ -80,7 +80,7 @@ class BatchWalk:
         self._done_first: dict[int, FailureOutcome | None] = {}  # done before the endpoint ran, and settled with it
         self._again = False  # the records that are not settled are handled again, without a run
 
-    async def walk(self, open_batch: OpenBatch) -> None:
+    async def run(self, open_batch: OpenBatch) -> None:
         """Decode, settle the records that cannot be decoded, run the others and settle them."""
         runner, first = self._runner, self._records[0]
         runner.slot.attempt, runner.slot.route, runner.slot.record = self._batch.attempt, self._batch.route, first

@@ -1,6 +1,6 @@
-"""Step 3 of 7: attempts. An executor takes a ready lane and walks it: it runs the lane's records one after the other.
+"""Step 3 of 7: attempts. An executor takes a ready lane, and runs the lane's records one after the other.
 
-`Executor._walk` runs most often of all code: for a record it creates no task, lock, future, log call or event at
+`Executor._run_lane` runs most often of all code: for a record it creates no task, lock, future, log call or event at
 concurrency 1, and awaits the endpoint itself. Everything but plain success (an error, an outcome, a time limit) is
 handled in a method of its own, outside of the `while` loop.
 """
@@ -29,7 +29,7 @@ from evkafka.runtime.attempt import (
     timeout_error,
 )
 from evkafka.runtime.attempt_context import first_context
-from evkafka.runtime.batch_executor import BatchWalk
+from evkafka.runtime.batch_executor import BatchRun
 from evkafka.runtime.deadline import remaining
 from evkafka.runtime.failure_cause import Fatal
 from evkafka.runtime.interfaces import AttemptKind, ConsumerServices, DecideFor, WatchdogRounds
@@ -53,7 +53,7 @@ from evkafka.runtime.time_slice import TimeSlice
 logger = logging.getLogger("evkafka.runtime")
 
 LANE_SLICE_S = 0.001
-"""How long one lane is walked while others wait for an executor."""
+"""How long one lane runs while others wait for an executor."""
 
 BLOCKED_AFTER_S = 1.0
 """An attempt that has blocked the event loop for this long is logged with its endpoint's name."""
@@ -79,7 +79,7 @@ class Executor:
 
     Attributes:
         slot: the running attempt. Written here and by the dispatch; read by the watchdog.
-        lane: the lane that is walked, None between lanes.
+        lane: the lane that is run, None between lanes.
         started_s: when the running attempt began, on the consumer's clock.
         overrun: the record whose endpoint ran past its limit and cannot be cancelled. Written by the watchdog.
     """
@@ -113,7 +113,7 @@ class Executor:
         self._watchdog_rounds = watchdog_rounds
         self._time_slice = time_slice
         self._limit_s = limit_s
-        self._batch: BatchWalk | None = None
+        self._batch: BatchRun | None = None
         self._thread_run: ThreadRun | None = None
         if dispatch.thread_call is not None and dispatch.gated is None:
             slot.open_run = self._open_thread_run
@@ -184,7 +184,7 @@ class Executor:
 
     async def _run(self) -> None:
         try:
-            await self._take_lanes()
+            await self._take_and_run_lanes()
         except asyncio.CancelledError as unrelated:
             # By foreign code, between two attempts: for example by an asyncio.timeout that an endpoint never left.
             self._ignore_cancellation(unrelated)
@@ -194,8 +194,8 @@ class Executor:
         if self._cancel_reason != "killed":
             self._begin_new_task()
 
-    async def _take_lanes(self) -> None:
-        """Take lanes and walk them, one after the other. Returns once an attempt has left something in this task."""
+    async def _take_and_run_lanes(self) -> None:
+        """Take lanes and run them, one after the other. Returns once an attempt has left something in this task."""
         scheduler, now, time_slice = self._scheduler, self._clock.now, self._time_slice
         note_progress = self._services.note_progress
         while True:
@@ -209,11 +209,11 @@ class Executor:
             self.lane = lane
             try:
                 if isinstance(lane, Batch):
-                    await self._walk_batch(lane)
+                    await self._run_batch(lane)
                 else:
-                    await self._walk(lane)
+                    await self._run_lane(lane)
             except BaseException as error:
-                self._walk_failed(lane, error)
+                self._fail_consumer(lane, error)
             finally:
                 self.lane = self._batch = None
                 self.slot.record = None
@@ -229,12 +229,12 @@ class Executor:
         except Exception:  # two values that cannot be compared are not the same
             return True
 
-    def _walk_failed(self, lane: Lane, error: BaseException) -> None:
+    def _fail_consumer(self, lane: Lane, error: BaseException) -> None:
         """Fail the consumer. The record in flight stays unfinished, so that none behind it may run: neither those of
         its lane, nor records of a poll still under way. All without an `await` in between, because other executors run
         before the consumer gets to stop."""
         if isinstance(error, GeneratorExit) and self._batch is None and is_current(self._task):
-            return  # thrown by another task (see `classify_raised`): its record is settled, only the walk has ended
+            return  # thrown by another task (see `classify_raised`): its record is settled, only the run has ended
         self._services.close_partition(lane.partition)
         if self._cancel_reason == "killed":
             raise error
@@ -259,7 +259,7 @@ class Executor:
     # ------------------------------------------------------------------ the records of a lane
 
     def _admitted_only(self, call: AttemptCall, gated: Gated) -> AttemptCall:
-        """`Dispatch.call` for records that `Admission` has let through; any other record ends the walk of its lane."""
+        """`Dispatch.call` for records that `Admission` has let through; any other record ends the run of its lane."""
 
         def admitted_only(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:
             if self.lane is None or gated(record) is not self.lane.permit:
@@ -268,7 +268,7 @@ class Executor:
 
         return admitted_only
 
-    async def _walk(self, lane: Lane) -> None:
+    async def _run_lane(self, lane: Lane) -> None:
         """Run the lane's records in order, until it is empty, must wait, or other lanes must have their turn."""
         queue, finish = lane.queue, self._finish_in(lane.partition)
         slot, call, now, report = self.slot, self._call, self._clock.now, self._report
@@ -308,7 +308,7 @@ class Executor:
                     durations_s[ended_as].append(ended - started)
                 slot.attempt = 1
             else:
-                if not await self._settle(lane, record, result, now() - started):
+                if not await self._settle_result(lane, record, result, now() - started):
                     return
                 ended = now()
             if ended > slice_ends:
@@ -375,10 +375,10 @@ class Executor:
                 durations_s["skipped" if unmatched is not None else route].append(duration_s)
         self._services.note_progress()
 
-    async def _walk_batch(self, batch: Batch) -> None:
-        walk = self._batch = BatchWalk(self, batch, self._services, self._decide, self._writes)
+    async def _run_batch(self, batch: Batch) -> None:
+        run = self._batch = BatchRun(self, batch, self._services, self._decide, self._writes)
         started = self._clock.now()
-        await walk.walk(self._dispatch.open_batch)
+        await run.run(self._dispatch.open_batch)
         took_s = self._clock.now() - started
         if took_s > BLOCKED_AFTER_S and self._watchdog_rounds.at_s < started and self.slot.record is not None:
             self._report.blocked(self.slot, self.slot.record, took_s)
@@ -395,7 +395,7 @@ class Executor:
             case GeneratorExit():
                 # GeneratorExit thrown by another task: coroutines here must not await any more.
                 self._needs_fresh_task = True
-        meaning = classify_failure(error, self._cancel_reason, self._task, lambda: self._timeout(record))
+        meaning = classify_failure(error, self._cancel_reason, self._task, lambda: self._timeout_error(record))
         if isinstance(meaning, Fatal):
             # A KeyboardInterrupt or SystemExit that leaves a task is raised out of the event loop by asyncio, past the
             # drain and the last commit. As a StopApp it ends the app in order.
@@ -404,9 +404,9 @@ class Executor:
 
     # ------------------------------------------------------------------ verdicts
 
-    async def _settle(self, lane: Lane, record: Record, result: object, duration_s: float) -> bool:
-        """From an attempt's result to an outcome, from that to a verdict, which is carried out. False if the walk must
-        end here."""
+    async def _settle_result(self, lane: Lane, record: Record, result: object, duration_s: float) -> bool:
+        """From an attempt's result to an outcome, from that to a verdict, which is carried out. False if the run
+        of the lane must end here."""
         await self.clear_cancellation()
         slot = self.slot
         if isinstance(result, NotAdmitted | NotReady):
@@ -425,11 +425,11 @@ class Executor:
                     self._report.failed(slot, record, outcome, verdict)
                 elif isinstance(outcome, Skip):
                     self._report.skipped(slot, record, outcome)
-                return self._finish(lane, record, status, duration_s)
+                return self._finish_record(lane, record, status, duration_s)
             case Wait(delay_s=delay_s):
                 self._report.failed(slot, record, outcome, verdict)
                 self._report.finished(slot, record, "retried", duration_s)
-                self._put_back(lane, record, delay_s)
+                self._put_back_to_wait(lane, record, delay_s)
                 return False
             case SendToRetryTopic() | SendToDeadLetter():
                 self._writes.begin(lane, record, slot, outcome, verdict, duration_s)
@@ -439,7 +439,7 @@ class Executor:
                 self._report.failed(slot, record, outcome, verdict)
                 raise StopApp(f"{address_of(record)} stops the app: {reason}", error)
 
-    def _finish(self, lane: Lane, record: Record, status: str, duration_s: float) -> bool:
+    def _finish_record(self, lane: Lane, record: Record, status: str, duration_s: float) -> bool:
         sent = take_outputs(self.slot) if status != "failed" else ()
         if not lane.partition.finish(record.offset, sent):
             # The partition was revoked meanwhile: this result is too late to count.
@@ -458,7 +458,7 @@ class Executor:
         if isinstance(reason, NotReady):
             self._scheduler.wait_for_schema(lane, reason.ready)
 
-    def _put_back(self, lane: Lane, record: Record, delay_s: float) -> None:
+    def _put_back_to_wait(self, lane: Lane, record: Record, delay_s: float) -> None:
         """The record stays the lane's first, and the lane waits. If its partition is revoked, the record is dropped:
         its next owner continues to count."""
         if lane.partition.begins_nothing:
@@ -494,7 +494,7 @@ class Executor:
         with self._without_time_limit():
             self._needs_fresh_task |= self._cancel_reason is None
             if self._cancel_reason != "killed":
-                self._uncancel()
+                self._clear_cancel_requests()
                 try:
                     # Up to Python 3.12 a cancellation may still be delivered after uncancel() brought the count to 0:
                     # it is delivered here.
@@ -505,7 +505,7 @@ class Executor:
                         raise error
         if self._cancel_reason == "killed":
             raise asyncio.CancelledError
-        self._uncancel()
+        self._clear_cancel_requests()
 
     async def run_to_completion(self, step: Callable[[], Awaitable[None]]) -> None:
         """Run a step that cleans up after an attempt. Run it again if a cancellation has interrupted it."""
@@ -535,13 +535,13 @@ class Executor:
         self._tasks.ignore_cancellation(unrelated, log=not self._needs_fresh_task)
         self._cancel_reason, self._needs_fresh_task = None, True
 
-    def _uncancel(self) -> None:
+    def _clear_cancel_requests(self) -> None:
         assert self._task is not None
         self._cancel_reason = None
         while self._task.cancelling():
             self._task.uncancel()
 
-    def _timeout(self, record: Record) -> EndpointTimeout:
+    def _timeout_error(self, record: Record) -> EndpointTimeout:
         ran_s = self._clock.now() - self.started_s
         return timeout_error(
             self.slot,

@@ -83,7 +83,7 @@ class FlowControl:
 
     def check_full(self, partition: Partition) -> None:
         """Stop reading this partition if it is full now. Called after each poll that returned records of it."""
-        if self._is_over(partition, 1.0):
+        if self._exceeds_share(partition, 1.0):
             self.close(partition.tp, "full")
             self.room.clear()
         if self._fills_metadata(partition, READ_UNTIL):
@@ -97,7 +97,7 @@ class FlowControl:
     def progress(self) -> None:
         """Executors have made progress: read partitions again that are no longer full."""
         for tp in tuple(self._reasons):
-            if self.is_full(tp) and ((full := self._partitions.get(tp)) is None or not self._is_over(full, 0.5)):
+            if self.is_full(tp) and ((full := self._partitions.get(tp)) is None or not self._exceeds_share(full, 0.5)):
                 self.open(tp, "full")
             if "metadata" in self._reasons.get(tp, ()) and (
                 (full := self._partitions.get(tp)) is None or not self._fills_metadata(full, READ_AGAIN)
@@ -112,7 +112,7 @@ class FlowControl:
             return None
         return [tp for tp in self._partitions if tp not in closed] or NO_PARTITIONS
 
-    def _is_over(self, partition: Partition, share_of_bound: float) -> bool:
+    def _exceeds_share(self, partition: Partition, share_of_bound: float) -> bool:
         ledger, polled_bytes = partition.ledger, partition.polled_bytes
         count = max(len(self._partitions), 1)
         records = max(self._settings.max_pending_records // count, self._settings.max_poll_records)

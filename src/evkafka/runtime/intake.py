@@ -20,7 +20,9 @@ class Intake:
 
     def __init__(self, assignment: Assignment, retry_topics: RetryTopics | None) -> None:
         self._assignment = assignment
-        self._delayed = DelayedRecords(assignment, retry_topics, self._hand_out) if retry_topics is not None else None
+        self._delayed = (
+            DelayedRecords(assignment, retry_topics, self._add_to_lanes) if retry_topics is not None else None
+        )
 
     @property
     def is_immediate(self) -> bool:
@@ -32,13 +34,13 @@ class Intake:
         if self._delayed is not None:
             self._delayed.keep(partition, records)
         else:
-            self._hand_out(partition, records)
+            self._add_to_lanes(partition, records)
 
     def as_placed(self, record: Record) -> Record:
         """The record as it is in its lane."""
         return self._delayed.read(record) if self._delayed is not None else record
 
-    def _hand_out(self, partition: Partition, records: Sequence[Record]) -> None:
+    def _add_to_lanes(self, partition: Partition, records: Sequence[Record]) -> None:
         assignment, tp = self._assignment, partition.tp
         assert assignment.source is not None
         assignment.taken += len(records)

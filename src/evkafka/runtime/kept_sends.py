@@ -85,28 +85,28 @@ def keep_sends(dispatch: Dispatch, scope: TransactionScope) -> Dispatch:
         attempt = dispatch.call(record, slot)
         if isinstance(attempt, Unmatched):
             return attempt
-        return _keeping(attempt, _begin(scope, (record,), slot))
+        return _run_keeping_sends(attempt, _create_kept_sends(scope, (record,), slot))
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
-        return _KeepingBatch(dispatch.open_batch(records, slot), _begin(scope, records, slot))
+        return _KeepingBatch(dispatch.open_batch(records, slot), _create_kept_sends(scope, records, slot))
 
     # A thread handles one record at a time: the sends of each are its own.
     return replace(dispatch, call=call, open_batch=open_batch, thread_call=None, keeps_sends=True)
 
 
-def _begin(scope: TransactionScope, records: Sequence[Record], slot: Slot) -> KeptSends:
+def _create_kept_sends(scope: TransactionScope, records: Sequence[Record], slot: Slot) -> KeptSends:
     slot.kept = kept = KeptSends(scope, [address_of(record) for record in records])
     return kept
 
 
-async def _keeping(attempt: Awaitable[object], kept: KeptSends) -> object:
+async def _run_keeping_sends(attempt: Awaitable[object], kept: KeptSends) -> object:
     try:
-        return await _in_context(attempt, kept)
+        return await _run_in_attempt(attempt, kept)
     finally:
         kept.end()
 
 
-async def _in_context(step: Awaitable[Any], kept: KeptSends) -> Any:
+async def _run_in_attempt(step: Awaitable[Any], kept: KeptSends) -> Any:
     kept_sends.set(kept)
     try:
         return await step
@@ -122,14 +122,14 @@ class _KeepingBatch:
         self._kept = kept
 
     async def prepare(self) -> Mapping[int, FailureOutcome | None]:
-        prepared: Mapping[int, FailureOutcome | None] = await _in_context(self._batch.prepare(), self._kept)
+        prepared: Mapping[int, FailureOutcome | None] = await _run_in_attempt(self._batch.prepare(), self._kept)
         return prepared
 
     async def run(self, wanted: Sequence[int]) -> object:
-        return await _in_context(self._batch.run(wanted), self._kept)
+        return await _run_in_attempt(self._batch.run(wanted), self._kept)
 
     async def close(self) -> None:
         try:
-            await _in_context(self._batch.close(), self._kept)
+            await _run_in_attempt(self._batch.close(), self._kept)
         finally:
             self._kept.end()

@@ -29,60 +29,60 @@ def check_offsets(partitions: Iterable[Partition], executors: Iterable[Executor]
     Raises:
         OffsetMisplaced: with both lists.
     """
-    walking_by_partition = _by_partition(executors)
+    running_by_partition = _executors_by_partition(executors)
     for partition in partitions:
-        walking = walking_by_partition.get(partition, ())
-        if not _is_settled(partition, walking):
+        running = running_by_partition.get(partition, ())
+        if not _is_comparable(partition, running):
             continue
-        if partition.ledger.unfinished != _count(partition, walking):
-            _compare(partition, walking)
+        if partition.ledger.unfinished != _count_placed_records(partition, running):
+            _compare_offsets(partition, running)
 
 
 def check_each_offset(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
     """The same, always offset by offset: it also finds one record lost while another is doubled. For tests."""
-    walking_by_partition = _by_partition(executors)
+    running_by_partition = _executors_by_partition(executors)
     for partition in partitions:
-        walking = walking_by_partition.get(partition, ())
-        if _is_settled(partition, walking):
-            _compare(partition, walking)
+        running = running_by_partition.get(partition, ())
+        if _is_comparable(partition, running):
+            _compare_offsets(partition, running)
 
 
-def _is_settled(partition: Partition, walking: Sequence[Executor]) -> bool:
+def _is_comparable(partition: Partition, running: Sequence[Executor]) -> bool:
     """Whether the places of its records can be compared.
 
     A revoked partition has dropped its records; a partition closed by a failing record fails its consumer anyway. And a
     thread may be taking records out of a lane.
     """
-    return not partition.begins_nothing and not any(executor.takes_in_thread for executor in walking)
+    return not partition.begins_nothing and not any(executor.takes_in_thread for executor in running)
 
 
-def _by_partition(executors: Iterable[Executor]) -> Mapping[Partition, Sequence[Executor]]:
-    walking: dict[Partition, list[Executor]] = {}
+def _executors_by_partition(executors: Iterable[Executor]) -> Mapping[Partition, Sequence[Executor]]:
+    running: dict[Partition, list[Executor]] = {}
     for executor in executors:
         if executor.lane is not None:
-            walking.setdefault(executor.lane.partition, []).append(executor)
-    return walking
+            running.setdefault(executor.lane.partition, []).append(executor)
+    return running
 
 
-def _count(partition: Partition, walking: Sequence[Executor]) -> int:
+def _count_placed_records(partition: Partition, running: Sequence[Executor]) -> int:
     waiting = sum([len(lane.queue) for lane in partition.lanes()])
-    return waiting + sum([len(executor.in_flight) for executor in walking])
+    return waiting + sum([len(executor.in_flight) for executor in running])
 
 
-def _compare(partition: Partition, walking: Sequence[Executor]) -> None:
+def _compare_offsets(partition: Partition, running: Sequence[Executor]) -> None:
     in_lanes = [record.offset for lane in partition.lanes() for record in lane.queue]
-    in_flight = [record.offset for executor in walking for record in executor.in_flight]
+    in_flight = [record.offset for executor in running for record in executor.in_flight]
     places, open_offsets = Counter(in_lanes + in_flight), partition.ledger.open_offsets()
     if places != Counter(open_offsets):
         lost = [offset for offset in open_offsets if offset not in places]
         twice = [offset for offset, count in places.items() if count > 1]
         raise OffsetMisplaced(
-            f"{partition.tp.topic}[{partition.tp.partition}]: open offsets {_shown(open_offsets)}; in lanes"
-            f" {_shown(in_lanes)}; in flight {_shown(in_flight)}; in neither {_shown(lost)}; in both or twice"
-            f" {_shown(twice)}. This is a bug in EVKafka"
+            f"{partition.tp.topic}[{partition.tp.partition}]: open offsets {_list_offsets(open_offsets)}; in lanes"
+            f" {_list_offsets(in_lanes)}; in flight {_list_offsets(in_flight)}; in neither {_list_offsets(lost)};"
+            f" in both or twice {_list_offsets(twice)}. This is a bug in EVKafka"
         )
 
 
-def _shown(offsets: Sequence[int]) -> str:
+def _list_offsets(offsets: Sequence[int]) -> str:
     more = f" and {len(offsets) - MOST_SHOWN} more" if len(offsets) > MOST_SHOWN else ""
     return f"{sorted(offsets)[:MOST_SHOWN]}{more}"

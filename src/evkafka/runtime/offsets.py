@@ -92,17 +92,17 @@ class OffsetLedger:
             open_.popleft()
             self._committable = offset + 1
             if self._some_early:
-                self._pass_early()
+                self._advance_past_early()
             return True
         if self._sealed:
             return False
         self._early.add(offset)
         self._some_early = True
         if len(self._early) >= MOST_EARLY:
-            self._move_to_ranges()
+            self._convert_early_to_ranges()
         return True
 
-    def _pass_early(self) -> None:
+    def _advance_past_early(self) -> None:
         """The head has moved: move past the records behind it that were finished before it."""
         open_, early, ranges = self._open, self._early, self._ranges
         while open_ and open_[0] in early:
@@ -115,7 +115,7 @@ class OffsetLedger:
             self._committable = max(self._committable or 0, ranges.popleft().end)
         self._some_early = bool(early or ranges)
 
-    def _move_to_ranges(self) -> None:
+    def _convert_early_to_ranges(self) -> None:
         """Keep what was finished early as ranges. Their number depends on the open records, not on the finished."""
         early = self._early
         if not early:
@@ -123,7 +123,7 @@ class OffsetLedger:
         ranges = list(merge(self._ranges, self._early_ranges()))
         self._open = deque([offset for offset in self._open if offset not in early])
         early.clear()
-        self._ranges = deque(self._joined(ranges))
+        self._ranges = deque(self._merge_ranges(ranges))
 
     def _early_ranges(self) -> Iterator[OffsetRange]:
         """The offsets of `_early`, those without an open one between them together."""
@@ -138,7 +138,7 @@ class OffsetLedger:
         if start is not None and last is not None:
             yield OffsetRange(start, last + 1)
 
-    def _joined(self, ranges: Sequence[OffsetRange]) -> Iterator[OffsetRange]:
+    def _merge_ranges(self, ranges: Sequence[OffsetRange]) -> Iterator[OffsetRange]:
         """Join neighbours, if nothing between them is open, and all between them has been read."""
         open_ = list(self._open)
         before: OffsetRange | None = None
@@ -163,7 +163,7 @@ class OffsetLedger:
         """
         if not self._some_early:
             return ()
-        self._move_to_ranges()
+        self._convert_early_to_ranges()
         return [OffsetRange(max(start, base), end) for start, end in self._ranges if end > base]
 
     def read_to(self, position: int | None) -> None:

@@ -127,17 +127,17 @@ class Outbox:
         if fits(finished):
             return finished
         end: int | None = finished.ranges[-1].end if finished.ranges else finished.base
-        while end is not None and (end := self._without_parts(finished, end)) is not None:
-            coverage = self._up_to(finished, end)
+        while end is not None and (end := self._end_without_split_batch(finished, end)) is not None:
+            coverage = self._coverage_up_to(finished, end)
             if fits(coverage):
                 return coverage if coverage != self.covered else None
-            end = _lower(finished, end)
+            end = _next_lower_end(finished, end)
         return None
 
-    def _without_parts(self, finished: Coverage, end: int) -> int | None:
+    def _end_without_split_batch(self, finished: Coverage, end: int) -> int | None:
         """The highest end up to this one at which no batch is covered in part; None if there is none."""
         while True:
-            covers = self._up_to(finished, end).covers
+            covers = self._coverage_up_to(finished, end).covers
             parts = [one.offsets[0] for one in self._sent if len({covers(offset) for offset in one.offsets}) > 1]
             if not parts:
                 return end
@@ -145,17 +145,17 @@ class Outbox:
                 return None
             end = min(parts)
 
-    def _up_to(self, finished: Coverage, end: int) -> Coverage:
+    def _coverage_up_to(self, finished: Coverage, end: int) -> Coverage:
         """All that is covered already, and what is finished before this end."""
         base = min(finished.base, max(end, self.covered.base))
         whole = [OffsetRange(base, finished.base)] if base < finished.base else []
         done = [*whole, *finished.ranges]
-        covered = _common(self.covered.ranges, done)
+        covered = _intersect_ranges(self.covered.ranges, done)
         added = [OffsetRange(start, min(stop, end)) for start, stop in done if start < end]
-        return Coverage(base, _joined(sorted([*covered, *added])))
+        return Coverage(base, _merge_ranges(sorted([*covered, *added])))
 
 
-def _lower(finished: Coverage, end: int) -> int | None:
+def _next_lower_end(finished: Coverage, end: int) -> int | None:
     """The next end to try: half of the ranges before this one, and at last none; None if that was tried."""
     starts = [one.start for one in finished.ranges if one.start < end]
     if len(starts) > 1:
@@ -163,7 +163,7 @@ def _lower(finished: Coverage, end: int) -> int | None:
     return finished.base if end > finished.base else None
 
 
-def _common(ranges: Sequence[OffsetRange], others: Sequence[OffsetRange]) -> list[OffsetRange]:
+def _intersect_ranges(ranges: Sequence[OffsetRange], others: Sequence[OffsetRange]) -> list[OffsetRange]:
     """The offsets that are in both."""
     both: list[OffsetRange] = []
     i = j = 0
@@ -178,7 +178,7 @@ def _common(ranges: Sequence[OffsetRange], others: Sequence[OffsetRange]) -> lis
     return both
 
 
-def _joined(ranges: Iterable[OffsetRange]) -> list[OffsetRange]:
+def _merge_ranges(ranges: Iterable[OffsetRange]) -> list[OffsetRange]:
     """Ascending ranges, those that touch or overlap as one."""
     joined: list[OffsetRange] = []
     for one in ranges:

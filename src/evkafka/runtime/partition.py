@@ -36,7 +36,7 @@ _offset = attrgetter("offset")
 class LaneState(Enum):
     IDLE = auto()  # nothing to do
     READY = auto()  # in the queue of ready lanes
-    RUNNING = auto()  # an executor walks it
+    RUNNING = auto()  # an executor runs its records
     BLOCKED = auto()  # there are reasons why none of its records may begin
 
 
@@ -59,7 +59,7 @@ class Lane:
 
     Attributes:
         key: the order that it keeps, also across assignments; None for a single record that needs no order.
-        attempt: which attempt at the first record comes next, from 1. Written by the executor that walks the lane.
+        attempt: which attempt at the first record comes next, from 1. Written by the executor that runs it.
         permit: the endpoint with its own `concurrency` that may run one of its records now. Written by `Admission`.
         members: a batch's lanes, whose first records the batch has.
         reasons: why none of its records may begin; empty if one may.
@@ -86,15 +86,15 @@ class Lane:
         self.writes: tuple[PendingWrite, ...] = ()
         self.behind: tuple[SettledBehind, ...] = ()
 
-    def end_walk(self) -> None:
-        """The executor that walks it begins none of its records after the running one.
+    def stop_after_running_record(self) -> None:
+        """The executor that runs it begins none of its records after the running one.
 
-        The walk knows the queue that it began with, and ends when that is empty. So the records move to another queue,
-        which is the lane's from here on: the walk need not check the reasons before each record.
+        The executor knows the queue that it began with, and leaves the lane when that is empty. So the records move to
+        a new queue, which is the lane's from here on: the executor need not check the reasons before each record.
         """
         with self.partition.taking:
-            walked, self.queue = self.queue, self.queue.copy()
-            walked.clear()
+            running, self.queue = self.queue, self.queue.copy()
+            running.clear()
 
     def remove(self, records: Iterable[Record]) -> list[Record]:
         """Remove these records from the queue; returns those that were in it. By identity: records compare by field."""
@@ -117,7 +117,7 @@ class Batch(Lane):
     """Records of one partition for one batch endpoint, which are handled in one attempt.
 
     A batch is a lane too, made of the first records of other lanes. Those lanes, with the records behind, are blocked
-    until the batch has been walked: so the records of one key stay in order. It gathers records until it is full, or
+    until the batch has run: so the records of one key stay in order. It gathers records until it is full, or
     until its time is up and an executor takes it. Records that were tried before gather by themselves, with others of
     as many attempts, because a batch has one count of attempts.
 
@@ -281,7 +281,7 @@ class Partition:
             if there is none. Written by `SuspectRecords`.
         held: records that were read and wait until this owner has committed its mark: they are not in the ledger.
         ready: a heap of its lanes that wait for an executor, first the one that comes next. Written by the scheduler.
-        running: how many of its lanes an executor walks now. Written by the scheduler.
+        running: how many of its lanes an executor runs now. Written by the scheduler.
         polled_bytes: what its records hold in memory.
         paused: a user has paused it: none of its records may begin. Written by the scheduler.
         unreadable: how often in a row the client could not read its next record.
@@ -334,18 +334,18 @@ class Partition:
 
     def leave(self) -> None:
         """It is being revoked."""
-        self._change("leave")
+        self._apply_event("leave")
 
     def close(self) -> None:
         """No more of its records begin."""
-        self._change("close")
+        self._apply_event("close")
 
     def end(self) -> None:
         """Its assignment is over."""
-        self._change("end")
+        self._apply_event("end")
         self.outbox.clear()
 
-    def _change(self, event: PartitionEvent) -> None:
+    def _apply_event(self, event: PartitionEvent) -> None:
         self.state = TRANSITIONS[event].get(self.state, self.state)
 
     @property

@@ -71,7 +71,7 @@ class PendingWrites:
         confirmation before it continues.
 
         Args:
-            lane: a lane that the caller walks, or a new one.
+            lane: a lane that the caller runs, or a new one.
 
         Raises:
             StopApp: the partition's `dead_letter_limit` is reached.
@@ -95,11 +95,11 @@ class PendingWrites:
             verdict,
             duration_s=duration_s,
             since_s=self._services.clock.now(),
-            on_abandoned=self._abandoned,
+            on_abandoned=self._on_write_abandoned,
         )
         self._pending.add(write)
         self._scheduler.begin_write(lane, write)
-        self._start(write)
+        self._start_write_task(write)
 
     def add_settled_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None:
         """These records end with the lane's pending writes."""
@@ -109,32 +109,32 @@ class PendingWrites:
             for settled in behind:
                 self._report.dropped(settled.slot.route, settled.record)
 
-    def _start(self, write: PendingWrite) -> None:
-        write.task = self._tasks.start(f"write-{address_of(write.record)}", self._written_by(write))
-        self._tasks.allow_end(write.task)  # `_ended` decides what its end means
-        write.task.add_done_callback(partial(self._ended, write))
+    def _start_write_task(self, write: PendingWrite) -> None:
+        write.task = self._tasks.start(f"write-{address_of(write.record)}", self._create_write(write))
+        self._tasks.allow_end(write.task)  # `_on_write_ended` decides what its end means
+        write.task.add_done_callback(partial(self._on_write_ended, write))
 
-    def _written_by(self, write: PendingWrite) -> Coroutine[Any, Any, Sequence[OutgoingRecord]]:
-        failed = partial(self._failed, write)
+    def _create_write(self, write: PendingWrite) -> Coroutine[Any, Any, Sequence[OutgoingRecord]]:
+        failed = partial(self._on_write_failed, write)
         match write.verdict:
             case SendToDeadLetter() as bury:
                 return self._dead_letters.send_to_dead_letter(write.record, write.slot, bury, failed)
             case SendToRetryTopic() as defer:
                 return self._dead_letters.send_to_retry_topic(write.record, write.slot, defer, failed)
 
-    def _failed(self, write: PendingWrite, topic: str, error: BaseException) -> None:
+    def _on_write_failed(self, write: PendingWrite, topic: str, error: BaseException) -> None:
         """It could not be written, and is tried again, unless its partition is being revoked."""
         write.topic, write.error, write.tries = topic, error, write.tries + 1
         if write.partition.begins_nothing and not write.ended and not self.at_most_once:
             behind = write.lane.behind
             write.abandon()
-            self._leave_lane(write, behind)
+            self._remove_from_lane(write, behind)
         write.partition.notify_quiet()
 
-    def _ended(self, write: PendingWrite, task: asyncio.Task[Sequence[OutgoingRecord]]) -> None:
+    def _on_write_ended(self, write: PendingWrite, task: asyncio.Task[Sequence[OutgoingRecord]]) -> None:
         if task.cancelled() and not write.ended and self._tasks.ignores_cancellation:
             # Cancelled from outside: it is not known whether the record was written, so it is written again.
-            self._start(write)
+            self._start_write_task(write)
             return
         self._pending.discard(write)
         if write.ended or task.cancelled():
@@ -145,37 +145,37 @@ class PendingWrites:
             if not write.ended:
                 write.end()
             write.lane.behind = ()
-            self._leave_lane(write, behind)
+            self._remove_from_lane(write, behind)
             self._services.fail(error)
         else:
-            self._confirmed(write, task.result())
+            self._on_write_confirmed(write, task.result())
 
-    def _confirmed(self, write: PendingWrite, kept: Sequence[OutgoingRecord]) -> None:
+    def _on_write_confirmed(self, write: PendingWrite, kept: Sequence[OutgoingRecord]) -> None:
         """It is written, or will be, by the transaction that commits its record."""
         partition, record = write.partition, write.record
         if isinstance(write.verdict, SendToDeadLetter):
             partition.dead_letters.add()
         settled = SettledBehind(record, write.slot, written_status(write.verdict), write.duration_s)
-        self._finish(partition, settled, kept)
+        self._finish_record(partition, settled, kept)
         write.end()
         behind: tuple[SettledBehind, ...] = ()
         if not write.lane.writes:
             behind, write.lane.behind = write.lane.behind, ()
         for settled in behind:
-            self._finish(partition, settled)
-        self._leave_lane(write, behind)
+            self._finish_record(partition, settled)
+        self._remove_from_lane(write, behind)
         self._services.note_progress()
 
-    def _finish(self, partition: Partition, settled: SettledBehind, kept: Sequence[OutgoingRecord] = ()) -> None:
+    def _finish_record(self, partition: Partition, settled: SettledBehind, kept: Sequence[OutgoingRecord] = ()) -> None:
         if partition.finish(settled.record.offset, kept):
             self._report.finished(settled.slot, settled.record, settled.status, settled.duration_s)
         else:
             self._report.dropped(settled.slot.route, settled.record)
 
-    def _leave_lane(self, write: PendingWrite, behind: Sequence[SettledBehind]) -> None:
+    def _remove_from_lane(self, write: PendingWrite, behind: Sequence[SettledBehind]) -> None:
         self._scheduler.end_write(write.lane, [write.record, *(settled.record for settled in behind)])
 
-    def _abandoned(self, write: PendingWrite) -> None:
+    def _on_write_abandoned(self, write: PendingWrite) -> None:
         self._report.dropped(write.slot.route, write.record)
         behind, write.lane.behind = write.lane.behind, ()
         for settled in behind:

@@ -43,18 +43,18 @@ def plan_commit(partition: Partition, *, group: str, topic_id: str, epoch: int, 
         epoch: the leader epoch of the last record that was read.
         longest: the most characters of metadata.
     """
-    metadata = _metadata_of(partition, topic_id, epoch)
+    metadata = _create_metadata(partition, topic_id, epoch)
     if metadata is None:
         return None
     base, text = metadata.base, metadata.as_text(longest, place_of(group, partition.tp))
-    return None if _is_saved(partition, base, text) else PlannedCommit(partition, base, text)
+    return None if _changes_nothing(partition, base, text) else PlannedCommit(partition, base, text)
 
 
 def plan_transaction(
     partition: Partition, *, group: str, topic_id: str, epoch: int, longest: int
 ) -> PlannedCommit | None:
     """The same, with what its records have sent. See the rules in `outbox.py`."""
-    outbox, everything = partition.outbox, _metadata_of(partition, topic_id, epoch)
+    outbox, everything = partition.outbox, _create_metadata(partition, topic_id, epoch)
     if everything is None or outbox.in_doubt:
         return None
     if partition.saved is not None:
@@ -69,12 +69,12 @@ def plan_transaction(
         return None
     sent = outbox.covered_by(coverage)
     text = metadata(coverage).as_text(longest, place_of(group, partition.tp))
-    if not sent and _is_saved(partition, coverage.base, text):
+    if not sent and _changes_nothing(partition, coverage.base, text):
         return None
     return PlannedCommit(partition, coverage.base, text, coverage, sent)
 
 
-def _metadata_of(partition: Partition, topic_id: str, epoch: int) -> CommitMetadata | None:
+def _create_metadata(partition: Partition, topic_id: str, epoch: int) -> CommitMetadata | None:
     """What a commit says now, about all finished records; None while no offset is known."""
     ledger, inherited = partition.ledger, partition.inherited
     offset, rate = ledger.committable(), partition.dead_letters.update()
@@ -95,7 +95,7 @@ def _metadata_of(partition: Partition, topic_id: str, epoch: int) -> CommitMetad
     )
 
 
-def _is_saved(partition: Partition, offset: int, text: str) -> bool:
+def _changes_nothing(partition: Partition, offset: int, text: str) -> bool:
     """Whether this commit would change nothing."""
     if partition.ledger.committable() is None and not text and partition.saved is None:
         return True

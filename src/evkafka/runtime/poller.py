@@ -77,22 +77,22 @@ class Poller:
             )
             polled()
             if batches:
-                await self._take(source, batches)
+                await self._hand_out_batches(source, batches)
             if not batches or assignment.clock.now() >= self._positions_due_s:
-                self._read_positions(source)
+                self._update_ledger_positions(source)
                 if self._commits_first:
                     await self._commit_positions(source)
             if batches:
                 await asyncio.sleep(0)  # let the executors run, even if the next poll would return at once
             if reads_nothing:
-                await self._wait_for_room()
+                await self._wait_until_readable()
 
     def _partitions_to_read(self) -> Collection[TopicPartition] | None:
         if self._stop_signal.is_set or self._assignment.poll_size() == 0:
             return NO_PARTITIONS
         return self._assignment.flow.wanted()
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_until_readable(self) -> None:
         """Wait while nothing can be read. Half a second at most, because the membership needs a poll now and then."""
         room = self._assignment.flow.room
         room.clear()
@@ -109,24 +109,24 @@ class Poller:
 
     # ------------------------------------------------------------------ from a poll into the lanes
 
-    async def _take(self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
+    async def _hand_out_batches(self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
         """Hand the records of a poll to their partitions, without an `await` in between, except when each poll is
         committed first. A partition enters them in its ledger and lanes; or it holds them, until this owner's mark is
         committed (`TakeOver`) or until their time has come (retry topics)."""
         if self._commits_first:
-            await self._commit_and_take(source, batches)
+            await self._commit_and_hand_out(source, batches)
             return
         for tp, records in batches.items():
-            self._accept(source, tp, records)
+            self._hand_out_records(source, tp, records)
 
-    def _accept(self, source: RecordSource, tp: TopicPartition, records: Sequence[Record]) -> None:
+    def _hand_out_records(self, source: RecordSource, tp: TopicPartition, records: Sequence[Record]) -> None:
         if not records:
             return
         partition = self._assignment.partitions.get(tp)
-        if partition is None or not self._takes(partition):
-            self._move_back(source, tp, records[0])
+        if partition is None or not self._may_hand_out(partition):
+            self._seek_back(source, tp, records[0])
             return
-        if not self._begins(partition):  # this call has stopped the app
+        if not self._prepare_for_reading(partition):  # this call has stopped the app
             return
         if self._assignment.telemetry.wants(RecordsReceived):
             sizes = [*map(len, filter(None, map(VALUE, records)))]
@@ -139,17 +139,17 @@ class Poller:
         else:
             partition.set_position(source.position(tp))
 
-    def _begins(self, partition: Partition) -> bool:
+    def _prepare_for_reading(self, partition: Partition) -> bool:
         """Whether the partition may be read, by what the last commit says. If not, this stops the app."""
         self._assignment.inherit(partition)
         return self._limit.allows(partition)
 
-    def _takes(self, partition: Partition) -> bool:
+    def _may_hand_out(self, partition: Partition) -> bool:
         """Whether its records may still begin. In at-most-once mode, records that a poll returns while the partition is
         being revoked run within the drain time too."""
         return not (partition.closed or (partition.leaving and not self._assignment.at_most_once))
 
-    def _move_back(self, source: RecordSource, tp: TopicPartition, first: Record) -> None:
+    def _seek_back(self, source: RecordSource, tp: TopicPartition, first: Record) -> None:
         """A poll has returned records of a partition that was revoked meanwhile: they are dropped.
 
         In at-least-once mode nothing is to be done: they are not committed. In at-most-once mode the client commits its
@@ -160,7 +160,9 @@ class Poller:
         if self._assignment.at_most_once:
             source.seek(tp, first.offset)
 
-    async def _commit_and_take(self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
+    async def _commit_and_hand_out(
+        self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]
+    ) -> None:
         """In at-most-once mode with a commit for each poll: no record runs before its commit has been confirmed.
 
         A revoke waits for the lock, so the records are in their lanes before it drains them. If there is no response,
@@ -173,7 +175,7 @@ class Poller:
             offsets = {
                 tp: records[-1].offset + 1
                 for tp, records in batches.items()
-                if records and (partition := assigned.get(tp)) is not None and self._takes(partition)
+                if records and (partition := assigned.get(tp)) is not None and self._may_hand_out(partition)
             }
             try:
                 await source.commit(offsets, timeout_s=COMMIT_TIMEOUT_S)
@@ -182,13 +184,13 @@ class Poller:
                 assignment.telemetry.emit(CommitFailed(assignment.name, offsets, error))
                 for tp, records in batches.items():
                     if records and assignment.partitions.get(tp) is assigned.get(tp):
-                        self._move_back(source, tp, records[0])  # otherwise the client would commit past them
+                        self._seek_back(source, tp, records[0])  # otherwise the client would commit past them
                 return
             for tp, records in batches.items():
                 if (partition := assignment.partitions.get(tp)) is assigned.get(tp):  # else a user has called seek
                     if partition is not None and tp in offsets:
                         partition.committed = offsets[tp]
-                    self._accept(source, tp, records)
+                    self._hand_out_records(source, tp, records)
                 elif partition is None and tp in offsets:  # revoked before the response came
                     assignment.report_lost(records)
 
@@ -201,7 +203,7 @@ class Poller:
             moved = {
                 partition: position
                 for tp, partition in assignment.partitions.items()
-                if self._takes(partition)
+                if self._may_hand_out(partition)
                 and not partition.leaving
                 and (position := source.position(tp)) is not None
                 and position != partition.committed
@@ -219,7 +221,7 @@ class Poller:
             for partition, position in moved.items():
                 partition.committed = position
 
-    def _read_positions(self, source: RecordSource) -> None:
+    def _update_ledger_positions(self, source: RecordSource) -> None:
         """Read the client's positions while all records that it returned are in the ledgers (no `await` comes in
         between): an idle partition may be committed up to its position, so that lag is 0 after transaction markers."""
         assignment, now_s = self._assignment, self._assignment.clock.now()
@@ -230,7 +232,7 @@ class Poller:
             if (
                 not (partition.leaving or partition.closed)
                 and source.position(tp) is not None
-                and self._begins(partition)  # stops the app if the limit is reached
+                and self._prepare_for_reading(partition)  # stops the app if the limit is reached
             ):
                 partition.set_position(source.position(tp))
         # The commit timer is told when an executor leaves a lane. Without that, the position, this owner's mark and the

@@ -68,7 +68,7 @@ class RebalanceListener:
         assignment = self._assignment
         lost = [assignment.partitions[tp] for tp in partitions if tp in assignment.partitions]
         self._corrupt_records.release(lost)
-        self._end(lost, self._cut(lost), lost=True)
+        self._end_assignment(lost, self._cancel_unfinished(lost), lost=True)
 
     async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
         """New ledgers for these partitions."""
@@ -95,12 +95,12 @@ class RebalanceListener:
         partition.was_reset = reset.reason != "retention"
         assignment.inherit(partition)
         if to_offset <= partition.last_read:  # offsets will be read again: that needs a new ledger
-            to_offset = self._unfinished_before(partition, reset)
+            to_offset = self._seek_to_unfinished(partition, reset)
             partition = assignment.restart(partition)
         partition.set_position(to_offset)
         assignment.commit_timer.due.set()
 
-    def _unfinished_before(self, partition: Partition, reset: OffsetReset) -> int:
+    def _seek_to_unfinished(self, partition: Partition, reset: OffsetReset) -> int:
         """A truncated log still has the records before the truncation: those that are unfinished are read again."""
         done, source = partition.ledger.committable(), self._assignment.source
         if reset.reason != "truncated" or done is None or done >= reset.to_offset or self._assignment.at_most_once:
@@ -153,17 +153,17 @@ class RebalanceListener:
                 continue
             scheduler.resume(partition)  # even if a user has paused it, what was read still runs
             scheduler.close_batches(partition)
-        await self._wait_until_quiet(revoked, drain_s)
-        cut = self._cut(revoked)
+        await self._wait_until_idle(revoked, drain_s)
+        cut = self._cancel_unfinished(revoked)
         if self._stop_signal.stopping.done():
             self.cut_at_stop += cut
         if cut:
-            await self._wait_until_quiet(revoked, CANCEL_S)
+            await self._wait_until_idle(revoked, CANCEL_S)
         if assignment.committer is not None and not assignment.at_most_once:
             await assignment.committer.commit(revoked, timeout_s=commit_s())
-        self._end(revoked, cut)
+        self._end_assignment(revoked, cut)
 
-    def _cut(self, partitions: Collection[Partition]) -> int:
+    def _cancel_unfinished(self, partitions: Collection[Partition]) -> int:
         """No more of their records begin, and what runs or is written is cancelled; returns how much that was."""
         assignment, scheduler = self._assignment, self._assignment.scheduler
         assignment.report_lost([record for partition in partitions for record in scheduler.close(partition)])
@@ -172,7 +172,7 @@ class RebalanceListener:
         assignment.report_lost(unwritten)
         return cut + len(unwritten)
 
-    def _end(self, partitions: Collection[Partition], cut: int, *, lost: bool = False) -> None:
+    def _end_assignment(self, partitions: Collection[Partition], cut: int, *, lost: bool = False) -> None:
         """End the assignment of these partitions, unless a stop or a loss has ended it during the drain."""
         assignment = self._assignment
         ended = [partition for partition in partitions if not partition.ledger.sealed]
@@ -183,10 +183,10 @@ class RebalanceListener:
             addresses = tuple(sorted(partition.tp for partition in ended))
             assignment.telemetry.emit(PartitionsRevoked(assignment.name, addresses, cut, lost=lost))
 
-    async def _wait_until_quiet(self, revoked: Collection[Partition], timeout_s: float) -> None:
+    async def _wait_until_idle(self, revoked: Collection[Partition], timeout_s: float) -> None:
         # A seek or a reset begins a new `Partition`. An attempt of the one before may still run, and must end too
         # before another member begins the record.
-        waiting = {*revoked, *(one.lane.partition for one in self._running(revoked) if one.lane)}
+        waiting = {*revoked, *(one.lane.partition for one in self._executors_of(revoked) if one.lane)}
         if any(partition.busy for partition in waiting):
             # A revoke and the stop may wait for the same partition; the one that stops waiting cancels the other's
             # wait.
@@ -199,12 +199,12 @@ class RebalanceListener:
 
     def _cancel_attempts(self, partitions: Collection[Partition]) -> int:
         """Cancel the running attempts of these partitions; returns how many. A thread runs on, and blocks its lane."""
-        running = self._running(partitions)
+        running = self._executors_of(partitions)
         for executor in running:
             executor.cancel("abandoned")
         return len(running)
 
-    def _running(self, partitions: Collection[Partition]) -> list[Executor]:
-        """The executors that walk a lane of these partitions."""
+    def _executors_of(self, partitions: Collection[Partition]) -> list[Executor]:
+        """The executors that run a lane of these partitions."""
         tps = {partition.tp for partition in partitions}
         return [one for one in self._executors if one.lane is not None and one.lane.partition.tp in tps]

@@ -120,7 +120,7 @@ class TelemetryReporter:
     def flush(self) -> None:
         """Emit what was added up."""
         if self._durations_s or any(self._plain_s.values()):
-            for topic, by_kind in self._by_topic().items():
+            for topic, by_kind in self._take_durations_by_topic().items():
                 self._telemetry.emit(RecordsProcessed(self._consumer, topic, by_kind))
         if self._unmatched:
             unmatched, self._unmatched = self._unmatched, Counter()
@@ -129,7 +129,7 @@ class TelemetryReporter:
                 if self._unmatched_warning is not None:
                     self._unmatched_warning.note_kind(kind)
 
-    def _by_topic(self) -> dict[str, dict[tuple[str, Status], list[float]]]:
+    def _take_durations_by_topic(self) -> dict[str, dict[tuple[str, Status], list[float]]]:
         """Take out the durations that were collected. They are grouped here, once for many records, not for each
         record."""
         noted, self._durations_s = self._durations_s, defaultdict(list)
@@ -150,7 +150,7 @@ class TelemetryReporter:
         if outcome.reason:
             self._telemetry.emit(
                 RecordSkipped(
-                    self._consumer, record.topic, record.partition, record.offset, _endpoint(slot), outcome.reason
+                    self._consumer, record.topic, record.partition, record.offset, _endpoint_name(slot), outcome.reason
                 )
             )
 
@@ -190,14 +190,19 @@ class TelemetryReporter:
     def blocked(self, slot: Slot, record: Record, duration_s: float) -> None:
         self._telemetry.emit(
             EndpointBlocked(
-                self._consumer, record.topic, record.partition, record.offset, _endpoint(slot), duration_s=duration_s
+                self._consumer,
+                record.topic,
+                record.partition,
+                record.offset,
+                _endpoint_name(slot),
+                duration_s=duration_s,
             )
         )
 
     def overran(self, slot: Slot, record: Record, limit_s: float) -> None:
         self._telemetry.emit(
             EndpointOverran(
-                self._consumer, record.topic, record.partition, record.offset, _endpoint(slot), limit_s=limit_s
+                self._consumer, record.topic, record.partition, record.offset, _endpoint_name(slot), limit_s=limit_s
             )
         )
 
@@ -210,7 +215,7 @@ def _key_hash(key: bytes | None) -> str | None:
     return hashlib.blake2b(key, digest_size=6).hexdigest() if key is not None else None
 
 
-def _endpoint(slot: Slot) -> str:
+def _endpoint_name(slot: Slot) -> str:
     return slot.route.name if slot.route is not None else ""
 
 

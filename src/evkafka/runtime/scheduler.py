@@ -12,11 +12,11 @@ created with (`Lane`, `Batch`):
 | reason | added by | removed by | when the records are cleared (revoke, seek, stop, failure) |
 | --- | --- | --- | --- |
 | paused | `pause`; `Lane`, created in a paused partition | `resume` | stays; a new `Partition` begins paused |
-| retry_wait | `wait` | the timer, in `_end_wait` | removed with the timer by `clear` |
+| retry_wait | `wait` | the timer, in `_end_retry_wait` | removed with the timer by `clear` |
 | straggler | `make_ready` | `release` of that attempt | stays until that attempt ends |
 | permit | `_admit` | `_release_permit` of another lane | stays until that release, which finds no record in it |
 | gathering | `Batch`, when it is created | `_stop_waiting` | stays, without a timer: it ends with its partition |
-| in_batch | `_move` | `release` of the batch, `leave_batch` | stays until the batch ends |
+| in_batch | `_move_to_batch` | `release` of the batch, `leave_batch` | stays until the batch ends |
 | writing | `begin_write` | the end of the lane's last write | failing writes are abandoned, others continue |
 | schema | `wait_for_schema` | the end of that request | stays until then; no record is left in the lane |
 
@@ -120,7 +120,7 @@ class LaneScheduler:
         if route is None:
             return True
         if route.batch is not None and not isinstance(lane, Batch):
-            self._gather(lane, route, route.batch)
+            self._gather_into_batch(lane, route, route.batch)
             return False
         if not admission.acquire(lane, route):
             self.block(lane, "permit")
@@ -137,20 +137,20 @@ class LaneScheduler:
             if following.permit is not None:  # not taken if it has no records left, or its partition is paused
                 return
 
-    def _gather(self, lane: Lane, route: Route, limits: BatchLimits) -> None:
+    def _gather_into_batch(self, lane: Lane, route: Route, limits: BatchLimits) -> None:
         batch = lane.partition.gathering.get((route, lane.attempt))
         if batch is None:
             gathered = batch = lane.partition.gather(route, limits, lane.attempt)
             batch.timer = self._clock.call_later(limits.max_wait_s, lambda: self._stop_waiting(gathered))
-        self._move(lane, batch)
+        self._move_to_batch(lane, batch)
 
     def _add_to_batch(self, lane: Lane) -> None:
         """Records came for a lane that is in a batch: perhaps they can go into the batch too."""
         for batch in tuple(lane.partition.gathering.values()):
             if lane in batch.members and batch.attempt == 1:
-                self._move(lane, batch)
+                self._move_to_batch(lane, batch)
 
-    def _move(self, lane: Lane, batch: Batch) -> None:
+    def _move_to_batch(self, lane: Lane, batch: Batch) -> None:
         """Put the lane's first records into the batch, and let the lane wait for it."""
         assert self._admission is not None
         partition = lane.partition
@@ -199,10 +199,10 @@ class LaneScheduler:
         """This reason is gone. If it was the last, the lane continues."""
         lane.reasons -= {reason}
         if lane.state is LaneState.BLOCKED:
-            self._go_on(lane)
+            self._continue_lane(lane)
 
-    def _go_on(self, lane: Lane) -> None:
-        """Set its state from its reasons and records. No executor walks it, and it is not among the ready lanes."""
+    def _continue_lane(self, lane: Lane) -> None:
+        """Set its state from its reasons and records. No executor runs it, and it is not among the ready lanes."""
         if lane.reasons:
             lane.state = LaneState.BLOCKED
             return
@@ -225,7 +225,7 @@ class LaneScheduler:
         partition.ready.clear()
         for lane in partition.lanes():
             if lane.state is LaneState.RUNNING:
-                lane.end_walk()
+                lane.stop_after_running_record()
             self.block(lane, "paused")
         for lane in ready:  # only after all are blocked: otherwise another lane of this partition would get the permits
             self._release_permit(lane)
@@ -250,7 +250,7 @@ class LaneScheduler:
         for partition in partitions:
             for lane in partition.lanes():
                 if lane.state is LaneState.RUNNING:
-                    lane.end_walk()
+                    lane.stop_after_running_record()
 
     def go_on(self) -> None:
         """Records begin again, in their order. Does nothing unless they are held."""
@@ -298,27 +298,27 @@ class LaneScheduler:
         if lane.members and "retry_wait" not in lane.reasons:  # a batch that is tried again as a whole keeps its lanes
             for member in lane.members:
                 self.unblock(member, "in_batch")
-        self._go_on(lane)
+        self._continue_lane(lane)
         if partition.ledger.sealed:
             for ended in (lane, *lane.members):
-                self._straggler_ended(ended)
+                self._on_straggler_ended(ended)
         partition.notify_quiet()
 
     def wait(self, lane: Lane, delay_s: float) -> None:
-        """Try the lane's first record, or the batch's records, again after this time. The caller walks the lane."""
+        """Try the lane's first record, or the batch's records, again after this time. The caller runs the lane."""
         for record in lane.queue:
             lane.partition.tries[record.offset] = lane.attempt - 1
             if not isinstance(lane, Batch):
                 break
         self.block(lane, "retry_wait")
-        lane.timer = self._clock.call_later(delay_s, lambda: self._end_wait(lane))
+        lane.timer = self._clock.call_later(delay_s, lambda: self._end_retry_wait(lane))
 
-    def _end_wait(self, lane: Lane) -> None:
+    def _end_retry_wait(self, lane: Lane) -> None:
         lane.timer = None
         self.unblock(lane, "retry_wait")
 
     def wait_for_schema(self, lane: Lane, ready: asyncio.Future[None]) -> None:
-        """Begin the lane's first record again once this is done. The caller walks the lane."""
+        """Begin the lane's first record again once this is done. The caller runs the lane."""
         self.block(lane, "schema")
         ready.add_done_callback(lambda _: self.unblock(lane, "schema"))
 
@@ -328,7 +328,7 @@ class LaneScheduler:
         """The record is the lane's first, and is being written to another topic. The lane waits for that.
 
         Args:
-            lane: a lane that the caller walks, or a new one.
+            lane: a lane that the caller runs, or a new one.
         """
         lane.queue.appendleft(write.record)
         lane.writes = (*lane.writes, write)
@@ -401,7 +401,7 @@ class LaneScheduler:
         partition.ledger.seal()
         partition.notify_quiet()
 
-    def _straggler_ended(self, lane: Lane) -> None:
+    def _on_straggler_ended(self, lane: Lane) -> None:
         if lane.key is not None:
             self._stragglers.discard(lane.key)
             waiting = self._behind_stragglers.pop(lane.key, None)

@@ -102,20 +102,22 @@ def decide(
         case Skip():
             return Finish("skipped")
         case Unmatched(reason=reason):
-            return _unmatched(reason, unmatched)
+            return _decide_unmatched(reason, unmatched)
         case DeadLetter():
-            return _dead_letter(outcome)
+            return _decide_dead_letter(outcome)
         case Retry(after_ms=after_ms):
             error = outcome_cause(outcome)
-            return _retry(attempt, policy, after_ms=after_ms, error=error, waited_ms=waited_ms, random=random)
+            return _decide_retry(attempt, policy, after_ms=after_ms, error=error, waited_ms=waited_ms, random=random)
         case Failed(error=error) if policy.non_retryable and (found := find_exception(error, policy.non_retryable)):
             raised, kind = found
-            return _after_last_attempt(policy, raised, f"{type(kind).__name__} is non_retryable")
+            return _decide_after_last_attempt(policy, raised, f"{type(kind).__name__} is non_retryable")
         # Without `max_attempts` a record is tried until it succeeds, also one that cannot be decoded.
         case Failed(error=error, retriable=False) if policy.max_attempts is not None:
-            return _after_last_attempt(policy, error, "its value cannot be decoded, so another attempt would fail too")
+            return _decide_after_last_attempt(
+                policy, error, "its value cannot be decoded, so another attempt would fail too"
+            )
         case Failed(error=error):
-            return _retry(attempt, policy, after_ms=None, error=error, waited_ms=waited_ms, random=random)
+            return _decide_retry(attempt, policy, after_ms=None, error=error, waited_ms=waited_ms, random=random)
         case _:
             raise AssertionError(f"no verdict for {outcome!r}")
 
@@ -129,17 +131,17 @@ def decide_at_most_once(outcome: Outcome | Unmatched | Failed | None) -> Verdict
         case Skip() | Unmatched():
             return Finish("skipped")
         case DeadLetter():
-            return _dead_letter(outcome)
+            return _decide_dead_letter(outcome)
         case _:
             return Finish("failed")
 
 
-def _dead_letter(outcome: DeadLetter) -> SendToDeadLetter:
+def _decide_dead_letter(outcome: DeadLetter) -> SendToDeadLetter:
     """Includes the error that the outcome was raised from, if there is one: the dead letter names it."""
     return SendToDeadLetter(outcome.reason, outcome if outcome_cause(outcome) is not None else None)
 
 
-def _unmatched(reason: str, unmatched: str) -> Verdict:
+def _decide_unmatched(reason: str, unmatched: str) -> Verdict:
     match unmatched:
         case "dead_letter":
             return SendToDeadLetter(f"unmatched: {reason}", None)
@@ -149,7 +151,7 @@ def _unmatched(reason: str, unmatched: str) -> Verdict:
             return Finish("skipped")
 
 
-def _retry(
+def _decide_retry(
     attempt: int,
     policy: ErrorPolicySettings,
     *,
@@ -165,7 +167,7 @@ def _retry(
         return (
             SendToRetryTopic(longer_ms, why, error)
             if longer_ms is not None
-            else _after_last_attempt(policy, error, why)
+            else _decide_after_last_attempt(policy, error, why)
         )
     if after_ms is not None:
         return Wait(after_ms / 1000)
@@ -181,7 +183,7 @@ def _retry(
     )
 
 
-def _after_last_attempt(policy: ErrorPolicySettings, error: BaseException | None, why: str) -> Verdict:
+def _decide_after_last_attempt(policy: ErrorPolicySettings, error: BaseException | None, why: str) -> Verdict:
     match policy.then:
         case "skip":
             return Finish("failed")

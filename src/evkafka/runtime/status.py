@@ -261,18 +261,20 @@ def consumer_status(
         required=settings.required,
         membership=assignment.source.state() if assignment.source is not None else "none",
         group_epoch=assignment.source.group_epoch() if assignment.source is not None else None,
-        partitions=tuple(_partition(assignment, one, running, blocking) for one in assignment.partitions.values()),
-        attempts=tuple(_attempt(executor, now_s, overran=executor in late) for executor in running),
+        partitions=tuple(
+            _partition_status(assignment, one, running, blocking) for one in assignment.partitions.values()
+        ),
+        attempts=tuple(_attempt_status(executor, now_s, overran=executor in late) for executor in running),
         silent_s=watchdog.silent_s,
         joining_s=watchdog.joining_s,
         longest_poll_s=watchdog.longest_poll_s,
         rebuilds=rebuilds,
         stopping=stopping,
-        transactions=_transactions(assignment, now_s) if settings.transactions is not None else None,
+        transactions=_transaction_status(assignment, now_s) if settings.transactions is not None else None,
     )
 
 
-def _transactions(assignment: Assignment, now_s: float) -> TransactionStatus:
+def _transaction_status(assignment: Assignment, now_s: float) -> TransactionStatus:
     outboxes = [partition.outbox for partition in assignment.partitions.values()]
     open_transaction = assignment.committer.open_transaction if assignment.committer is not None else None
     return TransactionStatus(
@@ -288,12 +290,12 @@ def overran(running: Collection[Executor]) -> list[Executor]:
     return [executor for executor in running if executor.overrun is executor.slot.record]
 
 
-def _partition(
+def _partition_status(
     assignment: Assignment, partition: Partition, running: Sequence[Executor], blocking: BlockingRecords
 ) -> PartitionStatus:
     tp, ledger, source, early = partition.tp, partition.ledger, assignment.source, partition.early
     position = source.position(tp) if source is not None else None
-    written_ms = _written_ms(partition, running)
+    written_ms = _oldest_timestamp_ms(partition, running)
     if ledger.oldest is None and not early and source is not None:
         written_ms = source.next_timestamp_ms(tp)
     now_s, since_s = assignment.clock.now(), blocking.since_s(partition)
@@ -315,14 +317,14 @@ def _partition(
         oldest_age_s=now_s - since_s if since_s is not None else None,
         failed_attempts=partition.failed_attempts(),
         blocked_by=tuple(sorted(partition.blocked_by())),
-        unwritten=tuple(_unwritten(write, now_s) for write in partition.writes() if write.fails),
+        unwritten=tuple(_unwritten_status(write, now_s) for write in partition.writes() if write.fails),
         done_ahead=partition.done_ahead,
         unread_because=tuple(sorted(assignment.flow.reasons(tp))),
-        one_at_a_time=_one_at_a_time(partition),
+        one_at_a_time=_one_at_a_time_status(partition),
     )
 
 
-def _one_at_a_time(partition: Partition) -> OneAtATimeStatus | None:
+def _one_at_a_time_status(partition: Partition) -> OneAtATimeStatus | None:
     """Records wait for this owner's mark while others are handled alone, if an earlier owner's mark was found."""
     found = partition.inherited.mark if partition.inherited is not None else None
     if found is None or found.ownership is Ownership.OPEN or not partition.is_held:
@@ -330,7 +332,7 @@ def _one_at_a_time(partition: Partition) -> OneAtATimeStatus | None:
     return OneAtATimeStatus(found.deaths, found.offset)
 
 
-def _unwritten(write: PendingWrite, now_s: float) -> UnwrittenStatus:
+def _unwritten_status(write: PendingWrite, now_s: float) -> UnwrittenStatus:
     error = write.error
     return UnwrittenStatus(
         offset=write.record.offset,
@@ -341,7 +343,7 @@ def _unwritten(write: PendingWrite, now_s: float) -> UnwrittenStatus:
     )
 
 
-def _written_ms(partition: Partition, running: Sequence[Executor]) -> int | None:
+def _oldest_timestamp_ms(partition: Partition, running: Sequence[Executor]) -> int | None:
     """The timestamp of the oldest unfinished record, if an executor runs it or it is the first of its lane."""
     oldest = partition.ledger.oldest
     if oldest is None:
@@ -354,7 +356,7 @@ def _written_ms(partition: Partition, running: Sequence[Executor]) -> int | None
     return None
 
 
-def _attempt(executor: Executor, now_s: float, *, overran: bool) -> AttemptStatus:
+def _attempt_status(executor: Executor, now_s: float, *, overran: bool) -> AttemptStatus:
     slot = executor.slot
     record, route = slot.record, slot.route
     assert record is not None

@@ -101,18 +101,18 @@ class SuspectRecords:
         while self._assignment.owns(partition) and (found.offset is not None or self._assignment.clock.now() < until_s):
             if not partition.held:
                 # The record before has ended: a crash while the next one is waited for must not count against it.
-                await self._commit()
-                if not await self._read_on(partition):
+                await self._commit_all()
+                if not await self._read_more(partition):
                     return
             record = partition.held[0]
             if found.offset is not None and record.offset > found.offset:
                 return
             async with self._one_at_a_time:
-                await self._handle(partition, record, found)
+                await self._handle_record(partition, record, found)
             if record.offset == found.offset:
                 return
 
-    async def _read_on(self, partition: Partition) -> bool:
+    async def _read_more(self, partition: Partition) -> bool:
         """Read more records of the partition. False if none came."""
         flow, more = self._assignment.flow, partition.more_held()
         flow.open(partition.tp, "beginning")
@@ -121,7 +121,7 @@ class SuspectRecords:
             flow.close(partition.tp, "beginning")
         return bool(partition.held)
 
-    async def _handle(self, partition: Partition, record: Record, found: OwnerMark) -> None:
+    async def _handle_record(self, partition: Partition, record: Record, found: OwnerMark) -> None:
         """Handle this record, and wait for the end of its attempt."""
         if not self._assignment.owns(partition):
             return
@@ -132,14 +132,14 @@ class SuspectRecords:
             return
         offset, known = record.offset, record.offset == found.offset
         failed = partition.tries.get(offset, 0)
-        if not known or not self._settle(partition, record, found.deaths, failed):
+        if not known or not self._settle_suspect(partition, record, found.deaths, failed):
             deaths = found.deaths if known or found.offset is None else 0
             failed += 0 if known else deaths
             # The attempt is counted before it begins, and in each commit until it has ended: if the process dies, the
             # last commit has counted it.
             partition.tries[offset], partition.counted = failed, (offset, failed + 1)
             partition.mark = OwnerMark(Ownership.ALONE, deaths + 1, offset, self._owner)
-            await self._commit()
+            await self._commit_all()
             if not self._assignment.owns(partition):
                 return
             self._intake.place(partition, [partition.held.popleft()])
@@ -152,7 +152,7 @@ class SuspectRecords:
         if partition.mark.ownership is Ownership.ALONE:
             partition.mark = OwnerMark(Ownership.BEGUN, 1, owner=self._owner)
 
-    async def _commit(self) -> None:
+    async def _commit_all(self) -> None:
         """Commit every partition: what has ended in another one must not count if the next attempt ends the process."""
         committer = self._assignment.committer
         if committer is not None:
@@ -161,7 +161,7 @@ class SuspectRecords:
             except BrokerRefused as error:
                 self._services.fail(error)
 
-    def _settle(self, partition: Partition, record: Record, deaths: int, failed: int) -> bool:
+    def _settle_suspect(self, partition: Partition, record: Record, deaths: int, failed: int) -> bool:
         """Let the error policy decide on a record whose attempts are used up. False if it is to be tried again."""
         read, slot = self._intake.as_placed(record), self._new_slot()
         slot.route, slot.record, slot.attempt = self._dispatch.route(read), read, failed

@@ -75,25 +75,25 @@ class TakeOver:
         if partition.began_at is None and self._assignment.committer is not None and not self._assignment.at_most_once:
             partition.began_at = records[0].offset
             partition.hold(records)
-            self._begin(partition)
+            self._begin_partition(partition)
         elif partition.is_held:
             partition.hold(records)
         else:
             self._hand_out(partition, records)
 
-    def _begin(self, partition: Partition) -> None:
+    def _begin_partition(self, partition: Partition) -> None:
         self._assignment.flow.close(partition.tp, "beginning")
         found = partition.inherited.mark if partition.inherited is not None else OPEN
         # A mark of our own is one that we could not take back, because the connection was lost: nobody has died.
         if found.ownership is not Ownership.OPEN and found.owner != self._owner:
             what = f"suspects-{partition.tp.topic}-{partition.tp.partition}"
-            self._start(what, lambda: self._after_a_death(partition, found))
+            self._start_step(what, lambda: self._handle_suspects(partition, found))
             return
         self._marks_due[partition] = None
         if self._marking is None or self._marking.done():
-            self._marking = self._start("mark", self._commit_marks)
+            self._marking = self._start_step("mark", self._commit_marks)
 
-    def _start(self, what: str, step: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    def _start_step(self, what: str, step: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Run a step in a task. After a cancellation from outside it runs again: its records would never begin."""
         return self._tasks.start(what, self._tasks.run_to_end(step), returns=True)
 
@@ -102,16 +102,16 @@ class TakeOver:
         await asyncio.sleep(0)  # the other partitions of this poll
         while self._marks_due:
             marked = list(self._marks_due)
-            await self._commit_begun(marked)
+            await self._mark_and_hand_out(marked)
             for partition in marked:
                 del self._marks_due[partition]
 
-    async def _after_a_death(self, partition: Partition, found: OwnerMark) -> None:
+    async def _handle_suspects(self, partition: Partition, found: OwnerMark) -> None:
         await self._suspects.find(partition, found)
         partition.began_at = partition.first_unfinished
-        await self._commit_begun([partition])
+        await self._mark_and_hand_out([partition])
 
-    async def _commit_begun(self, partitions: Sequence[Partition]) -> None:
+    async def _mark_and_hand_out(self, partitions: Sequence[Partition]) -> None:
         """Commit the mark, and let the partitions be read as usual."""
         committer, owned = self._assignment.committer, [one for one in partitions if self._assignment.owns(one)]
         for partition in owned:
@@ -122,9 +122,9 @@ class TakeOver:
             except BrokerRefused as error:
                 self._fail(error)
         for partition in partitions:
-            self._release(partition)
+            self._hand_out_held(partition)
 
-    def _release(self, partition: Partition) -> None:
+    def _hand_out_held(self, partition: Partition) -> None:
         records = partition.release_held()
         if not self._assignment.owns(partition):
             return

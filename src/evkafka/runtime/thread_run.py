@@ -34,7 +34,7 @@ class Ended(NamedTuple):
     unmatched: Unmatched | None = None
 
 
-class Walk(Protocol):
+class RunningAttempt(Protocol):
     """The executor, as far as a run writes to it."""
 
     slot: Slot
@@ -55,16 +55,16 @@ class ThreadRun:
 
     def __init__(
         self,
-        walk: Walk,
+        attempt: RunningAttempt,
         lane: Lane,
         thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None],
         skips_unmatched: bool,
         now: Callable[[], float],
     ) -> None:
         self._ended: list[Ended] = []
-        self._walk = walk
+        self._attempt = attempt
         self._lane = lane
-        self._queue = lane.queue  # `Lane.end_walk` gives the lane another one: then this run ends
+        self._queue = lane.queue  # `Lane.stop_after_running_record` gives the lane another one: then this run ends
         self._thread_call = thread_call
         self._skips_unmatched = skips_unmatched
         self._now = now
@@ -79,16 +79,16 @@ class ThreadRun:
         now_s = self._now()
         while True:
             with self._lane.partition.taking:  # released after each record: the event loop may wait for it
-                match self._next(now_s):
+                match self._take_next_call(now_s):
                     case Unmatched() as unmatched:
                         began_s, now_s = now_s, self._now()
                         self._ended.append(Ended(self._queue.popleft(), now_s - began_s, None, unmatched))
                     case call:
                         return call
 
-    def _next(self, now_s: float) -> ThreadCall | Unmatched | None:
+    def _take_next_call(self, now_s: float) -> ThreadCall | Unmatched | None:
         """What to do with the lane's first record. If it is a call, the record is taken out."""
-        walk, slot, queue = self._walk, self._walk.slot, self._queue
+        attempt, slot, queue = self._attempt, self._attempt.slot, self._queue
         if self._stopped or not queue or time.monotonic() > self._ends_s:
             return None
         record, route = slot.record, slot.route
@@ -97,8 +97,8 @@ class ThreadRun:
         if isinstance(call, Unmatched):
             return call if self._skips_unmatched else None
         if call is not None:
-            self._ended.append(Ended(record, now_s - walk.started_s, route))
-            slot.record, slot.attempt, walk.started_s = queue.popleft(), 1, now_s
+            self._ended.append(Ended(record, now_s - attempt.started_s, route))
+            slot.record, slot.attempt, attempt.started_s = queue.popleft(), 1, now_s
         return call
 
     @property

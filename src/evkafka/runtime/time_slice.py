@@ -8,7 +8,7 @@ from collections.abc import Callable
 from evkafka.runtime.ports import Clock
 
 YIELD_AFTER_S = 0.010
-"""How long lanes are walked before other tasks get the event loop. Without it, 500 endpoints of 30 ms CPU each, one
+"""How long lanes run before other tasks get the event loop. Without it, 500 endpoints of 30 ms CPU each, one
 after the other, got the member expelled from its group."""
 
 
@@ -41,35 +41,35 @@ class TimeSlice:
             return False
         if not self._went_round:
             return True
-        self._begin()
+        self._begin_slice()
         return False
 
     async def next(self) -> None:
         """Let other tasks run; returns in a later time slice."""
-        await self._queued(self._waiting)
+        await self._add_waiter(self._waiting)
         while self.is_over():
-            await self._queued(self._first)
+            await self._add_waiter(self._first)
 
-    def _queued(self, queue: list[asyncio.Future[None]]) -> asyncio.Future[None]:
+    def _add_waiter(self, queue: list[asyncio.Future[None]]) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         if not self._first and not self._waiting:
-            loop.call_soon(self._wake)  # in the event loop's next round, after what is ready now
+            loop.call_soon(self._wake_waiters)  # in the event loop's next round, after what is ready now
         waiter: asyncio.Future[None] = loop.create_future()
         queue.append(waiter)
         return waiter
 
-    def _wake(self) -> None:
+    def _wake_waiters(self) -> None:
         queue, self._first, self._waiting = self._first + self._waiting, [], []
-        self._begin()
+        self._begin_slice()
         for waiter in queue:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _begin(self) -> None:
+    def _begin_slice(self) -> None:
         self._went_round = False
         self.ends_s = self._clock.now() + YIELD_AFTER_S
-        asyncio.get_running_loop().call_soon(self._note_round)
+        asyncio.get_running_loop().call_soon(self._on_loop_round)
         self._on_begin()
 
-    def _note_round(self) -> None:
+    def _on_loop_round(self) -> None:
         self._went_round = True

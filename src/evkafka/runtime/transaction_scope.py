@@ -109,7 +109,7 @@ class TransactionScope:
         """
         if connection.bootstrap_servers == self._connection.bootstrap_servers:
             return True
-        pair = await self._compare(connection)
+        pair = await self._look_up_clusters(connection)
         return pair.own == pair.other
 
     async def check_cluster(self, producer: str, connection: ConnectionSettings) -> None:
@@ -121,15 +121,15 @@ class TransactionScope:
         """
         if await self.is_own(connection):
             return
-        pair, own = await self._compare(connection), self._connection
+        pair, own = await self._look_up_clusters(connection), self._connection
         raise ConfigError(
-            f"producer {producer!r} sends to {_described(connection, pair.other)}, but the endpoint belongs to"
-            f" exactly-once consumer {self._consumer!r} of {_described(own, pair.own)}, and a transaction cannot span"
-            ' two clusters; if this send may happen more than once, set "outside_transactions": True in the config of'
-            " the producer; if they are one cluster, give the producer the bootstrap_servers of the consumer"
+            f"producer {producer!r} sends to {_describe_cluster(connection, pair.other)}, but the endpoint belongs to"
+            f" exactly-once consumer {self._consumer!r} of {_describe_cluster(own, pair.own)}, and a transaction cannot"
+            ' span two clusters; if this send may happen more than once, set "outside_transactions": True in the config'
+            " of the producer; if they are one cluster, give the producer the bootstrap_servers of the consumer"
         )
 
-    async def _compare(self, connection: ConnectionSettings) -> _ClusterPair:
+    async def _look_up_clusters(self, connection: ConnectionSettings) -> _ClusterPair:
         """Look up both clusters, once. The id of a cluster alone does not tell: many are created with the id of an
         example. The ids of the consumer's topics are different in each cluster."""
         servers = connection.bootstrap_servers
@@ -141,5 +141,5 @@ class TransactionScope:
         return self._compared[servers]
 
 
-def _described(connection: ConnectionSettings, ids: TopicIds) -> str:
+def _describe_cluster(connection: ConnectionSettings, ids: TopicIds) -> str:
     return f"{', '.join(connection.bootstrap_servers)} (cluster id {ids.cluster_id})"

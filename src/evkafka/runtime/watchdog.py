@@ -68,7 +68,7 @@ class Watchdog:
         self._next_stall_check_s = 0.0
 
     def start(self) -> None:
-        self._round()
+        self._run_round()
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -107,15 +107,15 @@ class Watchdog:
     def stalled_after_s(self) -> float:
         return max(STALLED_AFTER_S, 2 * self._settings.session_timeout_s)
 
-    def _round(self) -> None:
+    def _run_round(self) -> None:
         try:
-            self._check()
+            self._check_all()
         except Exception as error:  # whatever it is, the consumer fails, and the next round follows
             self._on_failure(error)
         finally:
-            self._timer = self._clock.call_later(self._round_s, self._round)
+            self._timer = self._clock.call_later(self._round_s, self._run_round)
 
-    def _check(self) -> None:
+    def _check_all(self) -> None:
         now_s = self._clock.now()
         self._watchdog_rounds.at_s = now_s
         for executor in self._executors:
@@ -149,11 +149,11 @@ class Watchdog:
         silent_s = now_s - self._polled_at_s
         longest_poll_s = self.longest_poll_s
         if silent_s > longest_poll_s:
-            self._stalled(f"the poll has not returned for {silent_s:.0f} s")
+            self._report_stall(f"the poll has not returned for {silent_s:.0f} s")
         elif (joining_s := self._joining_s(source, now_s)) > longest_poll_s:
-            self._stalled(f"the group has been rebalancing for {joining_s:.0f} s")
+            self._report_stall(f"the group has been rebalancing for {joining_s:.0f} s")
         elif stalled := self._stalled_partition(source, now_s):
-            self._stalled(
+            self._report_stall(
                 f"{stalled} has records to read, but its position has not moved for {self.stalled_after_s:.0f} s"
             )
 
@@ -182,7 +182,7 @@ class Watchdog:
                 return f"{tp.topic}[{tp.partition}]"
         return None
 
-    def _stalled(self, sentence: str) -> None:
+    def _report_stall(self, sentence: str) -> None:
         source, self._source = self._source, None
         state = source.state() if source is not None else "gone"
         self._on_failure(BrokerError(f"{sentence} (membership: {state}); the consumer is restarted"))

@@ -58,28 +58,32 @@ def build_dispatch(
     stack = build_stack(target, middleware or ())
     topic_types = dict(topic_event_types or {})
     if not isinstance(target, Handler):
-        return _stack_dispatch(
-            stack, _type_without_header(topic_types, formats), lambda _: None, None, overrides, formats
+        return _create_stack_dispatch(
+            stack, _create_type_lookup_without_header(topic_types, formats), lambda _: None, None, overrides, formats
         )
     target.freeze()
     for endpoint in target.endpoints:
         if endpoint.has_dependencies:
             endpoint.dependency_plan(overrides())
     header = type_header(middleware)
-    raw_type = _raw_type(header, topic_types) if formats is None else _raw_type_by_schema(header, topic_types, formats)
-    gated = _gated(target, raw_type)
+    raw_type = (
+        _create_type_lookup(header, topic_types)
+        if formats is None
+        else _create_type_lookup_by_schema(header, topic_types, formats)
+    )
+    gated = _create_limited_endpoint_lookup(target, raw_type)
     if _is_default(middleware):
         if formats is None:
-            return _direct_dispatch(target, header, topic_types, raw_type, gated, overrides)
-        return _dispatch_by_format(target, raw_type, gated, overrides, formats)
+            return _create_direct_dispatch(target, header, topic_types, raw_type, gated, overrides)
+        return _create_dispatch_by_format(target, raw_type, gated, overrides, formats)
     if gated is not None and not any(layer.reads_types for layer in middleware or ()):
         logger.warning(
             "batch endpoints and endpoints with their own `concurrency` are chosen by the header %r; if a middleware"
             " sets the event type, their records are handled one by one",
             header,
         )
-    untyped = _type_without_header(topic_types, formats)
-    return _stack_dispatch(stack, untyped, _route(target, raw_type), gated, overrides, formats)
+    untyped = _create_type_lookup_without_header(topic_types, formats)
+    return _create_stack_dispatch(stack, untyped, _create_route_lookup(target, raw_type), gated, overrides, formats)
 
 
 def _is_default(middleware: Sequence[Middleware] | None) -> bool:
@@ -96,9 +100,9 @@ def _is_default(middleware: Sequence[Middleware] | None) -> bool:
 # ---------------------------------------------------------------------------- the look-up of types
 
 
-def _raw_type(header: str, topic_types: Mapping[str, str]) -> RawTypeOf:
+def _create_type_lookup(header: str, topic_types: Mapping[str, str]) -> RawTypeOf:
     """The type is in the first header of this name; if there is none, or it is null, the topic decides."""
-    type_by_topic = _encoded(topic_types)
+    type_by_topic = _encode_types(topic_types)
 
     def raw_type(record: Record) -> bytes | None:
         for name, value in record.headers:
@@ -109,7 +113,7 @@ def _raw_type(header: str, topic_types: Mapping[str, str]) -> RawTypeOf:
     return raw_type
 
 
-def _raw_type_by_schema(header: str, topic_types: Mapping[str, str], formats: ConsumerFormats) -> RawTypeOf:
+def _create_type_lookup_by_schema(header: str, topic_types: Mapping[str, str], formats: ConsumerFormats) -> RawTypeOf:
     """The same, except that before the topic the name of the value's schema decides. Raises NotReady while the schema
     is being asked for."""
     type_of = formats.type_of(topic_types)
@@ -124,14 +128,14 @@ def _raw_type_by_schema(header: str, topic_types: Mapping[str, str], formats: Co
     return raw_type
 
 
-def _type_without_header(
+def _create_type_lookup_without_header(
     topic_types: Mapping[str, str], formats: ConsumerFormats | None
 ) -> Callable[[Record], str | None]:
     """The event type of a record without a type header."""
     return formats.type_of(topic_types) if formats is not None else lambda record: topic_types.get(record.topic)
 
 
-def _decoded(raw_type: RawTypeOf) -> TypeOf:
+def _create_decoded_type_lookup(raw_type: RawTypeOf) -> TypeOf:
     def type_of(record: Record) -> str | None:
         event_type = raw_type(record)
         return event_type.decode(errors="replace") if event_type is not None else None
@@ -139,11 +143,11 @@ def _decoded(raw_type: RawTypeOf) -> TypeOf:
     return type_of
 
 
-def _encoded(topic_types: Mapping[str, str]) -> dict[str, bytes]:
+def _encode_types(topic_types: Mapping[str, str]) -> dict[str, bytes]:
     return {topic: event_type.encode() for topic, event_type in topic_types.items()}
 
 
-def _route(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None]:
+def _create_route_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None]:
     """`Dispatch.route`."""
     default = next((endpoint for endpoint in handler.endpoints if endpoint.is_default), None)
     by_type: dict[bytes | None, Endpoint] = {
@@ -152,7 +156,7 @@ def _route(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | 
     return lambda record: by_type.get(raw_type(record), default)
 
 
-def _gated(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None] | None:
+def _create_limited_endpoint_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None] | None:
     """`Dispatch.gated`; None if no endpoint takes batches or has its own `concurrency`."""
     limited_endpoints: dict[bytes | None, Endpoint | None] = {}
     default: Endpoint | None = None
@@ -201,12 +205,16 @@ def _compile_route(
     endpoint: Endpoint, type_of: TypeOf, overrides: Overrides, formats: ConsumerFormats | None = None
 ) -> CompiledRoute:
     decoder = endpoint.resolve()
-    call = endpoint.compile(type_of, overrides, formats) if endpoint.batch is None else _one_by_one(endpoint, overrides)
+    call = (
+        endpoint.compile(type_of, overrides, formats)
+        if endpoint.batch is None
+        else _create_single_call(endpoint, overrides)
+    )
     by_format = endpoint.decoder_by(formats) if formats is not None else None
     return CompiledRoute(endpoint, endpoint.coroutine_of(), decoder.from_bytes, call, decoder.admits_none, by_format)
 
 
-def _one_by_one(endpoint: Endpoint, overrides: Overrides) -> Call:
+def _create_single_call(endpoint: Endpoint, overrides: Overrides) -> Call:
     def call(record: Record, slot: Slot) -> Awaitable[object]:
         slot.overrides = overrides
         return batch_of_one(endpoint, record, slot)
@@ -214,7 +222,7 @@ def _one_by_one(endpoint: Endpoint, overrides: Overrides) -> Call:
     return call
 
 
-def _direct_dispatch(
+def _create_direct_dispatch(
     handler: Handler,
     header: str,
     topic_types: Mapping[str, str],
@@ -223,7 +231,7 @@ def _direct_dispatch(
     overrides: Overrides,
 ) -> Dispatch:
     """The default stack around a handler, compiled into one function."""
-    type_of = _decoded(raw_type)
+    type_of = _create_decoded_type_lookup(raw_type)
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         assert isinstance(slot.route, Endpoint)
@@ -231,12 +239,12 @@ def _direct_dispatch(
         return DirectBatch(slot.route, records, slot)
 
     routes = [_compile_route(endpoint, type_of, overrides) for endpoint in handler.endpoints]
-    call = _direct_call(routes, header, _encoded(topic_types))
-    route = _route(handler, raw_type)
-    return Dispatch(call, route, gated, open_batch, _thread_call(handler.endpoints, route, raw_type, type_of))
+    call = _create_direct_call(routes, header, _encode_types(topic_types))
+    route = _create_route_lookup(handler, raw_type)
+    return Dispatch(call, route, gated, open_batch, _create_thread_call(handler.endpoints, route, raw_type, type_of))
 
 
-def _thread_call(
+def _create_thread_call(
     endpoints: Sequence[Endpoint],
     route: Callable[[Record], Route | None],
     raw_type: RawTypeOf,
@@ -263,22 +271,22 @@ def _thread_call(
     return thread_call if calls else None
 
 
-def _by_type(routes: Sequence[CompiledRoute]) -> tuple[dict[bytes | None, CompiledRoute], CompiledRoute | None]:
+def _index_by_type(routes: Sequence[CompiledRoute]) -> tuple[dict[bytes | None, CompiledRoute], CompiledRoute | None]:
     """The routes by event type, and the route of all other types."""
     default = next((route for route in routes if route.endpoint.is_default), None)
     return {route.endpoint.raw_event_type: route for route in routes if route is not default}, default
 
 
-def _direct_call(
+def _create_direct_call(
     routes: Sequence[CompiledRoute], header: str, type_by_topic: Mapping[str, bytes]
 ) -> Callable[[Record, Slot], Awaitable[object] | Unmatched]:
-    """`Dispatch.call`. With `Executor._walk`, this runs most often.
+    """`Dispatch.call`. With `Executor._run_lane`, this runs most often.
 
-    To save a call per record, `_raw_type` is repeated in it. A record with the very headers of the one before (the
-    decoder shares the tuple) has the same route. A route's functions are bound to a name before they are called:
+    To save a call per record, `_create_type_lookup` is repeated in it. A record with the very headers of the one before
+    (the decoder shares the tuple) has the same route. A route's functions are bound to a name before they are called:
     CPython 3.11 does not cache a call through a `__slots__` attribute, as `route.decode(...)` would be.
     """
-    route_by_type, default = _by_type(routes)
+    route_by_type, default = _index_by_type(routes)
     unmatched = UnmatchedTypes()
     last_headers: object = None
     last_type: bytes | None = None
@@ -339,7 +347,7 @@ class UnmatchedTypes(dict[tuple[bytes | None, bool], Unmatched]):
 # ---------------------------------------------------------------------------- values with a schema
 
 
-def _dispatch_by_format(
+def _create_dispatch_by_format(
     handler: Handler,
     raw_type: RawTypeOf,
     gated: Callable[[Record], Route | None] | None,
@@ -351,7 +359,7 @@ def _dispatch_by_format(
     A record whose schema is not known yet raises NotReady, and is dispatched again once it is. Its endpoint may be
     unknown until then: so it is neither admitted to a batch nor begun in a thread before.
     """
-    type_of = _decoded(raw_type)
+    type_of = _create_decoded_type_lookup(raw_type)
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         assert isinstance(slot.route, Endpoint)
@@ -359,24 +367,26 @@ def _dispatch_by_format(
         return DirectBatch(slot.route, records, slot)
 
     routes = [_compile_route(endpoint, type_of, overrides, formats) for endpoint in handler.endpoints]
-    route = _route(handler, raw_type)
-    thread_call = _thread_call(handler.endpoints, route, raw_type, type_of, formats)
+    route = _create_route_lookup(handler, raw_type)
+    thread_call = _create_thread_call(handler.endpoints, route, raw_type, type_of, formats)
     return Dispatch(
-        _call_by_format(routes, raw_type, formats),
-        _when_known(route, formats),
-        _when_known(gated, formats) if gated is not None else None,
+        _create_call_by_format(routes, raw_type, formats),
+        _route_if_schema_known(route, formats),
+        _route_if_schema_known(gated, formats) if gated is not None else None,
         open_batch,
-        _when_known_in_thread(thread_call, formats) if thread_call is not None else None,
+        _call_in_thread_if_schema_known(thread_call, formats) if thread_call is not None else None,
         formats.awaited,
     )
 
 
-def _when_known(route: Callable[[Record], Route | None], formats: ConsumerFormats) -> Callable[[Record], Route | None]:
+def _route_if_schema_known(
+    route: Callable[[Record], Route | None], formats: ConsumerFormats
+) -> Callable[[Record], Route | None]:
     """The route; None while the record's schema is not known."""
     return lambda record: route(record) if formats.is_known(record) else None
 
 
-def _when_known_in_thread(
+def _call_in_thread_if_schema_known(
     thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None], formats: ConsumerFormats
 ) -> Callable[[Record, Slot], ThreadCall | Unmatched | None]:
     def call(record: Record, slot: Slot) -> ThreadCall | Unmatched | None:
@@ -387,11 +397,11 @@ def _when_known_in_thread(
     return call
 
 
-def _call_by_format(
+def _create_call_by_format(
     routes: Sequence[CompiledRoute], raw_type: RawTypeOf, formats: ConsumerFormats
 ) -> Callable[[Record, Slot], Awaitable[object] | Unmatched]:
-    """`Dispatch.call`, as `_direct_call`."""
-    route_by_type, default = _by_type(routes)
+    """`Dispatch.call`, as `_create_direct_call`."""
+    route_by_type, default = _index_by_type(routes)
     unmatched = UnmatchedTypes()
 
     def dispatch(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:
@@ -421,7 +431,7 @@ def _call_by_format(
 # ---------------------------------------------------------------------------- any other stack
 
 
-def _stack_dispatch(
+def _create_stack_dispatch(
     stack: App,
     untyped: Callable[[Record], str | None],
     route: Callable[[Record], Route | None],
@@ -448,8 +458,8 @@ def _stack_dispatch(
         return Dispatch(run_stack, route, gated, open_batch)
     return Dispatch(
         run_stack,
-        _when_known(route, formats),
-        _when_known(gated, formats) if gated is not None else None,
+        _route_if_schema_known(route, formats),
+        _route_if_schema_known(gated, formats) if gated is not None else None,
         open_batch,
         awaited=formats.awaited,
     )

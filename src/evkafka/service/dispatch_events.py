@@ -40,15 +40,15 @@ def dispatch_events(dispatch: Dispatch, read: ReadEvent, trace: Callable[[Dispat
 
     return Dispatch(
         call,
-        _of_event(traced.route, read),
-        _of_event(traced.gated, read) if traced.gated is not None else None,
+        _apply_to_event(traced.route, read),
+        _apply_to_event(traced.gated, read) if traced.gated is not None else None,
         open_batch,
-        _thread_call(traced.thread_call, read) if traced.thread_call is not None else None,
-        _of_event(traced.awaited, read) if traced.awaited is not None else None,
+        _create_thread_call(traced.thread_call, read) if traced.thread_call is not None else None,
+        _apply_to_event(traced.awaited, read) if traced.awaited is not None else None,
     )
 
 
-def _of_event(of: Callable[[Record], T | None], read: ReadEvent) -> Callable[[Record], T | None]:
+def _apply_to_event(of: Callable[[Record], T | None], read: ReadEvent) -> Callable[[Record], T | None]:
     """What `of` says of the event in a record; None if it is not one."""
 
     def of_event(record: Record) -> T | None:
@@ -60,7 +60,7 @@ def _of_event(of: Callable[[Record], T | None], read: ReadEvent) -> Callable[[Re
     return of_event
 
 
-def _thread_call(
+def _create_thread_call(
     thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None], read: ReadEvent
 ) -> Callable[[Record, Slot], ThreadCall | Unmatched | None]:
     def call(record: Record, slot: Slot) -> ThreadCall | Unmatched | None:

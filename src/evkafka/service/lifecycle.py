@@ -93,14 +93,14 @@ class AppLifecycle:
     async def serve(self, *, install_signal_handlers: bool, force_exit: bool) -> None:
         """See `EVKafkaApp.serve`."""
         with (
-            self._guarded(force_exit) as guard,
+            self._stop_guard(force_exit) as guard,
             signal_handlers(self._app.handle_exit, guard) if install_signal_handlers else nullcontext(),
         ):
-            await self._serve(guard)
+            await self._run_until_stop(guard)
 
-    async def _serve(self, guard: StopGuard) -> None:
+    async def _run_until_stop(self, guard: StopGuard) -> None:
         try:
-            async with self._serving(None, None) as service:
+            async with self._running_service(None, None) as service:
                 await service.until_stop()
                 if service.failure is not None:
                     guard.set_exit_code(FAILED)  # also if the stop that follows is blocked and ended by force
@@ -116,7 +116,7 @@ class AppLifecycle:
             raise
 
     @contextmanager
-    def _guarded(self, force_exit: bool) -> Iterator[StopGuard]:
+    def _stop_guard(self, force_exit: bool) -> Iterator[StopGuard]:
         """The process's guard; if the process belongs to another program, a guard for this run of the app."""
         if self._guard is not None:
             yield self._guard
@@ -149,17 +149,17 @@ class AppLifecycle:
     ) -> AsyncIterator[Mapping[str, Any]]:
         """See `EVKafkaApp.running`."""
         # With a virtual clock, real time has no meaning.
-        guarded = self._guarded(force_exit) if clock is None else nullcontext()
+        guarded = self._stop_guard(force_exit) if clock is None else nullcontext()
         with guarded:
-            async with self._running(on_failure, cluster, clock) as state:
+            async with self._running_and_watched(on_failure, cluster, clock) as state:
                 yield state
 
     @asynccontextmanager
-    async def _running(
+    async def _running_and_watched(
         self, on_failure: Callable[[BaseException], object] | None, cluster: Cluster | None, clock: Clock | None
     ) -> AsyncIterator[Mapping[str, Any]]:
-        async with self._serving(cluster, clock) as service:
-            watch = asyncio.ensure_future(self._watch(service, on_failure))
+        async with self._running_service(cluster, clock) as service:
+            watch = asyncio.ensure_future(self._watch_failure(service, on_failure))
             try:
                 yield service.state
             finally:
@@ -167,7 +167,7 @@ class AppLifecycle:
                 with suppress(asyncio.CancelledError):
                     await watch
 
-    async def _watch(self, service: Service, on_failure: Callable[[BaseException], object] | None) -> None:
+    async def _watch_failure(self, service: Service, on_failure: Callable[[BaseException], object] | None) -> None:
         await service.until_stop()
         if service.failure is None:
             return
@@ -183,7 +183,7 @@ class AppLifecycle:
     # ------------------------------------------------------------------ both
 
     @asynccontextmanager
-    async def _serving(self, cluster: Cluster | None, clock: Clock | None) -> AsyncIterator[Service]:
+    async def _running_service(self, cluster: Cluster | None, clock: Clock | None) -> AsyncIterator[Service]:
         if self.service is not None:
             raise RuntimeError("this app is already running")
         self.started = True
@@ -191,7 +191,7 @@ class AppLifecycle:
         if self._guard is not None:
             self._guard.watch_loop()
         try:
-            service = self.service = self._build(cluster or _kafka(), clock or SystemClock())
+            service = self.service = self._build(cluster or _kafka_cluster(), clock or SystemClock())
         except ConfigError as error:  # of an annotation, which is resolved only now
             raise StartFailed(f"the app could not start: {error}") from error
         if clock is None:  # with a virtual clock, real time has no meaning
@@ -202,7 +202,7 @@ class AppLifecycle:
             self._loop_monitor.start()
         remove_fork_hook = undo_in_children(self._forget_in_child)
         try:
-            async with self._shared_with_other_processes(), service.running():
+            async with self._sharing_with_other_processes(), service.running():
                 for declared in self._app.consumers.values():
                     declared.log_start(self._app.title)
                 if self.should_exit:
@@ -224,7 +224,7 @@ class AppLifecycle:
         self.loop = self.service = self._guard = self._loop_monitor = None
 
     @asynccontextmanager
-    async def _shared_with_other_processes(self) -> AsyncIterator[None]:
+    async def _sharing_with_other_processes(self) -> AsyncIterator[None]:
         """If the app runs in several processes, they share their health and metrics."""
         app = self._app
         directory = multiprocess_directory(needed=app.web)
@@ -278,7 +278,7 @@ class AppLifecycle:
         self._app.stop()
 
 
-def _kafka() -> Cluster:
+def _kafka_cluster() -> Cluster:
     from evkafka.kafka import KafkaCluster
 
     return KafkaCluster()

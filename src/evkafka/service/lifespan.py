@@ -74,7 +74,7 @@ def as_lifespan(lifespan: object) -> Lifespan:
             " write `@asynccontextmanager async def lifespan(): ... yield {...}` and pass the function without"
             " calling it"
         )
-    if required := _required_parameters(lifespan):
+    if required := _list_required_parameters(lifespan):
         raise ConfigError(
             f"lifespan {getattr(lifespan, '__name__', lifespan)!r} asks for {', '.join(required)}; it is called "
             "without arguments (unlike Starlette's and FastAPI's): write `async def lifespan():`"
@@ -82,7 +82,7 @@ def as_lifespan(lifespan: object) -> Lifespan:
     return lifespan
 
 
-def _required_parameters(function: Callable[..., object]) -> list[str]:
+def _list_required_parameters(function: Callable[..., object]) -> list[str]:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some callables written in C have none

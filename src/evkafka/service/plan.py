@@ -177,8 +177,8 @@ class DeclaredConsumer:
             overrides=overrides,
             formats=formats,
         )
-        dispatch, delayed_dispatch = self._with_envelope(
-            dispatch, spans.trace_dispatch if spans is not None else _untraced
+        dispatch, delayed_dispatch = self._wrap_dispatches(
+            dispatch, spans.trace_dispatch if spans is not None else _return_unchanged
         )
         retries = None
         self.check_policies()
@@ -202,7 +202,7 @@ class DeclaredConsumer:
             formats,
         )
 
-    def _with_envelope(self, dispatch: Dispatch, trace: Callable[[Dispatch], Dispatch]) -> tuple[Dispatch, Dispatch]:
+    def _wrap_dispatches(self, dispatch: Dispatch, trace: Callable[[Dispatch], Dispatch]) -> tuple[Dispatch, Dispatch]:
         """The dispatches of its topics and of its retry topics, with tracing and envelope."""
         if self.settings.envelope is None:
             return trace(dispatch), trace(dispatch_origins(dispatch))
@@ -228,7 +228,7 @@ class DeclaredConsumer:
         logger.debug("consumer %s runs with %s", self.name, effective, extra=fields)
 
 
-def _untraced(dispatch: Dispatch) -> Dispatch:
+def _return_unchanged(dispatch: Dispatch) -> Dispatch:
     return dispatch
 
 

@@ -51,10 +51,10 @@ def run_to_exit_code(
         guard: ends the process if the loop cannot be closed, because a task or a thread does not end.
     """
     open_standard_streams()
-    _default_logging()
+    _configure_default_logging()
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            code = _serve(runner, serve)
+            code = _run_app(runner, serve)
             if guard is not None:
                 guard.set_exit_code(code)
                 guard.begin()
@@ -63,7 +63,7 @@ def run_to_exit_code(
     return code
 
 
-def _serve(runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, None]]) -> int:
+def _run_app(runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, None]]) -> int:
     try:
         runner.run(serve())
     except StartFailed as error:
@@ -139,7 +139,7 @@ def signal_handlers(handle: SignalHandler, guard: StopGuard) -> Iterator[None]:
             guard.restore_signal_handlers()
 
 
-def _default_logging() -> None:
+def _configure_default_logging() -> None:
     """Log to stderr if the program has not configured logging."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-8s %(name)s  %(message)s")

@@ -121,11 +121,11 @@ class Service:
         """
         async with AsyncExitStack() as stack:
             try:
-                self._check()
+                self._check_before_start()
                 stack.push_async_callback(self._close_registries)
-                self.state = as_state(await stack.enter_async_context(self._bounded_lifespan()))
+                self.state = as_state(await stack.enter_async_context(self._create_bounded_lifespan()))
                 stack.push_async_callback(self._stop_producers)
-                if await self._unless_stopped(*(producer.start() for producer in self._producers)):
+                if await self._start_unless_stopped(*(producer.start() for producer in self._producers)):
                     await self._start_consumers(stack)
                 if self._web is not None and not self._stop.is_set():
                     stack.push_async_callback(self._web.stop)
@@ -133,7 +133,7 @@ class Service:
                 self._phase = "running"
             except Exception as error:  # of user code too: any of them means that the app has not started
                 self.deadline.begin()
-                raise StartFailed(f"the app could not start: {_describe(error)}") from error
+                raise StartFailed(f"the app could not start: {_describe_error(error)}") from error
             try:
                 yield self.state
             finally:
@@ -143,7 +143,7 @@ class Service:
     async def until_stop(self) -> None:
         """Wait until `stop()` is called, a consumer has ended by itself, or one has failed for good and drains. The
         others then drain at the same time, within one deadline."""
-        while not self._must_stop():
+        while not self._has_reason_to_stop():
             woken = asyncio.ensure_future(self._woken.wait())  # other code that cancels every task may cancel it
             try:
                 await asyncio.wait({woken, *self._running}, return_when=asyncio.FIRST_COMPLETED)
@@ -155,7 +155,7 @@ class Service:
         if not any(task.done() for task in self._running):
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
 
-    def _must_stop(self) -> bool:
+    def _has_reason_to_stop(self) -> bool:
         return self._stop.is_set() or self.failure is not None or any(task.done() for task in self._running)
 
     def stop(self) -> None:
@@ -232,7 +232,7 @@ class Service:
 
     # ------------------------------------------------------------------ start and stop
 
-    def _check(self) -> None:
+    def _check_before_start(self) -> None:
         """Checks that only a real start needs: a test client needs neither group nor broker."""
         faults = [
             f"consumer {plan.name!r}: {fault}" for plan in self._plans if (fault := missing_group_id(plan.settings))
@@ -260,7 +260,7 @@ class Service:
         if faults:
             raise ConfigError("; ".join(faults))
 
-    async def _unless_stopped(self, *starts: Coroutine[Any, Any, None]) -> bool:
+    async def _start_unless_stopped(self, *starts: Coroutine[Any, Any, None]) -> bool:
         """Start things concurrently. False if the app was stopped before all had started.
 
         Starts that are not over by then, or when one of them fails, are cancelled.
@@ -303,7 +303,7 @@ class Service:
         for producer in self._producers:
             await producer.close_formats()
 
-    def _bounded_lifespan(self) -> BoundedLifespan:
+    def _create_bounded_lifespan(self) -> BoundedLifespan:
         def left_s() -> float:
             self.deadline.begin()
             return self.deadline.at_most(math.inf, reserve_s=EXIT_RESERVE_S)
@@ -321,7 +321,7 @@ class Service:
     async def _start_consumers(self, stack: AsyncExitStack) -> None:
         for plan in self._plans:
             self._add_consumers(plan, stack)
-        if not await self._connect_all():
+        if not await self._connect_consumers():
             return
         for consumer in self.consumers.values():
             run = asyncio.get_running_loop().create_task(consumer.run(), name=f"evkafka-{consumer.name}")
@@ -330,17 +330,17 @@ class Service:
         # Let each task begin: one that is cancelled before its first step never runs, and cannot survive that.
         await asyncio.sleep(0)
 
-    async def _connect_all(self) -> bool:
+    async def _connect_consumers(self) -> bool:
         """Connect the consumers concurrently. False if the app was stopped before all had connected."""
         connected = False
         try:
-            connected = await self._unless_stopped(*(self._connect(plan) for plan in self._plans))
+            connected = await self._start_unless_stopped(*(self._connect_consumer(plan) for plan in self._plans))
         finally:
             if not connected:
                 await asyncio.gather(*(consumer.close() for consumer in self.consumers.values()))
         return connected
 
-    async def _connect(self, plan: ConsumerPlan) -> None:
+    async def _connect_consumer(self, plan: ConsumerPlan) -> None:
         consumer, dead_letters = self.consumers[plan.name], self._dead_letters[plan.name]
         try:
             await consumer.start()
@@ -443,7 +443,7 @@ def _warn_of_policies_without_effect(plan: ConsumerPlan) -> None:
             )
 
 
-def _describe(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     match error:
         case BrokerRefused() | BrokerUnavailable() | BrokerError() | ConfigError():
             return str(error)

@@ -97,7 +97,9 @@ class TimedAttempt:
         Raises only when cancelled.
         """
         loop = asyncio.get_running_loop()
-        task = self._task = loop.create_task(self._run(call), name="evkafka-attempt", context=first_context())
+        task = self._task = loop.create_task(
+            self._run_with_limit(call), name="evkafka-attempt", context=first_context()
+        )
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:  # the test, or the replay, is being ended
@@ -107,15 +109,15 @@ class TimedAttempt:
             raise
         return task.result()
 
-    async def _run(self, call: Call) -> object:
+    async def _run_with_limit(self, call: Call) -> object:
         self._started_s = time.monotonic()
         remaining.set(self._left_s)
-        self._check_limit()
+        self._schedule_limit_check()
         try:
             return await call()
         except BaseException as error:  # the one place: `classify_failure` decides what it means, or raises it again
             # A fatal error is returned: raised in here, it would end the loop, and the test client with it.
-            return classify_failure(error, self._cancel_reason, self._task, partial(self._timeout, error))
+            return classify_failure(error, self._cancel_reason, self._task, partial(self._timeout_error, error))
         finally:
             assert self._timer is not None
             self._timer.cancel()
@@ -128,10 +130,10 @@ class TimedAttempt:
     def _left_s(self) -> float:
         return self._limit_s() - (time.monotonic() - self._started_s)
 
-    def _check_limit(self) -> None:
+    def _schedule_limit_check(self) -> None:
         if self._left_s() < 0 and self._cancel_reason is None and not self._overran:
             self._time_out()
-        self._timer = asyncio.get_running_loop().call_later(self._check_every_s, self._check_limit)
+        self._timer = asyncio.get_running_loop().call_later(self._check_every_s, self._schedule_limit_check)
 
     def _time_out(self) -> None:
         """Cancel it. As in production, a plain `def` in its thread is waited for, and its result counts."""
@@ -148,7 +150,7 @@ class TimedAttempt:
         assert self._task is not None
         self._task.cancel()
 
-    def _timeout(self, cancelled: BaseException) -> EndpointTimeout:
+    def _timeout_error(self, cancelled: BaseException) -> EndpointTimeout:
         error = timeout_error(
             self._slot,
             self._record,
@@ -259,13 +261,13 @@ def calls_for(
             yield RecordCall(dispatch, left.pop(0), slot())
             continue
         size = 1
-        while size < min(len(left), route.batch.max_records) and _in_one_batch(dispatch, left[0], left[size]):
+        while size < min(len(left), route.batch.max_records) and _belong_to_one_batch(dispatch, left[0], left[size]):
             size += 1
         yield BatchCall(dispatch, left[:size], slot(), route)
         del left[:size]
 
 
-def _in_one_batch(dispatch: Dispatch, first: Record, other: Record) -> bool:
+def _belong_to_one_batch(dispatch: Dispatch, first: Record, other: Record) -> bool:
     assert dispatch.gated is not None
     return (first.topic, first.partition) == (other.topic, other.partition) and (
         dispatch.gated(first) is dispatch.gated(other)

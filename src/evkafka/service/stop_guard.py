@@ -67,7 +67,7 @@ class StopGuard:
         self._loop_thread: int | None = None
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)  # a signal handler must not wait for a reader
-        self._thread = threading.Thread(target=self._watch, name="evkafka-stop-guard", daemon=True)
+        self._thread = threading.Thread(target=self._watch_stop, name="evkafka-stop-guard", daemon=True)
 
     # ------------------------------------------------------------------ life
 
@@ -79,7 +79,7 @@ class StopGuard:
         if not self._ended:
             self.restore_signal_handlers()
             self._ended = True
-            self._wake()
+            self._wake_watcher()
             self._thread.join()
             os.close(self._read)
             os.close(self._write)
@@ -94,12 +94,12 @@ class StopGuard:
         if self._began_s == math.inf:
             self._began_s = time.monotonic()
             self._deadline_s = self._began_s + self._limit_s()
-            self._wake()
+            self._wake_watcher()
 
     def shorten_deadline(self, within_s: float) -> None:
         """Wait only this long for what has not ended yet: it may never end by itself."""
         self._deadline_s = min(self._deadline_s, time.monotonic() + within_s)
-        self._wake()
+        self._wake_watcher()
 
     def set_exit_code(self, code: int) -> None:
         """Set the exit code that is also used if the process is ended by force."""
@@ -139,7 +139,7 @@ class StopGuard:
         self._forward_to = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         return self._forward_to
 
-    def _wake(self) -> None:
+    def _wake_watcher(self) -> None:
         try:
             os.write(self._write, b"\0")
         except BlockingIOError:
@@ -160,13 +160,13 @@ class StopGuard:
 
     # ------------------------------------------------------------------ the thread
 
-    def _watch(self) -> None:
-        for byte in self._bytes():
+    def _watch_stop(self) -> None:
+        for byte in self._read_pipe():
             self._on_byte(byte)
         if not self._ended:
             self._on_deadline()
 
-    def _bytes(self) -> Iterator[int]:
+    def _read_pipe(self) -> Iterator[int]:
         """The bytes that are written into the pipe, until the end or the deadline."""
         while not self._ended:
             left_s = self._deadline_s - time.monotonic()
@@ -185,10 +185,10 @@ class StopGuard:
 
     def _describe_delay(self) -> str:
         took_s = time.monotonic() - self._began_s
-        blockers = self._blockers() or "nothing visible"
+        blockers = self._describe_blockers() or "nothing visible"
         return f"the stop has not finished after {took_s:.1f} s and its deadline has passed; blocked by {blockers}"
 
-    def _blockers(self) -> str:
+    def _describe_blockers(self) -> str:
         found = [f"the attempt of {what}" for what in self._running_attempts()]
         if self._loop_thread is not None and not is_waiting(self._loop_thread):
             found.append(f"the thread of the event loop, {describe_thread(self._loop_thread)}")

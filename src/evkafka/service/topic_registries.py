@@ -21,7 +21,7 @@ class DeclaringApp(Protocol):
 def registry_of_topic(app: DeclaringApp, topic: str) -> SchemaRegistry | None:
     """The registry with the schemas of a topic's values: that of its format; else, as for a dead-letter topic, the only
     one of the app. None if there is none."""
-    if of_topic := _registries(_of_topic(app, topic)):
+    if of_topic := _distinct_registries(_formats_of_topic(app, topic)):
         return of_topic[0]
     of_app = registries_of(app)
     return of_app[0] if len(of_app) == 1 else None
@@ -29,10 +29,10 @@ def registry_of_topic(app: DeclaringApp, topic: str) -> SchemaRegistry | None:
 
 def registries_of(app: DeclaringApp) -> list[SchemaRegistry]:
     """Each registry of an app once."""
-    return _registries(_of_app(app))
+    return _distinct_registries(_formats_of_app(app))
 
 
-def _of_topic(app: DeclaringApp, topic: str) -> Iterator[ValueFormat | None]:
+def _formats_of_topic(app: DeclaringApp, topic: str) -> Iterator[ValueFormat | None]:
     for consumer in app.consumers.values():
         formats = consumer.formats()
         if formats is not None and topic in {one.name for one in consumer.settings.topics}:
@@ -42,7 +42,7 @@ def _of_topic(app: DeclaringApp, topic: str) -> Iterator[ValueFormat | None]:
         yield from (one.value_format for one in producer.sender.endpoints if (one.topic or default) == topic)
 
 
-def _of_app(app: DeclaringApp) -> Iterator[ValueFormat | None]:
+def _formats_of_app(app: DeclaringApp) -> Iterator[ValueFormat | None]:
     for consumer in app.consumers.values():
         formats = consumer.formats()
         yield from formats.all if formats is not None else ()
@@ -50,6 +50,6 @@ def _of_app(app: DeclaringApp) -> Iterator[ValueFormat | None]:
         yield from producer.sender.formats
 
 
-def _registries(formats: Iterator[ValueFormat | None]) -> list[SchemaRegistry]:
+def _distinct_registries(formats: Iterator[ValueFormat | None]) -> list[SchemaRegistry]:
     found = [one.registry for one in formats if isinstance(one, RegistryFormat)]
     return list({id(one): one for one in found}.values())

@@ -26,7 +26,7 @@ def describe_origin(error: BaseException) -> str:
     while traceback is not None:
         locations.append((traceback.tb_frame.f_code, traceback.tb_lineno))
         traceback = traceback.tb_next
-    return _describe(reversed(locations))
+    return _describe_locations(reversed(locations))
 
 
 def describe_thread(ident: int | None) -> str:
@@ -36,7 +36,7 @@ def describe_thread(ident: int | None) -> str:
     while frame is not None:
         locations.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back
-    return _describe(locations)
+    return _describe_locations(locations)
 
 
 def describe_task(task: asyncio.Task[Any]) -> str:
@@ -55,7 +55,7 @@ def describe_task(task: asyncio.Task[Any]) -> str:
                 awaited = next((one for one in gc.get_referents(awaited) if isinstance(one, AsyncGeneratorType)), None)
         if frame is not None:
             locations.append((frame.f_code, frame.f_lineno))
-    return _describe(reversed(locations))
+    return _describe_locations(reversed(locations))
 
 
 def threads_blocking_exit() -> list[threading.Thread]:
@@ -76,15 +76,15 @@ def _is_idle(thread: threading.Thread) -> bool:
     return frame is None or frame.f_code.co_filename.endswith(os.path.join("concurrent", "futures", "thread.py"))
 
 
-def _describe(innermost_first: Iterable[CodeLocation]) -> str:
+def _describe_locations(innermost_first: Iterable[CodeLocation]) -> str:
     """The innermost location, and the innermost one that is neither in the standard library nor in EVKafka."""
     locations = list(innermost_first)
     if not locations:
         return "at an unknown place"
     users = next((location for location in locations if _is_users_code(location[0].co_filename)), None)
     if users is None or users == locations[0]:
-        return f"in {_format(locations[0])}"
-    return f"in {_format(locations[0])}, called from {_format(users)}"
+        return f"in {_format_location(locations[0])}"
+    return f"in {_format_location(locations[0])}, called from {_format_location(users)}"
 
 
 def _is_users_code(filename: str) -> bool:
@@ -93,6 +93,6 @@ def _is_users_code(filename: str) -> bool:
     return not filename.startswith((_STANDARD_LIBRARY, _PACKAGE, "<"))
 
 
-def _format(location: CodeLocation) -> str:
+def _format_location(location: CodeLocation) -> str:
     code, line = location
     return f"{code.co_qualname} ({code.co_filename}:{line})"

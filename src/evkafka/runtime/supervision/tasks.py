@@ -69,7 +69,7 @@ class SupervisedTasks:
         task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._running[task] = None
         report = on_failure or self._on_failure
-        task.add_done_callback(lambda ended: self._ended(ended, report, returns=returns))
+        task.add_done_callback(lambda ended: self._on_task_ended(ended, report, returns=returns))
         return task
 
     @property
@@ -98,7 +98,9 @@ class SupervisedTasks:
         """The owner ends: from now on the end of any task is no failure."""
         self._closed = True
 
-    def _ended(self, task: asyncio.Task[Any], report: Callable[[BaseException], object], *, returns: bool) -> None:
+    def _on_task_ended(
+        self, task: asyncio.Task[Any], report: Callable[[BaseException], object], *, returns: bool
+    ) -> None:
         self._running.pop(task, None)
         expected = task in self._expected
         self._expected.discard(task)
@@ -137,11 +139,11 @@ class SupervisedTasks:
         while task.cancelling():
             task.uncancel()
         if self._starter is not None and self._starter.done():
-            asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._check_closing)
+            asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._cancel_running_if_loop_closes)
         if log:
             logger.warning("task %s was cancelled by code outside EVKafka and continues", task.get_name())
 
-    def _check_closing(self) -> None:
+    def _cancel_running_if_loop_closes(self) -> None:
         """A loop that is being closed may not have been recognised: a cancelled task may start another one."""
         if not self._closed and loop_is_closing():
             for task in self.running:
