@@ -270,7 +270,7 @@ class Executor:
 
     async def _run_lane(self, lane: Lane) -> None:
         """Run the lane's records in order, until it is empty, must wait, or other lanes must have their turn."""
-        queue, finish = lane.queue, self._finish_in(lane.partition)
+        queue, finish = lane.queue, self._finish_function(lane.partition)
         slot, call, now, report = self.slot, self._call, self._clock.now, self._report
         skips_unmatched, durations_s = self._skips_unmatched, report.plain_durations(lane.partition.tp.topic)
         assert self._task is not None
@@ -312,20 +312,20 @@ class Executor:
                     return
                 ended = now()
             if ended > slice_ends:
-                if not await self._may_go_on(record, started, ended):
+                if not await self._end_lane_slice(record, started, ended):
                     break
                 ended = now()
                 slice_ends = min(self._time_slice.ends_s, ended + LANE_SLICE_S)
             started = self.started_s = ended
         lane.attempt = slot.attempt
 
-    def _finish_in(self, partition: Partition) -> Callable[[int], bool]:
+    def _finish_function(self, partition: Partition) -> Callable[[int], bool]:
         """The function that finishes a record of this partition, by its offset, after an attempt that has succeeded."""
         if not self._dispatch.keeps_sends:
             return partition.ledger.finish
         return lambda offset: partition.finish(offset, take_outputs(self.slot))  # what it has sent is to be written
 
-    async def _may_go_on(self, record: Record, started_s: float, ended_s: float) -> bool:
+    async def _end_lane_slice(self, record: Record, started_s: float, ended_s: float) -> bool:
         """The lane's share of time is over: other tasks run if they must. False if another lane must have its turn."""
         if ended_s - started_s > BLOCKED_AFTER_S and self._watchdog_rounds.at_s < started_s:
             self._report.blocked(self.slot, record, ended_s - started_s)
