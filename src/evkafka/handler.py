@@ -217,7 +217,7 @@ def check_schema(record: Record, formats: ConsumerFormats | None, event_type: st
     Raises:
         DecodeError: its value cannot be decoded.
     """
-    fault = formats.fault_of(record) if formats is not None and event_type is None else None
+    fault = formats.undecodable_error(record) if formats is not None and event_type is None else None
     if fault is not None:
         raise DecodeError(
             f"the value of {record.topic}[{record.partition}]@{record.offset}, which has no type header: {fault}",

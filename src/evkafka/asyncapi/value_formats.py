@@ -35,7 +35,7 @@ def schema_extensions(value_format: ValueFormat | None, sent: Outgoing | None) -
     if sent is None or not isinstance(value_format, RegistryFormat):
         return named
     try:
-        planned = value_format.planned(sent)
+        planned = value_format.plan_schema(sent)
     except ConfigError:  # the app does not start with it: the error is for that
         return named
     schema = planned.schema

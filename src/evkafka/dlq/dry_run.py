@@ -87,11 +87,11 @@ def predict_by_format(
     """
     if not formats.is_known(record):
         return WOULD_RUN, None
-    if event_type is None and (fault := formats.fault_of(record)) is not None:
+    if event_type is None and (fault := formats.undecodable_error(record)) is not None:
         return "would fail", str(fault)
     return predict_outcome(
         handler,
-        event_type=event_type if event_type is not None else formats.type_of(topic_event_types)(record),
+        event_type=event_type if event_type is not None else formats.event_type_reader(topic_event_types)(record),
         value=record.value,
         decodes=decodes,
         decode=lambda endpoint, value: endpoint.decoder_by(formats)(value, record),

@@ -116,7 +116,7 @@ def _create_type_lookup(header: str, topic_types: Mapping[str, str]) -> RawTypeO
 def _create_type_lookup_by_schema(header: str, topic_types: Mapping[str, str], formats: ConsumerFormats) -> RawTypeOf:
     """The same, except that before the topic the name of the value's schema decides. Raises NotReady while the schema
     is being asked for."""
-    type_of = formats.type_of(topic_types)
+    type_of = formats.event_type_reader(topic_types)
 
     def raw_type(record: Record) -> bytes | None:
         for name, value in record.headers:
@@ -132,7 +132,9 @@ def _create_type_lookup_without_header(
     topic_types: Mapping[str, str], formats: ConsumerFormats | None
 ) -> Callable[[Record], str | None]:
     """The event type of a record without a type header."""
-    return formats.type_of(topic_types) if formats is not None else lambda record: topic_types.get(record.topic)
+    return (
+        formats.event_type_reader(topic_types) if formats is not None else lambda record: topic_types.get(record.topic)
+    )
 
 
 def _create_decoded_type_lookup(raw_type: RawTypeOf) -> TypeOf:
@@ -375,7 +377,7 @@ def _create_dispatch_by_format(
         _route_if_schema_known(gated, formats) if gated is not None else None,
         open_batch,
         _call_in_thread_if_schema_known(thread_call, formats) if thread_call is not None else None,
-        formats.awaited,
+        formats.schema_future,
     )
 
 
@@ -390,7 +392,7 @@ def _call_in_thread_if_schema_known(
     thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None], formats: ConsumerFormats
 ) -> Callable[[Record, Slot], ThreadCall | Unmatched | None]:
     def call(record: Record, slot: Slot) -> ThreadCall | Unmatched | None:
-        if not formats.is_known(record) or formats.fault_of(record) is not None:
+        if not formats.is_known(record) or formats.undecodable_error(record) is not None:
             return None  # the event loop begins its attempt: it waits, or raises
         return thread_call(record, slot)
 
@@ -461,5 +463,5 @@ def _create_stack_dispatch(
         _route_if_schema_known(route, formats),
         _route_if_schema_known(gated, formats) if gated is not None else None,
         open_batch,
-        awaited=formats.awaited,
+        awaited=formats.schema_future,
     )

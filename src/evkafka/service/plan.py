@@ -98,7 +98,7 @@ class DeclaredConsumer:
             settings.formats_by_topic,
             [endpoint.event_type for endpoint in self.endpoints or () if not endpoint.is_default],
         )
-        return formats if formats.all else None
+        return formats if formats.distinct_formats else None
 
     def check_policies(self) -> None:
         """Check the error policies of the endpoints declared so far; later ones are checked at the start.

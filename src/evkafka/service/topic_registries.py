@@ -36,7 +36,7 @@ def _formats_of_topic(app: DeclaringApp, topic: str) -> Iterator[ValueFormat | N
     for consumer in app.consumers.values():
         formats = consumer.formats()
         if formats is not None and topic in {one.name for one in consumer.settings.topics}:
-            yield formats.of(topic)
+            yield formats.format_of_topic(topic)
     for producer in app.producers.values():
         default = producer.contract().settings.topic
         yield from (one.value_format for one in producer.sender.endpoints if (one.topic or default) == topic)
@@ -45,7 +45,7 @@ def _formats_of_topic(app: DeclaringApp, topic: str) -> Iterator[ValueFormat | N
 def _formats_of_app(app: DeclaringApp) -> Iterator[ValueFormat | None]:
     for consumer in app.consumers.values():
         formats = consumer.formats()
-        yield from formats.all if formats is not None else ()
+        yield from formats.distinct_formats if formats is not None else ()
     for producer in app.producers.values():
         yield from producer.sender.formats
 

@@ -80,7 +80,7 @@ class CompiledConsumer:
 
     def format_of(self, topic: str) -> ValueFormat | None:
         """The format of a topic's values; None for JSON."""
-        return self.plan.formats.of(topic) if self.plan.formats is not None else None
+        return self.plan.formats.format_of_topic(topic) if self.plan.formats is not None else None
 
 
 @dataclass(frozen=True, slots=True)

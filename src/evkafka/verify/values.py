@@ -35,7 +35,7 @@ async def values_for(app: EVKafkaApp, options: Options) -> ValueOf:
     declared = app.consumers[choose_consumer(app, options.consumer)]
     topic = choose_topic(declared, options.topic)
     formats = declared.formats()
-    value_format = formats.of(topic.name) if formats is not None and topic is not None else None
+    value_format = formats.format_of_topic(topic.name) if formats is not None and topic is not None else None
     if topic is None or value_format is None:
         return text_of
     endpoint = declared.handler.find(options.event_type) if declared.handler is not None else None

@@ -91,7 +91,7 @@ class TestArguments:
         _, replacement, _ = answers(httpx.ConnectError("refused"))
         with use_test_registry(replacement), pytest.raises(RegistryUnavailable) as raised:
             await registry.latest("orders-value")
-        assert "s3cret" not in f"{registry!r} {registry.shown} {raised.value} {vars(registry)}"
+        assert "s3cret" not in f"{registry!r} {registry.urls_text} {raised.value} {vars(registry)}"
         assert "http://registry:8081" in str(raised.value)
 
 

@@ -40,8 +40,8 @@ async def _answer(registry: SchemaRegistry) -> Result:
         with suppress(SchemaNotFound):
             await registry.latest(SOME_SUBJECT)
     except RegistryError as error:
-        return "error", registry.shown, str(error), "check its URL, `auth` and `ssl_context`"
-    return "ok", registry.shown, "the schema registry answers", ""
+        return "error", registry.urls_text, str(error), "check its URL, `auth` and `ssl_context`"
+    return "ok", registry.urls_text, "the schema registry answers", ""
 
 
 async def _schemas(app: EVKafkaApp, target: str) -> list[Result]:

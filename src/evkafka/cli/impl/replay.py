@@ -191,7 +191,7 @@ def _decode_with(declared: DeclaredConsumer, formats: ConsumerFormats | None) ->
             return "would fail", str(error)
         event_type = event_type_of(event, declared.stack_type_header)
         if formats is not None:
-            await until_ready(formats.awaited, [event])
+            await until_ready(formats.schema_future, [event])
             return predict_by_format(declared.handler, formats, event, event_type=event_type, topic_event_types=types)
         event_type = event_type or types.get(record.topic)
         return predict_outcome(declared.handler, event_type=event_type, value=event.value)

@@ -106,7 +106,7 @@ def sent_schemas(app: EVKafkaApp) -> list[SentSchema]:
         for endpoint in declared.sender.endpoints:
             event, value_format = endpoint.described(topic), endpoint.value_format
             if event is not None and isinstance(value_format, RegistryFormat):
-                found.append(SentSchema(event, value_format, value_format.planned(event)))
+                found.append(SentSchema(event, value_format, value_format.plan_schema(event)))
     return found
 
 

@@ -184,7 +184,7 @@ async def _encoded(found: FoundCluster, topic: str, events: Sequence[Event]) -> 
     readers = found.app.consumers.values() if found.app is not None else ()
     declared = next((one for one in readers if reads_topic(one, topic) and one.formats() is not None), None)
     formats = declared.formats() if declared is not None else None
-    value_format = formats.of(topic) if formats is not None else None
+    value_format = formats.format_of_topic(topic) if formats is not None else None
     if declared is None or value_format is None:
         return events
     encoders: dict[str | None, EncodeJson] = {}

@@ -91,7 +91,7 @@ class AvroLanguage:
 
     # ------------------------------------------------------------------ reading
 
-    def reader(self, stored: StoredSchema, annotation: Any, json: Decoder | None) -> Read:
+    def compile_reader(self, stored: StoredSchema, annotation: Any, json: Decoder | None) -> Read:
         from fastavro import schemaless_reader
 
         schema, named = parse_stored_schema(stored)
@@ -121,7 +121,7 @@ class AvroLanguage:
 
         return read
 
-    def names(self, stored: StoredSchema) -> Callable[[bytes, Frame], str | None]:
+    def compile_name_reader(self, stored: StoredSchema) -> Callable[[bytes, Frame], str | None]:
         schema, _ = parse_stored_schema(stored)
         name = str(schema["name"]) if isinstance(schema, dict) and "name" in schema else None
         return lambda _, __: name
@@ -147,7 +147,7 @@ class AvroLanguage:
 
         return Described(schema, full_name, compile_)
 
-    def by_registered(self, annotation: Any) -> Described | None:
+    def describe_untyped(self, annotation: Any) -> Described | None:
         if not is_untyped(annotation):
             return None
         dump = dumper_for(annotation)

@@ -30,15 +30,15 @@ class ConsumerFormats:
         self._by_topic = dict(by_topic)
         self._event_types = frozenset(event_types)
         self._decoders: dict[Hashable, DecodeValue] = {}
-        self._names = {id(one): one.schema_names() for one in self.all}
+        self._names = {id(one): one.schema_names() for one in self.distinct_formats}
 
     @property
-    def all(self) -> list[ValueFormat]:
+    def distinct_formats(self) -> list[ValueFormat]:
         """Each format once."""
         found = [one for one in (self._default, *self._by_topic.values()) if one is not None]
         return list({id(one): one for one in found}.values())
 
-    def of(self, topic: str) -> ValueFormat | None:
+    def format_of_topic(self, topic: str) -> ValueFormat | None:
         return self._by_topic.get(topic, self._default)
 
     def decoder(self, endpoint: Hashable, annotation: Any, json: Decoder) -> DecodeValue:
@@ -50,11 +50,11 @@ class ConsumerFormats:
         """
         decode = self._decoders.get(endpoint)
         if decode is None:
-            decode = self._decoders[endpoint] = self._decoder(annotation, json)
+            decode = self._decoders[endpoint] = self._build_decoder(annotation, json)
         return decode
 
-    def _decoder(self, annotation: Any, json: Decoder) -> DecodeValue:
-        decoders = {id(one): one.decoder(annotation, json) for one in self.all}
+    def _build_decoder(self, annotation: Any, json: Decoder) -> DecodeValue:
+        decoders = {id(one): one.decoder(annotation, json) for one in self.distinct_formats}
 
         def from_json(value: bytes, _: Record) -> Any:
             return json.from_bytes(value)
@@ -69,7 +69,7 @@ class ConsumerFormats:
             return default
         return lambda value, record: by_topic.get(record.topic, default)(value, record)
 
-    def type_of(self, topic_event_types: Mapping[str, str]) -> Callable[[Record], str | None]:
+    def event_type_reader(self, topic_event_types: Mapping[str, str]) -> Callable[[Record], str | None]:
         """A function that gives the event type of a record without a type header: the name of its schema, with or
         without its namespace, if that has an endpoint; else its topic's event type; else the name without its
         namespace. It raises NotReady while the schema is being asked for.
@@ -86,7 +86,7 @@ class ConsumerFormats:
         def type_of(record: Record) -> str | None:
             try:
                 name = schema_name(record)
-            except FormatError:  # see `fault_of`
+            except FormatError:  # see `undecodable_error`
                 name = None
             if name in event_types:
                 return name
@@ -98,10 +98,10 @@ class ConsumerFormats:
         return type_of
 
     def _schema_name(self, record: Record) -> str | None:
-        one = self.of(record.topic)
+        one = self.format_of_topic(record.topic)
         return self._names[id(one)](record) if one is not None else None
 
-    def fault_of(self, record: Record) -> FormatError | None:
+    def undecodable_error(self, record: Record) -> FormatError | None:
         """Why no endpoint can decode the value: its schema, whose name would be its event type, is unknown.
 
         None if it is known.
@@ -114,28 +114,28 @@ class ConsumerFormats:
 
     def is_known(self, record: Record) -> bool:
         """Whether decoding the record would not raise NotReady. From any thread."""
-        one = self.of(record.topic)
+        one = self.format_of_topic(record.topic)
         return one is None or one.is_known(record)
 
-    def awaited(self, record: Record) -> asyncio.Future[None] | None:
+    def schema_future(self, record: Record) -> asyncio.Future[None] | None:
         """Done once the record's schema is known; None if there is nothing to wait for."""
-        one = self.of(record.topic)
-        return one.awaited(record) if one is not None else None
+        one = self.format_of_topic(record.topic)
+        return one.schema_future(record) if one is not None else None
 
     def check_ready(self, record: Record) -> None:
         """Raise NotReady while the record's schema is being asked for."""
-        if (ready := self.awaited(record)) is not None:
+        if (ready := self.schema_future(record)) is not None:
             raise NotReady(ready)
 
     @property
     def is_asking(self) -> bool:
         """Whether a request for a schema is under way."""
-        return any(one.is_asking for one in self.all)
+        return any(one.is_asking for one in self.distinct_formats)
 
     def unavailable_reasons(self) -> list[str]:
         """Why records wait for schemas."""
-        return [reason for one in self.all if (reason := one.unavailable_reason())]
+        return [reason for one in self.distinct_formats if (reason := one.unavailable_reason())]
 
     async def close(self) -> None:
-        for one in self.all:
+        for one in self.distinct_formats:
             await one.close()

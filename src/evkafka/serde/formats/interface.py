@@ -120,7 +120,7 @@ class ValueFormat(Protocol):
     def is_known(self, record: Record) -> bool:
         """Whether decoding the record would not raise NotReady. From any thread."""
 
-    def awaited(self, record: Record) -> asyncio.Future[None] | None:
+    def schema_future(self, record: Record) -> asyncio.Future[None] | None:
         """Done once the schema of the record's value is known; None if there is nothing to wait for."""
 
     async def encoder(self, event: Outgoing) -> Encode:

@@ -102,7 +102,7 @@ class JsonSchemaLanguage:
 
     # ------------------------------------------------------------------ reading
 
-    def reader(self, stored: StoredSchema, annotation: Any, json: Decoder | None) -> Read:
+    def compile_reader(self, stored: StoredSchema, annotation: Any, json: Decoder | None) -> Read:
         from_bytes: Callable[[bytes], Any] = json.from_bytes if json is not None else pydantic_core.from_json
         check = compile_validation(stored) if self._validates else None
 
@@ -114,7 +114,7 @@ class JsonSchemaLanguage:
 
         return read
 
-    def names(self, stored: StoredSchema) -> Names:
+    def compile_name_reader(self, stored: StoredSchema) -> Names:
         content = parse_stored_schema(stored)
         title = content.get("title") if isinstance(content, dict) else None
         name = title if isinstance(title, str) else None
@@ -128,7 +128,7 @@ class JsonSchemaLanguage:
         encode, schema = _json_encoder_for(annotation), Schema(json.dumps(content), "JSON")
         return Described(schema, str(content.get("title", "")), lambda stored: self._compile_encoder(stored, encode))
 
-    def by_registered(self, annotation: Any) -> Described | None:
+    def describe_untyped(self, annotation: Any) -> Described | None:
         if not is_untyped(annotation):
             return None
         encode = encoder_for(annotation)

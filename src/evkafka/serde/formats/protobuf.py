@@ -75,7 +75,7 @@ class ProtobufLanguage:
 
     # ------------------------------------------------------------------ reading
 
-    def reader(self, stored: StoredSchema, annotation: Any, json: Decoder | None) -> Read:
+    def compile_reader(self, stored: StoredSchema, annotation: Any, json: Decoder | None) -> Read:
         from evkafka.serde.formats.proto_messages import Messages, is_message_class
 
         messages, kind = Messages(stored), without_none(unwrap_aliases(annotation))
@@ -83,7 +83,7 @@ class ProtobufLanguage:
             return _class_reader(messages, kind)
         return _plain_reader(messages, field_names_in(annotation), json)
 
-    def names(self, stored: StoredSchema) -> Names:
+    def compile_name_reader(self, stored: StoredSchema) -> Names:
         from evkafka.serde.formats.proto_messages import Messages
 
         messages = Messages(stored)
@@ -127,7 +127,7 @@ class ProtobufLanguage:
         text = proto_text_of(file)
         return Described(Schema(text, "PROTOBUF"), str(kind.DESCRIPTOR.full_name), compile_)
 
-    def by_registered(self, annotation: Any) -> Described | None:
+    def describe_untyped(self, annotation: Any) -> Described | None:
         from evkafka.serde.formats.proto_messages import is_message_class
 
         if is_message_class(without_none(unwrap_aliases(annotation))):

@@ -86,8 +86,8 @@ class SchemaRegistry:
         context: object = ssl_context
         if context is not None and not isinstance(context, ssl.SSLContext):
             raise ConfigError("SchemaRegistry: ssl_context is an ssl.SSLContext")
-        parts = [_checked(one) for one in _urls(url)]
-        credentials = _credentials(auth, parts)
+        parts = [_parse_url(one) for one in _split_urls(url)]
+        credentials = _check_credentials(auth, parts)
         urls = tuple(_without_login(one) for one in parts)
         self._address = Address(urls, credentials, ssl_context, timeout_ms / 1000)
         self._store = SchemaStore()
@@ -95,15 +95,15 @@ class SchemaRegistry:
         self._connections: dict[asyncio.AbstractEventLoop, Connection] = {}
 
     def __repr__(self) -> str:
-        return f"SchemaRegistry({self.shown!r})"
+        return f"SchemaRegistry({self.urls_text!r})"
 
     @property
-    def shown(self) -> str:
+    def urls_text(self) -> str:
         """Its URLs, without login."""
         return ", ".join(self._address.urls)
 
     @property
-    def replaced(self) -> bool:
+    def is_replaced(self) -> bool:
         """Whether a test has replaced it (`use_test_registry`)."""
         return current_test_registry.get() is not None
 
@@ -128,12 +128,12 @@ class SchemaRegistry:
         """
         known = self.store.get(key)
         if known is None:
-            raise NotReady(self._connected().requests.ask(key))
+            raise NotReady(self._connection_of_loop().requests.ask(key))
         return known
 
-    def awaited(self, key: Key) -> asyncio.Future[None] | None:
+    def schema_future(self, key: Key) -> asyncio.Future[None] | None:
         """Done once it is known whether the registry has this schema; None if that is known."""
-        return None if self.store.has(key) else self._connected().requests.ask(key)
+        return None if self.store.has(key) else self._connection_of_loop().requests.ask(key)
 
     async def schema(self, key: Key) -> StoredSchema:
         """A schema by its id, or its GUID.
@@ -148,14 +148,14 @@ class SchemaRegistry:
         except FormatError as error:
             raise SchemaNotFound(str(error)) from None
         if known is None:
-            known = await self._try(lambda connection: connection.fetch(key))
+            known = await self._ask_with_retries(lambda connection: connection.fetch(key))
             store.add(known)
         return known
 
     @property
     def encoders(self) -> dict[Hashable, Encode]:
         """The encoders that formats have compiled for this event loop."""
-        return self._connected().encoders
+        return self._connection_of_loop().encoders
 
     async def latest(self, subject: str) -> StoredSchema:
         """The latest version of a subject.
@@ -167,13 +167,13 @@ class SchemaRegistry:
 
         async def ask(connection: Connection) -> StoredSchema:
             key, schema = await connection.rest.version(subject, "latest")
-            return await connection.complete(key, schema)
+            return await connection.with_references(key, schema)
 
-        return await self._try(ask)
+        return await self._ask_with_retries(ask)
 
     async def find(self, subject: str, schema: Schema) -> int:
         """The id of this schema, if it is a version of the subject. Raises as `latest`."""
-        return await self._try(lambda connection: connection.rest.find(subject, schema))
+        return await self._ask_with_retries(lambda connection: connection.rest.find(subject, schema))
 
     async def register(self, subject: str, schema: Schema) -> int:
         """Add this schema to the subject, unless it has it already; returns its id.
@@ -182,11 +182,11 @@ class SchemaRegistry:
             RegistryRefused: among others, it is incompatible with earlier versions.
             RegistryError: it cannot be asked.
         """
-        return await self._try(lambda connection: connection.rest.register(subject, schema))
+        return await self._ask_with_retries(lambda connection: connection.rest.register(subject, schema))
 
     async def incompatibilities(self, subject: str, schema: Schema) -> list[str]:
         """Why this schema cannot be the subject's next version; empty if it can. Raises as `latest`."""
-        return await self._try(lambda connection: connection.rest.incompatibilities(subject, schema))
+        return await self._ask_with_retries(lambda connection: connection.rest.incompatibilities(subject, schema))
 
     @property
     def is_asking(self) -> bool:
@@ -206,17 +206,17 @@ class SchemaRegistry:
 
     # ------------------------------------------------------------------ its connection
 
-    async def _try(self, ask: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _ask_with_retries(self, ask: Callable[[Connection], Awaitable[T]]) -> T:
         for number in range(1, TRIES + 1):
             try:
-                return await ask(self._connected())
+                return await ask(self._connection_of_loop())
             except RegistryUnavailable:
                 if number == TRIES:
                     raise
             await asyncio.sleep(TRY_AGAIN_S * number)
         raise AssertionError
 
-    def _connected(self) -> Connection:
+    def _connection_of_loop(self) -> Connection:
         loop, replacement = asyncio.get_running_loop(), current_test_registry.get()
         connection = self._connections.get(loop)
         if connection is None or connection.replacement is not replacement:
@@ -240,15 +240,15 @@ class Connection:
         await self.rest.close()
 
     async def fetch(self, key: Key) -> StoredSchema:
-        return await self.complete(key, await self.rest.schema(key))
+        return await self.with_references(key, await self.rest.schema(key))
 
-    async def complete(self, key: Key, schema: Schema) -> StoredSchema:
+    async def with_references(self, key: Key, schema: Schema) -> StoredSchema:
         """The schema with all that it refers to."""
         used: dict[str, Schema] = {}
-        await self._add_used(schema, used)
+        await self._add_references(schema, used)
         return StoredSchema(key, schema, tuple(used.items()))
 
-    async def _add_used(self, schema: Schema, used: dict[str, Schema]) -> None:
+    async def _add_references(self, schema: Schema, used: dict[str, Schema]) -> None:
         for reference in schema.references:
             if reference.name in used:
                 continue
@@ -256,7 +256,7 @@ class Connection:
                 raise FormatError(f"the schema refers to more than {MOST_NESTED} others")
             _, other = await self.rest.version(reference.subject, reference.version)
             used[reference.name] = other  # before its own references, which may be circular
-            await self._add_used(other, used)
+            await self._add_references(other, used)
             used[reference.name] = used.pop(reference.name)
 
 
@@ -272,7 +272,7 @@ def _check_installed() -> None:
         ) from None
 
 
-def _urls(url: object) -> list[str]:
+def _split_urls(url: object) -> list[str]:
     given = url.split(",") if isinstance(url, str) else list(url) if isinstance(url, Sequence) else []
     urls = [one.strip().rstrip("/") for one in given if isinstance(one, str) and one.strip()]
     if not urls or len(urls) < len(given):
@@ -280,7 +280,7 @@ def _urls(url: object) -> list[str]:
     return urls
 
 
-def _checked(url: str) -> SplitResult:
+def _parse_url(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -295,7 +295,7 @@ def _without_login(parts: SplitResult) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _credentials(auth: Any, parts: Sequence[SplitResult]) -> Credentials:
+def _check_credentials(auth: Any, parts: Sequence[SplitResult]) -> Credentials:
     found = _given_credentials(auth, parts)
     texts = [text for text in (*(found.basic or ()), found.token) if text]
     if not all(map(str.isprintable, texts)) or not (found.token or "").isascii():
@@ -308,19 +308,19 @@ def _credentials(auth: Any, parts: Sequence[SplitResult]) -> Credentials:
 
 def _given_credentials(auth: Any, parts: Sequence[SplitResult]) -> Credentials:
     login = next((one for one in parts if one.username is not None), None)
-    match _revealed(auth):
+    match _reveal_secret(auth):
         case None if login is not None:
             return Credentials((unquote(login.username or ""), unquote(login.password or "")))
         case None:
             return Credentials()
         case str() as token if token:
             return Credentials(token=token)
-        case (user, password) if isinstance(_revealed(user), str) and isinstance(_revealed(password), str):
-            return Credentials((_revealed(user), _revealed(password)))
+        case (user, password) if isinstance(_reveal_secret(user), str) and isinstance(_reveal_secret(password), str):
+            return Credentials((_reveal_secret(user), _reveal_secret(password)))
         case _:
             raise ConfigError("SchemaRegistry: auth is a (user name, password) pair, or a bearer token")
 
 
-def _revealed(value: Any) -> Any:
+def _reveal_secret(value: Any) -> Any:
     """The text in a `SecretStr`."""
     return value.get_secret_value() if hasattr(value, "get_secret_value") and not isinstance(value, type) else value

@@ -77,14 +77,14 @@ class Language(Protocol):
     def type(self) -> str:
         """As registries name it: AVRO, JSON or PROTOBUF."""
 
-    def reader(self, stored: StoredSchema, annotation: Any, json: Decoder | None) -> Read:
+    def compile_reader(self, stored: StoredSchema, annotation: Any, json: Decoder | None) -> Read:
         """Compile a reader for payloads of this type; for dicts, lists and scalars without `json`.
 
         Raises:
             FormatError: the schema cannot be used.
         """
 
-    def names(self, stored: StoredSchema) -> Names:
+    def compile_name_reader(self, stored: StoredSchema) -> Names:
         """A function that gives the full name of a value's record or message.
 
         Raises:
@@ -98,7 +98,7 @@ class Language(Protocol):
             Undescribed: the type cannot be described; the text names the field.
         """
 
-    def by_registered(self, annotation: Any) -> Described | None:
+    def describe_untyped(self, annotation: Any) -> Described | None:
         """For payload types without a schema of their own: any that the registry has is used. None for others."""
 
 
@@ -120,7 +120,7 @@ class Subjects:
     auto_register: bool
     latest: bool
 
-    def of(self, topic: str, record_name: str) -> str:
+    def subject_of(self, topic: str, record_name: str) -> str:
         match self.names:
             case "topic":
                 return f"{topic}-value"
@@ -152,12 +152,12 @@ class RegistryFormat:
         self.registry = registry
         self.language = language
         self.fallback = fallback
-        self._check(subject, fallback, schema)
+        self._check_arguments(subject, fallback, schema)
         if not isinstance(auto_register, bool):
             raise ConfigError(f"{self.name}: auto_register is True or False")
         self.subjects = Subjects(subject, auto_register, schema == "latest")
 
-    def _check(self, subject: object, fallback: object, schema: object) -> None:
+    def _check_arguments(self, subject: object, fallback: object, schema: object) -> None:
         if not isinstance(self.registry, SchemaRegistry):
             raise ConfigError(f'{self.name} needs a registry: {self.name}(SchemaRegistry("http://localhost:8081"))')
         if subject not in get_args(SubjectNames):
@@ -187,21 +187,23 @@ class RegistryFormat:
         if kind is bytes:  # the value as it is
             return lambda value, _: json.from_bytes(value)
         if kind is str:
-            return self._decoder(annotation, decoder_for_schema_values(annotation, json), json.from_bytes)
-        return self._decoder(annotation, json, json.from_bytes)
+            return self._build_decoder(annotation, decoder_for_schema_values(annotation, json), json.from_bytes)
+        return self._build_decoder(annotation, json, json.from_bytes)
 
     def plain(self) -> DecodeValue:
         """See `ValueFormat.plain`."""
-        return self._decoder(None, None, json.loads)
+        return self._build_decoder(None, None, json.loads)
 
-    def _decoder(self, annotation: Any, json: Decoder | None, from_json: Callable[[bytes], Any]) -> DecodeValue:
+    def _build_decoder(self, annotation: Any, json: Decoder | None, from_json: Callable[[bytes], Any]) -> DecodeValue:
         """
         Args:
             from_json: decodes values without a schema's id.
         """
         by_prefix: Compiled[Read] = {}
         by_header: Compiled[Read] = {}
-        compiled = self._compiler(lambda stored: self.language.reader(stored, annotation, json), by_prefix, by_header)
+        compiled = self._cached_compiler(
+            lambda stored: self.language.compile_reader(stored, annotation, json), by_prefix, by_header
+        )
 
         def decode(value: bytes, record: Record) -> Any:
             header = None
@@ -219,7 +221,7 @@ class RegistryFormat:
 
         return decode
 
-    def _compiler(
+    def _cached_compiler(
         self, compile_: Callable[[StoredSchema], T], by_prefix: Compiled[T], by_header: Compiled[T]
     ) -> Callable[[bytes, bytes | None], tuple[T, Frame] | None]:
         """A function that compiles what the schema of a value needs, and keeps it for the next value of that schema. It
@@ -240,7 +242,7 @@ class RegistryFormat:
             kept, key = (by_prefix, value[: frame.start]) if header is None else (by_header, header)
             found = kept.get(key)
             if found is None:
-                found = compile_(self._stored(frame)), frame
+                found = compile_(self._stored_schema(frame)), frame
                 if len(kept) >= MOST_READERS:
                     kept.clear()
                 kept[key] = found
@@ -248,7 +250,7 @@ class RegistryFormat:
 
         return compiled
 
-    def _stored(self, frame: Frame) -> StoredSchema:
+    def _stored_schema(self, frame: Frame) -> StoredSchema:
         stored = self.registry.get(frame.key)
         if stored.schema.type != self.language.type:
             raise FormatError(f"its schema {frame.key} is of type {stored.schema.type}, not {self.language.type}")
@@ -258,7 +260,7 @@ class RegistryFormat:
         """See `ValueFormat.schema_names`."""
         by_prefix: Compiled[Names] = {}
         by_header: Compiled[Names] = {}
-        compiled = self._compiler(self.language.names, by_prefix, by_header)
+        compiled = self._cached_compiler(self.language.compile_name_reader, by_prefix, by_header)
 
         def name_of(record: Record) -> str | None:
             value = record.value
@@ -281,13 +283,13 @@ class RegistryFormat:
 
     def is_known(self, record: Record) -> bool:
         """See `ValueFormat.is_known`."""
-        key = _key_in(record)
+        key = _schema_key_of(record)
         return key is None or self.registry.store.has(key)
 
-    def awaited(self, record: Record) -> asyncio.Future[None] | None:
-        """See `ValueFormat.awaited`."""
-        key = _key_in(record)
-        return None if key is None else self.registry.awaited(key)
+    def schema_future(self, record: Record) -> asyncio.Future[None] | None:
+        """See `ValueFormat.schema_future`."""
+        key = _schema_key_of(record)
+        return None if key is None else self.registry.schema_future(key)
 
     # ------------------------------------------------------------------ writing
 
@@ -299,18 +301,18 @@ class RegistryFormat:
         """
         return self.language.describe(annotation)
 
-    def planned(self, event: Outgoing) -> Planned:
+    def plan_schema(self, event: Outgoing) -> Planned:
         """Where the event's schema is, or will be, in the registry.
 
         Raises:
             ConfigError: its type cannot be described by a schema.
         """
-        described, by_latest = self._described(event)
-        return Planned(self._subject(event, described), None if by_latest else described.schema)
+        described, by_latest = self._describe_event(event)
+        return Planned(self._subject_of(event, described), None if by_latest else described.schema)
 
-    def _described(self, event: Outgoing) -> tuple[Described, bool]:
+    def _describe_event(self, event: Outgoing) -> tuple[Described, bool]:
         """Its description, and whether it is written by the latest schema of the subject."""
-        by_registered = self.language.by_registered(event.annotation)
+        by_registered = self.language.describe_untyped(event.annotation)
         if by_registered is not None:
             return by_registered, True
         try:
@@ -318,23 +320,23 @@ class RegistryFormat:
         except Undescribed as error:
             raise ConfigError(f"{event.place}: {error}") from error
 
-    def _subject(self, event: Outgoing, described: Described) -> str:
+    def _subject_of(self, event: Outgoing, described: Described) -> str:
         if self.subjects.names != "topic" and not described.name:
             raise ConfigError(
                 f"{event.place}: its payload has no schema with a name, which subject={self.subjects.names!r} needs;"
                 " use a pydantic model, a dataclass or a TypedDict"
             )
-        return self.subjects.of(event.topic, described.name)
+        return self.subjects.subject_of(event.topic, described.name)
 
     async def encoder(self, event: Outgoing) -> Encode:
         """See `ValueFormat.encoder`."""
-        described, by_latest = self._described(event)
+        described, by_latest = self._describe_event(event)
         if by_latest:
-            return await self._by_latest(event, described)
-        subject = self._subject(event, described)
-        stored = StoredSchema(await self._id_of(event, subject, described), described.schema)
+            return await self._encoder_by_latest_schema(event, described)
+        subject = self._subject_of(event, described)
+        stored = StoredSchema(await self._find_or_register_schema(event, subject, described), described.schema)
         self.registry.store.add(stored)
-        return _with_id(stored, described.compile(stored))
+        return _prefix_with_schema_id(stored, described.compile(stored))
 
     async def sample_encoder(self, event: Outgoing) -> Encode:
         """See `ValueFormat.sample_encoder`."""
@@ -345,8 +347,8 @@ class RegistryFormat:
 
     async def latest_encoder(self, event: Outgoing) -> Encode:
         """See `ValueFormat.latest_encoder`."""
-        described, _ = self._described(event)
-        return await self._by_latest(event, described)
+        described, _ = self._describe_event(event)
+        return await self._encoder_by_latest_schema(event, described)
 
     async def encode(self, event: Any, *, topic: str) -> bytes:
         """An event as a value of a topic, for records that no Sender sends: those of an outbox, or of a test.
@@ -364,8 +366,8 @@ class RegistryFormat:
             encode = encoders[self, topic, kind] = await self.encoder(Outgoing(kind.__name__, topic, "", kind))
         return encode(event)
 
-    async def _by_latest(self, event: Outgoing, described: Described) -> Encode:
-        subject = self._subject(event, described)
+    async def _encoder_by_latest_schema(self, event: Outgoing, described: Described) -> Encode:
+        subject = self._subject_of(event, described)
         try:
             stored = await self.registry.latest(subject)
         except SchemaNotFound as error:
@@ -376,31 +378,31 @@ class RegistryFormat:
             raise ConfigError(f"{event.place}: subject {subject!r} is of type {stored.schema.type}, not {self.name}")
         self.registry.store.add(stored)
         try:
-            return _with_id(stored, described.compile(stored))
+            return _prefix_with_schema_id(stored, described.compile(stored))
         except FormatError as error:
             raise ConfigError(f"{event.place}: schema {stored.key} of subject {subject!r}: {error}") from error
 
-    async def _id_of(self, event: Outgoing, subject: str, described: Described) -> int:
+    async def _find_or_register_schema(self, event: Outgoing, subject: str, described: Described) -> int:
         """The id of the event's schema in the registry."""
         schema = described.schema
         try:
             return await self.registry.find(subject, schema)
         except SchemaNotFound:
             pass
-        if self.subjects.auto_register or self.registry.replaced:
+        if self.subjects.auto_register or self.registry.is_replaced:
             try:
                 return await self.registry.register(subject, schema)
             except RegistryRefused as error:
                 raise ConfigError(f"{event.place}: {error}\n{schema.text}") from error
-        raise ConfigError(await self._missing(event, subject, schema))
+        raise ConfigError(await self._missing_schema_text(event, subject, schema))
 
-    async def _missing(self, event: Outgoing, subject: str, schema: Schema) -> str:
+    async def _missing_schema_text(self, event: Outgoing, subject: str, schema: Schema) -> str:
         try:
             faults = await self.registry.incompatibilities(subject, schema)
         except SchemaNotFound:
             faults = []
         command = "`evkafka schemas register MODULE:APP`"
-        what = f"its schema is not in subject {subject!r} of schema registry {self.registry.shown}"
+        what = f"its schema is not in subject {subject!r} of schema registry {self.registry.urls_text}"
         if not faults:
             return f"{event.place}: {what}; register it with {command}, or set auto_register=True:\n{schema.text}"
         reasons = "".join(f"\n- {one}" for one in faults)
@@ -426,7 +428,7 @@ class RegistryFormat:
         await self.registry.close()
 
 
-def _key_in(record: Record) -> Key | None:
+def _schema_key_of(record: Record) -> Key | None:
     """The key of the schema of a record's value; None if there is none, or if it is cut off: then decoding raises."""
     if record.value is None:
         return None
@@ -437,7 +439,7 @@ def _key_in(record: Record) -> Key | None:
     return None if frame is None else frame.key
 
 
-def _with_id(stored: StoredSchema, encode: Encode) -> Encode:
+def _prefix_with_schema_id(stored: StoredSchema, encode: Encode) -> Encode:
     assert isinstance(stored.key, int)
     prefix = frame_prefix(stored.key)
     return lambda event: prefix + encode(event)

@@ -1,6 +1,6 @@
 """The requests to a schema registry, with Confluent's REST API, which Apicurio, Karapace and Redpanda have too.
 
-Each request goes to the first of the registry's URLs that answers. What an answer means is decided in `_result`.
+Each request goes to the first of the registry's URLs that answers. What an answer means is decided in `_parse_answer`.
 """
 
 from __future__ import annotations
@@ -101,16 +101,18 @@ class Rest:
             RegistryRefused, RegistryUnavailable: the registry rejects the request, or does not answer it.
         """
         path = f"schemas/ids/{key}" if isinstance(key, int) else f"schemas/guids/{quote(key, safe='')}"
-        return _schema(await self._ask("GET", path))
+        return _parse_schema(await self._request("GET", path))
 
     async def version(self, subject: str, version: int | str) -> tuple[int, Schema]:
         """A version of a subject by its number, or `latest`: the schema's id, and the schema. Raises as `schema`."""
-        found = await self._ask("GET", f"subjects/{quote(subject, safe='')}/versions/{version}")
-        return _id(found), _schema(found)
+        found = await self._request("GET", f"subjects/{quote(subject, safe='')}/versions/{version}")
+        return _parse_schema_id(found), _parse_schema(found)
 
     async def find(self, subject: str, schema: Schema) -> int:
         """The id of this schema, if it is a version of the subject. Raises as `schema`."""
-        return _id(await self._ask("POST", f"subjects/{quote(subject, safe='')}", _body(schema)))
+        return _parse_schema_id(
+            await self._request("POST", f"subjects/{quote(subject, safe='')}", _schema_body(schema))
+        )
 
     async def register(self, subject: str, schema: Schema) -> int:
         """Add a version to the subject, unless it has this schema already; returns the schema's id.
@@ -119,26 +121,28 @@ class Rest:
             RegistryRefused: among others, the schema is incompatible with earlier versions.
             RegistryUnavailable: it is not known whether it was added.
         """
-        return _id(await self._ask("POST", f"subjects/{quote(subject, safe='')}/versions", _body(schema)))
+        return _parse_schema_id(
+            await self._request("POST", f"subjects/{quote(subject, safe='')}/versions", _schema_body(schema))
+        )
 
     async def incompatibilities(self, subject: str, schema: Schema) -> list[str]:
         """Why this schema cannot be the subject's next version; empty if it can. Raises as `schema`."""
         path = f"compatibility/subjects/{quote(subject, safe='')}/versions/latest?verbose=true"
-        found = await self._ask("POST", path, _body(schema))
+        found = await self._request("POST", path, _schema_body(schema))
         if found.get("is_compatible") is not False:
             return []
         return [str(one) for one in found.get("messages") or ()] or ["the registry gives no reason"]
 
     # ------------------------------------------------------------------ one request
 
-    async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    async def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Send it to each URL until one answers, beginning with the one that has answered before."""
         urls, failures = self._address.urls, list[RegistryUnavailable]()
         for turn in range(len(urls)):
             number = (self._first + turn) % len(urls)
             try:
-                answer = await self._send(urls[number], method, path, body)
-                result = _result(urls[number], answer)
+                answer = await self._send_to(urls[number], method, path, body)
+                result = _parse_answer(urls[number], answer)
             except RegistryUnavailable as failure:
                 failures.append(failure)
             else:
@@ -148,7 +152,7 @@ class Rest:
             raise failures[0]
         raise RegistryUnavailable("; ".join(str(one) for one in failures))
 
-    async def _send(self, url: str, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
+    async def _send_to(self, url: str, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
         content = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": MEDIA_TYPE} if content is not None else {}
         timeout_s = self._address.timeout_s
@@ -165,14 +169,14 @@ class Rest:
             raise RegistryUnavailable(f"schema registry {url} cannot be reached: {why}") from None
 
 
-def _result(url: str, answer: httpx.Response) -> Mapping[str, Any]:
+def _parse_answer(url: str, answer: httpx.Response) -> Mapping[str, Any]:
     """The content of an answer.
 
     Raises:
         RegistryUnavailable: also if the answer is not a schema registry's, as that of a proxy: it says nothing about
             the schema.
     """
-    status, content = answer.status_code, _json(answer)
+    status, content = answer.status_code, _parse_json_object(answer)
     message = escape_line(str(content.get("message", "")), MESSAGE_CHARACTERS) if content is not None else ""
     said = f"schema registry {url} answered {status}{f': {message}' if message else ''}"
     match status:
@@ -200,7 +204,7 @@ def _result(url: str, answer: httpx.Response) -> Mapping[str, Any]:
             )
 
 
-def _json(answer: httpx.Response) -> Mapping[str, Any] | None:
+def _parse_json_object(answer: httpx.Response) -> Mapping[str, Any] | None:
     try:
         content = answer.json()
     except (ValueError, RecursionError):
@@ -211,7 +215,7 @@ def _json(answer: httpx.Response) -> Mapping[str, Any] | None:
 # ---------------------------------------------------------------------------- the content
 
 
-def _body(schema: Schema) -> dict[str, Any]:
+def _schema_body(schema: Schema) -> dict[str, Any]:
     body: dict[str, Any] = {"schema": schema.text}
     if schema.type != "AVRO":
         body["schemaType"] = schema.type
@@ -222,20 +226,20 @@ def _body(schema: Schema) -> dict[str, Any]:
     return body
 
 
-def _schema(content: Mapping[str, Any]) -> Schema:
+def _parse_schema(content: Mapping[str, Any]) -> Schema:
     match content:
         case {"schema": str() as text}:
             kind: SchemaType = content.get("schemaType") or "AVRO"
-            return Schema(text, kind, tuple(_references(content.get("references") or ())))
+            return Schema(text, kind, tuple(_parse_references(content.get("references") or ())))
         case _:
             raise RegistryUnavailable("the schema registry answered without a schema")
 
 
-def _references(given: Sequence[Mapping[str, Any]]) -> list[Reference]:
+def _parse_references(given: Sequence[Mapping[str, Any]]) -> list[Reference]:
     return [Reference(str(one["name"]), str(one["subject"]), int(one["version"])) for one in given]
 
 
-def _id(content: Mapping[str, Any]) -> int:
+def _parse_schema_id(content: Mapping[str, Any]) -> int:
     match content:
         case {"id": int() as number}:
             return number

@@ -76,10 +76,10 @@ class SchemaStore:
         return known
 
     def add(self, schema: StoredSchema) -> None:
-        _put(self._known, schema.key, schema)
+        _put_bounded(self._known, schema.key, schema)
 
-    def add_unknown(self, key: Key, why: str) -> None:
-        _put(self._unknown, key, (time.monotonic() + UNKNOWN_S, why))
+    def add_missing(self, key: Key, why: str) -> None:
+        _put_bounded(self._unknown, key, (time.monotonic() + UNKNOWN_S, why))
 
     def _is_unknown(self, key: Key) -> bool:
         remembered = self._unknown.get(key)
@@ -146,7 +146,7 @@ class SchemaRequests:
                 try:
                     self._store.add(await self._fetch(key))
                 except SchemaNotFound as error:
-                    self._store.add_unknown(key, str(error))
+                    self._store.add_missing(key, str(error))
                 except RegistryError as error:
                     self._note_failure(key, request, error)
                     request.is_sent = False
@@ -155,7 +155,7 @@ class SchemaRequests:
                     pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
                     continue
                 except FormatError as error:
-                    self._store.add_unknown(key, str(error))
+                    self._store.add_missing(key, str(error))
                 break
             if request.failure:
                 logger.info("%s answers again: records that waited for schema %s go on", self._shown, key)
@@ -171,7 +171,7 @@ class SchemaRequests:
         request.failure = str(error)
 
 
-def _put(kept: dict[Key, V], key: Key, value: V) -> None:
+def _put_bounded(kept: dict[Key, V], key: Key, value: V) -> None:
     """Keep it, in place of the oldest one if there are many."""
     kept.pop(key, None)
     if len(kept) >= MOST_KEPT:
