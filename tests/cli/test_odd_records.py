@@ -16,6 +16,7 @@ from evkafka.cli.impl.group_offsets import print_group_heading
 from evkafka.cli.impl.tail import JsonPrinter, LinePrinter
 from evkafka.dlq.dead_letter import read_dead_letter
 from evkafka.kafka.admin.groups import Group
+from evkafka.serde.safe_text import escape_line
 from tests.cli.support import evkafka
 from tests.support.kafka_topics import MakeTopic
 from tests.support.odd_records import HOSTILE, VALUES, OddRecord, odd_records
@@ -74,7 +75,7 @@ class TestNames:
         printed = capsys.readouterr().out
         assert printed.count("\n") == 3
         assert acted_on(printed.replace("\n", "")) == []
-        assert printed.startswith(f"group {output.plain(name)}: ")
+        assert printed.startswith(f"group {escape_line(name)}: ")
 
     def test_a_screen_reads_no_markup_in_what_it_prints(self, capsys: pytest.CaptureFixture[str]) -> None:
         output.screen().print("[/bold] :smile: [red]x")

@@ -143,9 +143,9 @@ def _user_code_failed(what: str, error: Exception, *, show_traceback: bool) -> C
 def _location(error: Exception) -> str:
     """`file:line: ` of the innermost frame in the user's code, not in the import system or an installed package."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{_relative_path(error.filename)}:{error.lineno}: "
+        return f"{relative_path(error.filename)}:{error.lineno}: "
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_user_code(frame.filename)]
-    return f"{_relative_path(frames[-1].filename)}:{frames[-1].lineno}: " if frames else ""
+    return f"{relative_path(frames[-1].filename)}:{frames[-1].lineno}: " if frames else ""
 
 
 def _is_user_code(filename: str) -> bool:
@@ -155,7 +155,8 @@ def _is_user_code(filename: str) -> bool:
     return under_app_dir or not (filename.startswith("<") or filename.startswith(installed))
 
 
-def _relative_path(filename: str) -> str:
+def relative_path(filename: str) -> str:
+    """The path from the working directory; the file's own outside of it."""
     path = Path(filename)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename
 

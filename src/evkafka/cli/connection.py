@@ -15,7 +15,7 @@ from evkafka.cli.app_loader import load_app
 from evkafka.cli.dev_broker import dev_servers, use_dev_broker, use_dev_registry
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.options import AppOptions, ClusterOptions
-from evkafka.cli.suggestions import unknown_name
+from evkafka.cli.suggestions import unknown_consumer
 from evkafka.config import consumer_settings, dead_letter_producer_settings, dead_letter_topic, producer_settings
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ErrorPolicySettings
 from evkafka.dlq import SourceTopics
@@ -63,9 +63,14 @@ def open_app(options: AppOptions) -> EVKafkaApp:
     load_env_file(options.env_file)
     silence_client_log()
     use_dev_registry(options.target, options.app_dir)
-    app = load_app(options.target, options.app_dir, factory=options.factory)
+    return load_evkafka_app(options.target, options.app_dir, factory=options.factory)
+
+
+def load_evkafka_app(target: str, app_dir: Path, *, factory: bool = False) -> EVKafkaApp:
+    """Import the app. Raises as `load_app`; a ConfigError too for another kind of app."""
+    app = load_app(target, app_dir, factory=factory)
     if not isinstance(app, EVKafkaApp):
-        raise ConfigError(f"{options.target!r} is not an EVKafkaApp")
+        raise ConfigError(f"{target!r} is not an EVKafkaApp")
     return app
 
 
@@ -223,7 +228,7 @@ def _cluster_of_consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> FoundCl
 
 def _consumer(app: EVKafkaApp, name: str) -> DeclaredConsumer:
     if name not in app.consumers:
-        raise ConfigError(f"--consumer {name}: {unknown_name('consumer', name, tuple(app.consumers))}")
+        raise ConfigError(f"--consumer {name}: {unknown_consumer(name, tuple(app.consumers))}")
     return app.consumers[name]
 
 

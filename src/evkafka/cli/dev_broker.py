@@ -15,7 +15,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from evkafka.app import EVKafkaApp
@@ -32,18 +32,14 @@ REGISTRY_DIRECTORY = "registry"
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
 
 
-@contextmanager
-def announced(target: str, app_dir: Path, port: int) -> Iterator[None]:
+def announced(target: str, app_dir: Path, port: int) -> AbstractContextManager[None]:
     """Let the other commands find the broker of this app. Without a writable cache directory they do not."""
-    with _announced(_directory(app_dir) / _file_name(target), port):
-        yield
+    return _announced(_directory(app_dir) / _digest(target), port)
 
 
-@contextmanager
-def announced_registry(target: str, app_dir: Path, port: int) -> Iterator[None]:
+def announced_registry(target: str, app_dir: Path, port: int) -> AbstractContextManager[None]:
     """Let the other commands find the schema registry of this app."""
-    with _announced(_registry_file(target, app_dir), port):
-        yield
+    return _announced(_registry_file(target, app_dir), port)
 
 
 @contextmanager
@@ -130,7 +126,7 @@ def _port(server: str) -> str:
 
 def _running_port(app_dir: Path, target: str | None) -> int | None:
     directory = _directory(app_dir)
-    files = sorted(directory.glob("*")) if target is None else [directory / _file_name(target)]
+    files = sorted(directory.glob("*")) if target is None else [directory / _digest(target)]
     ports = [port for file in files if (port := _read_port(file)) is not None]
     return ports[0] if len(ports) == 1 else None
 
@@ -151,12 +147,9 @@ def _directory(app_dir: Path) -> Path:
 
 
 def _registry_file(target: str, app_dir: Path) -> Path:
-    return _directory(app_dir) / "registry" / _file_name(target)
-
-
-def _file_name(target: str) -> str:
-    return _digest(target)
+    return _directory(app_dir) / "registry" / _digest(target)
 
 
 def _digest(text: str) -> str:
+    """The name of a file or directory for this target, or path."""
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:24]

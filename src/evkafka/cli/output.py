@@ -44,29 +44,27 @@ def screen() -> Console:
 def styled(*parts: str | tuple[str, str]) -> Text:
     """One line of parts; each is a text, or (text, style)."""
     pairs = [(one, "") if isinstance(one, str) else one for one in parts]
-    return Text.assemble(*((plain(text), style) for text, style in pairs))
+    return Text.assemble(*((escape_line(text), style) for text, style in pairs))
 
 
-def print_table(
-    heads: Sequence[str], rows: Sequence[Sequence[object]], *, numbers: Sequence[str] = (), last_wraps: bool = True
-) -> None:
-    """Print a table without borders.
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]], *, numbers: Sequence[str] = ()) -> None:
+    """Print a table without borders. Only its last column wraps.
 
     Args:
         numbers: the heads of the columns that are aligned to the right.
     """
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for index, head in enumerate(heads):
-        wraps = last_wraps and index == len(heads) - 1
-        table.add_column(head, justify="right" if head in numbers else "left", overflow="fold", no_wrap=not wraps)
+        is_last = index == len(heads) - 1
+        table.add_column(head, justify="right" if head in numbers else "left", overflow="fold", no_wrap=not is_last)
     for row in rows:
-        table.add_row(*(Text(plain(str(cell))) for cell in row))
+        table.add_row(*(Text(escape_line(str(cell))) for cell in row))
     screen().print(table)
 
 
-def plain(text: str, most: int | None = None) -> str:
-    """Text that others wrote, as one line without control characters, cut after `most` characters."""
-    return escape_line(text, most)
+def counted(number: int, noun: str) -> str:
+    """`1 record`, `2 records`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def block(text: str) -> str:

@@ -11,8 +11,8 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, names, n=1)), None)
 
 
-def unknown_name(kind: str, name: str, names: tuple[str, ...]) -> str:
-    """The end of a sentence about a name that the app does not have."""
+def unknown_consumer(name: str, names: tuple[str, ...]) -> str:
+    """The end of a sentence about a consumer that the app does not have."""
     if near := nearest(name, names):
-        return f"this app has no such {kind}: did you mean {near!r}?"
-    return f"this app has no such {kind}; its {kind}s: {', '.join(map(repr, names)) or 'none'}"
+        return f"this app has no such consumer: did you mean {near!r}?"
+    return f"this app has no such consumer; its consumers: {', '.join(map(repr, names)) or 'none'}"

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -14,8 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evkafka.app import EVKafkaApp
-from evkafka.cli.app_loader import load_app
-from evkafka.cli.connection import silence_client_log
+from evkafka.cli.connection import load_evkafka_app, silence_client_log
 from evkafka.cli.dev_broker import use_dev_broker, use_dev_registry
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.impl.check_config import config_findings, metadata_findings
@@ -24,7 +23,7 @@ from evkafka.cli.impl.check_schemas import schema_findings
 from evkafka.cli.impl.check_transactions import transaction_findings
 from evkafka.cli.impl.topic_plan import Need, Role, needs_of
 from evkafka.cli.options import AppOptions
-from evkafka.cli.output import plain, print_json, screen, styled
+from evkafka.cli.output import counted, print_json, screen, styled
 from evkafka.config import missing_group_id, producer_settings
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, ConfigError, EVKafkaError
@@ -34,7 +33,7 @@ from evkafka.kafka.admin.topics import TopicShape, broker_settings, topic_shapes
 from evkafka.kafka.admin.transactions import look_up_transaction_offer
 from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
-from evkafka.serde.safe_text import escape_lines
+from evkafka.serde.safe_text import escape_line, escape_lines
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.service.transaction_checks import shared_transactional_ids, weaker_producers
 
@@ -67,15 +66,6 @@ class Finding:
     message: str
     fix: str = ""
 
-    def as_json(self) -> dict[str, str]:
-        return {
-            "level": self.level,
-            "check": self.check,
-            "about": self.about,
-            "message": self.message,
-            "fix": self.fix,
-        }
-
 
 def check(options: AppOptions, *, broker: bool, strict: bool, as_json: bool) -> int:
     """Print the findings. Returns 1 if one keeps the app from running, else 0.
@@ -92,7 +82,7 @@ def check(options: AppOptions, *, broker: bool, strict: bool, as_json: bool) -> 
     findings = asyncio.run(_check(options, broker=broker))
     failed = any(one.level == "error" or (strict and one.level == "warning") for one in findings)
     if as_json:
-        print_json({"ok": not failed, "findings": [one.as_json() for one in findings]})
+        print_json({"ok": not failed, "findings": [asdict(one) for one in findings]})
     else:
         _print_findings(findings, failed=failed)
     return 1 if failed else 0
@@ -104,32 +94,26 @@ def _print_findings(findings: list[Finding], *, failed: bool) -> None:
         table.add_column(head, overflow="fold")
     for one in findings:
         text = escape_lines(one.message) + (f"\n-> {escape_lines(one.fix)}" if one.fix else "")
-        table.add_row(styled((one.level, STYLES[one.level])), one.check, Text(plain(one.about)), Text(text))
+        table.add_row(styled((one.level, STYLES[one.level])), one.check, Text(escape_line(one.about)), Text(text))
     screen().print(table)
     errors, warnings = (sum(one.level == level for one in findings) for level in ("error", "warning"))
-    summary = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    summary = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
     screen().print(
         summary if errors or warnings else "OK",
         style="red" if failed else "yellow" if warnings else "green",
     )
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 async def _check(options: AppOptions, *, broker: bool) -> list[Finding]:
     try:
         if broker:
             use_dev_registry(options.target, options.app_dir)
-        app = load_app(options.target, options.app_dir, factory=options.factory)
-        if not isinstance(app, EVKafkaApp):
-            raise ConfigError(f"{options.target!r} is not an EVKafkaApp")
+        app = load_evkafka_app(options.target, options.app_dir, factory=options.factory)
         if broker:
             use_dev_broker(app, options.target, options.app_dir)
     except ConfigError as error:
         return [Finding("error", "import", options.target, str(error))]
-    parts = f"{_count(len(app.consumers), 'consumer')}, {_count(len(app.producers), 'producer')}"
+    parts = f"{counted(len(app.consumers), 'consumer')}, {counted(len(app.producers), 'producer')}"
     findings = [Finding("ok", "import", options.target, parts), *_check_wiring(app)]
     for declared in app.consumers.values():
         findings += [Finding(level, "config", declared.name, *rest) for level, *rest in config_findings(declared)]
@@ -194,7 +178,7 @@ def _compile(app: EVKafkaApp, declared: DeclaredConsumer) -> str:
 def _count_of_document(app: EVKafkaApp) -> str:
     components = json.loads(app.asyncapi()).get("components", {})
     messages, schemas = (len(components.get(part, ())) for part in ("messages", "schemas"))
-    return f"{_count(messages, 'message')}, {_count(schemas, 'schema')}"
+    return f"{counted(messages, 'message')}, {counted(schemas, 'schema')}"
 
 
 def _try(check: str, about: str, work: Callable[[], Any], *, report_success: bool = True) -> Iterator[Finding]:
@@ -289,7 +273,7 @@ def _check_topic(need: Need, shape: TopicShape | None) -> Finding:
             return Finding("warning", "topic", need.topic, "missing; the app creates it when it starts")
         fix = "evkafka topics create MODULE:APP, or check the name"
         return Finding("error", "topic", need.topic, "missing", fix)
-    size = f"{_count(shape.partitions, 'partition')}, {_count(shape.replicas, 'replica')}"
+    size = f"{counted(shape.partitions, 'partition')}, {counted(shape.replicas, 'replica')}"
     message = f"{size}; {USES[need.role]} {need.needed_by}"
     if need.role == "reads" and need.ordering == "partition" and need.concurrency > shape.partitions:
         fix = 'more partitions, or "ordering": "key"'

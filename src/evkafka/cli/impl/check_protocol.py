@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from evkafka.cli.impl.check_config import ConfigFinding
+from evkafka.cli.output import counted
 from evkafka.config.settings import ConsumerSettings
 from evkafka.kafka.admin.groups import Group
 from evkafka.kafka.client.protocol_offer import ProtocolOffer
@@ -48,8 +49,7 @@ def _check_move(
     if group.protocol != "classic" or not group.active:
         return
     policy = (broker_settings or {}).get(MIGRATION_POLICY, UPGRADING[0])
-    number = len(group.members)
-    members = f"group {group_id!r} has {number} member{'' if number == 1 else 's'} of the classic protocol"
+    members = f"group {group_id!r} has {counted(len(group.members), 'member')} of the classic protocol"
     if policy.lower() not in UPGRADING:
         yield ConfigFinding(
             "error",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from evkafka.cli.impl.check_config import ConfigFinding
+from evkafka.cli.output import counted
 from evkafka.config.settings import TransactionSettings
 from evkafka.kafka.admin.transactions import STATE_TOPIC, TransactionOffer
 
@@ -43,14 +44,15 @@ def transaction_findings(
 def _check_storage(offer: TransactionOffer) -> Iterator[ConfigFinding]:
     """A committed transaction that its coordinator forgets is aborted later, with all that it wrote."""
     replicas, min_isr = offer.replicas, offer.min_isr
-    stored = f"{STATE_TOPIC} has {replicas} replica{'' if replicas == 1 else 's'}"
-    if min_isr is not None:
-        stored += f", min.insync.replicas {min_isr}"
     if replicas is None:
         yield ConfigFinding(
             "ok", f"exactly-once is offered; {STATE_TOPIC} does not exist yet, or is hidden from this user"
         )
-    elif offer.brokers >= ENOUGH_REPLICAS and (replicas < ENOUGH_REPLICAS or (min_isr or ENOUGH_REPLICAS) < 2):
+        return
+    stored = f"{STATE_TOPIC} has {counted(replicas, 'replica')}"
+    if min_isr is not None:
+        stored += f", min.insync.replicas {min_isr}"
+    if offer.brokers >= ENOUGH_REPLICAS and (replicas < ENOUGH_REPLICAS or (min_isr or ENOUGH_REPLICAS) < 2):
         yield ConfigFinding(
             "warning",
             f"{stored}: if a broker is lost, transactions are lost with it",

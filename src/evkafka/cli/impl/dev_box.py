@@ -13,7 +13,7 @@ from rich.text import Text
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.dev_broker import REGISTRY_VARIABLE
-from evkafka.cli.output import plain
+from evkafka.serde.safe_text import escape_line
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.web import missing_packages
 from evkafka.web.component import TOKEN_VARIABLE
@@ -34,11 +34,11 @@ def print_box(app: EVKafkaApp, servers: str, cluster: str) -> None:
     console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     lines = [*_web_lines(app), ("Broker", servers), *_registry_lines(), *_consumer_lines(app)]
     console.print()
-    console.rule(Text(plain(f"{app.title} {app.version}"), "bold"), align="left")
+    console.rule(Text(escape_line(f"{app.title} {app.version}"), "bold"), align="left")
     for label, value in lines:
-        console.print(Text.assemble(f"  {label:11}", (plain(value), "bold")))
+        console.print(Text.assemble(f"  {label:11}", (escape_line(value), "bold")))
     for label, value in _command_lines(app, cluster):
-        console.print(Text.assemble(f"\n  {label}\n    ", (plain(value), "bold")))
+        console.print(Text.assemble(f"\n  {label}\n    ", (escape_line(value), "bold")))
     console.print("\n  Ctrl-C stops it.")
     console.rule()
     console.print()

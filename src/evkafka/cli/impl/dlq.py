@@ -13,8 +13,8 @@ from typing import Any
 
 from evkafka.cli.connection import DeadLetters
 from evkafka.cli.impl.dlq_table import error_of, origin_of, print_letters
-from evkafka.cli.impl.local_consumer import dead_letter_handler
-from evkafka.cli.output import as_text, block, indented, plain, print_json, progress_bar, screen, value_text
+from evkafka.cli.impl.local_consumer import local_consumer
+from evkafka.cli.output import as_text, block, counted, indented, print_json, progress_bar, screen, value_text
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.dlq import (
     DeadLetterFilter,
@@ -28,9 +28,11 @@ from evkafka.dlq import (
     replay_dead_letters,
 )
 from evkafka.dlq.dry_run import dry_run_check
+from evkafka.dlq.local_handler import local_handler
 from evkafka.dlq.replay import DryRunCheck, LocalHandler, Progress
 from evkafka.dlq.state_topic import Status
 from evkafka.exceptions import ConfigError
+from evkafka.serde.safe_text import escape_line
 
 MAX_FAILURES = 20
 """The reasons of so many failures are printed."""
@@ -129,7 +131,7 @@ def show_letter(dead_letters: DeadLetters, wanted: DeadLetterFilter, *, as_json:
             print("headers:")
             for header, text in value:
                 if "traceback" not in header and "stacktrace" not in header:
-                    print(f"  {plain(header)}: {plain(value_text(text))}")
+                    print(f"  {escape_line(header)}: {escape_line(value_text(text))}")
         elif name == "traceback":
             print(f"traceback:\n{indented(value.rstrip())}" if value else "traceback: none")
         else:
@@ -176,11 +178,10 @@ def replay(
             if target is not None:
                 to = target
             else:
-                assert dead_letters.cluster.app is not None
-                assert dead_letters.cluster.consumer is not None
-                to = await stack.enter_async_context(
-                    dead_letter_handler(dead_letters.cluster.app, dead_letters.cluster.consumer)
-                )
+                app, declared = dead_letters.cluster.app, dead_letters.cluster.consumer
+                assert app is not None
+                assert declared is not None
+                to = local_handler(*await stack.enter_async_context(local_consumer(app, declared)))
             topic = _topic(dead_letters)
             await replay_dead_letters(
                 topic, to, wanted, limit=limit, rate=rate, force=force, progress=progress, report=report
@@ -270,7 +271,7 @@ def _print_dry_run(
         partition, offset = letter.position
         verdict = f"would be {done}" if why is None else f"would not be {done}: {why}"
         details = f"{letter.event_type or ''}  {origin_of(letter)}  failed by {error_of(letter) or 'an unknown error'}"
-        print(f"{letter.record.topic}[{partition}]@{offset}  {plain(verdict)}  ({plain(details.strip())})")
+        print(f"{letter.record.topic}[{partition}]@{offset}  {escape_line(verdict)}  ({escape_line(details.strip())})")
     if not letters:
         print(NO_MATCH)
         return
@@ -286,7 +287,10 @@ def _print_report(report: ReplayReport, done: str, *, as_json: bool) -> None:
     else:
         for one in report.failed[:MAX_FAILURES]:
             partition, offset = one.dead_letter.position
-            print(f"failed  {one.dead_letter.record.topic}[{partition}]@{offset}: {plain(one.reason)}", file=sys.stderr)
+            print(
+                f"failed  {one.dead_letter.record.topic}[{partition}]@{offset}: {escape_line(one.reason)}",
+                file=sys.stderr,
+            )
         if len(report.failed) > MAX_FAILURES:
             print(f"failed  and {len(report.failed) - MAX_FAILURES} more", file=sys.stderr)
         still = f", {len(report.failed)} failed and {_stay(len(report.failed))} open" if report.failed else ""
@@ -297,7 +301,7 @@ def _print_report(report: ReplayReport, done: str, *, as_json: bool) -> None:
 
 def _part_of(count: int, total: int) -> str:
     """`3 of 412 dead letters`, or `1 dead letter` if that is all."""
-    all_of_them = f"{total} dead letter{'' if total == 1 else 's'}"
+    all_of_them = counted(total, "dead letter")
     return all_of_them if count == total else f"{count} of {all_of_them}"
 
 

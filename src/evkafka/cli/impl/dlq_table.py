@@ -8,8 +8,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-from evkafka.cli.output import plain
 from evkafka.dlq import DeadLetterRecord
+from evkafka.serde.safe_text import escape_line
 
 ERROR_CHARACTERS = 100
 """An error is shortened to this, also where there is room for more."""
@@ -34,10 +34,10 @@ def print_letters(letters: Sequence[tuple[DeadLetterRecord, str]], *, with_statu
         "partition": [str(letter.position.partition) for letter, _ in letters],
         "offset": [str(letter.position.offset) for letter, _ in letters],
         "failed at": [f"{letter.failed_at:%Y-%m-%d %H:%M:%S}" for letter, _ in letters],
-        "event type": [plain(letter.event_type or "") for letter, _ in letters],
+        "event type": [escape_line(letter.event_type or "") for letter, _ in letters],
         "attempts": ["" if letter.attempts is None else str(letter.attempts) for letter, _ in letters],
         "error": [error_of(letter) for letter, _ in letters],
-        "from": [plain(origin_of(letter)) for letter, _ in letters],
+        "from": [escape_line(origin_of(letter)) for letter, _ in letters],
     }
     if with_status:
         columns["status"] = [status for _, status in letters]
@@ -68,7 +68,7 @@ def error_of(letter: DeadLetterRecord) -> str:
     """Type and message of its error on one line, shortened."""
     name = letter.error_type.rpartition(".")[2]
     message = " ".join(letter.error_message.split())
-    return shortened(plain(f"{name}: {message}" if name else message), ERROR_CHARACTERS)
+    return shortened(escape_line(f"{name}: {message}" if name else message), ERROR_CHARACTERS)
 
 
 def shortened(text: str, most: int) -> str:

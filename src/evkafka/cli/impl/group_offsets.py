@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evkafka.cli.connection import FoundCluster
-from evkafka.cli.output import screen, styled
+from evkafka.cli.output import counted, screen, styled
 from evkafka.cli.position import require_existing
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
@@ -160,7 +160,7 @@ async def read_groups(queries: list[GroupQuery]) -> dict[str, tuple[Group, list[
 
 def print_group_heading(name: str, group: Group, partitions: list[PartitionOffsets]) -> None:
     """One line about a group. It is all that there is to say of a group without partitions."""
-    members = f"{len(group.members)} members" if len(group.members) != 1 else "1 member"
+    members = counted(len(group.members), "member")
     if group.state == "Dead":
         status = "unknown, no members, no committed offsets"
     else:

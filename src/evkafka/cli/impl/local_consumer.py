@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from evkafka.app import EVKafkaApp
-from evkafka.dlq.local_handler import local_handler
-from evkafka.dlq.replay import LocalHandler
 from evkafka.kafka.cluster import KafkaCluster
 from evkafka.runtime.clock import SystemClock
 from evkafka.service.consumer_plan import ConsumerPlan
@@ -45,14 +43,3 @@ async def local_consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIt
             finally:
                 if plan.formats is not None:
                     await plan.formats.close()
-
-
-@asynccontextmanager
-async def dead_letter_handler(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator[LocalHandler]:
-    """A function that handles a dead letter with this consumer's handler.
-
-    Raises:
-        StartFailed: the app could not start.
-    """
-    async with local_consumer(app, declared) as consumer:
-        yield local_handler(*consumer)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from evkafka.cli.app_loader import require_module
+from evkafka.cli.app_loader import relative_path, require_module
 from evkafka.cli.impl.child_process import ChildProcess
 from evkafka.cli.impl.run_options import RunOptions
 from evkafka.cli.logging import configure_logging
@@ -75,7 +75,7 @@ class _Reloader:
         await self._start()
         filter_ = PythonFilter(extra_extensions=[".toml", ".env"])
         async for changes in awatch(*self._watched, watch_filter=filter_, stop_event=self._stop, debounce=300):
-            names = sorted({_short(Path(path)) for _, path in changes})
+            names = sorted({relative_path(path) for _, path in changes})
             logger.info("%s changed: reloading", ", ".join(names[:3]) + (" ..." if len(names) > 3 else ""))
             await self._end()
             if self._stop.is_set():
@@ -132,7 +132,3 @@ class _Reloader:
 async def _ends_within(ending: asyncio.Task[None], seconds: float) -> bool:
     done, _ = await asyncio.wait({ending}, timeout=seconds)
     return bool(done)
-
-
-def _short(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

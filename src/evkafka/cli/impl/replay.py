@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from evkafka.cli.connection import FoundCluster, reads_topic
 from evkafka.cli.impl.local_consumer import LocalConsumer, local_consumer
 from evkafka.cli.impl.tail import event_type_of
-from evkafka.cli.output import plain, print_json, progress_bar
+from evkafka.cli.output import counted, print_json, progress_bar
 from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.dlq.dry_run import predict_by_format, predict_outcome
@@ -23,6 +23,7 @@ from evkafka.records import Record
 from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
 from evkafka.runtime.ports import Slot, UnreadRecord
 from evkafka.serde.formats.consumer_formats import ConsumerFormats
+from evkafka.serde.safe_text import escape_line
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of, until_ready
 
@@ -243,9 +244,9 @@ def _print_report(report: Report, *, dry_run: bool, as_json: bool) -> None:
         )
         return
     for address, why in report.failures:
-        print(f"{'would fail' if dry_run else 'failed'}  {address}: {plain(why)}", file=sys.stderr)
+        print(f"{'would fail' if dry_run else 'failed'}  {address}: {escape_line(why)}", file=sys.stderr)
     if report.failed > MAX_FAILURES:
         print(f"and {report.failed - MAX_FAILURES} more", file=sys.stderr)
     by_count = sorted(report.outcomes.items(), key=lambda pair: (-pair[1], pair[0]))
     counts = ", ".join(f"{count} {outcome}" for outcome, count in by_count)
-    print(f"{report.read} record{'' if report.read == 1 else 's'}" + (f": {counts}" if counts else ""))
+    print(counted(report.read, "record") + (f": {counts}" if counts else ""))

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evkafka.cli.connection import FoundCluster
-from evkafka.cli.output import as_text, as_value, plain, print_json_line, value_text
+from evkafka.cli.output import as_text, as_value, print_json_line, value_text
 from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.kafka.admin.groups import Bounds
@@ -24,7 +24,7 @@ from evkafka.records import Record, TopicPartition
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.formats.plain_reader import PlainReader, PlainRecord, event_type_in_value
 from evkafka.serde.formats.registry import SchemaRegistry
-from evkafka.serde.safe_text import NAME_CHARACTERS, json_text, timestamp_to_datetime
+from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line, json_text, timestamp_to_datetime
 from evkafka.service.topic_registries import registry_of_topic
 
 MISSING: Any = object()
@@ -122,16 +122,14 @@ def tail(
     """
     interrupt_on_sigterm()
     printer = JsonPrinter(found.type_header) if as_json else LinePrinter(found.type_header)
+    if registry is None and found.app is not None:
+        registry = registry_of_topic(found.app, records.topic)
     try:
-        asyncio.run(_Tail(found, records, wanted, printer, registry or _registry_of(found, records.topic)).run())
+        asyncio.run(_Tail(found, records, wanted, printer, registry).run())
     except KeyboardInterrupt:
         return
     except BrokenPipeError:  # the reader of the pipe has gone: drop what is left in the buffer
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _registry_of(found: FoundCluster, topic: str) -> SchemaRegistry | None:
-    return registry_of_topic(found.app, topic) if found.app is not None else None
 
 
 class _Tail:
@@ -247,12 +245,12 @@ class LinePrinter:
         line = Text()
         line.append(f"{record.topic}[{record.partition}]@{record.offset}", "dim")
         line.append(f"  {record.timestamp if time is None else f'{time.astimezone():%H:%M:%S}'}", "dim")
-        line.append(f"  {plain(event_type_of(record, self._type_header) or '-', NAME_CHARACTERS)}", "bold cyan")
+        line.append(f"  {escape_line(event_type_of(record, self._type_header) or '-', NAME_CHARACTERS)}", "bold cyan")
         if record.key is not None:
-            line.append(f"  key={plain(value_text(as_text(record.key)), NAME_CHARACTERS)}", "yellow")
-        line.append(f"  {plain(self._value(record), VALUE_CHARACTERS)}")
+            line.append(f"  key={escape_line(value_text(as_text(record.key)), NAME_CHARACTERS)}", "yellow")
+        line.append(f"  {escape_line(self._value(record), VALUE_CHARACTERS)}")
         if isinstance(record, PlainRecord) and record.fault:
-            line.append(f"  ({plain(record.fault, VALUE_CHARACTERS)})", "red")
+            line.append(f"  ({escape_line(record.fault, VALUE_CHARACTERS)})", "red")
         self._screen.print(line)
         sys.stdout.flush()
 

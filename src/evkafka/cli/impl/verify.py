@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from evkafka.app import EVKafkaApp
-from evkafka.cli.app_loader import load_app
-from evkafka.cli.output import styled
+from evkafka.cli.connection import load_evkafka_app
+from evkafka.cli.output import print_json, styled
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.exceptions import ConfigError
 from evkafka.verify import Options, Report, verify
@@ -34,8 +32,7 @@ def run_verify(options: Options, *, as_json: bool) -> None:
     screen = Console(stderr=True, highlight=False)
     report = asyncio.run(_verify(options, app, lambda what: screen.print(styled((what, "dim")), soft_wrap=True)))
     if as_json:
-        json.dump(report.as_json(), sys.stdout, indent=2)
-        print()
+        print_json(report.as_json())
     else:
         _print_report(report, Console(highlight=False))
     if not report.clean:
@@ -58,9 +55,7 @@ def read_payload(given: str | None) -> str | None:
 
 def _app(target: str, options: Options) -> EVKafkaApp:
     """Load it, and report here, in one sentence, what would otherwise end each of the processes."""
-    app = load_app(target, options.app_dir)
-    if not isinstance(app, EVKafkaApp):
-        raise ConfigError(f"{target!r} is not an EVKafkaApp")
+    app = load_evkafka_app(target, options.app_dir)
     choose_topic(app.consumers[choose_consumer(app, options.consumer)], options.topic)
     return app
 
