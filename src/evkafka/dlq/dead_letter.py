@@ -119,50 +119,37 @@ class DeadLetterRecord:
     def without_content(self) -> DeadLetterRecord:
         """A copy for long lists: without key, value, headers and traceback."""
         record = self.record
-        address = _RecordAddress(record.topic, record.partition, record.offset, record.timestamp)
+        address = RecordCopy(record.topic, record.partition, record.offset, record.timestamp)
         return replace(self, record=address, traceback="")
 
 
 @dataclass(frozen=True, slots=True)
-class _RecordAddress:
-    """A record without its content."""
+class RecordCopy:
+    """A record of which some parts are left out, or replaced."""
 
     topic: str
     partition: int
     offset: int
     timestamp: int
-    key: None = None
-    value: None = None
-    headers: tuple[()] = ()
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class OriginalRecord:
-    """A record with the address at which it failed first, as far as its dead letter says."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
-
-    @classmethod
-    def of(
-        cls, dead_letter: DeadLetterRecord, record: Record, headers: Sequence[tuple[str, bytes | None]]
-    ) -> OriginalRecord:
-        """Create it with these headers. Key and value are those of `record`: of the dead letter, or of the event in
-        it."""
-        return cls(
-            dead_letter.topic or record.topic,
-            record.partition if dead_letter.partition is None else dead_letter.partition,
-            record.offset if dead_letter.offset is None else dead_letter.offset,
-            record.timestamp if dead_letter.timestamp_ms is None else dead_letter.timestamp_ms,
-            record.key,
-            record.value,
-            headers,
-        )
+def original_record(
+    dead_letter: DeadLetterRecord, record: Record, headers: Sequence[tuple[str, bytes | None]]
+) -> RecordCopy:
+    """A record with these headers and the address at which it failed first, as far as its dead letter says. Key and
+    value are those of `record`: of the dead letter, or of the event in it."""
+    return RecordCopy(
+        dead_letter.topic or record.topic,
+        record.partition if dead_letter.partition is None else dead_letter.partition,
+        record.offset if dead_letter.offset is None else dead_letter.offset,
+        record.timestamp if dead_letter.timestamp_ms is None else dead_letter.timestamp_ms,
+        record.key,
+        record.value,
+        headers,
+    )
 
 
 def read_dead_letter(record: Record, *, type_header: str = "Event-Type") -> DeadLetterRecord:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from evkafka.config.settings import ConsumerSettings
-from evkafka.dlq.dead_letter import DeadLetterRecord, OriginalRecord
+from evkafka.dlq.dead_letter import DeadLetterRecord, original_record
 from evkafka.dlq.replay import DryRunCheck
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.exceptions import DecodeError
@@ -117,7 +117,7 @@ def dry_run_check(consumer: CheckedConsumer) -> DryRunCheck:
             outcome, reason = predict_by_format(
                 consumer.handler,
                 formats,
-                OriginalRecord.of(dead_letter, record, record.headers),
+                original_record(dead_letter, record, record.headers),
                 event_type=own_type,
                 topic_event_types=topic_types,
                 decodes=is_default,

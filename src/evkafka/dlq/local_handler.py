@@ -1,14 +1,15 @@
-"""Handle a dead letter again in this process: one attempt, with the stack and time limits of its consumer."""
+"""Handle a record again in this process: one attempt, with the stack and time limits of its consumer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from evkafka.dlq.dead_letter import DeadLetterRecord, OriginalRecord, replayed_headers
+from evkafka.dlq.dead_letter import DeadLetterRecord, original_record, replayed_headers
 from evkafka.dlq.dry_run import other_group_reason
 from evkafka.dlq.replay import LocalHandler
+from evkafka.records import Record
 from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
 from evkafka.runtime.ports import Slot
 from evkafka.service.consumer_plan import ConsumerPlan
@@ -22,32 +23,37 @@ def local_handler(plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadP
         state: the value that the lifespan yielded.
         threads: run endpoints that are a plain `def`.
     """
-    identity, shortest_limit_s = plan.identity, plan.shortest_limit_s
+    run = attempt_runner(plan, state, threads)
 
     async def handle(dead_letter: DeadLetterRecord) -> str | None:
         if reason := other_group_reason(dead_letter, plan.settings.group_id):
             return reason
-        return await _attempt(plan, dead_letter, Slot(identity, state, threads), shortest_limit_s)
+        record = original_record(dead_letter, dead_letter.record, tuple(replayed_headers(dead_letter)))
+        return failure_reason(await run(record))
 
     return handle
 
 
-async def _attempt(
-    plan: ConsumerPlan, dead_letter: DeadLetterRecord, slot: Slot, shortest_limit_s: float
-) -> str | None:
-    """One attempt, with the consumer's stack and time limits; None if it succeeded, otherwise the reason."""
-    limit_s = plan.settings.max_endpoint_exec_time_s
-    record = OriginalRecord.of(dead_letter, dead_letter.record, tuple(replayed_headers(dead_letter)))
-    [call] = calls_for(plan.dispatch, [record], lambda: slot)
-    attempt = TimedAttempt(call.records[0], call.slot, limit_s=limit_s, shortest_limit_s=shortest_limit_s)
-    result = await attempt.run(call)
-    if isinstance(result, Fatal):
-        raise result.error
-    [ended] = call.results(result)
-    return _failure_reason(delivery_of(ended))
+def attempt_runner(
+    plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadPoolExecutor
+) -> Callable[[Record], Awaitable[Delivery]]:
+    """A function that makes one attempt at a record. For the arguments see `local_handler`."""
+    identity, limit_s, shortest_limit_s = plan.identity, plan.settings.max_endpoint_exec_time_s, plan.shortest_limit_s
+
+    async def run(record: Record) -> Delivery:
+        [call] = calls_for(plan.dispatch, [record], lambda: Slot(identity, state, threads))
+        attempt = TimedAttempt(call.records[0], call.slot, limit_s=limit_s, shortest_limit_s=shortest_limit_s)
+        result = await attempt.run(call)
+        if isinstance(result, Fatal):
+            raise result.error
+        [ended] = call.results(result)
+        return delivery_of(ended)
+
+    return run
 
 
-def _failure_reason(delivery: Delivery) -> str | None:
+def failure_reason(delivery: Delivery) -> str | None:
+    """Why it failed; None if it did not."""
     match delivery:
         case Delivery(outcome="done" | "skip"):
             return None

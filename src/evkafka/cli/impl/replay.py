@@ -17,15 +17,15 @@ from evkafka.cli.output import counted, print_json, progress_bar
 from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.dlq.dry_run import predict_by_format, predict_outcome
+from evkafka.dlq.local_handler import attempt_runner, failure_reason
 from evkafka.exceptions import ConfigError, DecodeError
 from evkafka.kafka.admin.topic_reader import follow_topic
 from evkafka.records import Record
-from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
-from evkafka.runtime.ports import Slot, UnreadRecord
+from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.formats.consumer_formats import ConsumerFormats
 from evkafka.serde.safe_text import escape_line
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of, until_ready
+from evkafka.service.single_attempt import until_ready
 
 MAX_FAILURES = 20
 """The reasons of so many failures are printed."""
@@ -201,31 +201,15 @@ def _decode_with(declared: DeclaredConsumer, formats: ConsumerFormats | None) ->
 
 
 def _handle_with(consumer: LocalConsumer) -> RecordRunner:
-    plan, state, threads = consumer
-    limit_s, shortest_limit_s = plan.settings.max_endpoint_exec_time_s, plan.shortest_limit_s
+    run = attempt_runner(*consumer)
 
     async def handle(record: Record) -> tuple[str, str | None]:
-        [call] = calls_for(plan.dispatch, [record], lambda: Slot(plan.identity, state, threads))
-        attempt = TimedAttempt(call.records[0], call.slot, limit_s=limit_s, shortest_limit_s=shortest_limit_s)
-        result = await attempt.run(call)
-        if isinstance(result, Fatal):
-            raise result.error
-        [ended] = call.results(result)
-        return _outcome(delivery_of(ended))
+        delivery = await run(record)
+        if delivery.outcome == "unmatched":
+            return f"unmatched ({delivery.reason})", None
+        return delivery.outcome, failure_reason(delivery)
 
     return handle
-
-
-def _outcome(delivery: Delivery) -> tuple[str, str | None]:
-    match delivery:
-        case Delivery(outcome="done" | "skip" as outcome):
-            return outcome, None
-        case Delivery(outcome="unmatched", reason=reason):
-            return f"unmatched ({reason})", None
-        case Delivery(outcome="failed", error=error) if error is not None:
-            return "failed", f"{type(reported_exception(error)).__name__}: {failure_message(error)}"
-        case Delivery(outcome=outcome, reason=reason):
-            return outcome, f"the endpoint returned {outcome}" + (f": {reason}" if reason else "")
 
 
 # ---------------------------------------------------------------------------- the report
