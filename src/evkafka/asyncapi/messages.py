@@ -69,7 +69,7 @@ class Message:
             title=self.title,
             summary=self.summary,
             description=self.description,
-            tags=tags_of(self.tags),
+            tags=[{"name": tag} for tag in dict.fromkeys(self.tags)],
             contentType=content_type,
             headers=dict(self.headers),
             payload=payload,
@@ -103,10 +103,6 @@ class Message:
         if example is NO_EXAMPLE or example == {} or not accepts_json_value(self.payload, example):
             return []
         return [{"summary": "Generated from the schema", "payload": example}]
-
-
-def tags_of(tags: tuple[str, ...]) -> list[dict[str, str]]:
-    return [{"name": tag} for tag in dict.fromkeys(tags)]
 
 
 def typed_headers(header: str, event_type: str | None, *, required: bool = True) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def receive_operations(consumer: ConsumerContract) -> Iterator[Operation]:
                 message=None,
                 title=f"All records from {where}",
                 summary="A plain callable handles every record; its payloads are not declared.",
-                bindings=group_binding(consumer),
+                bindings=kafka_binding(consumer.settings.connection, consumer.settings.group_id),
                 extensions=consumer_extensions(consumer),
             )
             continue
@@ -87,7 +87,7 @@ def receive_operations(consumer: ConsumerContract) -> Iterator[Operation]:
                 topic=topic,
                 message=message,
                 title=f"{message.title} from {where}",
-                bindings=group_binding(consumer),
+                bindings=kafka_binding(consumer.settings.connection, consumer.settings.group_id),
                 extensions={**consumer_extensions(consumer), **_endpoint_extensions(endpoint)},
             )
 
@@ -127,13 +127,12 @@ def _format_of(consumer: ConsumerContract, topic: ContractTopic) -> ValueFormat 
     return settings.formats_by_topic.get(topic.name or "", settings.value_format)
 
 
-def group_binding(consumer: ConsumerContract) -> dict[str, Any]:
+def kafka_binding(connection: ConnectionSettings, group_id: str | None = None) -> dict[str, Any]:
     """The Kafka binding of an operation: group and client, each as a schema with one value."""
-    settings = consumer.settings
     binding: dict[str, Any] = {}
-    if settings.group_id is not None:
-        binding["groupId"] = {"type": "string", "enum": [settings.group_id]}
-    binding["clientId"] = {"type": "string", "enum": [settings.connection.client_id]}
+    if group_id is not None:
+        binding["groupId"] = {"type": "string", "enum": [group_id]}
+    binding["clientId"] = {"type": "string", "enum": [connection.client_id]}
     return {"kafka": {**binding, "bindingVersion": BINDING}}
 
 
@@ -162,12 +161,7 @@ def send_operations(producer: ProducerContract) -> Iterator[Operation]:
             topic=ContractTopic(topic) if topic is not None else ContractTopic(None, "No topic is declared."),
             message=_sent_message(endpoint, producer.envelope, topic),
             title=f"{endpoint.event_type} to {topic or 'a topic that is not declared'}",
-            bindings={
-                "kafka": {
-                    "clientId": {"type": "string", "enum": [producer.settings.connection.client_id]},
-                    "bindingVersion": BINDING,
-                }
-            },
+            bindings=kafka_binding(producer.settings.connection),
             extensions={"x-producer": producer.name, "x-sender": endpoint.name},
         )
 

@@ -12,7 +12,7 @@ from evkafka.asyncapi.operations import (
     ContractTopic,
     Operation,
     consumer_extensions,
-    group_binding,
+    kafka_binding,
     received_message,
     topics_of,
 )
@@ -82,7 +82,7 @@ def retry_topic_operations(consumer: ConsumerContract) -> Iterator[Operation]:
                 message=message,
                 title=f"{message.title} from {name}",
                 summary=f"Handled after {delayed.delay_ms} ms. The order of keys is not kept.",
-                bindings=group_binding(reader),
+                bindings=kafka_binding(reader.settings.connection, reader.settings.group_id),
                 extensions={**consumer_extensions(reader), "x-retries-of": delayed.source},
             )
 

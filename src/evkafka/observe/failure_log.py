@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from evkafka.exceptions import DecodeError
-from evkafka.observe.error_text import ERROR_CHARACTERS, error_text
+from evkafka.exceptions import DecodeError, message_of
 from evkafka.runtime.failure_cause import app_traceback, needs_traceback, reported_exception
 from evkafka.serde.safe_text import escape_line
 from evkafka.telemetry import AttemptFailed, ConsumerStopped, Event
@@ -23,6 +22,9 @@ MAX_LINES = 10
 
 MAX_KINDS = 256
 """So many kinds are told apart at a time. Further ones count as one kind for each consumer."""
+
+ERROR_CHARACTERS = 2000
+"""Longest text of an error in a line."""
 
 STOPPING = ("stop", "dead_letter_limit")
 """The decisions that stop the app."""
@@ -190,3 +192,8 @@ def _cause(event: AttemptFailed) -> str:
     reason = [escape_line(event.reason, ERROR_CHARACTERS)] if event.reason else []
     error = [error_text(reported_exception(event.error))] if event.error is not None else []
     return ": ".join([*requested, *reason, *error])
+
+
+def error_text(error: BaseException, show: Callable[[BaseException], str] = repr) -> str:
+    """The text of an error, shortened and on one line: it may quote a record."""
+    return escape_line(message_of(error, show), ERROR_CHARACTERS)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from evkafka.observe.error_text import ERROR_CHARACTERS, error_text
-from evkafka.observe.failure_log import FailureLog
+from evkafka.observe.failure_log import ERROR_CHARACTERS, FailureLog, error_text
 from evkafka.runtime.failure_cause import FATAL
 from evkafka.runtime.ports import OutputRefused
 from evkafka.runtime.settle import StopApp

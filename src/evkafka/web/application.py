@@ -154,10 +154,7 @@ class _Pages:
             return PlainTextResponse(
                 "metrics need an extra that is not installed: pip install 'evkafka[metrics]'\n", status_code=404
             )
-        try:
-            text, media_type = await self._scraper.run(metrics.scraping(request.headers.get("accept", "")))
-        except TooBusy as busy:
-            return PlainTextResponse(f"{busy}\n", status_code=503)
+        text, media_type = await self._scraper.run(metrics.scraping(request.headers.get("accept", "")))
         return Response(text, media_type=media_type)
 
 

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from evkafka.web import schema_text
 from evkafka.web.markdown import link, markdown
-from evkafka.web.search import SearchIndex, SearchResult
+from evkafka.web.search import SearchIndex, SearchResult, name_of
 
 QUERY_CHARACTERS = 100
 SCHEMAS = "#/components/schemas/"
@@ -200,11 +200,6 @@ def render(
         found = SearchIndex(document).search(query)
     page = ContractPage(document, References(document), query, found)
     return template.render(page=page, info=document["info"], with_operations=with_operations)
-
-
-def name_of(reference: Mapping[str, str]) -> str:
-    """The key that a reference points to: its last part."""
-    return reference["$ref"].rpartition("/")[2].replace("~1", "/").replace("~0", "~")
 
 
 def pretty(value: object) -> str:

@@ -38,8 +38,7 @@ class SearchIndex:
         }
         operations: dict[str, list[Any]] = {}
         for key, operation in document["operations"].items():
-            channel = operation["channel"]["$ref"].rpartition("/")[2].replace("~1", "/").replace("~0", "~")
-            operations.setdefault(channel, []).append([key, operation])
+            operations.setdefault(name_of(operation["channel"]), []).append([key, operation])
         self._texts = {
             kind: {
                 key: _text([key, part, operations.get(key, []) if kind == "channels" else None])
@@ -58,6 +57,11 @@ class SearchIndex:
                 {key: self._parts[kind][key] for key in (keys[:RESULTS_MAX] if wanted else keys)}
             )
         return found
+
+
+def name_of(reference: Mapping[str, str]) -> str:
+    """The key that a reference points to: its last part."""
+    return reference["$ref"].rpartition("/")[2].replace("~1", "/").replace("~0", "~")
 
 
 def _text(value: object) -> str:
