@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.errors import PydanticUserError
 from typing_extensions import TypeAliasType, is_typeddict
 
 UNIONS = (typing.Union, type(int | None))
@@ -25,6 +28,25 @@ class NotYetDefined(Exception):
         super().__init__(name)
         self.name = name
         self.place = place
+
+
+@contextmanager
+def pydantic_faults(annotation: Any, cannot: str) -> Iterator[None]:
+    """Inside, pydantic uses this type.
+
+    Args:
+        cannot: what it cannot do then: `serialize Order`.
+
+    Raises:
+        NotYetDefined: the type, or a field of it, refers to a name that is not defined yet.
+        TypeError: pydantic does not support this type; the text says why.
+    """
+    try:
+        yield
+    except NameError as error:  # pydantic's PydanticUndefinedAnnotation is one
+        raise NotYetDefined(error.name or annotation_text(annotation)) from error
+    except PydanticUserError as error:
+        raise TypeError(f"pydantic cannot {cannot}: {str(error).splitlines()[0]}") from error
 
 
 def bytes_or_str_type(annotation: Any) -> type | None:
@@ -135,21 +157,24 @@ def unwrap_aliases(annotation: Any) -> Any:
         if isinstance(annotation, ALIASES):
             annotation = annotation.__value__
         elif isinstance(alias := typing.get_origin(annotation), ALIASES):
-            annotation = _substitute_type_arguments(alias, typing.get_args(annotation))
+            annotation = _value_of_alias(alias, typing.get_args(annotation))
         elif isinstance(annotation, typing.NewType):
             annotation = annotation.__supertype__
         else:
             return annotation
 
 
-def _substitute_type_arguments(alias: Any, arguments: tuple[Any, ...]) -> Any:
+def _value_of_alias(alias: Any, arguments: tuple[Any, ...]) -> Any:
     """The value of a generic alias, `type Maybe[T] = T | None`, with these arguments."""
-    value = alias.__value__
-    given = dict(zip(alias.__type_params__, arguments, strict=False))
-    if value in given:
-        return given[value]
-    wanted = getattr(value, "__parameters__", ())
-    return value[tuple(given.get(one, one) for one in wanted)] if wanted else value
+    return substitute_type_arguments(alias.__value__, dict(zip(alias.__type_params__, arguments, strict=False)))
+
+
+def substitute_type_arguments(annotation: Any, arguments: Mapping[Any, Any]) -> Any:
+    """The annotation with these arguments in place of its type variables."""
+    if annotation in arguments:
+        return arguments[annotation]
+    wanted = getattr(annotation, "__parameters__", ())
+    return annotation[tuple(arguments.get(one, one) for one in wanted)] if wanted else annotation
 
 
 def _is_none(annotation: Any) -> bool:

@@ -14,8 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUndefinedAnnotation
-from pydantic.errors import PydanticUserError
+from pydantic import BaseModel
 
 from evkafka.serde.annotations import (
     NotYetDefined,
@@ -25,6 +24,7 @@ from evkafka.serde.annotations import (
     contains_msgspec_type,
     is_constrained,
     protobuf_class,
+    pydantic_faults,
     with_dict_type_arguments,
 )
 from evkafka.serde.decode_errors import strings_in_schema
@@ -72,15 +72,11 @@ def decoder_for(annotation: Any) -> Decoder:
         return _protobuf_decoder(message, annotation)
     if contains_msgspec_type(annotation):
         return _msgspec_decoder(annotation, expected)
-    try:
+    with pydantic_faults(annotation, f"create {expected} from JSON"):
         optional, raw = admits_none(annotation), bytes_or_str_type(annotation)
         if raw is not None and not is_constrained(annotation):
             return Decoder(_decode_utf8 if raw is str else bytes, None, optional, expected, frozenset)
         validator, schema = _pydantic_validator(annotation)
-    except (PydanticUndefinedAnnotation, NameError) as error:
-        raise NotYetDefined(error.name or expected) from error
-    except (PydanticSchemaGenerationError, PydanticUserError) as error:
-        raise TypeError(f"pydantic cannot create {expected} from JSON: {str(error).splitlines()[0]}") from error
     names = functools.cache(functools.partial(strings_in_schema, schema))
     if raw is not None:
         return Decoder(

@@ -14,24 +14,21 @@ from typing import Any
 import pydantic_core
 from pydantic import (
     BaseModel,
-    PydanticSchemaGenerationError,
-    PydanticUndefinedAnnotation,
     Secret,
     SecretBytes,
     SecretStr,
     TypeAdapter,
     ValidationError,
 )
-from pydantic.errors import PydanticUserError
 
 from evkafka.serde.annotations import (
-    NotYetDefined,
     admits_none,
     annotation_text,
     bytes_or_str_type,
     contains_msgspec_type,
     is_constrained,
     protobuf_class,
+    pydantic_faults,
     unwrap_aliases,
     without_none,
 )
@@ -141,14 +138,8 @@ def encoder_for(annotation: Any) -> Callable[[Any], bytes | None]:
         NotYetDefined: the type, or a field of it, refers to a name that is not defined yet.
         TypeError: pydantic cannot serialize this type; the text says why.
     """
-    try:
+    with pydantic_faults(annotation, f"serialize {annotation_text(annotation)}"):
         encode_it = _build_encoder(annotation)
-    except (PydanticUndefinedAnnotation, NameError) as error:
-        raise NotYetDefined(error.name or annotation_text(annotation)) from error
-    except (PydanticSchemaGenerationError, PydanticUserError) as error:
-        raise TypeError(
-            f"pydantic cannot serialize {annotation_text(annotation)}: {str(error).splitlines()[0]}"
-        ) from error
     if not admits_none(annotation):
         return encode_it
     return lambda event: None if event is None else encode_it(event)
@@ -163,16 +154,10 @@ def dumper_for(annotation: Any) -> Callable[[Any], Any]:
     plain = unwrap_aliases(without_none(unwrap_aliases(annotation)))
     if plain in (Any, dict, dict[str, Any]):
         return _dump_mapping
-    try:
+    with pydantic_faults(annotation, f"serialize {annotation_text(annotation)}"):
         if isinstance(plain, type) and issubclass(plain, BaseModel):
             return _model_dumper(plain, annotation)
         adapter = adapter_of(plain)
-    except (PydanticUndefinedAnnotation, NameError) as error:
-        raise NotYetDefined(error.name or annotation_text(annotation)) from error
-    except (PydanticSchemaGenerationError, PydanticUserError) as error:
-        raise TypeError(
-            f"pydantic cannot serialize {annotation_text(annotation)}: {str(error).splitlines()[0]}"
-        ) from error
     validate, to_python = _build_validator(adapter, annotation), adapter.serializer.to_python
     return lambda event: to_python(validate(event), by_alias=True)
 

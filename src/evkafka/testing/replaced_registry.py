@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from evkafka.serde.formats.registry import TestRegistry, use_test_registry
+from evkafka.serde.formats.registry import use_test_registry
 from evkafka.testing.registry import InMemoryRegistry
 
 
@@ -24,5 +24,5 @@ def use_registry(registry: InMemoryRegistry | None = None) -> Iterator[InMemoryR
     import httpx
 
     used = registry if registry is not None else InMemoryRegistry()
-    with use_test_registry(TestRegistry(httpx.ASGITransport(used))):
+    with use_test_registry(httpx.ASGITransport(used)):
         yield used

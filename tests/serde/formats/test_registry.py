@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from evkafka.exceptions import ConfigError, RegistryError, RegistryRefused, RegistryUnavailable, SchemaNotFound
 from evkafka.formats import SchemaRegistry
 from evkafka.serde.formats.interface import Reference, Schema, StoredSchema
-from evkafka.serde.formats.registry import TestRegistry, use_test_registry
+from evkafka.serde.formats.registry import use_test_registry
 from evkafka.serde.formats.rest import Busy
 from evkafka.testing import InMemoryRegistry
 
@@ -23,7 +23,7 @@ ORDER = {"type": "record", "name": "Order", "namespace": "shop", "fields": [{"na
 ORDER_TEXT = '{"type": "record", "name": "Order", "namespace": "shop", "fields": [{"name": "id", "type": "string"}]}'
 
 
-def answers(*responses: httpx.Response | Exception) -> tuple[SchemaRegistry, TestRegistry, list[httpx.Request]]:
+def answers(*responses: httpx.Response | Exception) -> tuple[SchemaRegistry, httpx.MockTransport, list[httpx.Request]]:
     """A registry whose requests are answered with these, the last one again and again."""
     requests: list[httpx.Request] = []
 
@@ -34,7 +34,7 @@ def answers(*responses: httpx.Response | Exception) -> tuple[SchemaRegistry, Tes
             raise response
         return response
 
-    return SchemaRegistry("http://registry:8081"), TestRegistry(httpx.MockTransport(answer)), requests
+    return SchemaRegistry("http://registry:8081"), httpx.MockTransport(answer), requests
 
 
 @pytest.fixture(autouse=True)
@@ -214,7 +214,7 @@ class TestSeveralUrls:
             return httpx.Response(200, json={"id": 3, "schema": ORDER_TEXT})
 
         registry = SchemaRegistry("http://a:8081/, http://b:8081/base/")
-        with use_test_registry(TestRegistry(httpx.MockTransport(answer))):
+        with use_test_registry(httpx.MockTransport(answer)):
             await registry.latest("orders-value")
             await registry.latest("orders-value")
         assert asked == ["a", "b", "b"]

@@ -31,7 +31,7 @@ from pydantic import (
     WrapSerializer,
 )
 
-from evkafka.serde.annotations import annotation_text, is_union, unwrap_aliases, without_none
+from evkafka.serde.annotations import annotation_text, is_union, substitute_type_arguments, unwrap_aliases, without_none
 from evkafka.serde.formats.avro_fit import may_hold_type
 from evkafka.serde.formats.fields import NO_DEFAULT, Field, Plain, fields_of, model_of, plain_type, undescribed_error
 
@@ -339,16 +339,9 @@ def _fields_with_arguments(kind: Any, model: type) -> list[Field]:
     if not arguments:
         return fields
     return [
-        Field(one.name, _substitute_type_arguments(one.annotation, arguments), one.default, one.may_be_missing)
+        Field(one.name, substitute_type_arguments(one.annotation, arguments), one.default, one.may_be_missing)
         for one in fields
     ]
-
-
-def _substitute_type_arguments(annotation: Any, arguments: Mapping[Any, Any]) -> Any:
-    if annotation in arguments:
-        return arguments[annotation]
-    wanted = getattr(annotation, "__parameters__", ())
-    return annotation[tuple(arguments.get(one, one) for one in wanted)] if wanted else annotation
 
 
 def _avro_name(kind: Any) -> str:

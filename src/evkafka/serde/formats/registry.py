@@ -7,8 +7,8 @@ import ssl
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from evkafka.exceptions import ConfigError, RegistryUnavailable, SchemaNotFound
@@ -16,6 +16,9 @@ from evkafka.records import NotReady
 from evkafka.serde.formats.interface import Encode, FormatError, Schema, StoredSchema
 from evkafka.serde.formats.rest import Address, Credentials, Rest
 from evkafka.serde.formats.schema_cache import Key, SchemaRequests, SchemaStore
+
+if TYPE_CHECKING:
+    import httpx
 
 T = TypeVar("T")
 
@@ -27,25 +30,12 @@ MOST_NESTED = 50
 """How many schemas one may refer to, directly and through others."""
 
 
-@dataclass(frozen=True, slots=True)
-class TestRegistry:
-    """What answers in place of every registry, in tests.
-
-    Attributes:
-        transport: an httpx transport.
-    """
-
-    __test__ = False
-
-    transport: Any
-
-
-current_test_registry: ContextVar[TestRegistry | None] = ContextVar("evkafka_test_registry", default=None)
+current_test_registry: ContextVar[httpx.AsyncBaseTransport | None] = ContextVar("evkafka_test_registry", default=None)
 
 
 @contextmanager
-def use_test_registry(replacement: TestRegistry) -> Iterator[None]:
-    """Inside, every `SchemaRegistry` asks this one, and senders register schemas that it does not have."""
+def use_test_registry(replacement: httpx.AsyncBaseTransport) -> Iterator[None]:
+    """Inside, this answers in place of every `SchemaRegistry`, and senders register schemas that it does not have."""
     before = current_test_registry.get()
     current_test_registry.set(replacement)
     try:
@@ -91,7 +81,7 @@ class SchemaRegistry:
         urls = tuple(_without_login(one) for one in parts)
         self._address = Address(urls, credentials, ssl_context, timeout_ms / 1000)
         self._store = SchemaStore()
-        self._test_store: tuple[TestRegistry, SchemaStore] | None = None
+        self._test_store: tuple[httpx.AsyncBaseTransport, SchemaStore] | None = None
         self._connections: dict[asyncio.AbstractEventLoop, Connection] = {}
 
     def __repr__(self) -> str:
@@ -229,10 +219,10 @@ class SchemaRegistry:
 class Connection:
     """A registry's connections, for one event loop and, in tests, one replacement."""
 
-    def __init__(self, address: Address, store: SchemaStore, replacement: TestRegistry | None) -> None:
+    def __init__(self, address: Address, store: SchemaStore, replacement: httpx.AsyncBaseTransport | None) -> None:
         self.replacement = replacement
         self.encoders: dict[Hashable, Encode] = {}
-        self.rest = Rest(address if replacement is None else replace(address, transport=replacement.transport))
+        self.rest = Rest(address if replacement is None else replace(address, transport=replacement))
         self.requests = SchemaRequests(store, self.fetch, f"schema registry {', '.join(address.urls)}")
 
     async def close(self) -> None:

@@ -293,14 +293,6 @@ class RegistryFormat:
 
     # ------------------------------------------------------------------ writing
 
-    def describe(self, annotation: Any) -> Described:
-        """The schema of a payload type.
-
-        Raises:
-            Undescribed: there is none.
-        """
-        return self.language.describe(annotation)
-
     def plan_schema(self, event: Outgoing) -> Planned:
         """Where the event's schema is, or will be, in the registry.
 
@@ -316,7 +308,7 @@ class RegistryFormat:
         if by_registered is not None:
             return by_registered, True
         try:
-            return self.describe(event.annotation), self.subjects.latest
+            return self.language.describe(event.annotation), self.subjects.latest
         except Undescribed as error:
             raise ConfigError(f"{event.place}: {error}") from error
 

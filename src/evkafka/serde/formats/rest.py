@@ -9,7 +9,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -220,9 +220,7 @@ def _schema_body(schema: Schema) -> dict[str, Any]:
     if schema.type != "AVRO":
         body["schemaType"] = schema.type
     if schema.references:
-        body["references"] = [
-            {"name": one.name, "subject": one.subject, "version": one.version} for one in schema.references
-        ]
+        body["references"] = [asdict(one) for one in schema.references]
     return body
 
 

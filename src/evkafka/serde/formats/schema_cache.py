@@ -102,7 +102,12 @@ class SchemaRequests:
 
     def ask(self, key: Key) -> asyncio.Future[None]:
         """Ask for a schema, unless it is being asked for. Done once there is an answer."""
-        return self._request(key).ready
+        request = self._requests.get(key)
+        if request is None:
+            loop = asyncio.get_running_loop()
+            request = self._requests[key] = Request(loop.create_future(), time.monotonic())
+            request.task = loop.create_task(self._ask(key, request), name=f"evkafka-schema-{key}")
+        return request.ready
 
     @property
     def is_asking(self) -> bool:
@@ -129,14 +134,6 @@ class SchemaRequests:
         for one in requests:
             if not one.ready.done():
                 one.ready.cancel()
-
-    def _request(self, key: Key) -> Request:
-        request = self._requests.get(key)
-        if request is None:
-            loop = asyncio.get_running_loop()
-            request = self._requests[key] = Request(loop.create_future(), time.monotonic())
-            request.task = loop.create_task(self._ask(key, request), name=f"evkafka-schema-{key}")
-        return request
 
     async def _ask(self, key: Key, request: Request) -> None:
         """Ask until there is an answer."""
