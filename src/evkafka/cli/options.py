@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +16,16 @@ from evkafka.exceptions import ConfigError
 DEVELOP, RUN, INSPECT, OPERATE = "Develop", "Run", "Inspect", "Operate"
 """Panels of the list of commands."""
 
-APP, CLUSTER, CONSUMERS, PROCESSES, WEB = "App", "Cluster", "Consumers", "Processes", "HTTP server"
-EVENT, INPUT, FILTERS, RANGE = "Event", "Input", "Filters", "Range"
-"""Panels of a command's help."""
+app_option = partial(typer.Option, rich_help_panel="App")
+cluster_option = partial(typer.Option, rich_help_panel="Cluster")
+consumer_option = partial(typer.Option, rich_help_panel="Consumers")
+process_option = partial(typer.Option, rich_help_panel="Processes")
+web_option = partial(typer.Option, rich_help_panel="HTTP server")
+event_option = partial(typer.Option, rich_help_panel="Event")
+input_option = partial(typer.Option, rich_help_panel="Input")
+filter_option = partial(typer.Option, rich_help_panel="Filters")
+range_option = partial(typer.Option, rich_help_panel="Range")
+"""An option in that panel of a command's help."""
 
 
 class LogFormat(enum.StrEnum):
@@ -49,29 +57,20 @@ Target = Annotated[
 ]
 AppDir = Annotated[
     Path,
-    typer.Option(
-        help="The directory that is searched first for the module.",
-        envvar="EVKAFKA_APP_DIR",
-        metavar="DIR",
-        rich_help_panel=APP,
-    ),
+    app_option(help="The directory that is searched first for the module.", envvar="EVKAFKA_APP_DIR", metavar="DIR"),
 ]
 Factory = Annotated[
-    bool,
-    typer.Option(
-        "--factory", help="APP is a function that returns the app.", envvar="EVKAFKA_FACTORY", rich_help_panel=APP
-    ),
+    bool, app_option("--factory", help="APP is a function that returns the app.", envvar="EVKAFKA_FACTORY")
 ]
 EnvFile = Annotated[
     Path | None,
-    typer.Option(
+    app_option(
         help="Set environment variables from this file before the app is imported; variables that are set already win.",
         envvar="EVKAFKA_ENV_FILE",
         metavar="FILE",
-        rich_help_panel=APP,
     ),
 ]
-Consumer = Annotated[str | None, typer.Option(help="One of the app's consumers.", metavar="NAME", rich_help_panel=APP)]
+Consumer = Annotated[str | None, app_option(help="One of the app's consumers.", metavar="NAME")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,25 +85,17 @@ class AppOptions:
 
 # ---------------------------------------------------------------------------- the cluster
 
-AppOfCluster = Annotated[
-    str | None, typer.Option("--app", metavar="MODULE:APP", help="Use the cluster of this app.", rich_help_panel=APP)
-]
+AppOfCluster = Annotated[str | None, app_option("--app", metavar="MODULE:APP", help="Use the cluster of this app.")]
 ConfigFile = Annotated[
     Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE",
-        help="Use the cluster of this file: a consumer's keys in TOML, YAML or JSON.",
-        rich_help_panel=CLUSTER,
+    cluster_option(
+        "--config", metavar="FILE", help="Use the cluster of this file: a consumer's keys in TOML, YAML or JSON."
     ),
 ]
 Servers = Annotated[
     str | None,
-    typer.Option(
-        "--bootstrap-servers",
-        metavar="HOST:PORT",
-        help="The brokers. Default: the environment, then pyproject.toml.",
-        rich_help_panel=CLUSTER,
+    cluster_option(
+        "--bootstrap-servers", metavar="HOST:PORT", help="The brokers. Default: the environment, then pyproject.toml."
     ),
 ]
 
@@ -126,39 +117,25 @@ class ClusterOptions:
 
 ReloadDir = Annotated[
     list[Path] | None,
-    typer.Option(
-        help="Watch this directory; may be repeated. Default: --app-dir.",
-        metavar="DIR",
-        envvar="EVKAFKA_RELOAD_DIR",
-        rich_help_panel=PROCESSES,
+    process_option(
+        help="Watch this directory; may be repeated. Default: --app-dir.", metavar="DIR", envvar="EVKAFKA_RELOAD_DIR"
     ),
 ]
 EventLoop = Annotated[
     Loop,
-    typer.Option(
+    process_option(
         help="The event loop; auto is uvloop if it is installed, else asyncio.",
         envvar="EVKAFKA_LOOP",
         case_sensitive=False,
-        rich_help_panel=PROCESSES,
     ),
 ]
 Only = Annotated[
     list[str] | None,
-    typer.Option(
-        help="Run only this consumer; may be repeated.",
-        metavar="NAME",
-        envvar="EVKAFKA_ONLY",
-        rich_help_panel=CONSUMERS,
-    ),
+    consumer_option(help="Run only this consumer; may be repeated.", metavar="NAME", envvar="EVKAFKA_ONLY"),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option(
-        help="Do not run this consumer; may be repeated.",
-        metavar="NAME",
-        envvar="EVKAFKA_EXCLUDE",
-        rich_help_panel=CONSUMERS,
-    ),
+    consumer_option(help="Do not run this consumer; may be repeated.", metavar="NAME", envvar="EVKAFKA_EXCLUDE"),
 ]
 
 
@@ -174,33 +151,30 @@ class ProcessOptions:
 
 Web = Annotated[
     bool | None,
-    typer.Option(
+    web_option(
         "--web/--no-web",
         help="Serve dashboard, API docs, health and metrics. Default: as the app is configured.",
         envvar="EVKAFKA_WEB",
-        rich_help_panel=WEB,
     ),
 ]
 Host = Annotated[
     str | None,
-    typer.Option(
+    web_option(
         "--host",
         help="The address to listen on; 0.0.0.0 for all networks. Default: as the app is configured.",
         metavar="HOST",
         envvar="EVKAFKA_HOST",
-        rich_help_panel=WEB,
     ),
 ]
 Port = Annotated[
     int | None,
-    typer.Option(
+    web_option(
         "--port",
         help="The port; 0 for a free one. Default: the variable PORT, else as the app is configured.",
         metavar="PORT",
         envvar="EVKAFKA_PORT",
         min=0,
         max=65535,
-        rich_help_panel=WEB,
     ),
 ]
 Level = Annotated[
@@ -232,49 +206,30 @@ Group = Annotated[
 ]
 Topics = Annotated[list[str] | None, typer.Option("--topic", help="Only this topic; may be repeated.", metavar="TOPIC")]
 EventTypes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--type", "-t", metavar="TYPE", help="Only this event type; may be repeated.", rich_help_panel=FILTERS
-    ),
+    list[str] | None, filter_option("--type", "-t", metavar="TYPE", help="Only this event type; may be repeated.")
 ]
-FilteredPartition = Annotated[
-    int | None, typer.Option(min=0, help="Only this partition.", metavar="N", rich_help_panel=FILTERS)
-]
+FilteredPartition = Annotated[int | None, filter_option(min=0, help="Only this partition.", metavar="N")]
 
 
 # ---------------------------------------------------------------------------- events to send
 
 Payload = Annotated[str | None, typer.Argument(metavar="[PAYLOAD]", help="The value; - reads stdin, @FILE a file.")]
-SentType = Annotated[
-    str | None, typer.Option("--type", "-t", metavar="TYPE", help="The event type.", rich_help_panel=EVENT)
-]
-SentKey = Annotated[str | None, typer.Option("--key", "-k", metavar="KEY", help="The key.", rich_help_panel=EVENT)]
-KeyField = Annotated[
-    str | None, typer.Option(metavar="FIELD", help="Use this field of the payload as the key.", rich_help_panel=EVENT)
-]
+SentType = Annotated[str | None, event_option("--type", "-t", metavar="TYPE", help="The event type.")]
+SentKey = Annotated[str | None, event_option("--key", "-k", metavar="KEY", help="The key.")]
+KeyField = Annotated[str | None, event_option(metavar="FIELD", help="Use this field of the payload as the key.")]
 SentHeaders = Annotated[
-    list[str] | None,
-    typer.Option("--header", "-H", metavar="NAME=VALUE", help="A header; may be repeated.", rich_help_panel=EVENT),
+    list[str] | None, event_option("--header", "-H", metavar="NAME=VALUE", help="A header; may be repeated.")
 ]
-SentPartition = Annotated[
-    int | None, typer.Option(min=0, help="The partition. Default: by the key.", metavar="N", rich_help_panel=EVENT)
-]
-Tombstone = Annotated[
-    bool, typer.Option("--tombstone", help="Send a tombstone: a record without a value.", rich_help_panel=EVENT)
-]
+SentPartition = Annotated[int | None, event_option(min=0, help="The partition. Default: by the key.", metavar="N")]
+Tombstone = Annotated[bool, event_option("--tombstone", help="Send a tombstone: a record without a value.")]
 SourceFile = Annotated[
-    str | None,
-    typer.Option(
-        "--file", "-f", metavar="FILE", help="Read the payload from this file; - is stdin.", rich_help_panel=INPUT
-    ),
+    str | None, input_option("--file", "-f", metavar="FILE", help="Read the payload from this file; - is stdin.")
 ]
-SourceLines = Annotated[bool, typer.Option("--lines", "-l", help="Each line is one payload.", rich_help_panel=INPUT)]
+SourceLines = Annotated[bool, input_option("--lines", "-l", help="Each line is one payload.")]
 SourceRecords = Annotated[
     bool,
-    typer.Option(
-        "--records",
-        help="Each line is one record as `evkafka tail --json` prints it: type, key, headers and value.",
-        rich_help_panel=INPUT,
+    input_option(
+        "--records", help="Each line is one record as `evkafka tail --json` prints it: type, key, headers and value."
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,62 +11,44 @@ import typer
 from evkafka.cli.command import command
 from evkafka.cli.commands.run import run_options
 from evkafka.cli.env_file import load_env_file
-from evkafka.cli.options import DEVELOP, PROCESSES, AppOptions, OutputOptions, ProcessOptions
+from evkafka.cli.options import DEVELOP, AppOptions, OutputOptions, ProcessOptions, process_option
 
-BROKER = "Broker"
+broker_option = partial(typer.Option, rich_help_panel="Broker")
 
 Reload = Annotated[
-    bool,
-    typer.Option(
-        "--reload/--no-reload",
-        help="Restart when a file changes.",
-        envvar="EVKAFKA_RELOAD",
-        rich_help_panel=PROCESSES,
-    ),
+    bool, process_option("--reload/--no-reload", help="Restart when a file changes.", envvar="EVKAFKA_RELOAD")
 ]
 BrokerPort = Annotated[
     int | None,
-    typer.Option(
+    broker_option(
         help="The broker's port on 127.0.0.1. Default: 9092, or a free one if it is taken.",
         metavar="PORT",
         min=0,
         max=65535,
         envvar="EVKAFKA_BROKER_PORT",
-        rich_help_panel=BROKER,
     ),
 ]
 Data = Annotated[
     Path | None,
-    typer.Option(
+    broker_option(
         help="Keep topics and offsets in this directory. Default: delete them at the end.",
         metavar="DIR",
         envvar="EVKAFKA_BROKER_DATA",
         file_okay=False,
-        rich_help_panel=BROKER,
     ),
 ]
-Servers = Annotated[
-    str | None,
-    typer.Option(metavar="HOST:PORT", help="Use this broker instead of starting one.", rich_help_panel=BROKER),
-]
+Servers = Annotated[str | None, broker_option(metavar="HOST:PORT", help="Use this broker instead of starting one.")]
 Registry = Annotated[
     bool,
-    typer.Option(
+    broker_option(
         "--registry",
         help="Start a schema registry too; EVKAFKA_SCHEMA_REGISTRY_URL has its address.",
         envvar="EVKAFKA_REGISTRY",
-        rich_help_panel=BROKER,
     ),
 ]
 Partitions = Annotated[
     int,
-    typer.Option(
-        help="Partitions of the topics that are created.",
-        metavar="N",
-        min=1,
-        envvar="EVKAFKA_PARTITIONS",
-        rich_help_panel=BROKER,
-    ),
+    broker_option(help="Partitions of the topics that are created.", metavar="N", min=1, envvar="EVKAFKA_PARTITIONS"),
 ]
 
 

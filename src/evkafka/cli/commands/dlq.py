@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evkafka.cli.command import ShortHelp, command
-from evkafka.cli.options import FILTERS, AsJson, ClusterOptions, FilteredPartition, parse_time
+from evkafka.cli.options import AsJson, ClusterOptions, FilteredPartition, filter_option, parse_time
 from evkafka.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -27,75 +27,40 @@ Topic = Annotated[
 ]
 EventTypes = Annotated[
     list[str] | None,
-    typer.Option(
-        "--event-type",
-        "--type",
-        "-t",
-        metavar="TYPE",
-        help="Only this event type; may be repeated.",
-        rich_help_panel=FILTERS,
-    ),
+    filter_option("--event-type", "--type", "-t", metavar="TYPE", help="Only this event type; may be repeated."),
 ]
 Error = Annotated[
     str | None,
-    typer.Option(
-        metavar="TEXT",
-        help="Only this error: its type, as in *Timeout*, or part of its message.",
-        rich_help_panel=FILTERS,
-    ),
+    filter_option(metavar="TEXT", help="Only this error: its type, as in *Timeout*, or part of its message."),
 ]
 Containing = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TEXT", help="Only with this text in the id, the event type or the error.", rich_help_panel=FILTERS
-    ),
+    str | None, filter_option(metavar="TEXT", help="Only with this text in the id, the event type or the error.")
 ]
 Since = Annotated[
     str | None,
-    typer.Option(
-        metavar="TIME",
-        help="Failed at this time (2026-01-31T12:00:00Z) or within this age (2h).",
-        rich_help_panel=FILTERS,
-    ),
+    filter_option(metavar="TIME", help="Failed at this time (2026-01-31T12:00:00Z) or within this age (2h)."),
 ]
-Until = Annotated[str | None, typer.Option(metavar="TIME", help="Failed before this time.", rich_help_panel=FILTERS)]
+Until = Annotated[str | None, filter_option(metavar="TIME", help="Failed before this time.")]
 Offset = Annotated[
-    int | None,
-    typer.Option(
-        "--offset", min=0, metavar="OFFSET", help="Only this offset; with --partition.", rich_help_panel=FILTERS
-    ),
+    int | None, filter_option("--offset", min=0, metavar="OFFSET", help="Only this offset; with --partition.")
 ]
 Ids = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--id", metavar="ID", help="Only dead letters with this id; may be repeated.", rich_help_panel=FILTERS
-    ),
+    list[str] | None, filter_option("--id", metavar="ID", help="Only dead letters with this id; may be repeated.")
 ]
 Positions = Annotated[
     list[str] | None,
-    typer.Option(
+    filter_option(
         "--at",
         metavar="PARTITION@OFFSET",
         help="Only the dead letter at this position; may be repeated, or name a range: 0@17-41.",
-        rich_help_panel=FILTERS,
     ),
 ]
-Limit = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="At most this many dead letters.", rich_help_panel=FILTERS)
-]
+Limit = Annotated[int | None, filter_option(min=1, metavar="N", help="At most this many dead letters.")]
 ListLimit = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="At most this many dead letters. Default: 20, with --json all.",
-        rich_help_panel=FILTERS,
-    ),
+    int | None, filter_option(min=1, metavar="N", help="At most this many dead letters. Default: 20, with --json all.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
-Closed = Annotated[
-    bool, typer.Option("--all", help="Also dead letters that were replayed or discarded.", rich_help_panel=FILTERS)
-]
+Closed = Annotated[bool, filter_option("--all", help="Also dead letters that were replayed or discarded.")]
 ToHandler = Annotated[
     bool,
     typer.Option("--to-handler", help="Run the app's endpoint in this process. Needs --app.", rich_help_panel=TARGET),

@@ -7,30 +7,29 @@ from typing import Annotated
 import typer
 
 from evkafka.cli.command import command
-from evkafka.cli.options import FILTERS, OPERATE, RANGE, AppOptions, AsJson, Consumer, EventTypes, FilteredPartition
+from evkafka.cli.options import (
+    OPERATE,
+    AppOptions,
+    AsJson,
+    Consumer,
+    EventTypes,
+    FilteredPartition,
+    filter_option,
+    range_option,
+)
 
 Topic = Annotated[str, typer.Option("--topic", metavar="TOPIC", help="The topic to read.")]
 From = Annotated[
     str,
-    typer.Option(
-        "--from",
-        metavar="POSITION",
-        help="Start at earliest, an offset, a time (2026-01-31T12:00:00Z) or an age (2h).",
-        rich_help_panel=RANGE,
+    range_option(
+        "--from", metavar="POSITION", help="Start at earliest, an offset, a time (2026-01-31T12:00:00Z) or an age (2h)."
     ),
 ]
 To = Annotated[
     str | None,
-    typer.Option(
-        "--to",
-        metavar="POSITION",
-        help="Stop before this position. Default: the end of the topic now.",
-        rich_help_panel=RANGE,
-    ),
+    range_option("--to", metavar="POSITION", help="Stop before this position. Default: the end of the topic now."),
 ]
-Limit = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="At most this many records.", rich_help_panel=FILTERS)
-]
+Limit = Annotated[int | None, filter_option(min=1, metavar="N", help="At most this many records.")]
 Rate = Annotated[float | None, typer.Option(min=0.001, metavar="N", help="At most this many records per second.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
 DryRun = Annotated[

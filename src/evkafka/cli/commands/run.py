@@ -8,7 +8,16 @@ import typer
 
 from evkafka.cli.command import command
 from evkafka.cli.env_file import load_env_file
-from evkafka.cli.options import CLUSTER, CONSUMERS, PROCESSES, RUN, AppOptions, LogFormat, OutputOptions, ProcessOptions
+from evkafka.cli.options import (
+    RUN,
+    AppOptions,
+    LogFormat,
+    OutputOptions,
+    ProcessOptions,
+    cluster_option,
+    consumer_option,
+    process_option,
+)
 from evkafka.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -16,7 +25,7 @@ if TYPE_CHECKING:
 
 Workers = Annotated[
     int,
-    typer.Option(
+    process_option(
         "--workers",
         "-w",
         help="The number of processes, members of one group; a failed one is restarted.",
@@ -24,34 +33,24 @@ Workers = Annotated[
         envvar="EVKAFKA_WORKERS",
         min=1,
         max=256,
-        rich_help_panel=PROCESSES,
     ),
 ]
 Reload = Annotated[
     bool,
-    typer.Option(
-        "--reload",
-        "-r",
-        help="Restart when a file changes; for development.",
-        envvar="EVKAFKA_RELOAD",
-        rich_help_panel=PROCESSES,
-    ),
+    process_option("--reload", "-r", help="Restart when a file changes; for development.", envvar="EVKAFKA_RELOAD"),
 ]
 Servers = Annotated[
     str | None,
-    typer.Option(
-        metavar="HOST:PORT",
-        help="Use these brokers for all consumers and producers instead of the app's own.",
-        rich_help_panel=CLUSTER,
+    cluster_option(
+        metavar="HOST:PORT", help="Use these brokers for all consumers and producers instead of the app's own."
     ),
 ]
 ResetDeadLetterLimit = Annotated[
     bool,
-    typer.Option(
+    consumer_option(
         "--reset-dead-letter-limit",
         help="Start again after a dead_letter_limit has stopped the app.",
         envvar="EVKAFKA_RESET_DEAD_LETTER_LIMIT",
-        rich_help_panel=CONSUMERS,
     ),
 ]
 

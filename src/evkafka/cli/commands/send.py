@@ -7,14 +7,11 @@ from typing import Annotated
 import typer
 
 from evkafka.cli.command import command
-from evkafka.cli.options import DEVELOP, EVENT, AsJson, ClusterOptions, EventOptions, Topic
+from evkafka.cli.options import DEVELOP, AsJson, ClusterOptions, EventOptions, Topic, event_option
 from evkafka.exceptions import ConfigError
 
 Check = Annotated[
-    bool,
-    typer.Option(
-        "--check/--no-check", help="With --app: validate each payload with its endpoint first.", rich_help_panel=EVENT
-    ),
+    bool, event_option("--check/--no-check", help="With --app: validate each payload with its endpoint first.")
 ]
 Create = Annotated[bool, typer.Option("--create", help="Let the brokers create the topic if it does not exist.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Validate the events, and send nothing.")]

@@ -9,52 +9,40 @@ import typer
 
 from evkafka.cli.command import command
 from evkafka.cli.options import (
-    FILTERS,
     INSPECT,
-    RANGE,
     ClusterOptions,
     EventTypes,
     FilteredPartition,
     Topic,
+    filter_option,
     name_value_pairs,
+    range_option,
 )
 
 From = Annotated[
     str | None,
-    typer.Option(
+    range_option(
         "--from",
         metavar="POSITION",
         help="Start at earliest, latest, an offset, a time (2026-01-31T12:00:00Z) or an age (2h).",
-        rich_help_panel=RANGE,
     ),
 ]
-Last = Annotated[
-    int, typer.Option("--last", "-n", min=0, metavar="N", help="Start with the last N records.", rich_help_panel=RANGE)
-]
-Follow = Annotated[
-    bool, typer.Option("--follow/--no-follow", help="Wait for new records, or stop at the end.", rich_help_panel=RANGE)
-]
-Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N records.", rich_help_panel=RANGE)]
-Key = Annotated[str | None, typer.Option("--key", "-k", metavar="KEY", help="Only this key.", rich_help_panel=FILTERS)]
+Last = Annotated[int, range_option("--last", "-n", min=0, metavar="N", help="Start with the last N records.")]
+Follow = Annotated[bool, range_option("--follow/--no-follow", help="Wait for new records, or stop at the end.")]
+Limit = Annotated[int | None, range_option(min=1, metavar="N", help="Stop after N records.")]
+Key = Annotated[str | None, filter_option("--key", "-k", metavar="KEY", help="Only this key.")]
 Headers = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--header", "-H", metavar="NAME=VALUE", help="Only this header; may be repeated.", rich_help_panel=FILTERS
-    ),
+    list[str] | None, filter_option("--header", "-H", metavar="NAME=VALUE", help="Only this header; may be repeated.")
 ]
 Fields = Annotated[
     list[str] | None,
-    typer.Option(
+    filter_option(
         "--where",
         metavar="FIELD=VALUE",
         help="Only if this field of the payload (customer.id) has this value; may be repeated.",
-        rich_help_panel=FILTERS,
     ),
 ]
-Text = Annotated[
-    str | None,
-    typer.Option("--grep", metavar="TEXT", help="Only if the value contains this text.", rich_help_panel=FILTERS),
-]
+Text = Annotated[str | None, filter_option("--grep", metavar="TEXT", help="Only if the value contains this text.")]
 Registry = Annotated[
     str | None,
     typer.Option(
