@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from evkafka.config.settings import ConsumerSettings
@@ -34,6 +35,19 @@ class CommittingMember(Protocol):
     def topic_id(self, topic: str) -> str: ...
 
 
+@dataclass(frozen=True, slots=True)
+class OffsetRequest:
+    """The offsets that a member commits.
+
+    Attributes:
+        held: in which generation each partition was assigned, when the request was sent.
+    """
+
+    offsets: Mapping[TopicPartition, int]
+    metadata: Mapping[TopicPartition, str]
+    held: Mapping[TopicPartition, int | None]
+
+
 class OffsetCommits:
     """Commits the offsets of one member."""
 
@@ -53,8 +67,7 @@ class OffsetCommits:
         self, offsets: Mapping[TopicPartition, int], metadata: Mapping[TopicPartition, str], *, timeout_s: float
     ) -> None:
         """See `RecordSource.commit`."""
-        assigned_in = self._member.assigned_in
-        answer = self._request(dict(offsets), dict(metadata), {tp: assigned_in.get(tp) for tp in offsets})
+        answer = self._send(self.request(offsets, metadata))
         if self._cluster.faults.commit_s[1] == 0.0:
             await answer
             return
@@ -63,17 +76,12 @@ class OffsetCommits:
         except TimeoutError:
             raise CommitUnknown(f"no answer to a commit within {timeout_s:g} s") from None
 
-    async def _request(
-        self,
-        offsets: Mapping[TopicPartition, int],
-        metadata: Mapping[TopicPartition, str],
-        held: Mapping[TopicPartition, int | None],
-    ) -> None:
-        """The request arrives after half of the latency, the answer after the other half.
+    def request(self, offsets: Mapping[TopicPartition, int], metadata: Mapping[TopicPartition, str]) -> OffsetRequest:
+        assigned_in = self._member.assigned_in
+        return OffsetRequest(dict(offsets), dict(metadata), {tp: assigned_in.get(tp) for tp in offsets})
 
-        Args:
-            held: in which generation each partition was assigned, when the request was sent.
-        """
+    async def _send(self, request: OffsetRequest) -> None:
+        """The request arrives after half of the latency, the answer after the other half."""
         await self._cluster.hop()
         latency_s = self._cluster.faults.latency_s(self._cluster.faults.commit_s)
         if latency_s:
@@ -86,28 +94,18 @@ class OffsetCommits:
             case "unknown, lost":
                 raise CommitUnknown("no answer, by the test")
             case "unknown, written":
-                self._write(offsets, metadata, held)
+                self._write(request)
                 raise CommitUnknown("no answer, by the test")
         if self._cluster.away:
             raise BrokerUnavailable("the in-memory Kafka is unavailable")
-        self._write(offsets, metadata, held)
+        self._write(request)
         if latency_s:
             await sleep(self._cluster.clock, latency_s / 2)
 
-    def _write(
-        self,
-        offsets: Mapping[TopicPartition, int],
-        metadata: Mapping[TopicPartition, str],
-        held: Mapping[TopicPartition, int | None],
-    ) -> None:
-        self.checked_group(offsets, metadata, held).write(offsets, metadata, self._member.epochs)
+    def _write(self, request: OffsetRequest) -> None:
+        self.checked_group(request).write(request.offsets, request.metadata, self._member.epochs)
 
-    def checked_group(
-        self,
-        offsets: Mapping[TopicPartition, int],
-        metadata: Mapping[TopicPartition, str],
-        held: Mapping[TopicPartition, int | None],
-    ) -> Group:
+    def checked_group(self, request: OffsetRequest) -> Group:
         """The group, which accepts these offsets now.
 
         Raises:
@@ -116,12 +114,13 @@ class OffsetCommits:
         member = self._member
         if self._group is None:
             raise CommitRefused("a consumer without a group cannot commit: give it a group_id")
-        if any(len(text) > MAX_METADATA_BYTES for text in metadata.values()):
+        if any(len(text) > MAX_METADATA_BYTES for text in request.metadata.values()):
             raise MetadataTooLarge("OFFSET_METADATA_TOO_LARGE")
         is_member = member.alive and not member.expired
-        if not is_member or any(held[tp] is None or member.assigned_in.get(tp) != held[tp] for tp in offsets):
+        held = request.held
+        if not is_member or any(held[tp] is None or member.assigned_in.get(tp) != held[tp] for tp in request.offsets):
             raise CommitRefused("the partitions now belong to another member")
-        if any(member.topic_id(tp.topic) != self._cluster.topics.id(tp.topic) for tp in offsets):
+        if any(member.topic_id(tp.topic) != self._cluster.topics.id(tp.topic) for tp in request.offsets):
             raise CommitRefused("the topic was deleted after its partitions had been assigned")
         return self._group
 

@@ -16,7 +16,7 @@ from evkafka.exceptions import (
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import sleep, within
 from evkafka.runtime.ports import MetadataTooLarge, OutgoingRecord, OutputRefused
-from evkafka.testing.memory.offsets import CommittingMember, OffsetCommits
+from evkafka.testing.memory.offsets import CommittingMember, OffsetCommits, OffsetRequest
 from evkafka.testing.memory.pending_record import undelivered
 from evkafka.testing.memory.state import ClusterState
 from evkafka.testing.memory.topics import TooLarge, record_size
@@ -70,8 +70,7 @@ class TransactionalMember:
         timeout_s: float,
     ) -> None:
         """See `RecordSource.commit_transaction`."""
-        assigned_in = self._member.assigned_in
-        answer = self._request(outputs, dict(offsets), dict(metadata), {tp: assigned_in.get(tp) for tp in offsets})
+        answer = self._send(outputs, self._commits.request(offsets, metadata))
         try:
             if self._cluster.faults.commit_s[1] == 0.0:
                 await answer
@@ -91,13 +90,7 @@ class TransactionalMember:
         if not self._member.crashed:
             self._cluster.transactions.abort(transaction)
 
-    async def _request(
-        self,
-        outputs: Sequence[OutgoingRecord],
-        offsets: Mapping[TopicPartition, int],
-        metadata: Mapping[TopicPartition, str],
-        held: Mapping[TopicPartition, int | None],
-    ) -> None:
+    async def _send(self, outputs: Sequence[OutgoingRecord], request: OffsetRequest) -> None:
         cluster = self._cluster
         fault, latency_s = cluster.faults.next_commit(), cluster.faults.latency_s(cluster.faults.commit_s)
         await cluster.reach()
@@ -110,7 +103,7 @@ class TransactionalMember:
         if fault == "unavailable":
             raise BrokerUnavailable("made unavailable by the test")
         cluster.transactions.check(transaction)
-        self._add_offsets(transaction, offsets, metadata, held, refused=fault == "refused")
+        self._add_offsets(transaction, request, refused=fault == "refused")
         await self._arrive(latency_s)
         if fault == "unknown, lost":
             raise CommitUnknown("no answer, by the test")
@@ -153,30 +146,22 @@ class TransactionalMember:
         )
         transaction.written.append(record)
 
-    def _add_offsets(
-        self,
-        transaction: OpenTransaction,
-        offsets: Mapping[TopicPartition, int],
-        metadata: Mapping[TopicPartition, str],
-        held: Mapping[TopicPartition, int | None],
-        *,
-        refused: bool,
-    ) -> None:
+    def _add_offsets(self, transaction: OpenTransaction, request: OffsetRequest, *, refused: bool) -> None:
         """The group accepts the offsets, and takes them over when the transaction is committed."""
         try:
             if refused:
                 raise CommitRefused("refused by the test")
-            group = self._commits.checked_group(offsets, metadata, held)
+            group = self._commits.checked_group(request)
         except (CommitRefused, MetadataTooLarge):
             self._cluster.transactions.end(transaction, commit=False)
             raise
-        for tp in offsets:
+        for tp in request.offsets:
             group.pending.setdefault(tp, set()).add(transaction.number)
 
         def ended(commit: bool) -> None:
-            for tp in offsets:
+            for tp in request.offsets:
                 group.pending[tp].discard(transaction.number)
             if commit:
-                group.write(offsets, metadata, self._member.epochs)
+                group.write(request.offsets, request.metadata, self._member.epochs)
 
         transaction.at_end.append(ended)
