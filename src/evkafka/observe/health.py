@@ -62,8 +62,7 @@ class HealthChecks:
         others: returns the health of the app's other processes; see `process_health.py`.
     """
 
-    def __init__(self, telemetry: Telemetry, *, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+    def __init__(self, telemetry: Telemetry) -> None:
         self._lost: dict[str, str] = {}
         self._blocked: dict[str, tuple[float, str]] = {}
         self.others: Callable[[Question], tuple[Check, ...]] = lambda question: ()
@@ -80,7 +79,7 @@ class HealthChecks:
     def _on_blocked(self, event: EndpointBlocked) -> None:
         where = f"{event.topic}[{event.partition}]@{event.offset}"
         self._blocked[event.consumer] = (
-            self._now(),
+            time.monotonic(),
             f"{event.endpoint or 'the middleware'} blocked the event loop for {event.duration_s:.1f} s at {where}",
         )
 
@@ -162,7 +161,7 @@ class HealthChecks:
     def _blocked_notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
         if (blocked := self._blocked.get(consumer.name)) is not None:
             at_s, sentence = blocked
-            if (ago_s := self._now() - at_s) < BLOCKED_NOTE_S:
+            if (ago_s := time.monotonic() - at_s) < BLOCKED_NOTE_S:
                 return (f"{sentence}, {ago_s:.0f} s ago",)
         return ()
 

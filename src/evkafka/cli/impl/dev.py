@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from evkafka.cli.app_loader import require_module
 from evkafka.cli.dev_broker import REGISTRY_DIRECTORY, REGISTRY_VARIABLE, announced, announced_registry
-from evkafka.cli.impl.dev_checks import require_extras
 from evkafka.cli.impl.reload import check_reload, run_reloading
 from evkafka.cli.impl.run import run_app
 from evkafka.cli.impl.run_options import RunOptions
@@ -52,7 +52,7 @@ def run_dev(options: RunOptions, servers: DevServers, *, reload: bool, directori
         ConfigError, BrokerError: an extra is missing, a server could not start, or the target is no app.
     """
     broker = options.bootstrap_servers is None
-    require_extras(broker=broker, registry=servers.registry, reload=reload, web=options.web is not False)
+    _require_extras(broker=broker, registry=servers.registry, reload=reload, web=options.web is not False)
     if reload:
         check_reload(options, directories)
     else:
@@ -66,6 +66,31 @@ def run_dev(options: RunOptions, servers: DevServers, *, reload: bool, directori
             return run_reloading(options, directories)
         run_app(options)
         return 0
+
+
+def _require_extras(*, broker: bool, registry: bool, reload: bool, web: bool) -> None:
+    """Check, before Kafka starts, that the extras of the wanted parts are installed. The dashboard is optional: only
+    other extras need to be.
+
+    Raises:
+        ConfigError: one is not; the message names all that are missing.
+    """
+    missing = [
+        extra
+        for extra, wanted, package in (("broker", broker or registry, "jgo"), ("reload", reload, "watchfiles"))
+        if wanted and find_spec(package) is None
+    ]
+    if not missing:
+        return
+    if web and missing_packages():
+        missing.append("web")
+    without = "--bootstrap-servers without --registry" if registry else "--bootstrap-servers"
+    instead = " and ".join(
+        option for extra, option in (("broker", without), ("reload", "--no-reload")) if extra in missing
+    )
+    raise ConfigError(
+        f"evkafka dev needs extras that are not installed: pip install 'evkafka[{','.join(missing)}]', or use {instead}"
+    )
 
 
 @contextmanager

@@ -29,6 +29,9 @@ LANGUAGES: dict[str, Callable[[], Language]] = {
 
 MOST_SCHEMAS = 1000
 
+READ_S = 5.0
+"""How long all values of one call may take; after that the others are shown as they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlainRecord:
@@ -58,22 +61,17 @@ def event_type_in_value(record: Record) -> str | None:
 
 
 class PlainReader:
-    """Decodes records with the schemas of one registry, of any format. For one event loop.
+    """Decodes records with the schemas of one registry, of any format. For one event loop."""
 
-    Args:
-        timeout_s: how long all values of one call may take; after that the others are shown as they are.
-    """
-
-    def __init__(self, registry: SchemaRegistry, *, timeout_s: float = 5.0) -> None:
+    def __init__(self, registry: SchemaRegistry) -> None:
         self._registry = registry
-        self._timeout_s = timeout_s
         self._compiled: dict[Key, tuple[Read, Names]] = {}
 
     async def read(self, records: Sequence[Record]) -> list[Record]:
         """The records, with their values as JSON. A record without a value, or whose value has no schema, is left as it
         is; so is a value that cannot be decoded, with the `fault`."""
         read: list[Record] = []
-        until_s = asyncio.get_running_loop().time() + self._timeout_s
+        until_s = asyncio.get_running_loop().time() + READ_S
         for record in records:
             try:
                 async with asyncio.timeout_at(until_s):
