@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.models import CommandInfo, TyperInfo
 
 from evkafka.cli.env_vars import env_var
-from evkafka.cli.main import command_line
+from evkafka.cli.main import app, command_line
 from evkafka.environment import producer_config
 from tests.cli.support import ROOT, Call, as_json, evkafka, stderr_of
 
@@ -58,6 +60,11 @@ def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[
 
 def options(command: Any) -> list[Any]:
     return [one for one in command.params if one.param_type_name == "option" and one.name != "help"]
+
+
+def of_group(group: TyperInfo) -> list[CommandInfo]:
+    assert group.typer_instance is not None
+    return group.typer_instance.registered_commands
 
 
 class TestEachCommand:
@@ -121,6 +128,12 @@ class TestEachCommand:
     def test_is_on_the_page_of_the_command_line(self) -> None:
         page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
         assert {name.split()[0] for name in RUN_AS_A_PROCESS} <= set(re.findall(r"[a-z]+", page))
+
+    def test_takes_no_literal_which_the_oldest_supported_typer_does_not_know(self) -> None:
+        registered = [*app.registered_commands, *(one for group in app.registered_groups for one in of_group(group))]
+        annotations = [one for command in registered for one in inspect.get_annotations(command.callback).values()]
+        assert len(annotations) > len(RUN_AS_A_PROCESS)
+        assert [one for one in annotations if "Literal[" in str(one)] == []
 
 
 class TestEnvironmentVariables:
