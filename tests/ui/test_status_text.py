@@ -43,7 +43,7 @@ class TestAPartition:
     def test_that_is_full_of_metadata_names_the_record_that_holds_it_up(self) -> None:
         state, kind, why = partition_state(partition(oldest=7, done_ahead=2_800, unread_because=("metadata",)), 0)
         assert (state, kind) == ("Full", "warn")
-        assert why.startswith("the 2,800 offsets finished behind offset 7 do not fit into the metadata")
+        assert why.startswith("the 2,800 offsets finished after offset 7 do not fit into the metadata")
 
     def test_is_handled_one_at_a_time_after_a_crash(self) -> None:
         state, kind, why = partition_state(partition(one_at_a_time=OneAtATimeStatus(deaths=1, suspect=None)), 0)

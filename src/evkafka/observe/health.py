@@ -236,7 +236,7 @@ def _partition_notes(partition: PartitionStatus) -> tuple[str, ...]:
         )
     if partition.metadata_full:
         notes.append(
-            f"{where} is not read at the moment: {partition.done_ahead} offsets finished behind offset"
+            f"{where} is not read at the moment: {partition.done_ahead} offsets finished after offset"
             f" {partition.oldest} do not fit into the metadata of a commit{_oldest(partition)}"
         )
     if (alone := partition.one_at_a_time) is not None:

@@ -165,7 +165,7 @@ def _reset_reason(event: PositionReset) -> str:
         case "out_of_range":
             return f"offset {event.reset.from_offset} is out of range, {rule}"
         case "retention":
-            return f"offset {event.reset.from_offset} was deleted by retention, records behind it were finished before"
+            return f"offset {event.reset.from_offset} was deleted by retention, records after it were finished before"
         case "truncated":
             return (
                 "the log was truncated (unclean leader election, or the topic was created again) after it had been read"

@@ -402,7 +402,7 @@ def _partition_gauges(now_ms: float) -> tuple[tuple[str, str, Callable[[Partitio
         ("evkafka_uncommitted_events", "Records read and not finished.", lambda one: one.pending),
         (
             "evkafka_events_done_ahead",
-            "Offsets behind the oldest unfinished record that are finished.",
+            "Offsets after the oldest unfinished record that are finished.",
             lambda one: one.done_ahead,
         ),
         ("evkafka_events_awaiting_retry", "Lanes waiting for the next attempt.", lambda one: one.retrying),

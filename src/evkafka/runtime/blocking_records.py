@@ -52,7 +52,7 @@ class BlockingRecords:
             ledger, reasons = partition.ledger, self._flow.reasons(tp)
             if "metadata" in reasons and (oldest := ledger.oldest) is not None:
                 full_of = (
-                    f"{partition.done_ahead} offsets finished behind offset {oldest} do not fit into the metadata of a"
+                    f"{partition.done_ahead} offsets finished after offset {oldest} do not fit into the metadata of a"
                     " commit"
                 )
                 yield partition, full_of, "`commit_metadata_max_bytes`, and the brokers' offset.metadata.max.bytes"

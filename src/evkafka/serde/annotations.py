@@ -152,7 +152,7 @@ def unwrap_annotated(annotation: Any) -> Any:
 
 
 def unwrap_aliases(annotation: Any) -> Any:
-    """The type behind `type` aliases, also generic ones, and NewTypes."""
+    """The type that `type` aliases, also generic ones, and NewTypes stand for."""
     while True:
         if isinstance(annotation, ALIASES):
             annotation = annotation.__value__

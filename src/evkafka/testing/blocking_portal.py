@@ -28,7 +28,9 @@ class BlockingPortal:
         self._calls: set[_Call] = set()
         self._lock = threading.Lock()
         context = contextvars.copy_context()
-        self._thread = threading.Thread(target=context.run, args=(self._run,), name="evkafka-test-client", daemon=True)
+        self._thread = threading.Thread(
+            target=context.run, args=(self._run_loop,), name="evkafka-test-client", daemon=True
+        )
 
     def open(self) -> None:
         """Start the thread, and return when the context manager has been entered. Raises what its entry raises."""
@@ -36,7 +38,9 @@ class BlockingPortal:
         try:
             self._entered.result()
         except BaseException:
-            self._to_loop(self._cancel)  # a Ctrl-C; if the entry itself has failed, the loop has ended already
+            self._call_in_loop(
+                self._cancel_main_task
+            )  # a Ctrl-C; if the entry itself has failed, the loop has ended already
             self._thread.join()
             raise
 
@@ -48,45 +52,45 @@ class BlockingPortal:
                 if self._loop is None:
                     raise RuntimeError("the test client's event loop has ended") from self._ended.exception(timeout=1)
                 self._calls.add(call)
-                self._loop.call_soon_threadsafe(self._begin, function, context, call)
+                self._loop.call_soon_threadsafe(self._start_task, function, context, call)
             return call.result.result()
         finally:
             if not call.result.done():  # a Ctrl-C, a test's time limit; perhaps before the wait has even begun
-                self._to_loop(call.cancel)
+                self._call_in_loop(call.cancel)
 
     def close(self) -> None:
         """Exit the context manager and end the loop. Raises what the exit raises, or the error that ended the loop."""
         assert self._leave is not None
-        self._to_loop(self._leave.set)
+        self._call_in_loop(self._leave.set)
         try:
             self._ended.result()
         except BaseException:
-            self._to_loop(self._cancel)
+            self._call_in_loop(self._cancel_main_task)
             raise
         finally:
             self._thread.join()
 
     # ------------------------------------------------------------------ in the loop's thread
 
-    def _run(self) -> None:
+    def _run_loop(self) -> None:
         try:
-            asyncio.run(self._live())
+            asyncio.run(self._run_context())
         except BaseException as error:  # also a SystemExit: raised in the threads that wait
-            self._end(error)
+            self._end_waits(error)
         else:
-            self._end(None)
+            self._end_waits(None)
 
-    async def _live(self) -> None:
+    async def _run_context(self) -> None:
         self._loop, self._main, self._leave = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
         async with self._life:
             self._entered.set_result(None)
             await self._leave.wait()
 
-    def _begin(
+    def _start_task(
         self, function: Callable[[], Coroutine[Any, Any, Any]], context: contextvars.Context, call: _Call
     ) -> None:
         def on_done(task: asyncio.Task[Any]) -> None:
-            if task.cancelled():  # by the caller, or by the loop's end: `_end` sets the error
+            if task.cancelled():  # by the caller, or by the loop's end: `_end_waits` sets the error
                 return
             with self._lock:
                 self._calls.discard(call)
@@ -98,7 +102,7 @@ class BlockingPortal:
         call.task = asyncio.get_running_loop().create_task(function(), context=context)
         call.task.add_done_callback(on_done)
 
-    def _end(self, error: BaseException | None) -> None:
+    def _end_waits(self, error: BaseException | None) -> None:
         """The loop has ended: end every wait for it."""
         with self._lock:
             self._loop = None
@@ -115,11 +119,11 @@ class BlockingPortal:
 
     # ------------------------------------------------------------------ from other threads
 
-    def _cancel(self) -> None:
+    def _cancel_main_task(self) -> None:
         if self._main is not None:
             self._main.cancel()
 
-    def _to_loop(self, callback: Callable[[], object]) -> None:
+    def _call_in_loop(self, callback: Callable[[], object]) -> None:
         with self._lock:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(callback)
@@ -157,7 +161,7 @@ class TaskOwnedContext(Generic[T]):
 
     async def __aenter__(self) -> T:
         entered: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        task = self._task = asyncio.get_running_loop().create_task(self._own(entered))
+        task = self._task = asyncio.get_running_loop().create_task(self._enter_and_exit(entered))
         try:
             waited: set[asyncio.Future[Any]] = {task, entered}
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -169,7 +173,7 @@ class TaskOwnedContext(Generic[T]):
             await task  # raises what the entry raised
         return entered.result()
 
-    async def _own(self, entered: asyncio.Future[T]) -> None:
+    async def _enter_and_exit(self, entered: asyncio.Future[T]) -> None:
         async with self._manager as value:
             self.context = contextvars.copy_context()
             entered.set_result(value)

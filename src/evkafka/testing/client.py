@@ -46,7 +46,7 @@ class _Client:
         self._recording: AbstractContextManager[None] | None = None
         self._before = Context()
 
-    def _opened(self) -> Harness:
+    def _open_harness(self) -> Harness:
         if self._harness is None:
             name = type(self).__name__
             entry = "async with" if isinstance(self, AsyncTestClient) else "with"
@@ -55,7 +55,7 @@ class _Client:
             )
         return self._harness
 
-    def _records(
+    def _build_records(
         self,
         events: Iterable[Any],
         event_type: str | None,
@@ -66,10 +66,10 @@ class _Client:
         headers: Headers | None,
         consumer_name: str | None,
     ) -> tuple[CompiledConsumer, list[Record | Unencoded]]:
-        harness = self._opened()
+        harness = self._open_harness()
         consumer = harness.consumer(consumer_name)
         return consumer, [
-            harness.record(
+            harness.build_record(
                 consumer,
                 event,
                 event_type,
@@ -83,7 +83,7 @@ class _Client:
         ]
 
     @staticmethod
-    def _results(deliveries: Deliveries) -> list[Delivery]:
+    def _deliveries_or_raise(deliveries: Deliveries) -> list[Delivery]:
         """The deliveries; raises the error that ended them, if there is one."""
         if deliveries.fault is not None:
             raise deliveries.fault
@@ -198,10 +198,12 @@ class TestClient(_Client):
         return self._deliver(events, event_type, topic, key, partition, timestamp_ms, headers, consumer_name)
 
     def _deliver(self, *arguments: Any) -> list[Delivery]:
-        harness, records = self._opened(), self._records(*arguments)
+        harness, records = self._open_harness(), self._build_records(*arguments)
         assert self._portal is not None
         context = harness.context_of(copy_context(), self._before)
-        return self._results(self._portal.call(partial(harness.deliver, *records, stop_at_fault=self._raises), context))
+        return self._deliveries_or_raise(
+            self._portal.call(partial(harness.deliver, *records, stop_at_fault=self._raises), context)
+        )
 
 
 class AsyncTestClient(_Client):
@@ -270,10 +272,10 @@ class AsyncTestClient(_Client):
         return await self._deliver(events, event_type, topic, key, partition, timestamp_ms, headers, consumer_name)
 
     async def _deliver(self, *arguments: Any) -> list[Delivery]:
-        harness, records = self._opened(), self._records(*arguments)
+        harness, records = self._open_harness(), self._build_records(*arguments)
         context = harness.context_of(copy_context(), self._before)
         delivering = harness.deliver(*records, stop_at_fault=self._raises)
-        return self._results(await asyncio.get_running_loop().create_task(delivering, context=context))
+        return self._deliveries_or_raise(await asyncio.get_running_loop().create_task(delivering, context=context))
 
 
 def _refuse_in_loop(what: str) -> None:

@@ -39,7 +39,7 @@ TEST_SOURCE = "/test"
 """The source of the CloudEvents that a test client sends."""
 
 
-async def _prepare(sender: Sender, topic: str | None) -> None:
+async def _prepare_sender(sender: Sender, topic: str | None) -> None:
     try:
         await sender.prepare(topic)
     except RegistryUnavailable as error:
@@ -125,7 +125,7 @@ class Harness:
         app.mark_started()
         async with AsyncExitStack() as stack:
             for declared in app.consumers.values():
-                self._consumers[declared.name] = consumer = self._compile(declared)
+                self._consumers[declared.name] = consumer = self._compile_consumer(declared)
                 stack.callback(consumer.threads.shutdown, wait=False, cancel_futures=True)
                 if consumer.plan.formats is not None:
                     stack.push_async_callback(consumer.plan.formats.close)
@@ -135,7 +135,7 @@ class Harness:
             self.context = copy_context()
             yield
 
-    def _compile(self, declared: DeclaredConsumer) -> CompiledConsumer:
+    def _compile_consumer(self, declared: DeclaredConsumer) -> CompiledConsumer:
         plan = self._app.compile_consumer(declared)
         if plan.settings.transactions is not None:
             backend = self.backend
@@ -153,7 +153,7 @@ class Harness:
             )
             for one in declared.sender.formats:
                 stack.push_async_callback(one.close)
-            await _prepare(declared.sender, producer.settings.topic)
+            await _prepare_sender(declared.sender, producer.settings.topic)
             await producer.start()
             stack.push_async_callback(producer.stop)
             declared.sender.bind(producer)
@@ -180,7 +180,7 @@ class Harness:
             raise ConfigError(f"consumer_name: this app has no consumer named {name!r}; its consumers: {names}")
         return self._consumers[name]
 
-    def record(
+    def build_record(
         self,
         consumer: CompiledConsumer,
         event: Any,
@@ -210,10 +210,12 @@ class Harness:
             ) from error
         number = partition or 0
         stamp = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
-        record = MemoryRecord(topic, number, self._positions.take(topic, number), stamp, own_key, value, tuple(pairs))
+        record = MemoryRecord(
+            topic, number, self._positions.next_offset(topic, number), stamp, own_key, value, tuple(pairs)
+        )
         return Unencoded(event, event_type, record) if later else record
 
-    async def _encoded(self, consumer: CompiledConsumer, given: Record | Unencoded) -> Record:
+    async def _encode_record(self, consumer: CompiledConsumer, given: Record | Unencoded) -> Record:
         if not isinstance(given, Unencoded):
             return given
         record, event_type = given.record, given.event_type
@@ -245,10 +247,10 @@ class Harness:
             stop_at_fault: deliver nothing after the first attempt that failed.
         """
         deliveries: list[Delivery] = []
-        records = [await self._encoded(consumer, one) for one in given]
+        records = [await self._encode_record(consumer, one) for one in given]
         if consumer.plan.dispatch.awaited is not None:
             await until_ready(consumer.plan.dispatch.awaited, records)
-        for call in calls_for(consumer.plan.dispatch, records, lambda: self._slot(consumer)):
+        for call in calls_for(consumer.plan.dispatch, records, lambda: self._create_slot(consumer)):
             attempt = TimedAttempt(
                 call.records[0],
                 call.slot,
@@ -266,7 +268,7 @@ class Harness:
                 return Deliveries(deliveries, fault)
         return Deliveries(deliveries)
 
-    def _slot(self, consumer: CompiledConsumer) -> Slot:
+    def _create_slot(self, consumer: CompiledConsumer) -> Slot:
         return Slot(consumer.plan.identity, self._state, consumer.threads)
 
     def context_of(self, caller: Context, before: Context) -> Context:

@@ -61,7 +61,7 @@ class Positions:
     def __init__(self) -> None:
         self._next: defaultdict[tuple[str, int], Iterator[int]] = defaultdict(itertools.count)
 
-    def take(self, topic: str, partition: int) -> int:
+    def next_offset(self, topic: str, partition: int) -> int:
         return next(self._next[topic, partition])
 
 
@@ -79,7 +79,7 @@ class SentEvents:
     def add(self, event: SentEvent) -> None:
         self._visible.append(event)
 
-    def keep(self, event: SentEvent) -> None:
+    def keep_for_attempt(self, event: SentEvent) -> None:
         """The running attempt has sent it."""
         self._kept[kept_sends.get()].append(event)
 
@@ -142,22 +142,22 @@ class RecordingSink:
         """Nothing to connect to."""
 
     async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
-        self._sent.add(self._event(record))
+        self._sent.add(self._sent_event(record))
         confirmed: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
         number = record.partition or 0
         stamp = int(time.time() * 1000) if record.timestamp_ms is None else record.timestamp_ms
-        offset = self._positions.take(record.topic, number)
+        offset = self._positions.next_offset(record.topic, number)
         confirmed.set_result(RecordMetadata(record.topic, number, offset, stamp, 0, 0))
         return confirmed
 
     async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
-        self._sent.keep(self._event(record))
+        self._sent.keep_for_attempt(self._sent_event(record))
         return record._replace(partition=record.partition or 0)
 
-    def _event(self, record: OutgoingRecord) -> SentEvent:
+    def _sent_event(self, record: OutgoingRecord) -> SentEvent:
         topic, value, key, partition, timestamp_ms, headers, event_type, *_ = record
         return SentEvent(
-            event=self._declared.get(event_type or "", decoded)(event_data_of(value, headers)),
+            event=self._declared.get(event_type or "", decode_sent)(event_data_of(value, headers)),
             event_type=event_type or "",
             topic=topic,
             key=key,
@@ -184,11 +184,11 @@ class RecordingSink:
 def decoder_of(endpoint: OutboundEndpoint[Any]) -> Decode:
     """Decodes the values of a declared event."""
     if endpoint.value_format is None:
-        return lambda value: decoded(value, endpoint.payload)
-    return partial(_decoded_by, endpoint.value_format, endpoint.value_format.plain())
+        return lambda value: decode_sent(value, endpoint.payload)
+    return partial(_decode_by, endpoint.value_format, endpoint.value_format.plain())
 
 
-def _decoded_by(value_format: ValueFormat, decode: DecodeValue, value: bytes | None) -> Any:
+def _decode_by(value_format: ValueFormat, decode: DecodeValue, value: bytes | None) -> Any:
     record = MemoryRecord("", -1, -1, -1, None, value, ())  # formats take a record; only its value is known here
     if value is None or not value_format.is_known(record):
         return value
@@ -198,7 +198,7 @@ def _decoded_by(value_format: ValueFormat, decode: DecodeValue, value: bytes | N
         return value
 
 
-def decoded(value: bytes | None, declared: Any = None) -> Any:
+def decode_sent(value: bytes | None, declared: Any = None) -> Any:
     """The value decoded for tests; `declared` is the payload's declared type, if there is one."""
     kind = bytes_or_str_type(declared)
     if value is None or kind is bytes:

@@ -1,4 +1,4 @@
-"""The history behind the charts: rates, lag and durations of the app, its consumers, their topics and partitions.
+"""The history that the charts show: rates, lag and durations of the app, its consumers, their topics and partitions.
 
 Each of them has one ring buffer for each time span and figure. A longer span has longer steps, so the memory is the
 same however long the app runs.

@@ -84,7 +84,7 @@ def partition_state(partition: PartitionStatus, failed: int) -> tuple[str, Kind,
         why.append(f"{partition.pending} records are unfinished: more are read when some of them have finished")
     if partition.metadata_full:
         why.append(
-            f"the {partition.done_ahead:,} offsets finished behind offset {partition.oldest} do not fit into the"
+            f"the {partition.done_ahead:,} offsets finished after offset {partition.oldest} do not fit into the"
             f" metadata of a commit: more records are read when offset {partition.oldest} is finished"
         )
     if (alone := partition.one_at_a_time) is not None:

@@ -1,7 +1,7 @@
 """The history of a run: a file with one line for each event. It survives SIGKILL, and the lines of all processes are in
 one order.
 
-Each line is one write to a file that was opened with O_APPEND: the kernel puts each line behind the last one, and a
+Each line is one write to a file that was opened with O_APPEND: the kernel appends each line after the last one, and a
 line that a process had written stays written when the process is killed. If a write crosses a page of the file, a
 reader may see half of it, and it stays a half if its writer is killed between the two pages. Therefore every line
 begins with a line break, and a half line counts as not written.

@@ -58,7 +58,7 @@ class Report:
         outputs: records in the output topic, for readers of committed records; None with at least once.
         lost_outputs: records in the log without an output.
         double_outputs: records in the log with several outputs.
-        reordered_outputs: outputs that are behind the output of a later record of their key.
+        reordered_outputs: outputs that come after the output of a later record of their key.
         out_of_order: records that were handled for the first time after a later record of their key; None if no order
             is promised.
         at_once: attempts that began while another attempt at a record of their key was running.

@@ -256,7 +256,7 @@ class _Run:
         await asyncio.gather(*(self._workers.stop(worker) for worker in self._workers.alive))
 
     async def _until_no_transaction_is_open(self) -> None:
-        """Nothing behind a transaction of a killed process can be read until the brokers have aborted it."""
+        """Nothing after a transaction of a killed process can be read until the brokers have aborted it."""
         if self._output_topic is None:
             return
         deadline_s = time.monotonic() + OPEN_TRANSACTIONS_S

@@ -72,13 +72,13 @@ class TestAPartitionThatIsFullBecauseARecordFails:
         ):
             await bench.until(lambda: messages(caplog, "has stopped reading"))
             [said] = messages(caplog, "has stopped reading")
-            assert "offsets finished behind offset 0 do not fit into the metadata of a commit" in said
+            assert "offsets finished after offset 0 do not fit into the metadata of a commit" in said
             assert "The oldest unfinished record is at offset 0, unfinished for " in said
             assert "`commit_metadata_max_bytes`" in said
             [note] = self.notes(bench)
             assert note.startswith("t[0] is not read at the moment: ")
             assert (
-                "offsets finished behind offset 0 do not fit into the metadata of a commit; the oldest unfinished "
+                "offsets finished after offset 0 do not fit into the metadata of a commit; the oldest unfinished "
                 in note
             )
 

@@ -168,9 +168,9 @@ class TestOffsets:
         async with InMemoryKafka() as kafka:
             kafka.create_topic("orders")
             group, tp = kafka.group("g"), TopicPartition("orders", 0)
-            group.write({tp: 1}, {tp: "seven dead"})
+            group.store_commit({tp: 1}, {tp: "seven dead"})
             assert kafka.committed_metadata("g", "orders") == "seven dead"
-            group.write({tp: 2}, {})
+            group.store_commit({tp: 2}, {})
             assert kafka.committed_metadata("g", "orders") == ""
 
     @pytest.mark.parametrize(

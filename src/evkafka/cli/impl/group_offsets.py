@@ -50,7 +50,7 @@ class PartitionOffsets:
 
     Attributes:
         committed: None if the group has committed nothing there.
-        finished: offsets behind that one that are finished, according to the commit's metadata: they count as lag and
+        finished: offsets after that one that are finished, according to the commit's metadata: they count as lag and
             are not handled again.
     """
 
@@ -135,7 +135,7 @@ async def read_group(query: GroupQuery) -> tuple[Group, list[PartitionOffsets]]:
 async def _finished(
     query: GroupQuery, commits: Mapping[TopicPartition, GroupCommit]
 ) -> dict[TopicPartition, OffsetRanges]:
-    """The offsets behind the committed one that are finished; without partitions whose metadata says nothing of it."""
+    """The offsets after the committed one that are finished; without partitions whose metadata says nothing of it."""
     topics = {at.topic for at, commit in commits.items() if commit.metadata}
     if not topics:
         return {}

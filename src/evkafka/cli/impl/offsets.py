@@ -115,7 +115,7 @@ async def _commit(resets: list[_Reset]) -> None:
 
 
 def _effect(partition: PartitionOffsets, offset: int) -> str:
-    """How many records are read again, or skipped. A reset forgets what is finished behind the committed offset."""
+    """How many records are read again, or skipped. A reset forgets what is finished after the committed offset."""
     committed = partition.committed
     if committed is None:
         return f"{partition.bounds.end - offset} to read"

@@ -25,7 +25,7 @@ class Frame(NamedTuple):
     """A value's schema, and where its content begins.
 
     Attributes:
-        start: the first byte of the value behind the schema's id.
+        start: the first byte of the value after the schema's id.
         rest: what follows the GUID in the header; None if the value itself has the schema's id.
     """
 

@@ -1,4 +1,4 @@
-"""JSON with a schema: the same JSON as without a registry, behind the id of its schema.
+"""JSON with a schema: the same JSON as without a registry, after the id of its schema.
 
 Payloads are validated by their type. The schema that a value was written with tells its event type, and validates the
 value too if that is wanted.

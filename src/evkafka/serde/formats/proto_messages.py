@@ -158,7 +158,7 @@ def encode_indexes(indexes: Sequence[int]) -> bytes:
 
 
 def _read_varint(content: bytes, at: int) -> tuple[int, int]:
-    """A number in protobuf's zigzag form, and the place behind it."""
+    """A number in protobuf's zigzag form, and the position after it."""
     number = shift = 0
     while at < len(content) and shift < 35:
         byte = content[at]

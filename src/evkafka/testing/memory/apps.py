@@ -42,7 +42,7 @@ class ClusterView:
     async def ensure_topics(
         self, connection: ConnectionSettings, wanted: Mapping[str, str], *, timeout_s: float
     ) -> Mapping[str, int]:
-        await self._kafka.reach()
+        await self._kafka.check_reachable()
         topics = self._kafka.topics
         for name, like in wanted.items():
             if name not in topics:
@@ -50,13 +50,13 @@ class ClusterView:
         return {name: len(topics.partitions(name)) for name in wanted}
 
     async def topic_ids(self, connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float) -> TopicIds:
-        await self._kafka.reach()
+        await self._kafka.check_reachable()
         return TopicIds("memory", {name: self._kafka.topics.id(name) for name in topics if name in self._kafka.topics})
 
     async def read_topic(
         self, connection: ConnectionSettings, topic: str, take: Callable[[Record], object], *, timeout_s: float
     ) -> None:
-        await self._kafka.reach()
+        await self._kafka.check_reachable()
         for record in self._kafka.records(topic) if topic in self._kafka.topics else ():
             take(record)
 
@@ -103,7 +103,7 @@ class RunningApp:
 
     # ------------------------------------------------------------------ work
 
-    def at_work(self, sending: set[object]) -> list[Attempt]:
+    def running_attempts(self, sending: set[object]) -> list[Attempt]:
         """The attempts whose endpoints run now.
 
         Args:
@@ -140,9 +140,12 @@ class RunningApp:
                 words.append(f"consumer {name} is not connected")
         return words
 
-    def explain(self) -> list[str]:
+    def explain_unfinished(self) -> list[str]:
         """Describe why it does not finish, as far as that is known."""
-        words = [f"{attempt} is running and awaits something that does not happen" for attempt in self.at_work(set())]
+        words = [
+            f"{attempt} is running and awaits something that does not happen"
+            for attempt in self.running_attempts(set())
+        ]
         for name, _ in self.consumers():
             control = self.app.consumer(name)
             words += [f"{tp.topic}[{tp.partition}] is paused in consumer {name}" for tp in sorted(control.paused)]

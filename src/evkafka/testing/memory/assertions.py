@@ -39,16 +39,16 @@ def assert_committed(
     """
     name = f"{tp.topic}[{tp.partition}]"
     if group not in groups:
-        raise AssertionError(no_group(group, groups))
+        raise AssertionError(no_group_text(group, groups))
     log = topics.log(tp)
     known = groups[group]
     found = known.committed.get(tp)
     if found == offset:
         return
     has = f"has committed {found} of {name}" if found is not None else f"has not committed {name}"
-    reads = any(tp.topic in member.topics() for member in known.members)
+    reads = any(tp.topic in member.subscribed_topics() for member in known.members)
     others = {f"{other.topic}[{other.partition}]": at for other, at in sorted(known.committed.items()) if other != tp}
-    notes = [f"group {group!r} {has}, not {offset}; its records are {_range(log.start, log.end)}"]
+    notes = [f"group {group!r} {has}, not {offset}; its records are {_offset_range_text(log.start, log.end)}"]
     if known.members and not reads:
         notes.append(f"no member of the group reads {tp.topic!r}")
     if others:
@@ -56,11 +56,11 @@ def assert_committed(
     raise AssertionError("; ".join(notes))
 
 
-def _range(start: int, end: int) -> str:
+def _offset_range_text(start: int, end: int) -> str:
     return f"none, its next offset is {end}" if start == end else f"offsets {start} to {end - 1}"
 
 
-def no_group(name: str, groups: Iterable[str]) -> str:
+def no_group_text(name: str, groups: Iterable[str]) -> str:
     known = ", ".join(map(repr, groups))
     return (
         f"group {name!r} does not exist; the groups are {known}"
@@ -95,7 +95,7 @@ def assert_sent(
         record
         for record in in_topic
         if (event_type is None or record.event_type == event_type)
-        and (event is ANY or _same_value(record, event))
+        and (event is ANY or _has_same_value(record, event))
         and (key is ANY or record.key == key_bytes(key))
         and wanted.items() <= dict(record.headers).items()
     ]
@@ -117,14 +117,14 @@ def assert_sent(
 def _list_sent(kafka: MemoryCluster, topic: str, records: Sequence[MemoryRecord]) -> str:
     if records:
         more = [f"... and {len(records) - MOST_SHOWN} more"] if len(records) > MOST_SHOWN else []
-        return "\n".join(["apps have sent these records to it:", *map(shown, records[:MOST_SHOWN]), *more])
+        return "\n".join(["apps have sent these records to it:", *map(record_text, records[:MOST_SHOWN]), *more])
     own = len(kafka.records(topic)) if topic in kafka.topics else 0
     by_test = f" (the {own} records in it were written by the test itself)" if own else ""
     elsewhere = sorted({record.topic for record in kafka.sent})
     return f"apps have sent nothing to it{by_test}, only to {elsewhere}" if elsewhere else f"it is empty{by_test}"
 
 
-def shown(record: MemoryRecord) -> str:
+def record_text(record: MemoryRecord) -> str:
     """The record as one line."""
     value = repr(record.value)
     cut = value if len(value) <= LONGEST_VALUE else value[:LONGEST_VALUE] + "..."
@@ -133,7 +133,7 @@ def shown(record: MemoryRecord) -> str:
     return f"  [{record.partition}]@{record.offset} {record.event_type} key={record.key!r} {cut}{tail}"
 
 
-def _same_value(record: MemoryRecord, event: Any) -> bool:
+def _has_same_value(record: MemoryRecord, event: Any) -> bool:
     value = event_data_of(record.value, record.headers)
     if event is None or value is None:
         return event is None and value is None

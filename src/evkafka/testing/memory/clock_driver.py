@@ -52,7 +52,7 @@ class ClockDriver:
         self._turning = 0
         self._stuck: set[Attempt] = set()
 
-    async def turns(self) -> None:
+    async def run_ready_tasks(self) -> None:
         """Let the event loop run until nothing is ready but other calls of this function."""
         ready = getattr(asyncio.get_running_loop(), "_ready", None)
         self._turning += 1
@@ -64,9 +64,9 @@ class ClockDriver:
         finally:
             self._turning -= 1
 
-    async def quiet(self, patience_s: float = PATIENCE_S) -> None:
+    async def wait_until_idle(self, patience_s: float = PATIENCE_S) -> None:
         """Let everything run, and wait for what endpoints await, until only virtual time can change anything."""
-        await self.turns()
+        await self.run_ready_tasks()
         loop = asyncio.get_running_loop()
         until_s: float | None = None
         while at_work := [attempt for attempt in self._at_work() if attempt not in self._stuck]:
@@ -77,16 +77,16 @@ class ClockDriver:
             if not any(attempt.in_thread for attempt in at_work) and not may_be_woken(loop, until_s):
                 return
             await asyncio.sleep(0.001)
-            await self.turns()
+            await self.run_ready_tasks()
 
-    async def drive(self, until: Callable[[], bool], *, most_s: float) -> bool:
+    async def advance_until(self, until: Callable[[], bool], *, most_s: float) -> bool:
         """Advance the clock, timer by timer, until `until()` holds; False if it does not within `most_s`."""
         until_s = self._clock.now() + most_s
         while True:
-            await self.turns()
+            await self.run_ready_tasks()
             if until():
                 return True
-            await self.quiet()
+            await self.wait_until_idle()
             if until():
                 return True
             due = self._clock.next_due()
@@ -97,12 +97,12 @@ class ClockDriver:
     async def advance(self, by_s: float) -> None:
         """Advance the clock by exactly this time."""
         until_s = self._clock.now() + by_s
-        await self.quiet(ADVANCE_PATIENCE_S)
+        await self.wait_until_idle(ADVANCE_PATIENCE_S)
         while (due := self._clock.next_due()) is not None and due <= until_s:
             self._clock.jump(due)
-            await self.quiet(ADVANCE_PATIENCE_S)
+            await self.wait_until_idle(ADVANCE_PATIENCE_S)
         self._clock.jump(until_s)
-        await self.quiet(ADVANCE_PATIENCE_S)
+        await self.wait_until_idle(ADVANCE_PATIENCE_S)
 
 
 def may_be_woken(loop: asyncio.AbstractEventLoop, until_s: float) -> bool:

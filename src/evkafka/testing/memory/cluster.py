@@ -22,7 +22,7 @@ class MemoryCluster(ClusterState):
 
     def __init__(self, *, seed: int, partitions: int, auto_create_topics: bool) -> None:
         super().__init__(seed=seed, partitions=partitions, auto_create_topics=auto_create_topics)
-        self.topics.on_new_topic = self._topic_changed
+        self.topics.on_new_topic = self._on_topic_changed
         self._groups: dict[str, Group] = {}
         self._members: list[MemorySource] = []
 
@@ -42,7 +42,7 @@ class MemoryCluster(ClusterState):
     def add_partitions(self, name: str, count: int) -> None:
         """Add this many partitions to a topic; the groups that read it assign them, as on a metadata refresh."""
         self.topics.add_partitions(name, count)
-        self._topic_changed(name)
+        self._on_topic_changed(name)
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic, its records, and the offsets that groups have committed for it. A topic of this name that is
@@ -54,16 +54,16 @@ class MemoryCluster(ClusterState):
         self.trace.note("topic %s is deleted", name)
         self.topics.delete(name)
         for member in self._members:
-            member.topic_deleted(name)
+            member.on_topic_deleted(name)
         for group in self._groups.values():
-            group.topic_deleted(name)
+            group.on_topic_deleted(name)
 
-    def _topic_changed(self, name: str) -> None:
+    def _on_topic_changed(self, name: str) -> None:
         for group in self._groups.values():
-            if any(isinstance(member, MemorySource) and member.reads(name) for member in group.members):
-                group.update()
+            if any(isinstance(member, MemorySource) and member.reads_topic(name) for member in group.members):
+                group.start_rebalance()
         for member in self._members:
-            member.topic_changed(name)
+            member.on_topic_changed(name)
 
     async def send(
         self,
@@ -109,8 +109,8 @@ class MemoryCluster(ClusterState):
 
     def make_gap(self, topic: str, partition: int = 0, *, offsets: int = 1) -> None:
         """Skip offsets: transaction markers and compaction leave offsets without a record."""
-        self.topics.log(TopicPartition(topic, partition)).skip(offsets)
-        self.wake()
+        self.topics.log(TopicPartition(topic, partition)).skip_offsets(offsets)
+        self.wake_waiters()
 
     def compact(self, topic: str, *, drop_tombstones: bool = False) -> None:
         """Log compaction: of each key only the last record is kept; offsets do not change."""
@@ -119,18 +119,18 @@ class MemoryCluster(ClusterState):
 
     def delete_records(self, topic: str, partition: int = 0, *, before: int) -> None:
         """Retention: delete the records before this offset. A position there is reset (`auto_offset_reset`)."""
-        self.topics.log(TopicPartition(topic, partition)).truncate(before)
-        self.wake()
+        self.topics.log(TopicPartition(topic, partition)).delete_records_before(before)
+        self.wake_waiters()
 
     def lose_records(self, topic: str, partition: int = 0, *, after: int) -> None:
         """An unclean leader election: delete the records from this offset on. A later position is truncated to it."""
-        self.topics.log(TopicPartition(topic, partition)).truncate_end(after)
-        self.wake()
+        self.topics.log(TopicPartition(topic, partition)).delete_records_from(after)
+        self.wake_waiters()
 
     def elect_leader(self, topic: str, partition: int = 0) -> None:
         """A clean leader election: nothing is lost, and a new leader epoch begins."""
-        self.topics.log(TopicPartition(topic, partition)).elect()
-        self.wake()
+        self.topics.log(TopicPartition(topic, partition)).elect_leader()
+        self.wake_waiters()
 
     def make_unreadable(self, topic: str, partition: int = 0, *, offset: int) -> None:
         """Make one record corrupt: the client cannot read it, as with a bad checksum."""
@@ -160,7 +160,7 @@ class MemoryCluster(ClusterState):
     def fail_polls(self, *errors: Exception) -> None:
         """The next polls raise these."""
         self.faults.fail_polls(*errors)
-        self.wake()
+        self.wake_waiters()
 
     def fail_sends(self, *faults: SendFault, topic: str | None = None) -> None:
         """The next sends of apps (to this topic) fail, one fault each: refused at once, or never answered. A send that
@@ -192,4 +192,4 @@ class MemoryCluster(ClusterState):
         """End the outage."""
         self.trace.note("the outage ends")
         self.faults.last_outage_s, self.faults.away_since_s = self.away_s, None
-        self.wake()
+        self.wake_waiters()

@@ -48,21 +48,21 @@ class Group:
     def join(self, member: Member) -> None:
         predecessor = self._predecessor(member)
         if predecessor is not None and not predecessor.left:  # UNRELEASED_INSTANCE_ID
-            self._cluster.background(self._join_after(member, predecessor))
+            self._cluster.run_in_background(self._join_after(member, predecessor))
             return
         self._cluster.trace.note("group %s: %s joins", self.name, member.name)
         if predecessor is not None:
             predecessor.haunts = False
             self.members.remove(predecessor)
-            self._reconciliation.replace(predecessor, member)
+            self._reconciliation.transfer_target(predecessor, member)
         self.members.append(member)
-        self.update()
+        self.start_rebalance()
 
     def leave(self, member: Member) -> None:
         if member in self.members:
             self._cluster.trace.note("group %s: %s leaves", self.name, member.name)
             self.members.remove(member)
-            self.update()
+            self.start_rebalance()
 
     def _predecessor(self, member: Member) -> Member | None:
         """The member that has its instance id."""
@@ -73,23 +73,23 @@ class Group:
     async def _join_after(self, member: Member, predecessor: Member) -> None:
         """Its instance id is in use: it joins when that member has left, or its session has expired."""
         while predecessor in self.members and not predecessor.left:
-            await self._cluster.change()
+            await self._cluster.next_change()
         if member.alive:
             self.join(member)
 
     def rebalance(self) -> None:
         """Move every partition, as a test asks for it: all are revoked, then assigned."""
         if not self._reconciliation.active:
-            self.update()
+            self.start_rebalance()
         elif self._moving_all is None or self._moving_all.done():
-            self._moving_all = self._cluster.background(self._move_all())
+            self._moving_all = self._cluster.run_in_background(self._revoke_and_reassign_all())
 
-    async def _move_all(self) -> None:
+    async def _revoke_and_reassign_all(self) -> None:
         self.generation += 1
         self._reconciliation.revoke_all(self.generation)
         while not self._reconciliation.settled:
-            await self._cluster.change()
-        self.update()
+            await self._cluster.next_change()
+        self.start_rebalance()
 
     @property
     def settled(self) -> bool:
@@ -97,38 +97,38 @@ class Group:
         moving_all = self._moving_all is not None and not self._moving_all.done()
         return not self.rebalancing and not moving_all and self._reconciliation.settled
 
-    def update(self) -> None:
+    def start_rebalance(self) -> None:
         """Members or topics have changed: begin a rebalance, or another one after the one that is running."""
         if self._reconciliation.active and self._is_incremental:
             self.generation += 1
-            self._reconciliation.update(self.generation)
+            self._reconciliation.compute_target(self.generation)
             return
-        self._reconciliation.end()
+        self._reconciliation.deactivate()
         self._wanted = True
         if self._task is None or self._task.done():
             self.rebalancing = True
-            self._task = self._cluster.background(self._run())
-        self._cluster.wake()
+            self._task = self._cluster.run_in_background(self._run_rebalance())
+        self._cluster.wake_waiters()
 
     @property
     def _is_incremental(self) -> bool:
         return any(member.incremental for member in self.members)
 
-    async def _run(self) -> None:
+    async def _run_rebalance(self) -> None:
         try:
             while self._wanted:
                 self._wanted = False
                 await self._revoke_all()
                 while not self._wanted and any(member.haunts for member in self.members):
-                    await self._cluster.change()
-                await self._cluster.until_back()
+                    await self._cluster.next_change()
+                await self._cluster.wait_for_outage_end()
                 if self._wanted:
                     continue  # a member joined or left meanwhile; those that have revoked have nothing left to revoke
                 self.generation += 1
                 if self._is_incremental:
-                    self._reconciliation.begin(self.generation)
+                    self._reconciliation.activate(self.generation)
                     return
-                assignments = self._assignments()
+                assignments = self._compute_assignments()
                 for member, share in assignments:
                     self._cluster.trace.note(
                         "group %s: generation %s gives %s: %s",
@@ -140,40 +140,40 @@ class Group:
                 await asyncio.gather(*(member.assign(share, self.generation) for member, share in assignments))
         finally:
             self.rebalancing = False
-            self._cluster.wake()
+            self._cluster.wake_waiters()
 
     async def _revoke_all(self) -> None:
         """Wait until all have revoked, except members whose sessions expire meanwhile: the coordinator drops those."""
-        revoking = [(member, self._cluster.background(member.revoke())) for member in self.members]
+        revoking = [(member, self._cluster.run_in_background(member.revoke())) for member in self.members]
         for _, task in revoking:
-            task.add_done_callback(lambda _: self._cluster.wake())
+            task.add_done_callback(lambda _: self._cluster.wake_waiters())
         while any(not task.done() and member in self.members for member, task in revoking):
-            await self._cluster.change()
+            await self._cluster.next_change()
 
-    def _assignments(self) -> list[tuple[Member, list[TopicPartition]]]:
+    def _compute_assignments(self) -> list[tuple[Member, list[TopicPartition]]]:
         """Round robin over the members, in the order in which they joined."""
         members = sorted((member for member in self.members if member.alive), key=lambda member: member.order)
         shares: list[tuple[Member, list[TopicPartition]]] = [(member, []) for member in members]
-        topics = sorted({topic for member in members for topic in member.topics()})
+        topics = sorted({topic for member in members for topic in member.subscribed_topics()})
         turn = 0
         for topic in topics:
             for tp in self._cluster.topics.partitions(topic):
-                takers = [share for member, share in shares if topic in member.topics()]
+                takers = [share for member, share in shares if topic in member.subscribed_topics()]
                 takers[turn % len(takers)].append(tp)
                 turn += 1
         return shares
 
-    def topic_deleted(self, name: str) -> None:
+    def on_topic_deleted(self, name: str) -> None:
         """Its offsets are deleted with it, and its partitions are revoked."""
         for offsets in (self.committed, self.metadata, self.epochs):
             for tp in [tp for tp in offsets if tp.topic == name]:
                 del offsets[tp]
         self._reconciliation.revoke_topic(name)
-        self.update()
+        self.start_rebalance()
 
     # ------------------------------------------------------------------ offsets
 
-    def write(
+    def store_commit(
         self,
         offsets: Mapping[TopicPartition, int],
         metadata: Mapping[TopicPartition, str],

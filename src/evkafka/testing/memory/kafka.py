@@ -40,7 +40,7 @@ class InMemoryKafka(MemoryCluster):
 
     def __init__(self, *, seed: int = 0, partitions: int = 1, auto_create_topics: bool = True) -> None:
         super().__init__(seed=seed, partitions=partitions, auto_create_topics=auto_create_topics)
-        self._driver = ClockDriver(self.clock, self._at_work)
+        self._driver = ClockDriver(self.clock, self._running_attempts)
         self._apps: dict[EVKafkaApp, RunningApp] = {}
         self._has_run = False
         self._backend = ExitStack()
@@ -75,7 +75,7 @@ class InMemoryKafka(MemoryCluster):
         self._apps[app] = running
         self._has_run = True
         ending = asyncio.Event()
-        self.background(self._advance_while_not_running(running, ending))
+        self.run_in_background(self._advance_while_not_running(running, ending))
         try:
             async with AsyncExitStack() as stack:
                 stack.enter_context(use_backend(Backend(running.view, self.clock, self.random.random)))
@@ -83,7 +83,7 @@ class InMemoryKafka(MemoryCluster):
                 state = await stack.enter_async_context(starts)
                 running.service, running.phase = app.service, "running"
                 if joined and not self.away:
-                    await self._driver.drive(lambda: running.joined, most_s=LONGEST_REBALANCE_S)
+                    await self._driver.advance_until(lambda: running.joined, most_s=LONGEST_REBALANCE_S)
                 try:
                     yield state
                 finally:
@@ -101,26 +101,26 @@ class InMemoryKafka(MemoryCluster):
     async def _advance_while_not_running(self, running: RunningApp, ending: asyncio.Event) -> None:
         """Advance the clock while the app starts, or ends (at the exit, by `stop()`, by a fatal record)."""
         while running.phase == "starting":
-            await self._tick(needed=bool(self.sending))
+            await self._advance_to_next_timer(needed=bool(self.sending))
         if running.service is not None:
             await running.service.until_stop()
             while running.service.draining:
-                await self._tick(needed=True)
+                await self._advance_to_next_timer(needed=True)
         await ending.wait()
         while running.phase != "ended":
             # Of a failed app with two consumers, one may end before the exit, and the other may need time after it.
             draining = running.service is not None and running.service.draining
-            await self._tick(needed=draining or bool(self.sending))
+            await self._advance_to_next_timer(needed=draining or bool(self.sending))
 
-    async def _tick(self, *, needed: bool) -> None:
+    async def _advance_to_next_timer(self, *, needed: bool) -> None:
         if not needed:
             await asyncio.sleep(0.001)
             return
-        await self._driver.quiet()
+        await self._driver.wait_until_idle()
         if (due := self.clock.next_due()) is not None:
             self.clock.jump(due)
 
-    def _app(self, app: EVKafkaApp) -> RunningApp:
+    def _running_app(self, app: EVKafkaApp) -> RunningApp:
         if app not in self._apps:
             raise RuntimeError(f"app {app.title!r} does not run on this Kafka: use `async with kafka.running(app):`")
         return self._apps[app]
@@ -131,10 +131,10 @@ class InMemoryKafka(MemoryCluster):
         Raises:
             RuntimeError: the app is not running here.
         """
-        running = self._app(app)
+        running = self._running_app(app)
         running.crash()
         del self._apps[app]
-        await self._driver.turns()
+        await self._driver.run_ready_tasks()
 
     async def expire(self, app: EVKafkaApp) -> None:
         """Let the sessions of the app's members expire without their knowledge, as in a frozen process.
@@ -142,9 +142,9 @@ class InMemoryKafka(MemoryCluster):
         Raises:
             RuntimeError: the app is not running here.
         """
-        for source in self._app(app).view.sources:
+        for source in self._running_app(app).view.sources:
             source.expire()
-        await self._driver.turns()
+        await self._driver.run_ready_tasks()
 
     def rebalance(self, group: str | None = None) -> Awaitable[None]:
         """Rebalance the group (None: every group): all partitions are revoked and assigned again, with either group
@@ -157,12 +157,14 @@ class InMemoryKafka(MemoryCluster):
         groups = list(self._groups.values()) if group is None else [self._known_group(group)]
         for one in groups:
             one.rebalance()
-        return _LazyAwaitable(lambda: self._until_rebalanced(groups))
+        return _LazyAwaitable(lambda: self._wait_until_rebalanced(groups))
 
-    async def _until_rebalanced(self, groups: list[Group]) -> None:
-        ended = await self._driver.drive(lambda: all(group.settled for group in groups), most_s=LONGEST_REBALANCE_S)
+    async def _wait_until_rebalanced(self, groups: list[Group]) -> None:
+        ended = await self._driver.advance_until(
+            lambda: all(group.settled for group in groups), most_s=LONGEST_REBALANCE_S
+        )
         if not ended:
-            raise NotSettled(f"the rebalance has not finished: {'; '.join(self._explain(self.unfinished()))}")
+            raise NotSettled(f"the rebalance has not finished: {'; '.join(self._add_reasons(self.unfinished()))}")
 
     # ------------------------------------------------------------------ time
 
@@ -181,10 +183,10 @@ class InMemoryKafka(MemoryCluster):
         """
         if not self._has_run:
             raise RuntimeError("no app has run on this Kafka yet: use `async with kafka.running(app):`")
-        settled = await self._driver.drive(lambda: not self.unfinished(), most_s=max_ms / 1000)
+        settled = await self._driver.advance_until(lambda: not self.unfinished(), most_s=max_ms / 1000)
         self.raise_if_broken()
         if not settled:
-            words = "\n- ".join(self._explain(self.unfinished()))
+            words = "\n- ".join(self._add_reasons(self.unfinished()))
             raise NotSettled(f"not settled after {max_ms / 1000:g} s on the virtual clock:\n- {words}")
 
     def unfinished(self) -> list[str]:
@@ -198,14 +200,14 @@ class InMemoryKafka(MemoryCluster):
             words.append(f"{len(self.sending)} sends are not confirmed yet")
         return words
 
-    def _explain(self, words: list[str]) -> list[str]:
-        because = [word for running in self._apps.values() for word in running.explain()]
+    def _add_reasons(self, words: list[str]) -> list[str]:
+        because = [word for running in self._apps.values() for word in running.explain_unfinished()]
         away = ["the in-memory Kafka is unavailable: `come_back()` ends the outage"] if self.away else []
         return [*because, *away, *words]
 
-    def _at_work(self) -> list[Attempt]:
+    def _running_attempts(self) -> list[Attempt]:
         tasks: set[object] = {record.task for record in self.sending}
-        return [attempt for running in self._apps.values() for attempt in running.at_work(tasks)]
+        return [attempt for running in self._apps.values() for attempt in running.running_attempts(tasks)]
 
     @asynccontextmanager
     async def outage(self, *, ms: float = 0) -> AsyncIterator[None]:
@@ -221,7 +223,7 @@ class InMemoryKafka(MemoryCluster):
 
     def _known_group(self, name: str) -> Group:
         if name not in self._groups:
-            raise RuntimeError(assertions.no_group(name, self._groups))
+            raise RuntimeError(assertions.no_group_text(name, self._groups))
         return self._groups[name]
 
     def committed(self, group: str, topic: str, partition: int = 0) -> int | None:
@@ -236,7 +238,7 @@ class InMemoryKafka(MemoryCluster):
         """Set a group's offset, as an admin tool does while no member of the group runs."""
         tp = TopicPartition(topic, partition)
         self.topics.log(tp)
-        self.group(group).write({tp: offset}, {tp: metadata} if metadata else {})
+        self.group(group).store_commit({tp: offset}, {tp: metadata} if metadata else {})
 
     def assert_committed(self, *, group: str, topic: str, partition: int = 0, offset: int | None) -> None:
         """Assert the group's committed offset (None: there is none); the error shows the actual one."""

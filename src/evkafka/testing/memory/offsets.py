@@ -67,7 +67,7 @@ class OffsetCommits:
         self, offsets: Mapping[TopicPartition, int], metadata: Mapping[TopicPartition, str], *, timeout_s: float
     ) -> None:
         """See `RecordSource.commit`."""
-        answer = self._send(self.request(offsets, metadata))
+        answer = self._send_commit(self.build_request(offsets, metadata))
         if self._cluster.faults.commit_s[1] == 0.0:
             await answer
             return
@@ -76,13 +76,15 @@ class OffsetCommits:
         except TimeoutError:
             raise CommitUnknown(f"no answer to a commit within {timeout_s:g} s") from None
 
-    def request(self, offsets: Mapping[TopicPartition, int], metadata: Mapping[TopicPartition, str]) -> OffsetRequest:
+    def build_request(
+        self, offsets: Mapping[TopicPartition, int], metadata: Mapping[TopicPartition, str]
+    ) -> OffsetRequest:
         assigned_in = self._member.assigned_in
         return OffsetRequest(dict(offsets), dict(metadata), {tp: assigned_in.get(tp) for tp in offsets})
 
-    async def _send(self, request: OffsetRequest) -> None:
+    async def _send_commit(self, request: OffsetRequest) -> None:
         """The request arrives after half of the latency, the answer after the other half."""
-        await self._cluster.hop()
+        await self._cluster.simulate_round_trip()
         latency_s = self._cluster.faults.latency_s(self._cluster.faults.commit_s)
         if latency_s:
             await sleep(self._cluster.clock, latency_s / 2)
@@ -94,16 +96,16 @@ class OffsetCommits:
             case "unknown, lost":
                 raise CommitUnknown("no answer, by the test")
             case "unknown, written":
-                self._write(request)
+                self._store_commit(request)
                 raise CommitUnknown("no answer, by the test")
         if self._cluster.away:
             raise BrokerUnavailable("the in-memory Kafka is unavailable")
-        self._write(request)
+        self._store_commit(request)
         if latency_s:
             await sleep(self._cluster.clock, latency_s / 2)
 
-    def _write(self, request: OffsetRequest) -> None:
-        self.checked_group(request).write(request.offsets, request.metadata, self._member.epochs)
+    def _store_commit(self, request: OffsetRequest) -> None:
+        self.checked_group(request).store_commit(request.offsets, request.metadata, self._member.epochs)
 
     def checked_group(self, request: OffsetRequest) -> Group:
         """The group, which accepts these offsets now.
@@ -124,7 +126,7 @@ class OffsetCommits:
             raise CommitRefused("the topic was deleted after its partitions had been assigned")
         return self._group
 
-    def is_behind(self, tp: TopicPartition, position: int) -> bool:
+    def is_uncommitted(self, tp: TopicPartition, position: int) -> bool:
         """True while the engine still has to commit this position."""
         return self._group is not None and self._at_least_once and self._group.committed.get(tp) != position
 
@@ -149,9 +151,9 @@ class OffsetCommits:
         if by_itself and self._group is not None and not self._member.expired and not self._cluster.away:
             moved = {tp: at for tp, at in self._member.positions.items() if self._group.committed.get(tp) != at}
             if moved:
-                self._group.write(moved, {}, self._member.epochs)
+                self._group.store_commit(moved, {}, self._member.epochs)
 
     def commit_reset(self, tp: TopicPartition, offset: int) -> None:
         """In pre-commit mode without an interval, commit a reset position before anything is read from it."""
         if self._group is not None and not self._at_least_once and self._interval_s == 0 and not self._cluster.away:
-            self._group.write({tp: offset}, {}, self._member.epochs)
+            self._group.store_commit({tp: offset}, {}, self._member.epochs)

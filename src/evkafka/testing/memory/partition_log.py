@@ -88,7 +88,7 @@ class PartitionLog:
         self.end += 1
         return record
 
-    def skip(self, count: int = 1) -> None:
+    def skip_offsets(self, count: int = 1) -> None:
         """Skip offsets: they have no record, as after transaction markers and compaction."""
         self.end += count
 
@@ -102,13 +102,13 @@ class PartitionLog:
 
     # ------------------------------------------------------------------ deleting
 
-    def truncate(self, start: int) -> None:
+    def delete_records_before(self, start: int) -> None:
         """Retention: delete the records before this offset."""
         self.start = max(self.start, min(start, self.end))
         cut = bisect_left(self._offsets, self.start)
         del self._records[:cut], self._offsets[:cut]
 
-    def truncate_end(self, end: int) -> None:
+    def delete_records_from(self, end: int) -> None:
         """An unclean leader election: delete the records from this offset on; their offsets are used again."""
         self.end = max(self.start, min(end, self.end))
         cut = bisect_left(self._offsets, self.end)
@@ -121,7 +121,7 @@ class PartitionLog:
 
     def compact(self, *, drop_tombstones: bool = False) -> None:
         """Keep only the last record of each key; records without a key and those of open transactions are kept."""
-        last = {record.key: record.offset for record in self.visible("read_committed")}
+        last = {record.key: record.offset for record in self.visible_records("read_committed")}
         kept = [
             record
             for record in self._records
@@ -138,7 +138,7 @@ class PartitionLog:
         """The current leader's epoch."""
         return self.epochs[-1].epoch
 
-    def elect(self) -> None:
+    def elect_leader(self) -> None:
         """A clean leader election: a new epoch begins, and no record is lost."""
         self.epochs.append(EpochStart(self.end, self.epoch + 1))
 
@@ -151,13 +151,13 @@ class PartitionLog:
             if following is None or following.offset > first
         ]
 
-    def end_of(self, epoch: int) -> int:
+    def end_of_epoch(self, epoch: int) -> int:
         """The end offset of the records of this epoch or an earlier one, as in OffsetForLeaderEpoch."""
         return next((start.offset for start in self.epochs if start.epoch > epoch), self.end)
 
     # ------------------------------------------------------------------ reading
 
-    def end_for(self, isolation: Isolation) -> int:
+    def end_for_isolation(self, isolation: Isolation) -> int:
         """The end of the log for a reader; for `read_committed` the start of the first open transaction."""
         if isolation == "read_committed" and self._open:
             return min(offsets[0] for offsets in self._open.values())
@@ -168,7 +168,7 @@ class PartitionLog:
         first = bisect_left(self._offsets, position)
         found = self._records[first : first + most]
         if isolation == "read_committed" and (self._open or self._aborted):
-            end, found = self.end_for(isolation), []
+            end, found = self.end_for_isolation(isolation), []
             for record in self._records[first:]:
                 if record.offset >= end or len(found) == most:
                     break
@@ -179,18 +179,22 @@ class PartitionLog:
                 return found[:index]
         return found
 
-    def next_after(self, position: int, isolation: Isolation = "read_committed") -> int:
+    def next_position(self, position: int, isolation: Isolation = "read_committed") -> int:
         """The client's position once it has read up to here: after a gap at the end of the log."""
-        return position if self.read(position, 1, isolation) or self.blocked(position) else self.end_for(isolation)
+        return (
+            position
+            if self.read(position, 1, isolation) or self.next_unreadable_offset(position)
+            else self.end_for_isolation(isolation)
+        )
 
-    def blocked(self, position: int) -> int | None:
+    def next_unreadable_offset(self, position: int) -> int | None:
         """The next unreadable offset from this position on; None if there is none.
 
         Only valid if `read` returns nothing here: then no readable record comes first.
         """
         return min((offset for offset in self.unreadable if offset >= position), default=None)
 
-    def visible(self, isolation: Isolation) -> list[MemoryRecord]:
+    def visible_records(self, isolation: Isolation) -> list[MemoryRecord]:
         """All records that a reader with this isolation level sees."""
-        end, aborted = self.end_for(isolation), self._aborted if isolation == "read_committed" else ()
+        end, aborted = self.end_for_isolation(isolation), self._aborted if isolation == "read_committed" else ()
         return [record for record in self._records if record.offset < end and record.offset not in aborted]

@@ -28,26 +28,26 @@ class PartitionQueue:
         record.timer = self._cluster.clock.call_later(record.timeout_s, lambda: self._on_deadline(record))
         self._queue.append(record)
         if self._task is None or self._task.done():
-            self._task = self._cluster.background(self._run())
+            self._task = self._cluster.run_in_background(self._write_queued_records())
 
     def _on_deadline(self, record: PendingRecord) -> None:
         away = ", because the in-memory Kafka is unavailable" if self._cluster.away else ""
         record.fail(f"no answer within {record.timeout_s:g} s{away}", may_have_been_written=record.in_flight)
 
-    async def _run(self) -> None:
+    async def _write_queued_records(self) -> None:
         cluster = self._cluster
         while self._queue:
-            await cluster.until_back()
+            await cluster.wait_for_outage_end()
             self._in_flight = [self._queue.popleft() for _ in range(min(len(self._queue), MOST_IN_A_BATCH))]
             for record in self._in_flight:
                 record.in_flight = not record.done
             latency_s = cluster.faults.latency_s(cluster.faults.produce_s)
             if latency_s:
                 await sleep(cluster.clock, latency_s / 2)
-            await cluster.until_back()  # a request that is lost in an outage is sent again after it
+            await cluster.wait_for_outage_end()  # a request that is lost in an outage is sent again after it
             offsets = [(record, await self._write(record)) for record in self._in_flight]
             self._in_flight = []
-            await cluster.hop()
+            await cluster.simulate_round_trip()
             if latency_s:
                 await sleep(cluster.clock, latency_s / 2)
             for record, offset in offsets:

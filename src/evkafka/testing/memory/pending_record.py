@@ -36,18 +36,20 @@ class PendingRecord:
     timer: TimerHandle | None = None
 
     def confirm(self, offset: int) -> None:
-        self._end()
+        self._mark_done()
         if not self.answer.done():
             self.answer.set_result(
                 RecordMetadata(self.tp.topic, self.tp.partition, offset, self.timestamp_ms, 0, 0 if offset >= 0 else -1)
             )
 
     def fail(self, why: str, *, may_have_been_written: bool, cause: Exception | None = None) -> None:
-        self._end()
+        self._mark_done()
         if not self.answer.done():
             kind = RecordTooLarge if isinstance(cause, TooLarge) else DeliveryError
             self.answer.set_exception(
-                undelivered(self.event_type, self.tp.topic, why, may_have_been_written=may_have_been_written, kind=kind)
+                delivery_error(
+                    self.event_type, self.tp.topic, why, may_have_been_written=may_have_been_written, kind=kind
+                )
             )
             if cause is not None:
                 error = self.answer.exception()
@@ -55,16 +57,16 @@ class PendingRecord:
                 error.__cause__ = cause
 
     def cancel(self) -> None:
-        self._end()
+        self._mark_done()
         self.answer.cancel()
 
-    def _end(self) -> None:
+    def _mark_done(self) -> None:
         self.done = True
         if self.timer is not None:
             self.timer.cancel()
 
 
-def undelivered(
+def delivery_error(
     event_type: str | None,
     topic: str,
     why: str,

@@ -48,7 +48,7 @@ class PartitionReader:
 
     # ------------------------------------------------------------------ where it begins
 
-    def locate(self, tp: TopicPartition) -> None:
+    def set_starting_position(self, tp: TopicPartition) -> None:
         """Set the starting position: the committed offset, or the one of the reset rule.
 
         Raises:
@@ -58,52 +58,52 @@ class PartitionReader:
         committed = self._group.committed.get(tp) if self._group is not None else None
         epoch = self._group.epochs.get(tp, UNKNOWN) if self._group is not None else UNKNOWN
         self.epochs.begin(tp, epoch)
-        if committed is not None and epoch != UNKNOWN and log.end_of(epoch) < committed:
-            self._truncate(log, committed, epoch)
+        if committed is not None and epoch != UNKNOWN and log.end_of_epoch(epoch) < committed:
+            self._reset_after_truncation(log, committed, epoch)
         elif committed is not None and log.start <= committed <= log.end:
             self.positions[tp] = committed
         else:
-            self._reset(log, committed)
+            self._reset_by_rule(log, committed)
 
     def starting_commit(self, partition: TopicPartition) -> tuple[int, str] | None:
         if self._group is None or (offset := self._group.committed.get(partition)) is None:
             return None
         return offset, self._group.metadata.get(partition, "")
 
-    def _truncate(self, log: PartitionLog, from_offset: int, epoch: int) -> None:
+    def _reset_after_truncation(self, log: PartitionLog, from_offset: int, epoch: int) -> None:
         """An unclean leader election has truncated the log before the position: continue at the log's end."""
-        tp, at = log.tp, log.end_of(epoch)
+        tp, at = log.tp, log.end_of_epoch(epoch)
         if self._settings.auto_offset_reset == "none":
             raise BrokerRefused(
                 f"{tp.topic}[{tp.partition}] was truncated to offset {at} after it had been read up to {from_offset},"
                 " and auto_offset_reset is 'none'"
             )
         self.epochs.go_back(tp, at)
-        self._reset_to(tp, OffsetReset(tp, from_offset, at, "truncated"))
+        self._apply_reset(tp, OffsetReset(tp, from_offset, at, "truncated"))
 
-    def _reset(self, log: PartitionLog, from_offset: int | None) -> None:
+    def _reset_by_rule(self, log: PartitionLog, from_offset: int | None) -> None:
         tp, rule = log.tp, self._settings.auto_offset_reset
         siblings = self._group is not None and any(other.topic == tp.topic for other in self._group.committed)
         if rule == "none":
             raise BrokerRefused(f"{tp.topic}[{tp.partition}] has no valid offset, and auto_offset_reset is 'none'")
-        if from_offset is not None and from_offset < log.start and self._has_finished_behind(tp, from_offset):
+        if from_offset is not None and from_offset < log.start and self._has_finished_after(tp, from_offset):
             self.epochs.begin(tp, UNKNOWN)
-            self._reset_to(tp, OffsetReset(tp, from_offset, log.start, "retention"))
+            self._apply_reset(tp, OffsetReset(tp, from_offset, log.start, "retention"))
             return
         new = from_offset is None and (siblings or tp.topic not in self.known_topics)
-        to = log.start if new or rule == "earliest" else log.end_for(self.isolation)
+        to = log.start if new or rule == "earliest" else log.end_for_isolation(self.isolation)
         reason: Literal["new_partition", "no_commit", "out_of_range"] = "out_of_range"
         if from_offset is None:
             reason = "new_partition" if new else "no_commit"
         self.epochs.begin(tp, UNKNOWN)
-        self._reset_to(tp, OffsetReset(tp, from_offset, to, reason))
+        self._apply_reset(tp, OffsetReset(tp, from_offset, to, reason))
 
-    def _has_finished_behind(self, tp: TopicPartition, offset: int) -> bool:
+    def _has_finished_after(self, tp: TopicPartition, offset: int) -> bool:
         if self._settings.at_most_once or self._settings.group_id is None:
             return False
         return lists_finished(self.starting_commit(tp), offset, place_of(self._settings.group_id, tp))
 
-    def _reset_to(self, tp: TopicPartition, reset: OffsetReset) -> None:
+    def _apply_reset(self, tp: TopicPartition, reset: OffsetReset) -> None:
         self._cluster.trace.note(
             "%s is reset to %s[%s]@%s (%s)", self._name, tp.topic, tp.partition, reset.to_offset, reset.reason
         )
@@ -114,10 +114,12 @@ class PartitionReader:
     # ------------------------------------------------------------------ records
 
     def has_more(self, partitions: Collection[TopicPartition]) -> bool:
-        """Whether one of these partitions has records behind its position."""
-        return any(self.positions[tp] < self._cluster.topics.log(tp).end_for(self.isolation) for tp in partitions)
+        """Whether one of these partitions has records at or after its position."""
+        return any(
+            self.positions[tp] < self._cluster.topics.log(tp).end_for_isolation(self.isolation) for tp in partitions
+        )
 
-    def take(
+    def take_records(
         self, partitions: Collection[TopicPartition], max_records: int
     ) -> Mapping[TopicPartition, Sequence[Record]]:
         """The next records of these assigned partitions."""
@@ -129,30 +131,30 @@ class PartitionReader:
             tp = assigned[(index + self._first_partition) % len(assigned)]
             if left <= 0 or tp not in partitions:
                 continue
-            if records := self._read(tp, left):
+            if records := self._read_partition(tp, left):
                 batches[tp] = records
                 left -= len(records)
         return batches
 
-    def _read(self, tp: TopicPartition, most: int) -> list[MemoryRecord]:
+    def _read_partition(self, tp: TopicPartition, most: int) -> list[MemoryRecord]:
         log, position = self._cluster.topics.log(tp), self.positions[tp]
         epoch = self.epochs.latest(tp)
-        if epoch not in (UNKNOWN, log.epoch) and log.end_of(epoch) < position:
-            self._truncate(log, position, epoch)
+        if epoch not in (UNKNOWN, log.epoch) and log.end_of_epoch(epoch) < position:
+            self._reset_after_truncation(log, position, epoch)
             return []
         if position < log.start or position > log.end:
-            self._reset(log, position)
+            self._reset_by_rule(log, position)
             return []
         records = log.read(position, most, self.isolation)
         if records:
             self.epochs.read(tp, log.epochs_from(records[0].offset, records[-1].offset))
-            self.positions[tp] = log.next_after(records[-1].offset + 1, self.isolation)
+            self.positions[tp] = log.next_position(records[-1].offset + 1, self.isolation)
             return records
-        blocked = log.blocked(position)
+        blocked = log.next_unreadable_offset(position)
         if blocked is not None:
             self.listener.on_unreadable(Unreadable(tp, blocked, blocked + 1, ValueError("a bad checksum")))
         else:
-            self.positions[tp] = log.next_after(position, self.isolation)
+            self.positions[tp] = log.next_position(position, self.isolation)
         return []
 
     def next_timestamp_ms(self, partition: TopicPartition) -> int | None:
@@ -167,4 +169,4 @@ class PartitionReader:
             else:
                 self.epochs.forget(partition)
             self.positions[partition] = offset
-            self._cluster.wake()
+            self._cluster.wake_waiters()

@@ -49,48 +49,48 @@ class Reconciliation:
 
     # ------------------------------------------------------------------ the target assignment
 
-    def begin(self, epoch: int) -> None:
+    def activate(self, epoch: int) -> None:
         """The group assigns by this protocol from now on. No member has anything."""
         self.active = True
         self._target.clear()
         self._owners.clear()
         self._deleted.clear()
-        self.update(epoch)
+        self.compute_target(epoch)
 
-    def end(self) -> None:
+    def deactivate(self) -> None:
         """The last member that speaks it has left."""
         self.active = False
 
-    def update(self, epoch: int) -> None:
+    def compute_target(self, epoch: int) -> None:
         """Members or topics have changed: a new target in a new epoch."""
         members = sorted(self._members, key=lambda member: member.order)
         subscribed = {
-            member: [tp for topic in member.topics() for tp in self._cluster.topics.partitions(topic)]
+            member: [tp for topic in member.subscribed_topics() for tp in self._cluster.topics.partitions(topic)]
             for member in members
         }
-        self._aim(epoch, assign_uniformly(subscribed, self._target))
+        self._set_target(epoch, assign_uniformly(subscribed, self._target))
 
     def revoke_all(self, epoch: int) -> None:
         """A target in which nobody has anything."""
-        self._aim(epoch, {member: set() for member in self._members})
+        self._set_target(epoch, {member: set() for member in self._members})
 
     def revoke_topic(self, name: str) -> None:
         """The topic was deleted: its partitions are revoked, even if there is a new topic of that name by then. Called
-        before `update`."""
+        before `compute_target`."""
         self._deleted |= {tp for tp in self._owners if tp.topic == name}
 
-    def replace(self, left: Member, back: Member) -> None:
+    def transfer_target(self, left: Member, back: Member) -> None:
         """A static member is back: it gets what the process before it had."""
         self._target[back] = self._target.pop(left, set())
 
-    def _aim(self, epoch: int, target: dict[Member, set[TopicPartition]]) -> None:
+    def _set_target(self, epoch: int, target: dict[Member, set[TopicPartition]]) -> None:
         self._epoch, self._target = epoch, target
         self._owners = {tp: owner for tp, owner in self._owners.items() if owner in target}
         self._deleted &= self._owners.keys()
         for member in sorted(target, key=lambda member: member.order):
             share = format_partitions(sorted(target[member]))
             self._cluster.trace.note("group %s: epoch %s, target of %s: %s", self._group, epoch, member.name, share)
-        self._wake_all()
+        self._resume_heartbeats()
 
     # ------------------------------------------------------------------ heartbeats
 
@@ -99,68 +99,68 @@ class Reconciliation:
         """Whether every member has what it is to have, or waits for a session to expire."""
         return all(heartbeats.done() for heartbeats in self._heartbeats.values())
 
-    def _wake_all(self) -> None:
+    def _resume_heartbeats(self) -> None:
         for member in self._target:
             heartbeats = self._heartbeats.get(member)
             if heartbeats is None or heartbeats.done():
-                self._heartbeats[member] = self._cluster.background(self._reconcile(member))
-        self._cluster.wake()
+                self._heartbeats[member] = self._cluster.run_in_background(self._reconcile(member))
+        self._cluster.wake_waiters()
 
     async def _reconcile(self, member: Member) -> None:
         """Take the member's steps, until it has what it is to have, or must wait."""
         try:
             while True:
-                await self._cluster.hop()
-                await self._cluster.until_back()
+                await self._cluster.simulate_round_trip()
+                await self._cluster.wait_for_outage_end()
                 if not (self.active and member.alive and member in self._target):
                     return
-                step = self._step_of if member.incremental else self._step_of_classic
+                step = self._take_step if member.incremental else self._take_classic_step
                 if not await step(member):
                     return
         finally:
-            self._cluster.wake()
+            self._cluster.wake_waiters()
 
-    async def _step_of(self, member: Member) -> bool:
+    async def _take_step(self, member: Member) -> bool:
         """Take the next step; False if there is none, or it must wait."""
         target, owned, epoch = self._target[member], self._owned_by(member), self._epoch
         if moving := sorted(owned - target | owned & self._deleted):
             await member.revoke(moving)
-            self._release(member, moving)
+            self._forget_owner(member, moving)
             return True
         free = sorted(tp for tp in target - owned if tp not in self._owners)
         if not free and member.generation == epoch:
             return False
-        await self._give(member, free, epoch)
+        await self._assign(member, free, epoch)
         return True
 
-    async def _step_of_classic(self, member: Member) -> bool:
+    async def _take_classic_step(self, member: Member) -> bool:
         if member.generation == self._epoch:
             return False
         await member.revoke()
-        self._release(member, self._owned_by(member))
+        self._forget_owner(member, self._owned_by(member))
         if not (self.active and member.alive and member in self._target):
             return False
         target = sorted(self._target[member])
         if any(tp in self._owners for tp in target):
             return False
-        await self._give(member, target, self._epoch)
+        await self._assign(member, target, self._epoch)
         return True
 
     def _owned_by(self, member: Member) -> set[TopicPartition]:
         return {tp for tp, owner in self._owners.items() if owner is member}
 
-    async def _give(self, member: Member, partitions: Sequence[TopicPartition], epoch: int) -> None:
+    async def _assign(self, member: Member, partitions: Sequence[TopicPartition], epoch: int) -> None:
         self._owners.update(dict.fromkeys(partitions, member))
         if partitions:
             given = format_partitions(partitions)
             self._cluster.trace.note("group %s: epoch %s gives %s: %s", self._group, epoch, member.name, given)
         await member.assign(partitions, epoch)
 
-    def _release(self, member: Member, partitions: Collection[TopicPartition]) -> None:
+    def _forget_owner(self, member: Member, partitions: Collection[TopicPartition]) -> None:
         """The member has reported that it has released them. A crashed one reports nothing."""
         released = [tp for tp in partitions if self._owners.get(tp) is member] if member.alive else []
         self._deleted.difference_update(released)
         for tp in released:
             del self._owners[tp]
         if released:
-            self._wake_all()
+            self._resume_heartbeats()

@@ -10,7 +10,7 @@ from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.ports import OutgoingRecord
 from evkafka.testing.memory.partition_queue import PartitionQueue
-from evkafka.testing.memory.pending_record import PendingRecord, undelivered
+from evkafka.testing.memory.pending_record import PendingRecord, delivery_error
 from evkafka.testing.memory.state import ClusterState
 from evkafka.testing.memory.topics import record_size
 
@@ -30,11 +30,11 @@ class MemorySink:
         self._pending: dict[PendingRecord, None] = {}  # ordered: the order of a set differs between processes
 
     async def start(self) -> None:
-        await self._cluster.reach()
+        await self._cluster.check_reachable()
 
     async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
         topic, value, key, _, timestamp_ms, headers, event_type, *_ = record
-        tp = self._choose(record)
+        tp = self._choose_partition(record)
         pending = PendingRecord(
             tp,
             value,
@@ -56,30 +56,32 @@ class MemorySink:
         return pending.answer
 
     async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
-        tp = self._choose(record)
+        tp = self._choose_partition(record)
         if self._cluster.faults.next_send(record.topic) is not None:
-            raise _refused(record, "refused by the test")
+            raise _refused_error(record, "refused by the test")
         return record._replace(partition=tp.partition)
 
     def batch_bytes(self, record: OutgoingRecord) -> int:
         return record_size(record.key, record.value, record.headers)  # it has no batches, and compresses nothing
 
-    def _choose(self, record: OutgoingRecord) -> TopicPartition:
+    def _choose_partition(self, record: OutgoingRecord) -> TopicPartition:
         """The partition of a record that the client takes."""
         topics = self._cluster.topics
         if (size := record_size(record.key, record.value, record.headers)) > self._largest:
             why = f"the record, {size} bytes, is larger than max_request_size, {self._largest} bytes"
-            raise _refused(record, why, RecordTooLarge)
+            raise _refused_error(record, why, RecordTooLarge)
         try:
             tp = topics.choose(record.topic, record.key, record.partition)
         except (EVKafkaError, ValueError) as error:  # an illegal name is a ValueError
-            raise _refused(record, str(error)) from error
+            raise _refused_error(record, str(error)) from error
         if record.partition is not None or self._partitioner is None:
             return tp
         known = [one.partition for one in topics.partitions(record.topic)]
         partition = self._partitioner(record.key, known, known)
         if partition not in known:
-            raise _refused(record, f"the configured partitioner chose {partition!r}, but the partitions are {known}")
+            raise _refused_error(
+                record, f"the configured partitioner chose {partition!r}, but the partitions are {known}"
+            )
         return TopicPartition(record.topic, partition)
 
     def _on_done(self, record: PendingRecord) -> None:
@@ -110,5 +112,5 @@ class MemorySink:
             queue.crash(arrives=self._cluster.random.random() < 0.5)
 
 
-def _refused(record: OutgoingRecord, why: str, kind: type[DeliveryError] = DeliveryError) -> DeliveryError:
-    return undelivered(record.event_type, record.topic, why, may_have_been_written=False, kind=kind)
+def _refused_error(record: OutgoingRecord, why: str, kind: type[DeliveryError] = DeliveryError) -> DeliveryError:
+    return delivery_error(record.event_type, record.topic, why, may_have_been_written=False, kind=kind)

@@ -91,13 +91,13 @@ class MemorySource:
     # ------------------------------------------------------------------ life
 
     async def start(self, listener: SourceListener) -> None:
-        await self._cluster.reach()
+        await self._cluster.check_reachable()
         self._listener = self._reader.listener = listener
         if self._transactions is not None:
             self._transactions.start()
         for topic in self._settings.topics:
             self._cluster.topics.ensure(topic.name)
-        self._reader.known_topics = frozenset(self.topics())
+        self._reader.known_topics = frozenset(self.subscribed_topics())
         if self._group is None:
             self.reassign()
         else:
@@ -117,10 +117,10 @@ class MemorySource:
         self._commits.stop()
         if self._group is not None and self.instance_id is not None and not self.expired:
             self._cluster.trace.note("%s leaves; its assignment is kept for a session", self.name)
-            self._end_with_session()
+            self._leave_when_session_expires()
         elif self._group is not None:
             self._group.leave(self)
-        self._drop(self.assigned_in)
+        self._drop_partitions(self.assigned_in)
 
     def crash(self) -> None:
         """The process is killed: the group notices it when the session expires."""
@@ -128,15 +128,15 @@ class MemorySource:
             return
         self._cluster.trace.note("%s has crashed", self.name)
         self.alive = False
-        self._drop(self.assigned_in)
+        self._drop_partitions(self.assigned_in)
         self._commits.stop()
         if self._group is not None and not self.expired:
-            self._end_with_session()
+            self._leave_when_session_expires()
 
-    def _end_with_session(self) -> None:
+    def _leave_when_session_expires(self) -> None:
         self.haunts = True
         self._cluster.clock.call_later(self._session_s, self._on_session_expired)
-        self._cluster.wake()
+        self._cluster.wake_waiters()
 
     def _on_session_expired(self) -> None:
         assert self._group is not None
@@ -157,25 +157,25 @@ class MemorySource:
 
     def _on_heartbeat(self) -> None:
         async def join_again() -> None:
-            await (self._lose() if self.incremental else self.revoke())
+            await (self._lose_partitions() if self.incremental else self.revoke())
             self.expired = False
             if self.alive and self._group is not None:
                 self._group.join(self)
 
         if self.alive:
-            self._cluster.background(join_again())
+            self._cluster.run_in_background(join_again())
 
     # ------------------------------------------------------------------ called by the group
 
-    def topics(self) -> Collection[str]:
+    def subscribed_topics(self) -> Collection[str]:
         """The existing topics of its subscription."""
         topics = self._cluster.topics
         if self._pattern is None:
             return [topic.name for topic in self._settings.topics if topic.name in topics]
         return [name for name in topics.names() if self._pattern.match(name)]
 
-    def reads(self, topic: str) -> bool:
-        return topic in self.topics()
+    def reads_topic(self, topic: str) -> bool:
+        return topic in self.subscribed_topics()
 
     async def revoke(self, partitions: Collection[TopicPartition] | None = None) -> None:
         """Give these partitions back; None: all of them, and the generation."""
@@ -187,10 +187,10 @@ class MemorySource:
             self._leaving, self._has_changed = frozenset(moving), True
             if not self.expired:
                 self._commits.commit_positions()
-            await self._cluster.hop()
+            await self._cluster.simulate_round_trip()
             if moving:
                 await self._listener.on_revoked(moving)
-            self._drop(moving)
+            self._drop_partitions(moving)
             self._leaving = frozenset()
             if partitions is None:
                 self.generation = -1
@@ -202,7 +202,7 @@ class MemorySource:
             if not self.alive or self._listener is None:
                 return
             self.generation = generation
-            await self._cluster.hop()
+            await self._cluster.simulate_round_trip()
             if not self.alive:  # it has left, or crashed, meanwhile
                 return
             if partitions or self._has_changed:
@@ -211,58 +211,58 @@ class MemorySource:
                 await self._listener.on_assigned(partitions)
                 self._has_changed = False
             existing = [tp for tp in partitions if self._topic_ids[tp.topic] == self._cluster.topics.id(tp.topic)]
-            undecided = [tp for tp in existing if self._is_undecided(tp)]
-            self._locate([tp for tp in existing if tp not in undecided])
+            undecided = [tp for tp in existing if self._has_open_transaction(tp)]
+            self._set_starting_positions([tp for tp in existing if tp not in undecided])
             for tp in undecided:
-                self._cluster.background(self._locate_when_decided(tp, generation))
+                self._cluster.run_in_background(self._set_position_after_transaction(tp, generation))
             self.rejoining = False
-        self._cluster.wake()
+        self._cluster.wake_waiters()
 
-    def _is_undecided(self, tp: TopicPartition) -> bool:
+    def _has_open_transaction(self, tp: TopicPartition) -> bool:
         """Whether a transaction with an offset of it is open: the offset is not looked up before its end
         (require_stable)."""
         return self._transactions is not None and self._group is not None and bool(self._group.pending.get(tp))
 
-    async def _locate_when_decided(self, tp: TopicPartition, generation: int) -> None:
-        while self._is_undecided(tp):
-            await self._cluster.change()
+    async def _set_position_after_transaction(self, tp: TopicPartition, generation: int) -> None:
+        while self._has_open_transaction(tp):
+            await self._cluster.next_change()
         if self.alive and self.assigned_in.get(tp) == generation and tp not in self.positions:
-            self._locate([tp])
-            self._cluster.wake()
+            self._set_starting_positions([tp])
+            self._cluster.wake_waiters()
 
-    def _locate(self, partitions: Collection[TopicPartition]) -> None:
+    def _set_starting_positions(self, partitions: Collection[TopicPartition]) -> None:
         try:
             for tp in partitions:
-                self._reader.locate(tp)
+                self._reader.set_starting_position(tp)
         except BrokerRefused as error:
             self._failure = error
 
-    async def _lose(self) -> None:
+    async def _lose_partitions(self) -> None:
         """The group has fenced this member: other members have its partitions. This ends the drain of a revoke too."""
-        await self._lose_now()
+        await self._drop_lost_partitions()
         async with self._callback:
-            await self._lose_now()  # what was being assigned
+            await self._drop_lost_partitions()  # what was being assigned
             self.generation = -1
-            await self._cluster.hop()
+            await self._cluster.simulate_round_trip()
 
-    async def _lose_now(self) -> None:
+    async def _drop_lost_partitions(self) -> None:
         lost = list(self.assigned_in)
         self.rejoining = self._has_changed = True
-        self._drop(lost)
+        self._drop_partitions(lost)
         if lost and self._listener is not None:
             await self._listener.on_lost(lost)
 
-    def _drop(self, partitions: Collection[TopicPartition]) -> None:
+    def _drop_partitions(self, partitions: Collection[TopicPartition]) -> None:
         for tp in tuple(partitions):
             self.positions.pop(tp, None)
             self.assigned_in.pop(tp, None)
 
-    def topic_changed(self, name: str) -> None:
+    def on_topic_changed(self, name: str) -> None:
         """A topic was created, or has more partitions. A group rebalances by itself; a reader without one reassigns."""
-        if self._group is None and self.alive and self._listener is not None and self.reads(name):
+        if self._group is None and self.alive and self._listener is not None and self.reads_topic(name):
             self.reassign()
 
-    def topic_deleted(self, name: str) -> None:
+    def on_topic_deleted(self, name: str) -> None:
         """Nothing more of it is read. Its partitions are this member's until they are revoked."""
         for tp in [tp for tp in self.positions if tp.topic == name]:
             del self.positions[tp]
@@ -271,12 +271,14 @@ class MemorySource:
 
     def reassign(self) -> None:
         """Without a group: assign all partitions of its topics; positions are kept."""
-        self._cluster.background(self._reassign())
+        self._cluster.run_in_background(self._reassign())
 
     async def _reassign(self) -> None:
         read = dict(self.positions)
         await self.revoke()
-        await self.assign([tp for topic in self.topics() for tp in self._cluster.topics.partitions(topic)], 0)
+        await self.assign(
+            [tp for topic in self.subscribed_topics() for tp in self._cluster.topics.partitions(topic)], 0
+        )
         self.positions.update({tp: offset for tp, offset in read.items() if tp in self.positions})
 
     # ------------------------------------------------------------------ reading
@@ -293,8 +295,8 @@ class MemorySource:
             wanted = [
                 tp for tp in self.positions if tp not in self._leaving and (partitions is None or tp in partitions)
             ]
-            if not (self._cluster.away or self._still_fetching(wanted)) and (
-                batches := self._reader.take(wanted, max_records)
+            if not (self._cluster.away or self._is_fetching(wanted)) and (
+                batches := self._reader.take_records(wanted, max_records)
             ):
                 return batches
             left_s = deadline_s - clock.now()
@@ -302,12 +304,12 @@ class MemorySource:
                 return {}
             if self._fetched_at_s is not None and self._fetched_at_s > clock.now():
                 left_s = min(left_s, self._fetched_at_s - clock.now())
-            await wait_any(clock, self._cluster.change(), timeout_s=left_s)
+            await wait_any(clock, self._cluster.next_change(), timeout_s=left_s)
 
     async def _wait_for_rebalance(self) -> None:
         """While it has no assignment, a poll returns no records and does not time out."""
         while not self.alive or self._is_joining:
-            await self._cluster.change()
+            await self._cluster.next_change()
 
     @property
     def _is_joining(self) -> bool:
@@ -315,7 +317,7 @@ class MemorySource:
             return False
         return self.rejoining or (self._group.rebalancing and not self.incremental)
 
-    def _still_fetching(self, partitions: Collection[TopicPartition]) -> bool:
+    def _is_fetching(self, partitions: Collection[TopicPartition]) -> bool:
         """With latency, available records are returned once the fetch for them has been answered."""
         faults, now_s = self._cluster.faults, self._cluster.clock.now()
         if faults.fetch_s[1] == 0.0:
@@ -337,7 +339,7 @@ class MemorySource:
         """The end offset; for `read_committed` the start of the first open transaction."""
         if partition not in self.positions:  # its topic was deleted
             return None
-        return self._cluster.topics.log(partition).end_for(self._reader.isolation)
+        return self._cluster.topics.log(partition).end_for_isolation(self._reader.isolation)
 
     def high_watermark(self, partition: TopicPartition) -> int | None:
         return self._cluster.topics.log(partition).end if partition in self.positions else None
@@ -420,13 +422,13 @@ class MemorySource:
         open_work = [
             f"{self.name} waits for the end of a transaction with an offset of {tp.topic}[{tp.partition}]"
             for tp in self.assigned_in
-            if self._is_undecided(tp) and tp not in self.positions
+            if self._has_open_transaction(tp) and tp not in self.positions
         ]
         for tp, position in self.positions.items():
             log = self._cluster.topics.log(tp)
-            if lag := log.end_for(self._reader.isolation) - position:
+            if lag := log.end_for_isolation(self._reader.isolation) - position:
                 blocked = f" (offset {position} cannot be read)" if position in log.unreadable else ""
                 open_work.append(f"{self.name} has {lag} offsets of {tp.topic}[{tp.partition}] to read{blocked}")
-            elif self._commits.is_behind(tp, position):
+            elif self._commits.is_uncommitted(tp, position):
                 open_work.append(f"{self.name} has not committed {tp.topic}[{tp.partition}]@{position}")
         return open_work

@@ -41,7 +41,7 @@ class ClusterState:
         self.faults = Faults(self.random)
         self.topics = Topics(partitions=partitions, auto_create=auto_create_topics, random=self.random)
         self.sent: list[MemoryRecord] = []
-        self.transactions = Transactions(self.clock, self.topics, self.trace, self.wake)
+        self.transactions = Transactions(self.clock, self.topics, self.trace, self.wake_waiters)
         self.sending: dict[PendingRecord, None] = {}
         self._changes: dict[asyncio.Future[None], None] = {}  # in order, so that every run wakes them in the same order
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -64,7 +64,7 @@ class ClusterState:
         if by_app:
             self.sent.append(record)
         self.trace.note("%s[%s]@%s is written", tp.topic, tp.partition, record.offset)
-        self.wake()
+        self.wake_waiters()
         return record
 
     def write(
@@ -92,34 +92,34 @@ class ClusterState:
 
     # ------------------------------------------------------------------ waiting
 
-    async def hop(self) -> None:
+    async def simulate_round_trip(self) -> None:
         """Wait for an answer without latency: one to three turns of the event loop."""
         for _ in range(self.random.randint(1, 3)):
             await asyncio.sleep(0)
 
-    async def reach(self) -> None:
+    async def check_reachable(self) -> None:
         """Reach the cluster, as a request without latency does.
 
         Raises:
             BrokerUnavailable: during an outage.
         """
-        await self.hop()
+        await self.simulate_round_trip()
         if self.away:
             raise BrokerUnavailable("the in-memory Kafka is unavailable")
 
-    async def until_back(self) -> None:
+    async def wait_for_outage_end(self) -> None:
         """Wait for the end of the outage, if there is one."""
         while self.away:
-            await self.change()
+            await self.next_change()
 
-    def change(self) -> asyncio.Future[None]:
+    def next_change(self) -> asyncio.Future[None]:
         """A future that is done at the next change of anything: a record, a rebalance, the end of an outage."""
         change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changes[change] = None
         change.add_done_callback(lambda _: self._changes.pop(change, None))
         return change
 
-    def wake(self) -> None:
+    def wake_waiters(self) -> None:
         """Something has changed: wake everything that waits for a change."""
         for change in tuple(self._changes):
             if not change.done():
@@ -127,7 +127,7 @@ class ClusterState:
 
     # ------------------------------------------------------------------ background tasks
 
-    def background(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def run_in_background(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine until it ends or the cluster is closed."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks[task] = None

@@ -187,4 +187,4 @@ class Topics:
         """All records that a reader with this isolation level sees, by partition and offset."""
         if name not in self._logs and not self.auto_create:
             raise UnknownTopic(self._unknown_topic(name))
-        return [record for log in self._logs.get(name, ()) for record in log.visible(isolation)]
+        return [record for log in self._logs.get(name, ()) for record in log.visible_records(isolation)]

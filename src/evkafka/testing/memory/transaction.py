@@ -46,4 +46,4 @@ class Transaction:
         if not self._ended:
             self._ended = True
             self._cluster.topics.end_transaction(self._number, commit=commit)
-            self._cluster.wake()
+            self._cluster.wake_waiters()

@@ -17,7 +17,7 @@ from evkafka.records import TopicPartition
 from evkafka.runtime.clock import sleep, within
 from evkafka.runtime.ports import MetadataTooLarge, OutgoingRecord, OutputRefused
 from evkafka.testing.memory.offsets import CommittingMember, OffsetCommits, OffsetRequest
-from evkafka.testing.memory.pending_record import undelivered
+from evkafka.testing.memory.pending_record import delivery_error
 from evkafka.testing.memory.state import ClusterState
 from evkafka.testing.memory.topics import TooLarge, record_size
 from evkafka.testing.memory.transactions import OpenTransaction
@@ -26,7 +26,7 @@ from evkafka.testing.memory.transactions import OpenTransaction
 class TransactionalMember:
     """Commits the transactions of one member, in the steps of the real client.
 
-    | step | the real request | if the member dies behind it |
+    | step | the real request | if the member dies after it |
     | --- | --- | --- |
     | the records are written | AddPartitionsToTxn, Produce | the transaction is open until its timeout |
     | the group accepts the offsets | AddOffsetsToTxn, TxnOffsetCommit | the same, and nobody is told these offsets |
@@ -70,7 +70,7 @@ class TransactionalMember:
         timeout_s: float,
     ) -> None:
         """See `RecordSource.commit_transaction`."""
-        answer = self._send(outputs, self._commits.request(offsets, metadata))
+        answer = self._send_transaction(outputs, self._commits.build_request(offsets, metadata))
         try:
             if self._cluster.faults.commit_s[1] == 0.0:
                 await answer
@@ -79,62 +79,64 @@ class TransactionalMember:
         except BaseException as error:
             self._epoch = None
             if self._last is not None:
-                self._cluster.background(self._abort_when_reached(self._last))
+                self._cluster.run_in_background(self._abort_when_reached(self._last))
             if isinstance(error, TimeoutError):
                 raise CommitUnknown(f"no answer to a transaction within {timeout_s:g} s") from None
             raise
 
     async def _abort_when_reached(self, transaction: OpenTransaction) -> None:
-        await self._cluster.until_back()
-        await self._cluster.hop()
+        await self._cluster.wait_for_outage_end()
+        await self._cluster.simulate_round_trip()
         if not self._member.crashed:
             self._cluster.transactions.abort(transaction)
 
-    async def _send(self, outputs: Sequence[OutgoingRecord], request: OffsetRequest) -> None:
+    async def _send_transaction(self, outputs: Sequence[OutgoingRecord], request: OffsetRequest) -> None:
         cluster = self._cluster
         fault, latency_s = cluster.faults.next_commit(), cluster.faults.latency_s(cluster.faults.commit_s)
-        await cluster.reach()
+        await cluster.check_reachable()
         if self._epoch is None:
             self.start()
         assert self._epoch is not None
         transaction = self._last = cluster.transactions.begin(self._producer, self._epoch, self._timeout_s)
-        self._write(transaction, outputs)
-        await self._arrive(latency_s)
+        self._write_outputs(transaction, outputs)
+        await self._wait_for_arrival(latency_s)
         if fault == "unavailable":
             raise BrokerUnavailable("made unavailable by the test")
-        cluster.transactions.check(transaction)
+        cluster.transactions.check_open(transaction)
         self._add_offsets(transaction, request, refused=fault == "refused")
-        await self._arrive(latency_s)
+        await self._wait_for_arrival(latency_s)
         if fault == "unknown, lost":
             raise CommitUnknown("no answer, by the test")
-        cluster.transactions.check(transaction)
+        cluster.transactions.check_open(transaction)
         cluster.transactions.end(transaction, commit=True)
         cluster.sent += transaction.written
-        await cluster.hop()
+        await cluster.simulate_round_trip()
         if fault == "unknown, written":
             raise CommitUnknown("no answer, by the test")
 
-    async def _arrive(self, latency_s: float) -> None:
-        await self._cluster.hop()
+    async def _wait_for_arrival(self, latency_s: float) -> None:
+        await self._cluster.simulate_round_trip()
         if latency_s:
             await sleep(self._cluster.clock, latency_s / 2)
         if self._cluster.away:
             raise BrokerUnavailable("the in-memory Kafka is unavailable")
 
-    def _write(self, transaction: OpenTransaction, outputs: Sequence[OutgoingRecord]) -> None:
+    def _write_outputs(self, transaction: OpenTransaction, outputs: Sequence[OutgoingRecord]) -> None:
         for output in outputs:
             try:
-                self._append(transaction, output)
+                self._append_output(transaction, output)
             except (EVKafkaError, ValueError) as error:
                 self._cluster.transactions.end(transaction, commit=False)
                 kind, largest_bytes = DeliveryError, None
                 if isinstance(error, TooLarge):
                     kind, largest_bytes = RecordTooLarge, error.largest_bytes
-                why = undelivered(output.event_type, output.topic, str(error), may_have_been_written=False, kind=kind)
+                why = delivery_error(
+                    output.event_type, output.topic, str(error), may_have_been_written=False, kind=kind
+                )
                 size = record_size(output.key, output.value, output.headers)
                 raise OutputRefused(output, why, size, largest_bytes=largest_bytes) from error
 
-    def _append(self, transaction: OpenTransaction, output: OutgoingRecord) -> None:
+    def _append_output(self, transaction: OpenTransaction, output: OutgoingRecord) -> None:
         topics, clock = self._cluster.topics, self._cluster.clock
         record = self._cluster.append(
             topics.choose(output.topic, output.key, output.partition),
@@ -162,6 +164,6 @@ class TransactionalMember:
             for tp in request.offsets:
                 group.pending[tp].discard(transaction.number)
             if commit:
-                group.write(request.offsets, request.metadata, self._member.epochs)
+                group.store_commit(request.offsets, request.metadata, self._member.epochs)
 
         transaction.at_end.append(ended)

@@ -61,7 +61,7 @@ class Transactions:
         transaction.timer = self._clock.call_later(timeout_s, lambda: self._on_timeout(transaction))
         return transaction
 
-    def check(self, transaction: OpenTransaction) -> None:
+    def check_open(self, transaction: OpenTransaction) -> None:
         """Check that the transaction is still open.
 
         Raises:

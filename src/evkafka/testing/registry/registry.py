@@ -54,7 +54,7 @@ class InMemoryRegistry:
 
     def __init__(self, *, auth: tuple[str, str] | None = None) -> None:
         self.requests: list[RegistryRequest] = []
-        self._auth = None if auth is None else _basic(*auth)
+        self._auth = None if auth is None else _basic_auth_header(*auth)
         self._subjects = Subjects()
         self._lock = threading.Lock()
         self._server: RegistryServer | None = None
@@ -75,7 +75,7 @@ class InMemoryRegistry:
     def __enter__(self) -> Self:
         if self._server is not None:
             raise RuntimeError("this registry is served already")
-        self._server = RegistryServer(self._serve, MEDIA_TYPE)
+        self._server = RegistryServer(self._respond_in_thread, MEDIA_TYPE)
         if not self._away:
             self._server.start()
         return self
@@ -168,11 +168,11 @@ class InMemoryRegistry:
 
     # ------------------------------------------------------------------ answering
 
-    def _serve(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    def _respond_in_thread(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer a request of the port, in a thread."""
         if self._latency_s:
             self._latency_ended.wait(self._latency_s)
-        return None if self._away else self._answer(method, target, headers, body)
+        return None if self._away else self._respond(method, target, headers, body)
 
     async def __call__(
         self,
@@ -194,12 +194,12 @@ class InMemoryRegistry:
         path, query = scope.get("raw_path") or scope["path"].encode(), scope.get("query_string", b"")
         target = (path + (b"?" + query if query else b"")).decode("latin-1")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        status, content = self._answer(scope["method"], target, headers, body)
+        status, content = self._respond(scope["method"], target, headers, body)
         response_headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(content)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": response_headers})
         await send({"type": "http.response.body", "body": content})
 
-    def _answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+    def _respond(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         with self._lock:
             if self._failures:
                 status = self._failures.pop(0)
@@ -212,5 +212,5 @@ class InMemoryRegistry:
         return status, json.dumps(content).encode()
 
 
-def _basic(user: str, password: str) -> str:
+def _basic_auth_header(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()

@@ -23,7 +23,7 @@ def respond(subjects: Subjects, method: str, path: str, body: bytes) -> Response
     """
     parts = [unquote(part) for part in path.strip("/").split("/")]
     try:
-        return 200, _result(subjects, method, parts, body)
+        return 200, _route_request(subjects, method, parts, body)
     except Refusal as refusal:
         return refusal.status, error_body(refusal.code, str(refusal))
 
@@ -32,53 +32,53 @@ def error_body(code: int, message: str) -> dict[str, object]:
     return {"error_code": code, "message": message}
 
 
-def _result(subjects: Subjects, method: str, parts: list[str], body: bytes) -> object:
+def _route_request(subjects: Subjects, method: str, parts: list[str], body: bytes) -> object:
     match (method, parts[0]):
         case (_, "schemas"):
-            return _of_schemas(subjects, method, parts[1:])
+            return _answer_schemas_request(subjects, method, parts[1:])
         case (_, "subjects"):
-            return _of_subjects(subjects, method, parts[1:], body)
+            return _answer_subjects_request(subjects, method, parts[1:], body)
         case ("POST", "compatibility"):
-            return _compatibility(subjects, parts[1:], body)
+            return _answer_compatibility_request(subjects, parts[1:], body)
         case (_, "config"):
-            return _config(subjects, method, parts[1:], body)
+            return _answer_config_request(subjects, method, parts[1:], body)
         case _:
-            raise _unknown_path()
+            raise _unknown_path_refusal()
 
 
-def _of_schemas(subjects: Subjects, method: str, parts: list[str]) -> object:
+def _answer_schemas_request(subjects: Subjects, method: str, parts: list[str]) -> object:
     match (method, parts):
         case ("GET", ["types"]):
             return list(SCHEMA_TYPES)
         case ("GET", ["ids", number]):
-            return _content(subjects.by_id(number)[0])
+            return _schema_fields(subjects.versions_by_id(number)[0])
         case ("GET", ["ids", number, "versions"]):
-            return [{"subject": one.subject, "version": one.version} for one in subjects.by_id(number)]
+            return [{"subject": one.subject, "version": one.version} for one in subjects.versions_by_id(number)]
         case ("GET", ["guids", guid]):
-            return _content(subjects.by_guid(guid))
+            return _schema_fields(subjects.version_by_guid(guid))
         case _:
-            raise _unknown_path()
+            raise _unknown_path_refusal()
 
 
-def _of_subjects(subjects: Subjects, method: str, parts: list[str], body: bytes) -> object:
+def _answer_subjects_request(subjects: Subjects, method: str, parts: list[str], body: bytes) -> object:
     match (method, parts):
         case ("GET", []):
             return subjects.names()
         case ("POST", [subject]):
-            return _described(subjects.find(subject, _schema(body)))
+            return _version_fields(subjects.find(subject, _parse_schema(body)))
         case ("DELETE", [subject]):
             return subjects.delete(subject)
         case ("GET", [subject, "versions"]):
             return [one.version for one in subjects.versions(subject)]
         case ("POST", [subject, "versions"]):
-            return {"id": subjects.register(subject, _schema(body)).id}
+            return {"id": subjects.register(subject, _parse_schema(body)).id}
         case ("GET", [subject, "versions", version]):
-            return _described(subjects.version(subject, version))
+            return _version_fields(subjects.version(subject, version))
         case _:
-            raise _unknown_path()
+            raise _unknown_path_refusal()
 
 
-def _compatibility(subjects: Subjects, parts: list[str], body: bytes) -> object:
+def _answer_compatibility_request(subjects: Subjects, parts: list[str], body: bytes) -> object:
     match parts:
         case ["subjects", subject, "versions", version]:
             if version not in ("latest", "-1"):
@@ -86,38 +86,38 @@ def _compatibility(subjects: Subjects, parts: list[str], body: bytes) -> object:
         case ["subjects", subject, "versions"]:
             pass
         case _:
-            raise _unknown_path()
-    _schema(body).check()
-    reason = subjects.incompatibility(subject)
+            raise _unknown_path_refusal()
+    _parse_schema(body).check()
+    reason = subjects.incompatibility_reason(subject)
     return {"is_compatible": reason is None, "messages": [] if reason is None else [reason]}
 
 
-def _config(subjects: Subjects, method: str, parts: list[str], body: bytes) -> object:
+def _answer_config_request(subjects: Subjects, method: str, parts: list[str], body: bytes) -> object:
     if len(parts) > 1:
-        raise _unknown_path()
+        raise _unknown_path_refusal()
     subject = parts[0] if parts else None
     match method:
-        case "GET" if subject is not None and not subjects.has_level(subject):
+        case "GET" if subject is not None and not subjects.has_own_compatibility_level(subject):
             raise Refusal(404, 40408, f"Subject '{subject}' does not have subject-level compatibility configured")
         case "GET":
-            return {"compatibilityLevel": subjects.level(subject)}
+            return {"compatibilityLevel": subjects.compatibility_level(subject)}
         case "PUT":
-            level = str(_json(body).get("compatibility"))
-            subjects.set_level(subject, level)
+            level = str(_parse_json(body).get("compatibility"))
+            subjects.set_compatibility_level(subject, level)
             return {"compatibility": level}
         case _:
-            raise _unknown_path()
+            raise _unknown_path_refusal()
 
 
-def _schema(body: bytes) -> Schema:
-    given = _json(body)
+def _parse_schema(body: bytes) -> Schema:
+    given = _parse_json(body)
     references = given.get("references") or ()
     if not isinstance(given.get("schema"), str):
         raise Refusal(422, 42201, "Empty schema")
     return Schema(given["schema"], str(given.get("schemaType") or "AVRO"), tuple(references))
 
 
-def _json(body: bytes) -> Mapping[str, Any]:
+def _parse_json(body: bytes) -> Mapping[str, Any]:
     try:
         given = json.loads(body)
     except ValueError:
@@ -127,7 +127,7 @@ def _json(body: bytes) -> Mapping[str, Any]:
     return given
 
 
-def _content(one: RegisteredSchema) -> dict[str, object]:
+def _schema_fields(one: RegisteredSchema) -> dict[str, object]:
     """As the registry does, the type AVRO and an empty list of references are left out."""
     content: dict[str, object] = {"schema": one.schema, "guid": str(one.guid)}
     if one.schema_type != "AVRO":
@@ -137,9 +137,9 @@ def _content(one: RegisteredSchema) -> dict[str, object]:
     return content
 
 
-def _described(one: RegisteredSchema) -> dict[str, object]:
-    return {"subject": one.subject, "version": one.version, "id": one.id, **_content(one)}
+def _version_fields(one: RegisteredSchema) -> dict[str, object]:
+    return {"subject": one.subject, "version": one.version, "id": one.id, **_schema_fields(one)}
 
 
-def _unknown_path() -> Refusal:
+def _unknown_path_refusal() -> Refusal:
     return Refusal(404, 404, "HTTP 404 Not Found")

@@ -66,10 +66,10 @@ class _Server(ThreadingHTTPServer):
         self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), _Connection)
 
-    def opened(self, connection: socket.socket) -> None:
+    def on_opened(self, connection: socket.socket) -> None:
         self._connections.add(connection)
 
-    def closed(self, connection: socket.socket) -> None:
+    def on_closed(self, connection: socket.socket) -> None:
         self._connections.discard(connection)
 
     def close_connections(self) -> None:
@@ -86,10 +86,10 @@ class _Connection(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.server.opened(self.connection)
+        self.server.on_opened(self.connection)
 
     def finish(self) -> None:
-        self.server.closed(self.connection)
+        self.server.on_closed(self.connection)
         with contextlib.suppress(OSError):  # the client has gone
             super().finish()
 
@@ -97,7 +97,7 @@ class _Connection(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             super().handle()
 
-    def _serve(self) -> None:
+    def _answer_request(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
         answer = self.server.respond(self.command, self.path, headers, body)
@@ -111,7 +111,7 @@ class _Connection(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - the names that http.server looks for
+    do_GET = do_POST = do_PUT = do_DELETE = _answer_request  # noqa: N815 - the names that http.server looks for
 
     def log_message(self, *_: object) -> None:
         """Requests are in `InMemoryRegistry.requests`."""

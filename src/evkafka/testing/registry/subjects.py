@@ -127,20 +127,20 @@ class Subjects:
             raise Refusal(404, 40402, f"Version {version} not found.")
         return found[0]
 
-    def by_id(self, number: str) -> list[RegisteredSchema]:
+    def versions_by_id(self, number: str) -> list[RegisteredSchema]:
         """Every version with this schema.
 
         Raises:
             Refusal: no schema has this id.
         """
-        found = [one for one in self._all() if str(one.id) == number]
+        found = [one for one in self._all_versions() if str(one.id) == number]
         if not found:
             raise Refusal(404, 40403, f"Schema {number} not found")
         return found
 
-    def by_guid(self, guid: str) -> RegisteredSchema:
+    def version_by_guid(self, guid: str) -> RegisteredSchema:
         """Raises Refusal if no schema has this GUID."""
-        found = [one for one in self._all() if str(one.guid) == guid.lower()]
+        found = [one for one in self._all_versions() if str(one.guid) == guid.lower()]
         if not found:
             raise Refusal(404, 40403, f"Schema {guid} not found")
         return found[0]
@@ -152,16 +152,16 @@ class Subjects:
             Refusal: there is no such subject, or it has no such version.
         """
         schema.check()
-        known = self._known(self.versions(subject), schema)
+        known = self._find_version(self.versions(subject), schema)
         if known is None:
             raise Refusal(404, 40403, "Schema not found")
         return known
 
-    def _all(self) -> list[RegisteredSchema]:
+    def _all_versions(self) -> list[RegisteredSchema]:
         return [one for versions in self._subjects.values() for one in versions]
 
     @staticmethod
-    def _known(versions: Sequence[RegisteredSchema], schema: Schema) -> RegisteredSchema | None:
+    def _find_version(versions: Sequence[RegisteredSchema], schema: Schema) -> RegisteredSchema | None:
         identity = schema.identity
         same = (one for one in versions if Schema(one.schema, one.schema_type, one.references).identity == identity)
         return next(same, None)
@@ -178,17 +178,17 @@ class Subjects:
         for reference in schema.references:
             self.version(str(reference.get("subject")), str(reference.get("version")))
         versions = self._subjects.get(subject, [])
-        if (known := self._known(versions, schema)) is not None:
+        if (known := self._find_version(versions, schema)) is not None:
             return known
-        if (reason := self.incompatibility(subject)) is not None:
+        if (reason := self.incompatibility_reason(subject)) is not None:
             raise Refusal(
                 409, 409, f"Schema being registered is incompatible with an earlier schema of {subject}: {reason}"
             )
-        added = self._registered(subject, schema, versions[-1].version + 1 if versions else 1)
+        added = self._create_version(subject, schema, versions[-1].version + 1 if versions else 1)
         self._subjects.setdefault(subject, []).append(added)
         return added
 
-    def _registered(self, subject: str, schema: Schema, version: int) -> RegisteredSchema:
+    def _create_version(self, subject: str, schema: Schema, version: int) -> RegisteredSchema:
         number = self._ids.setdefault(schema.identity, len(self._ids) + 1)
         guid = UUID(bytes=hashlib.sha256(schema.identity.encode()).digest()[:16], version=4)
         return RegisteredSchema(number, guid, subject, version, schema.schema, schema.schema_type, schema.references)
@@ -208,18 +208,18 @@ class Subjects:
     def make_incompatible(self, subject: str, reason: str) -> None:
         self._incompatible[subject] = reason
 
-    def incompatibility(self, subject: str) -> str | None:
+    def incompatibility_reason(self, subject: str) -> str | None:
         """Why new schemas of the subject are incompatible; None if they are not."""
-        return self._incompatible.get(subject) if self.level(subject) != "NONE" else None
+        return self._incompatible.get(subject) if self.compatibility_level(subject) != "NONE" else None
 
-    def level(self, subject: str | None) -> str:
+    def compatibility_level(self, subject: str | None) -> str:
         return self._levels.get(subject, self._levels[None])
 
-    def set_level(self, subject: str | None, level: str) -> None:
+    def set_compatibility_level(self, subject: str | None, level: str) -> None:
         """Raises Refusal if there is no such level."""
         if level not in LEVELS:
             raise Refusal(422, 42203, f"Invalid compatibility level. Valid values are {', '.join(LEVELS)}")
         self._levels[subject] = level
 
-    def has_level(self, subject: str) -> bool:
+    def has_own_compatibility_level(self, subject: str) -> bool:
         return subject in self._levels
