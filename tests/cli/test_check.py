@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -229,6 +230,7 @@ class TestOtherCommands:
         info = as_json(evkafka(tmp_path, "info", "--json"))
         assert info["extras"]["cli"] is True
         assert info["packages"]["aiokafka"].startswith("0.14")
+        assert set(info["extras"]) == set(importlib.metadata.metadata("evkafka").get_all("Provides-Extra") or ())
 
     def test_a_misspelt_command_names_the_nearest(self, tmp_path: Path) -> None:
         assert "Did you mean 'check'?" in stderr_of(evkafka(tmp_path, "chek"), 2)

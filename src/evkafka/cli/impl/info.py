@@ -18,6 +18,9 @@ EXTRAS = {
     "settings": ("pydantic-settings", "python-dotenv"),
     "msgspec": ("msgspec",),
     "attrs": ("attrs", "msgspec"),
+    "avro": ("fastavro", "httpx"),
+    "protobuf": ("protobuf", "httpx"),
+    "jsonschema": ("jsonschema", "httpx"),
     "uvloop": ("uvloop",),
     "speed": ("google-crc32c",),
 }
