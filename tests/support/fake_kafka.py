@@ -54,12 +54,13 @@ def build() -> Path:
         unfinished = program.with_suffix(f".{os.getpid()}")
         try:
             subprocess.run(
-                [go, "build", "-o", str(unfinished), "."],
+                # Not optimized: with empty caches the compiler needs two thirds of the time.
+                [go, "build", "-gcflags=all=-N -l", "-ldflags=-s -w", "-o", str(unfinished), "."],
                 cwd=_SOURCE,
                 check=True,
                 capture_output=True,
                 timeout=BUILD_TIMEOUT_S,
-                env=os.environ | {"GOFLAGS": "-mod=readonly -buildvcs=false"},
+                env=os.environ | {"GOFLAGS": "-mod=readonly -buildvcs=false", "CGO_ENABLED": "0"},
             )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             output = (error.stderr or b"").decode(errors="replace").strip().splitlines()

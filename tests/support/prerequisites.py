@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,12 +49,23 @@ class Prerequisite:
 def build(
     items: Collection[pytest.Item], report: Callable[[str], None], chosen: Collection[Prerequisite] | None = None
 ) -> None:
-    """Build the programs that these tests need; `report` gets a line before and after each build."""
-    for one in PREREQUISITES if chosen is None else chosen:
-        if any(map(one.is_needed_by, items)) and not one.is_ready():
-            with _locked():
-                if not one.is_ready():  # else another process of this run has built it meanwhile
-                    _build(one, report)
+    """Build the programs that these tests need, in parallel; `report` gets a line before and after each build."""
+    needed = [one for one in (PREREQUISITES if chosen is None else chosen) if any(map(one.is_needed_by, items))]
+    reporting = threading.Lock()
+
+    def say(line: str) -> None:
+        with reporting:
+            report(line)
+
+    with ThreadPoolExecutor(max_workers=len(PREREQUISITES)) as threads:
+        list(threads.map(lambda one: _build_once(one, say), needed))
+
+
+def _build_once(one: Prerequisite, report: Callable[[str], None]) -> None:
+    if not one.is_ready():
+        with _locked(one):
+            if not one.is_ready():  # else another process of this run has built it meanwhile
+                _build(one, report)
 
 
 def _build(one: Prerequisite, report: Callable[[str], None]) -> None:
@@ -61,17 +74,17 @@ def _build(one: Prerequisite, report: Callable[[str], None]) -> None:
     try:
         one.build()
     except Exception as error:
-        report(f"... failed after {time.monotonic() - began_s:.0f} s: {error}")
+        report(f"... {one.action}: failed after {time.monotonic() - began_s:.0f} s: {error}")
     else:
-        report(f"... done in {time.monotonic() - began_s:.0f} s")
+        report(f"... {one.action}: done in {time.monotonic() - began_s:.0f} s")
 
 
 @contextmanager
-def _locked() -> Iterator[None]:
+def _locked(one: Prerequisite) -> Iterator[None]:
     """One process of this user at a time. The lock ends with its process, however that ends."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evkafka-tests"
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "building.lock").open("w") as lock:
+    with (cache / f"building-{'-'.join(sorted(one.needed_by))}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
