@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,18 +77,56 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def evkafka(
-    directory: Path, *arguments: str, stdin: str = "", env: Mapping[str, str] | None = None, timeout_s: float = 90
+    directory: Path, *arguments: str, stdin: str = "", env: Mapping[str, str] | None = None, timeout_s: int = 240
 ) -> subprocess.CompletedProcess[str]:
-    """Run it to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "evkafka.cli", *arguments],
-        cwd=directory,
-        env=environment(**(env or {})),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-    )
+    """Run it to its end, in a process of its own, which has imported EVKafka already."""
+    with tempfile.TemporaryDirectory() as scratch:
+        streams = [Path(scratch) / name for name in ("stdin", "stdout", "stderr")]
+        for path, text in zip(streams, (stdin, "", ""), strict=True):
+            path.write_text(text, encoding="utf-8")
+        request = {
+            "arguments": arguments,
+            "directory": str(directory),
+            "environment": environment(**(env or {})),
+            "streams": [str(path) for path in streams],
+            "timeout_s": timeout_s,
+        }
+        code = _prepared().run(request)
+        out, err = (path.read_text(encoding="utf-8") for path in streams[1:])
+        return subprocess.CompletedProcess(arguments, code, out, err)
+
+
+class _Prepared:
+    """`prepared.py` as a process."""
+
+    def __init__(self) -> None:
+        self._turns = threading.Lock()
+        self._process = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("prepared.py")],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, request: Mapping[str, object]) -> int:
+        """The exit code."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with self._turns:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            return int(self._process.stdout.readline())
+
+    def end(self) -> None:
+        self._process.communicate()
+
+
+@cache
+def _prepared() -> _Prepared:
+    started = _Prepared()
+    atexit.register(started.end)
+    return started
 
 
 def as_json(ended: subprocess.CompletedProcess[str]) -> Any:

@@ -146,7 +146,11 @@ class TestLagAndOffsets:
         finished = (OffsetRange(2, 5), OffsetRange(7, 8))
         text = CommitMetadata(1, topic_id, finished=finished).as_text(3_500, place_of(group, Partition(filled, 0)))
         metadata = {0: text, 1: "another program's"}
-        consumer = AIOKafkaConsumer(bootstrap_servers=kafka_broker.bootstrap_servers, group_id=group)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=kafka_broker.bootstrap_servers,
+            group_id=group,
+            enable_auto_commit=False,  # at the stop it would commit the same offset again, without the metadata
+        )
         await consumer.start()
         try:
             consumer.assign([TopicPartition(filled, 0), TopicPartition(filled, 1)])

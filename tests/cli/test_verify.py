@@ -14,19 +14,8 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.testing import InMemoryRegistry
-from tests.cli.support import environment
+from tests.cli.support import environment, evkafka
 from tests.support.waiting import eventually_sync
-
-
-def evkafka(*arguments: str, cwd: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "evkafka.cli", "verify", *arguments],
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
 
 
 def commands() -> list[str]:
@@ -73,28 +62,28 @@ class TestOptions:
     def test_that_cannot_work_are_one_sentence_with_exit_code_2(
         self, tmp_path: Path, arguments: list[str], sentence: str
     ) -> None:
-        end = evkafka(*arguments, cwd=tmp_path)
+        end = evkafka(tmp_path, "verify", *arguments)
         assert end.returncode == 2, end.stderr
         assert sentence in end.stderr
         assert "Traceback" not in end.stderr
 
     def test_the_consumer_must_be_named_if_the_app_has_several(self, tmp_path: Path) -> None:
         root = Path(__file__).parents[2]
-        end = evkafka("--app", "tests.verify.apps:two", "--payload", "{}", "--app-dir", str(root), cwd=tmp_path)
+        end = evkafka(tmp_path, "verify", "--app", "tests.verify.apps:two", "--payload", "{}", "--app-dir", str(root))
         assert end.returncode == 2
         assert "the app's consumers are 'billing', 'shipping': choose one with --consumer" in end.stderr
 
     def test_a_schema_that_the_registry_does_not_have_ends_it_before_kafka_is_started(self, tmp_path: Path) -> None:
         with InMemoryRegistry() as registry:
             (tmp_path / "avro_shop.py").write_text(AVRO_APP.format(url=registry.url), encoding="utf-8")
-            end = evkafka("--app", "avro_shop:app", "--payload", "{}", "--event-type", "Order", cwd=tmp_path)
+            end = evkafka(tmp_path, "verify", "--app", "avro_shop:app", "--payload", "{}", "--event-type", "Order")
         assert end.returncode == 2, end.stderr
         assert end.stderr.startswith("evkafka: --payload: it is written by the latest schema of subject 'orders-value'")
         assert "starting Apache Kafka" not in end.stderr
 
     @pytest.mark.long
     def test_brokers_that_are_not_there_are_exit_code_3(self, tmp_path: Path) -> None:
-        end = evkafka(*SHORT, "--bootstrap-servers", "127.0.0.1:1", cwd=tmp_path)
+        end = evkafka(tmp_path, "verify", *SHORT, "--bootstrap-servers", "127.0.0.1:1")
         assert end.returncode == 3, end.stderr
         assert "127.0.0.1:1" in end.stderr
 
@@ -103,17 +92,25 @@ class TestOptions:
 class TestRun:
     def test_a_clean_run_is_a_table_and_exit_code_0(self, kafka_broker: KafkaBroker, tmp_path: Path) -> None:
         servers = kafka_broker.bootstrap_servers
-        end = evkafka(*SHORT, "--kill-every", "3", "--fault-every", "0", "--bootstrap-servers", servers, cwd=tmp_path)
+        end = evkafka(
+            tmp_path, "verify", *SHORT, "--kill-every", "3", "--fault-every", "0", "--bootstrap-servers", servers
+        )
         assert end.returncode == 0, end.stdout + end.stderr
         assert "nothing was lost" in end.stdout
         assert "seed 4" in end.stdout
         assert re.search(r"group protocol +classic", end.stdout)
         assert "kill" in end.stderr
 
-    @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-    def test_an_interrupted_run_leaves_no_process_behind(self, tmp_path: Path, signum: signal.Signals) -> None:
+    @pytest.mark.parametrize(
+        ("signum", "own"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["its own Kafka", "a given one"]
+    )
+    def test_an_interrupted_run_leaves_no_process_behind(
+        self, kafka_broker: KafkaBroker, tmp_path: Path, signum: signal.Signals, own: bool
+    ) -> None:
         home = tmp_path / "home"
         command = [sys.executable, "-m", "evkafka.cli", "verify", "--keep", str(home), "--kill-every", "0"]
+        if not own:
+            command += ["--bootstrap-servers", kafka_broker.bootstrap_servers]
         with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as run:
             assert run.stderr is not None
             next(line for line in run.stderr if "processes are running" in line)
@@ -128,10 +125,11 @@ class TestRun:
         servers = kafka_broker.bootstrap_servers
         root = Path(__file__).parents[2]
         end = evkafka(
+            tmp_path,
+            "verify",
             *SHORT,
             *("--kill-every", "0", "--fault-every", "0", "--bootstrap-servers", servers, "--json", "--keep", "kept"),
             *("--app", "tests.verify.apps:plain", "--app-dir", str(root), "--payload", "{}", "--event-type", "Other"),
-            cwd=tmp_path,
         )
         assert end.returncode == 1, end.stdout + end.stderr
         report = json.loads(end.stdout)
