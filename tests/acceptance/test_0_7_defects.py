@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,14 @@ class TestTesting:
 
 
 class TestPackaging:
+    def test_the_wheel_is_to_have_every_package(self) -> None:
+        wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+        assert wheel.keys() == {"packages", "force-include"}  # nothing is excluded
+        assert {ROOT / package for package in wheel["packages"]} == {
+            path.parent for path in ROOT.glob("src/*/__init__.py")
+        }
+
+    @pytest.mark.long
     def test_the_wheel_has_every_module(self, tmp_path: Path) -> None:
         build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
         subprocess.run(build, check=True, timeout=120)

@@ -89,6 +89,7 @@ class TestBroker:
             )
             assert process.terminate() == 0
 
+    @pytest.mark.long  # tests/docs/test_consumers.py is quick
     async def test_two_clusters_share_one_handler(
         self, kafka_broker: KafkaBroker, worker: StartWorker, topic: MakeTopic, journal: Path, group_id: str
     ) -> None:

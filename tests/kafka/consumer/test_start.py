@@ -60,34 +60,31 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sasl_broker() -> Iterator[KafkaBroker]:
-    """A broker that requires a login: ann, with the password s3cret-canary."""
+def broker(certificate: Path) -> Iterator[KafkaBroker]:
+    """A broker that creates topics. Its listener LOGIN requires a login (ann, with the password s3cret-canary), its
+    listener TLS has TLS only."""
     with KafkaBroker(
+        listeners={"LOGIN": "SASL_PLAINTEXT", "TLS": "SSL"},
         properties={
-            "listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "sasl.enabled.mechanisms": "PLAIN",
-            "sasl.mechanism.inter.broker.protocol": "PLAIN",
-            "listener.name.client.plain.sasl.jaas.config": (
-                f'{JAAS} username="ann" password="s3cret-canary" user_ann="s3cret-canary";'
-            ),
-        }
+            "listener.name.login.sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.login.plain.sasl.jaas.config": f'{JAAS} user_ann="s3cret-canary";',
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(certificate / "keys.pem"),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(certificate / "ca.pem"),
+        },
     ) as broker:
         yield broker
 
 
 @pytest.fixture(scope="module")
-def tls_broker(certificate: Path) -> Iterator[KafkaBroker]:
-    """A broker with TLS only."""
-    with KafkaBroker(
-        properties={
-            "listener.security.protocol.map": "CLIENT:SSL,CONTROLLER:PLAINTEXT",
-            "ssl.keystore.type": "PEM",
-            "ssl.keystore.location": str(certificate / "keys.pem"),
-            "ssl.truststore.type": "PEM",
-            "ssl.truststore.location": str(certificate / "ca.pem"),
-        }
-    ) as broker:
-        yield broker
+def with_login(broker: KafkaBroker) -> str:
+    return broker.servers("LOGIN")
+
+
+@pytest.fixture(scope="module")
+def with_tls(broker: KafkaBroker) -> str:
+    return broker.servers("TLS")
 
 
 def login(password: str, **more: Any) -> dict[str, Any]:
@@ -170,41 +167,35 @@ class TestUnreachableServers:
 
 
 class TestLogins:
-    async def test_a_correct_password_is_accepted(self, sasl_broker: KafkaBroker, name: str, read: Read) -> None:
-        reader = await read(sasl_broker.bootstrap_servers, name, name, connection=login("s3cret-canary"))
+    async def test_a_correct_password_is_accepted(self, with_login: str, name: str, read: Read) -> None:
+        reader = await read(with_login, name, name, connection=login("s3cret-canary"))
 
         await eventually(lambda: reader.source.state() == "connecting")
         assert reader.errors == []
 
-    async def test_a_wrong_password_is_refused_at_once_and_not_repeated_in_the_message(
-        self, sasl_broker: KafkaBroker
-    ) -> None:
-        error, took = await failing_start(
-            sasl_broker.bootstrap_servers, connection=login("wrong-canary"), start_timeout_s=2 * PATIENCE_S
-        )
+    async def test_a_wrong_password_is_refused_at_once_and_not_repeated_in_the_message(self, with_login: str) -> None:
+        error, took = await failing_start(with_login, connection=login("wrong-canary"), start_timeout_s=2 * PATIENCE_S)
 
         assert isinstance(error, BrokerRefused)
         assert "login by PLAIN refused" in str(error)
         assert "wrong-canary" not in str(error)
         assert took < PATIENCE_S
 
-    async def test_a_mechanism_that_the_broker_does_not_have(self, sasl_broker: KafkaBroker) -> None:
-        error, _ = await failing_start(
-            sasl_broker.bootstrap_servers, connection=login("s3cret-canary", sasl_mechanism="SCRAM-SHA-256")
-        )
+    async def test_a_mechanism_that_the_broker_does_not_have(self, with_login: str) -> None:
+        error, _ = await failing_start(with_login, connection=login("s3cret-canary", sasl_mechanism="SCRAM-SHA-256"))
 
         assert isinstance(error, BrokerRefused)
         assert "sasl_mechanism" in str(error)
 
-    async def test_no_login_although_one_is_required(self, sasl_broker: KafkaBroker) -> None:
-        error, _ = await failing_start(sasl_broker.bootstrap_servers, start_timeout_s=1.5)
+    async def test_no_login_although_one_is_required(self, with_login: str) -> None:
+        error, _ = await failing_start(with_login, start_timeout_s=1.5)
 
         assert "security_protocol" in str(error)
 
     async def test_a_login_that_is_refused_after_the_start_ends_the_source(
-        self, sasl_broker: KafkaBroker, name: str, read: Read
+        self, with_login: str, name: str, read: Read
     ) -> None:
-        async with Proxy(sasl_broker.bootstrap_servers) as proxy:
+        async with Proxy(with_login) as proxy:
             reader = await read(proxy.bootstrap_servers, name, name, connection=login("s3cret-canary"))
             reader.source._started().client._connection_options["sasl_plain_password"] = "changed-canary"
             await eventually(lambda: reader.polls > 2)
@@ -215,12 +206,12 @@ class TestLogins:
         assert "login by PLAIN refused" in str(reader.errors[0])
 
     async def test_no_password_in_any_log(
-        self, sasl_broker: KafkaBroker, name: str, read: Read, caplog: pytest.LogCaptureFixture
+        self, with_login: str, name: str, read: Read, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
-        reader = await read(sasl_broker.bootstrap_servers, name, name, connection=login("s3cret-canary"))
+        reader = await read(with_login, name, name, connection=login("s3cret-canary"))
         await eventually(lambda: reader.polls > 2)
-        await failing_start(sasl_broker.bootstrap_servers, connection=login("wrong-canary"))
+        await failing_start(with_login, connection=login("wrong-canary"))
 
         assert "SaslAuthenticateRequest" in caplog.text
         assert "canary" not in caplog.text
@@ -228,17 +219,17 @@ class TestLogins:
 
 class TestTls:
     async def test_a_trusted_certificate_is_accepted(
-        self, tls_broker: KafkaBroker, certificate: Path, name: str, read: Read
+        self, with_tls: str, certificate: Path, name: str, read: Read
     ) -> None:
         context = ssl.create_default_context(cafile=certificate / "ca.pem")
-        reader = await read(tls_broker.bootstrap_servers, name, name, connection=tls(context))
+        reader = await read(with_tls, name, name, connection=tls(context))
 
         await eventually(lambda: reader.source.state() == "connecting")
         assert reader.errors == []
 
-    async def test_a_certificate_of_an_unknown_authority(self, tls_broker: KafkaBroker) -> None:
+    async def test_a_certificate_of_an_unknown_authority(self, with_tls: str) -> None:
         error, took = await failing_start(
-            tls_broker.bootstrap_servers,
+            with_tls,
             connection=tls(ssl.create_default_context()),
             start_timeout_s=2 * PATIENCE_S,
         )
@@ -247,9 +238,9 @@ class TestTls:
         assert "certificate was not accepted" in str(error)
         assert took < PATIENCE_S
 
-    async def test_a_certificate_for_another_name(self, tls_broker: KafkaBroker, certificate: Path) -> None:
+    async def test_a_certificate_for_another_name(self, with_tls: str, certificate: Path) -> None:
         context = ssl.create_default_context(cafile=certificate / "ca.pem")
-        servers = tls_broker.bootstrap_servers.replace("127.0.0.1", "localhost")
+        servers = with_tls.replace("127.0.0.1", "localhost")
         error, _ = await failing_start(servers, connection=tls(context))
 
         assert isinstance(error, BrokerRefused)
@@ -263,8 +254,8 @@ class TestTls:
         assert "security_protocol" in str(error)
         assert took < 2.0 + SLACK_S
 
-    async def test_no_tls_to_a_port_with_tls(self, tls_broker: KafkaBroker) -> None:
-        error, took = await failing_start(tls_broker.bootstrap_servers, start_timeout_s=2.0)
+    async def test_no_tls_to_a_port_with_tls(self, with_tls: str) -> None:
+        error, took = await failing_start(with_tls, start_timeout_s=2.0)
 
         assert "security_protocol" in str(error)
         assert took < 2.0 + SLACK_S
@@ -272,40 +263,38 @@ class TestTls:
 
 class TestAbsentTopics:
     async def test_an_absent_topic_is_waited_for_named_and_not_created(
-        self, name: str, read: Read, caplog: pytest.LogCaptureFixture
+        self, broker: KafkaBroker, name: str, read: Read, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with KafkaBroker() as broker:
-            from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+        from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-            admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
-            await admin.start()
-            try:
-                reader = await read(broker.bootstrap_servers, name, name, connection={"metadata_max_age_s": 0.1})
-                await eventually(lambda: name in caplog.text)
-                await eventually(lambda: reader.listener.assigned == [set()])
-                await eventually(lambda: reader.polls > 20)
-                assert reader.source.state() == "connecting"
-                assert name not in await admin.list_topics()
-                lines = [record for record in caplog.records if "not found" in record.getMessage()]
-                assert lines == []  # aiokafka would log it several times a second
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+        await admin.start()
+        try:
+            reader = await read(broker.bootstrap_servers, name, name, connection={"metadata_max_age_s": 0.1})
+            await eventually(lambda: name in caplog.text)
+            await eventually(lambda: reader.listener.assigned == [set()])
+            await eventually(lambda: reader.polls > 20)
+            assert reader.source.state() == "connecting"
+            assert name not in await admin.list_topics()
+            lines = [record for record in caplog.records if "not found" in record.getMessage()]
+            assert lines == []  # aiokafka would log it several times a second
 
-                await admin.create_topics([NewTopic(name, 1, 1)])
-                await eventually(lambda: reader.source.state() == "steady" and reader.source.assignment())
-            finally:
-                await admin.close()
-            await produce(broker.bootstrap_servers, name, 3)
-            await eventually(lambda: reader.offsets() == [0, 1, 2])
-            assert reader.errors == []
-            await reader.stop()
+            await admin.create_topics([NewTopic(name, 1, 1)])
+            await eventually(lambda: reader.source.state() == "steady" and reader.source.assignment())
+        finally:
+            await admin.close()
+        await produce(broker.bootstrap_servers, name, 3)
+        await eventually(lambda: reader.offsets() == [0, 1, 2])
+        assert reader.errors == []
+        await reader.stop()
 
-    async def test_is_created_if_configured(self, name: str, read: Read) -> None:
-        with KafkaBroker() as broker:
-            reader = await read(
-                broker.bootstrap_servers,
-                name,
-                name,
-                allow_auto_create_topics=True,
-                connection={"metadata_max_age_s": 0.1},
-            )
-            await eventually(lambda: reader.source.assignment())
-            await reader.stop()
+    async def test_is_created_if_configured(self, broker: KafkaBroker, name: str, read: Read) -> None:
+        reader = await read(
+            broker.bootstrap_servers,
+            name,
+            name,
+            allow_auto_create_topics=True,
+            connection={"metadata_max_age_s": 0.1},
+        )
+        await eventually(lambda: reader.source.assignment())
+        await reader.stop()

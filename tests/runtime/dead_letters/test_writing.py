@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Iterator
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -114,38 +114,43 @@ class TestTwoServicesOnOneTopic:
             assert headers["evkafka-dlq-id"].startswith(f"{config['group_id']}/".encode())
 
 
+@pytest.fixture(scope="module")
+def other() -> Iterator[KafkaBroker]:
+    """Another cluster."""
+    with KafkaBroker() as other:
+        yield other
+
+
 class TestAProducerOfItsOwn:
-    async def test_writes_to_another_cluster(self, kafka: RealBackend) -> None:
-        with KafkaBroker() as other:
-            topic = await kafka.topic()
-            elsewhere = {"bootstrap_servers": other.bootstrap_servers}
-            policy = {**TO_DLQ, "dead_letter_topic": "dead", "dead_letter_producer": elsewhere}
-            config = kafka.config(topic, on_error=policy)
-            await kafka.send(topic, b"poison")
-            async with kafka.running(app_of(failing(), config)):
-                await committed_is(kafka, config, topic, 1)
-            [letter] = await read(other.bootstrap_servers, "dead", 0)
-            assert letter.value == b"poison"
+    async def test_writes_to_another_cluster(self, kafka: RealBackend, other: KafkaBroker) -> None:
+        topic = await kafka.topic()
+        elsewhere = {"bootstrap_servers": other.bootstrap_servers}
+        policy = {**TO_DLQ, "dead_letter_topic": "dead", "dead_letter_producer": elsewhere}
+        config = kafka.config(topic, on_error=policy)
+        await kafka.send(topic, b"poison")
+        async with kafka.running(app_of(failing(), config)):
+            await committed_is(kafka, config, topic, 1)
+        [letter] = await read(other.bootstrap_servers, "dead", 0)
+        assert letter.value == b"poison"
 
     @pytest.mark.parametrize("own", [True, False])
     async def test_is_part_of_a_transaction_if_it_writes_to_the_consumers_cluster_under_whatever_name(
-        self, kafka: RealBackend, own: bool
+        self, kafka: RealBackend, other: KafkaBroker, own: bool
     ) -> None:
         """A transaction ends with a marker, which has an offset."""
-        with contextlib.nullcontext() if own else KafkaBroker() as other:
-            servers = kafka.servers.replace("127.0.0.1", "localhost") if other is None else other.bootstrap_servers
-            topic = await kafka.topic()
-            dead = f"{topic}-dead"
-            policy = {**TO_DLQ, "dead_letter_topic": dead, "dead_letter_producer": {"bootstrap_servers": servers}}
-            config = kafka.config(topic, on_error=policy, auto_commit_mode="exactly-once")
-            del config["auto_commit_interval_ms"]
-            await kafka.send(topic, b"poison")
-            async with kafka.running(app_of(failing(), config)):
-                await committed_is(kafka, config, topic, 1)
-            [letter] = await read(servers, dead, 0)
-            place = TopicPartition(dead, 0)
-            async with AIOKafkaConsumer(bootstrap_servers=servers) as reader:
-                ends = await reader.end_offsets([place])
+        servers = kafka.servers.replace("127.0.0.1", "localhost") if own else other.bootstrap_servers
+        topic = await kafka.topic()
+        dead = f"{topic}-dead"
+        policy = {**TO_DLQ, "dead_letter_topic": dead, "dead_letter_producer": {"bootstrap_servers": servers}}
+        config = kafka.config(topic, on_error=policy, auto_commit_mode="exactly-once")
+        del config["auto_commit_interval_ms"]
+        await kafka.send(topic, b"poison")
+        async with kafka.running(app_of(failing(), config)):
+            await committed_is(kafka, config, topic, 1)
+        [letter] = await read(servers, dead, 0)
+        place = TopicPartition(dead, 0)
+        async with AIOKafkaConsumer(bootstrap_servers=servers) as reader:
+            ends = await reader.end_offsets([place])
         assert letter.value == b"poison"
         assert ends[place] == (2 if own else 1)
 
