@@ -13,7 +13,7 @@ from evkafka.kafka.client.group_protocol import (
     MemberChanges,
 )
 from evkafka.kafka.client.node_connections import NodeConnections
-from evkafka.kafka.client.offset_protocol import Committer, MemberCommitRequest
+from evkafka.kafka.client.offset_protocol import MemberIdentity, MemberCommitRequest
 from tests.support.waiting import eventually
 
 
@@ -51,7 +51,7 @@ class GroupMember:
         await eventually(has_partitions)
 
     async def commit(self, offset: int, epoch: int, ids: dict[str, uuid.UUID]) -> int:
-        member = Committer(self.group, epoch, self.id)
+        member = MemberIdentity(self.group, epoch, self.id)
         answer = await self.ask(MemberCommitRequest(member, [(self.topic, [(0, offset, -1, "text")])], ids))
         [(_, [(_, code)])] = answer.topics
         return int(code)

@@ -115,7 +115,7 @@ CLIENT = [
     Breakage(
         "an error of one partition in the offset fetch counts as no committed offset",
         "kafka/consumer/offset_fetch.py",
-        "            if code:\n                raise error_for(code, topic)",
+        "            if code:\n                raise error_for_code(code, topic)",
         "            pass",
         "the group begins at the end of the topic, and all before it is skipped",
         ("tests/kafka/consumer/test_early_records.py",),
@@ -168,8 +168,8 @@ CONSUMER_PROTOCOL = [
     Breakage(
         "a partition counts as given back when its revocation begins",
         "kafka/consumer/membership.py",
-        "            self._giving_back = give_back\n",
-        "            self._giving_back = give_back\n            self.owned -= give_back\n",
+        "            self._revoking = give_back\n",
+        "            self._revoking = give_back\n            self.owned -= give_back\n",
         "its next owner begins before the attempts have ended",
         ("tests/kafka/consumer/test_membership.py::TestChanges",),
     ),
@@ -199,7 +199,7 @@ CONSUMER_PROTOCOL = [
     ),
     Breakage(
         "a fetch under way sees the assignment of a later moment",
-        "kafka/consumer/incremental.py",
+        "kafka/consumer/incremental_assignment.py",
         "super()._proc_fetch_request(assignment.snapshot(), node_id, request)",
         "super()._proc_fetch_request(assignment, node_id, request)",
         "the fetch task fails on a partition that was given back",
@@ -207,9 +207,9 @@ CONSUMER_PROTOCOL = [
     ),
     Breakage(
         "nothing is fetched from a node while a position of its partitions is looked up",
-        "kafka/consumer/incremental.py",
-        "super()._get_actions_per_node(assignment.positioned())",
-        "super()._get_actions_per_node(assignment)",
+        "kafka/consumer/incremental_assignment.py",
+        "            assignment.with_positions()\n        )",
+        "            assignment\n        )",
         "partitions that stay stand still while the coordinator is away",
         (f"{WHAT_STAYS}::test_is_not_held_up_by_positions_that_cannot_be_looked_up",),
     ),
@@ -224,7 +224,7 @@ CONSUMER_PROTOCOL = [
     Breakage(
         "records of a partition are handed out while it is drained",
         "kafka/consumer/reconciler.py",
-        "positions = self._fetcher.end({self._named(one) for one in partitions})",
+        "positions = self._fetcher.remove_partitions({self._client_partition(one) for one in partitions})",
         "positions = self._fetcher.positions()",
         "they are handled twice",
         (WHAT_STAYS,),
@@ -232,7 +232,7 @@ CONSUMER_PROTOCOL = [
     Breakage(
         "a partition that was given back may still be committed",
         "kafka/consumer/reconciler.py",
-        "        self._offsets.release(tps)\n",
+        "        self._offsets.refuse_commits(tps)\n",
         "",
         "a late commit moves the next owner's offset back",
         (WHAT_STAYS,),
@@ -253,8 +253,8 @@ TRANSACTIONS = [
     Breakage(
         "a transaction commits offsets without naming the member",
         "kafka/consumer/transaction_offsets.py",
-        "producer, committer, rows)",
-        'producer, committer._replace(generation=-1, member_id="", instance_id=None), rows)',
+        "producer, identity, rows)",
+        'producer, identity._replace(generation=-1, member_id="", instance_id=None), rows)',
         "a member that was frozen writes once more what the next owner has written",
         (f"{REMOVED_MEMBERS}::test_commits_nothing_that_has_no_offsets_yet",),
     ),
@@ -266,15 +266,15 @@ TRANSACTIONS = [
             and bool(assignment.partitions.active)
         )
 
-    def committer(self, assignment: MemberAssignment) -> Committer:
+    def member_identity(self, assignment: MemberAssignment) -> MemberIdentity:
         """The member that holds an assignment, as it was when the assignment was received."""
-        return Committer(self.group_id, assignment.generation, assignment.member_id, self._group_instance_id)
+        return MemberIdentity(self.group_id, assignment.generation, assignment.member_id, self._group_instance_id)
 ''',
         """            and bool(assignment.partitions.active)
         )
 
-    def committer(self, assignment: MemberAssignment) -> Committer:
-        return Committer(self.group_id, self.generation, self.member_id, self._group_instance_id)
+    def member_identity(self, assignment: MemberAssignment) -> MemberIdentity:
+        return MemberIdentity(self.group_id, self.generation, self.member_id, self._group_instance_id)
 """,
         "a member that has heard that it was removed has none, and commits as nobody",
         (f"{REMOVED_MEMBERS}::test_commits_nothing_when_it_has_heard_of_it",),

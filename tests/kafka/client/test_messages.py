@@ -207,7 +207,7 @@ class TestVersions:
     ROWS = ("orders", [(0, 5, -1, "")])
 
     def commit(self, **topic_ids: uuid.UUID) -> offset_protocol.MemberCommitRequest:
-        member = offset_protocol.Committer("g", 1, "m")
+        member = offset_protocol.MemberIdentity("g", 1, "m")
         return offset_protocol.MemberCommitRequest(member, [self.ROWS], topic_ids)
 
     @pytest.mark.parametrize(("offered", "version"), [((0, 0), 0), ((0, 1), 1), ((0, 9), 1), ((1, 2), 1)])

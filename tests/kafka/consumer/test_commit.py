@@ -70,7 +70,7 @@ class TestAllowedCommits:
     ) -> None:
         servers, orders = kafka_broker.bootstrap_servers, await topic(partitions=2)
         first = await _reading(read, servers, orders, name)
-        lock = first.source._started().coordinator._commit_lock
+        lock = first.source._started_consumer().coordinator._commit_lock
         await lock.acquire()  # another commit is in progress
         waiting = asyncio.ensure_future(
             first.source.commit({TopicPartition(orders, 0): 3, TopicPartition(orders, 1): 3}, timeout_s=30)
@@ -137,7 +137,7 @@ class TestDeadlines:
         orders = await topic()
         reader = await _reading(read, proxy.bootstrap_servers, orders, name)
         await proxy.set("refuse")
-        await eventually(lambda: reader.source._started().coordinator.coordinator_id is None)
+        await eventually(lambda: reader.source._started_consumer().coordinator.coordinator_id is None)
 
         with pytest.raises(BrokerUnavailable, match="nothing was written"):
             await reader.source.commit({TopicPartition(orders, 0): 3}, timeout_s=0.5)

@@ -59,7 +59,7 @@ class TestWhatStays:
         first = await join(servers, orders, name)
         first.wanted = ()  # nothing is handed out: all that is fetched stays in the buffer
         await eventually(has(first, 4))
-        consumer = first.source._started()
+        consumer = first.source._started_consumer()
         buffers = consumer.fetcher._records
         await eventually(lambda: len(buffers) == 4)
         before = {tp: (buffers[tp], consumer.partition_state(tp)) for tp in tuple(buffers)}
@@ -252,7 +252,7 @@ class TestErrorsOfHeartbeats:
         await eventually(has(reader, 1))
         await fake.fault(CONSUMER_GROUP_HEARTBEAT, code, group=name, count=-1)
         rejoin = await fake.fault(CONSUMER_GROUP_HEARTBEAT, code, group=name, count=-1)
-        reader.source._started().coordinator._membership.lose()  # a running member never gets some of these
+        reader.source._started_consumer().coordinator._membership.lose()  # a running member never gets some of these
 
         await eventually(lambda: reader.errors)
         await rejoin.heal()
@@ -266,7 +266,7 @@ class TestCoordinators:
         await fake.create(name)
         reader = await join(fake.bootstrap_servers, name, name)
         await eventually(has(reader, 1))
-        coordinator = reader.source._started().coordinator
+        coordinator = reader.source._started_consumer().coordinator
         before = coordinator.coordinator_id
 
         await fake.move_coordinator(name)
@@ -314,8 +314,8 @@ class TestCoordinators:
         orders = await topic()
         reader = await join(proxy.bootstrap_servers, orders, name)
         await eventually(has(reader, 1))
-        assert reader.source._started().coordinator.session_s == 10.0  # the broker's own setting
-        reader.source._started().coordinator._membership.session_s = 1.0
+        assert reader.source._started_consumer().coordinator.session_s == 10.0  # the broker's own setting
+        reader.source._started_consumer().coordinator._membership.session_s = 1.0
 
         await proxy.set("blackhole")
         await eventually(lambda: reader.listener.lost == [{TopicPartition(orders, 0)}])

@@ -255,7 +255,7 @@ class TestEndedTasks:
     ) -> None:
         reader = await read(kafka_broker.bootstrap_servers, await topic(), name)
         await eventually(lambda: reader.source.state() == "steady")
-        consumer = reader.source._started()
+        consumer = reader.source._started_consumer()
         if owner == "fetching":
             consumer.fetcher._get_actions_per_node = None  # the next round of the fetch task fails
         else:

@@ -32,7 +32,7 @@ async def test_no_record_is_handed_out_before_the_listener_has_its_partition(
     reader.listener.assigning = assigning
     await reader.start()
     await eventually(lambda: reader.listener.assigned)
-    await eventually(lambda: bool(reader.source._started().fetcher._records))  # aiokafka has fetched them
+    await eventually(lambda: bool(reader.source._started_consumer().fetcher._records))  # aiokafka has fetched them
     polls = reader.polls
     await eventually(lambda: reader.polls > polls + 3)
     assert reader.records == []
@@ -46,7 +46,7 @@ async def test_an_error_of_one_partition_in_the_offset_lookup_is_raised(
 ) -> None:
     reader = await read(kafka_broker.bootstrap_servers, await topic(), name)
     await eventually(lambda: reader.source.state() == "steady")
-    member: Any = reader.source._started().coordinator
+    member: Any = reader.source._started_consumer().coordinator
     assert isinstance(member, ContainedCoordinator)
 
     async def answer(request: Any) -> Any:

@@ -38,7 +38,7 @@ async def test_a_cancelled_task_is_named_by_the_poll_and_always_allows_a_restart
 ) -> None:
     reader = await read(kafka_broker.bootstrap_servers, await topic(), name)
     await eventually(lambda: reader.source.state() == "steady")
-    find(reader.source._started()).cancel()
+    find(reader.source._started_consumer()).cancel()
     await eventually(lambda: reader.errors)
     [error] = reader.errors
     assert isinstance(error, TaskEnded)
@@ -59,7 +59,7 @@ async def test_a_failed_task_is_an_error_of_the_client(
     task = asyncio.ensure_future(ended())
     await asyncio.wait({task})
     with monkeypatch.context() as patched:
-        patched.setattr(reader.source._started().fetcher, "_fetch_task", task)
+        patched.setattr(reader.source._started_consumer().fetcher, "_fetch_task", task)
         await eventually(lambda: reader.errors)
     [error] = reader.errors
     assert isinstance(error, BrokerError)

@@ -39,7 +39,7 @@ class TestFetchedBytes:
         raw, fetcher = batch(b"a"), cast(Any, SimpleNamespace(_isolation_level=READ_COMMITTED, _check_crcs=True))
         result = FetchResult(AT, assignment=None, partition_records=fetched(raw), backoff=0.0)
         theirs = weakref.ref(result._partition_records)
-        ours = RawFetcher._decoder(fetcher, FetchedRecords, AT, raw, result, 1_000_000)
+        ours = RawFetcher._create_decoder(fetcher, FetchedRecords, AT, raw, result, 1_000_000)
         del result
         assert theirs() is None
         assert [record.value for record in ours.take(10)] == [b"a"]

@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.broker import KafkaBroker
 from evkafka.kafka.client.client import Client
 from evkafka.kafka.client.protocol import EpochOffsetFetchRequest
-from evkafka.kafka.consumer.leader_epochs import Divergence, EpochOffset, divergences
+from evkafka.kafka.consumer.leader_epochs import Divergence, EpochOffset, find_divergences
 from evkafka.records import TopicPartition
 from tests.support.fake_kafka import FakeKafka
 from tests.support.kafka_reader import Read
@@ -146,15 +146,15 @@ class TestAnswers:
         ],
     )
     async def test_give_the_offset_where_the_logs_differ(self, answer: tuple[int, int, int], found: Any) -> None:
-        assert await divergences(Leader(*answer), 1, {AT: EpochOffset(956, 5)}) == found
+        assert await find_divergences(Leader(*answer), 1, {AT: EpochOffset(956, 5)}) == found
 
     @pytest.mark.parametrize("error", [NotImplementedError(), kafka.IncompatibleBrokerVersion()])
     async def test_of_brokers_before_2_3_are_none(self, error: Exception) -> None:
-        assert await divergences(Leader(error=error), 1, {AT: EpochOffset(956, 5)}) == {}
+        assert await find_divergences(Leader(error=error), 1, {AT: EpochOffset(956, 5)}) == {}
 
     @pytest.mark.parametrize("code", [74, 75, 3, 5, 6, 9, 77])
     async def test_with_an_error_are_requested_again_with_new_metadata(self, code: int) -> None:
         leader = Leader(code, -1, -1)
         with pytest.raises(kafka.NotLeaderForPartitionError, match=r"orders\[0\]"):
-            await divergences(leader, 1, {AT: EpochOffset(956, 5)})
+            await find_divergences(leader, 1, {AT: EpochOffset(956, 5)})
         assert leader.refreshed == 1

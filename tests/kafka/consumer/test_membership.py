@@ -18,12 +18,12 @@ from evkafka.kafka.consumer.membership import (
     NONE,
     RELEASE_SLACK_S,
     Answer,
-    GiveBack,
+    AssignPartitions,
     Heartbeat,
     Membership,
     Partitions,
+    RevokePartitions,
     State,
-    Take,
     TopicIdPartition,
     Verdict,
 )
@@ -53,19 +53,19 @@ def member() -> Membership:
 
 def exchange(member: Membership, answer: Answer, now_s: float = 0.0) -> tuple[Heartbeat, Verdict]:
     beat = member.heartbeat(now_s)
-    return beat, member.answered(answer, now_s)
+    return beat, member.on_answer(answer, now_s)
 
 
-def carry_out(member: Membership) -> list[GiveBack | Take]:
+def carry_out(member: Membership) -> list[RevokePartitions | AssignPartitions]:
     """Carry out all changes at once."""
     changes = []
     while (change := member.next_change({TOPIC})) is not None:
         changes.append(change)
         match change:
-            case GiveBack():
-                member.given_back()
-            case Take():
-                member.taken()
+            case RevokePartitions():
+                member.confirm_revoked()
+            case AssignPartitions():
+                member.confirm_assigned()
     return changes
 
 
@@ -93,40 +93,40 @@ class TestJoining:
     def test_an_assignment_is_taken_and_then_reported_at_once(self, member: Membership) -> None:
         exchange(member, assigned(0, 1))
         assert member.state is State.RECONCILING
-        assert carry_out(member) == [Take(partitions(0, 1))]
+        assert carry_out(member) == [AssignPartitions(partitions(0, 1))]
         assert member.due_s == -math.inf
         assert member.heartbeat(1.0) == Heartbeat(1, owned=partitions(0, 1))
 
     def test_an_empty_assignment_is_reported_to_the_listener_too(self, member: Membership) -> None:
         exchange(member, assigned())
-        assert carry_out(member) == [Take(NONE)]
+        assert carry_out(member) == [AssignPartitions(NONE)]
         assert member.state is State.STEADY
         assert carry_out(member) == []
 
     def test_partitions_of_a_topic_without_a_known_name_are_taken_later(self, member: Membership) -> None:
         exchange(member, Answer(0, 1, INTERVAL_S, partitions(0) | partitions(0, topic_id=OTHER)))
-        assert carry_out(member) == [Take(partitions(0))]
-        assert member.missing == partitions(0, topic_id=OTHER)
-        assert member.next_change({TOPIC, OTHER}) == Take(partitions(0, topic_id=OTHER))
+        assert carry_out(member) == [AssignPartitions(partitions(0))]
+        assert member.pending_assignment == partitions(0, topic_id=OTHER)
+        assert member.next_change({TOPIC, OTHER}) == AssignPartitions(partitions(0, topic_id=OTHER))
 
 
 class TestChanges:
     def test_what_stays_is_neither_given_back_nor_taken(self, member: Membership) -> None:
         settled(member, 0, 1)
         exchange(member, assigned(0))
-        assert carry_out(member) == [GiveBack(partitions(1)), Take(NONE)]
+        assert carry_out(member) == [RevokePartitions(partitions(1)), AssignPartitions(NONE)]
         assert member.heartbeat(0.0).owned == partitions(0)
 
     def test_is_not_acknowledged_before_the_revocation_has_ended(self, member: Membership) -> None:
         settled(member, 0, 1)
         exchange(member, assigned(0))
-        assert member.next_change({TOPIC}) == GiveBack(partitions(1))
+        assert member.next_change({TOPIC}) == RevokePartitions(partitions(1))
         assert member.due_s == EAGER_S  # heartbeats go on meanwhile, and say nothing new
         beat, _ = exchange(member, UNCHANGED, INTERVAL_S)
         assert beat == Heartbeat(1)
         assert member.next_change({TOPIC}) is None
 
-        member.given_back()
+        member.confirm_revoked()
 
         assert member.due_s == -math.inf
         assert member.heartbeat(6.0).owned == partitions(0)
@@ -136,8 +136,8 @@ class TestChanges:
         exchange(member, assigned(0))
         member.next_change({TOPIC})
         beat = member.heartbeat(INTERVAL_S)
-        member.given_back()
-        member.answered(UNCHANGED, INTERVAL_S)
+        member.confirm_revoked()
+        member.on_answer(UNCHANGED, INTERVAL_S)
 
         assert beat.owned is None
         assert member.due_s == -math.inf
@@ -152,8 +152,8 @@ class TestChanges:
         exchange(member, assigned(0))
         member.next_change({TOPIC})
         exchange(member, assigned())
-        member.taken()
-        assert carry_out(member) == [GiveBack(partitions(0)), Take(NONE)]
+        member.confirm_assigned()
+        assert carry_out(member) == [RevokePartitions(partitions(0)), AssignPartitions(NONE)]
 
         assert member.due_s == -math.inf
         beat, _ = exchange(member, UNCHANGED)
@@ -182,7 +182,7 @@ class TestLostAnswers:
     def test_the_next_heartbeat_repeats_everything(self, member: Membership) -> None:
         settled(member, 0, 1)
         member.heartbeat(INTERVAL_S)
-        member.unanswered(INTERVAL_S)
+        member.on_no_answer(INTERVAL_S)
 
         assert member.due_s == INTERVAL_S + RETRY_S
         beat = member.heartbeat(member.due_s)
@@ -192,7 +192,7 @@ class TestLostAnswers:
         pauses = []
         for _ in range(6):
             member.heartbeat(0.0)
-            member.unanswered(0.0)
+            member.on_no_answer(0.0)
             pauses.append(member.due_s)
         assert pauses == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
 
@@ -201,7 +201,7 @@ class TestLostAnswers:
         exchange(member, UNCHANGED, 100.0)
         assert member.expires_s == 100.0 + SESSION_S
         member.heartbeat(120.0)
-        member.unanswered(125.0)
+        member.on_no_answer(125.0)
         assert member.expires_s == 100.0 + SESSION_S
 
         assert member.lose() == partitions(0)
@@ -210,7 +210,7 @@ class TestLostAnswers:
 
     def test_the_session_begins_when_a_heartbeat_is_sent_and_not_when_it_is_answered(self, member: Membership) -> None:
         member.heartbeat(10.0)
-        member.answered(assigned(0), 19.0)
+        member.on_answer(assigned(0), 19.0)
         assert member.expires_s == 10.0 + SESSION_S
 
 
@@ -245,7 +245,7 @@ class TestErrors:
         assert verdict is Verdict.FENCED
 
         assert member.lose() == partitions(0, 1)
-        member.given_back()  # the revocation ends after the loss
+        member.confirm_revoked()  # the revocation ends after the loss
 
         assert member.state is State.JOINING
         assert member.member_id == member_id
@@ -255,7 +255,7 @@ class TestErrors:
         exchange(member, assigned(0))
         member.next_change({TOPIC})
         assert member.lose() == partitions(0)
-        member.taken()
+        member.confirm_assigned()
         assert member.owned == NONE
 
     def test_an_instance_id_in_use_is_waited_for_and_then_said(self, member: Membership) -> None:
@@ -305,7 +305,7 @@ class GroupOfMembers(RuleBasedStateMachine):
         self.group = Group(set(partitions(*range(count))))
         self.members: list[Membership] = []
         self.in_flight: dict[Membership, tuple[Heartbeat, Answer]] = {}
-        self.changing: dict[Membership, GiveBack | Take] = {}
+        self.changing: dict[Membership, RevokePartitions | AssignPartitions] = {}
 
     # ------------------------------------------------------------------ one member
 
@@ -325,7 +325,7 @@ class GroupOfMembers(RuleBasedStateMachine):
         if arrives:
             self.in_flight[member] = beat, self.group.heartbeat(member.member_id, beat)
         else:
-            member.unanswered(self.now_s)
+            member.on_no_answer(self.now_s)
 
     @precondition(lambda self: self.in_flight)
     @rule(data=st.data(), arrives=st.sampled_from([True, True, True, False]))
@@ -333,8 +333,8 @@ class GroupOfMembers(RuleBasedStateMachine):
         member = self.pick(data, self.in_flight)
         _, answer = self.in_flight.pop(member)
         if not arrives:
-            member.unanswered(self.now_s)
-        elif member.answered(answer, self.now_s) is Verdict.FENCED:
+            member.on_no_answer(self.now_s)
+        elif member.on_answer(answer, self.now_s) is Verdict.FENCED:
             self.lose(member)
 
     @precondition(lambda self: self.in_flight)
@@ -342,7 +342,7 @@ class GroupOfMembers(RuleBasedStateMachine):
     def refuse_for_now(self, data: Any, code: int) -> None:
         member = self.pick(data, self.in_flight)
         del self.in_flight[member]
-        member.answered(Answer(code), self.now_s)
+        member.on_answer(Answer(code), self.now_s)
 
     def lose(self, member: Membership) -> None:
         self.changing.pop(member, None)
@@ -355,10 +355,10 @@ class GroupOfMembers(RuleBasedStateMachine):
         change = member.next_change({TOPIC})
         if change is not None:
             self.changing[member] = change
-            if isinstance(change, GiveBack):
+            if isinstance(change, RevokePartitions):
                 self.check_needed(member, change)
 
-    def check_needed(self, member: Membership, change: GiveBack) -> None:
+    def check_needed(self, member: Membership, change: RevokePartitions) -> None:
         """Nothing is given back that the coordinator leaves to the member."""
         known = self.group.members.get(member.member_id)
         if known is not None and member not in self.in_flight and known.epoch == member.epoch:
@@ -371,10 +371,10 @@ class GroupOfMembers(RuleBasedStateMachine):
 
     def finish(self, member: Membership) -> None:
         match self.changing.pop(member):
-            case GiveBack():
-                member.given_back()
-            case Take():
-                member.taken()
+            case RevokePartitions():
+                member.confirm_revoked()
+            case AssignPartitions():
+                member.confirm_assigned()
 
     # ------------------------------------------------------------------ the group
 
@@ -422,7 +422,7 @@ class GroupOfMembers(RuleBasedStateMachine):
             return
         for member in tuple(self.in_flight):
             self.in_flight.pop(member)
-            member.unanswered(self.now_s)
+            member.on_no_answer(self.now_s)
         for _ in range(60):
             for member in self.members:
                 self.round(member)
@@ -434,7 +434,7 @@ class GroupOfMembers(RuleBasedStateMachine):
 
     def round(self, member: Membership) -> None:
         beat = member.heartbeat(self.now_s)
-        if member.answered(self.group.heartbeat(member.member_id, beat), self.now_s) is Verdict.FENCED:
+        if member.on_answer(self.group.heartbeat(member.member_id, beat), self.now_s) is Verdict.FENCED:
             self.lose(member)
         if member in self.changing:
             self.finish(member)

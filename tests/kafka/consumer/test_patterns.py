@@ -160,7 +160,7 @@ class TestWhenTheTopicsChange:
 
         async def during(partitions: Collection[TopicPartition]) -> None:
             third = await topic(prefix=name)
-            await eventually(lambda: third in reader.source._started().client.cluster.topics())
+            await eventually(lambda: third in reader.source._started_consumer().client.cluster.topics())
             await commit_all(partitions)
 
         reader.listener.revoking = during

@@ -197,7 +197,7 @@ class TestLogins:
     ) -> None:
         async with Proxy(with_login) as proxy:
             reader = await read(proxy.bootstrap_servers, name, name, connection=login("s3cret-canary"))
-            reader.source._started().client._connection_options["sasl_plain_password"] = "changed-canary"
+            reader.source._started_consumer().client._connection_options["sasl_plain_password"] = "changed-canary"
             await eventually(lambda: reader.polls > 2)
             proxy.disconnect()
 

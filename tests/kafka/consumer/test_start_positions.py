@@ -193,7 +193,7 @@ class TestResetRule:
 
         async def look(_: Collection[TopicPartition]) -> None:
             # aiokafka fetches and hands out records while this call still runs.
-            fetching = reader.source._started().fetcher
+            fetching = reader.source._started_consumer().fetcher
             await eventually(lambda: fetching._records)
             polls = reader.polls
             await eventually(lambda: reader.polls > polls + 2)

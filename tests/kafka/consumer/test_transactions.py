@@ -114,7 +114,7 @@ class Zombie(NamedTuple):
         await commit_all(self.reader, self.orders, self.out)
 
     async def remove(self) -> None:
-        member: Any = self.reader.source._started().coordinator
+        member: Any = self.reader.source._started_consumer().coordinator
         async with admin_of(self.servers) as admin:
             client = admin._client
             node = await client.coordinator_lookup(CoordinationType.GROUP, self.group)

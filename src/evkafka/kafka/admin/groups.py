@@ -25,7 +25,7 @@ from evkafka.kafka.admin.session import admin_session, limit_operation, reader_s
 from evkafka.kafka.client.group_protocol import LEAVE_AND_RETURN, ConsumerGroupDescribeRequest, DescribedMember
 from evkafka.kafka.client.protocol import EpochOffsetFetchRequest
 from evkafka.kafka.client.protocol_offer import ProtocolOffer, look_up_protocol_offer
-from evkafka.kafka.consumer.offset_fetch import read_commits
+from evkafka.kafka.consumer.offset_fetch import read_committed_offsets
 from evkafka.kafka.errors import ErrorCode
 from evkafka.kafka.options import connection_options
 from evkafka.records import TopicPartition
@@ -204,7 +204,7 @@ async def _fetch_commits(admin: Any, group_id: str) -> Mapping[TopicPartition, G
     if code:
         raise for_code(code)(group_id)
     found: dict[ClientPartition, tuple[int, str]] = {}
-    read_commits(answer.topics, None, found)
+    read_committed_offsets(answer.topics, None, found)
     return {TopicPartition(*at): GroupCommit(*one) for at, one in found.items()}
 
 

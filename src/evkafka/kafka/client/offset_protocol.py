@@ -62,7 +62,7 @@ OffsetRow = tuple[int, int, int, str]
 """Partition, offset, leader epoch of the record before it (-1: unknown), metadata."""
 
 
-class Committer(NamedTuple):
+class MemberIdentity(NamedTuple):
     """The member that commits offsets.
 
     Attributes:
@@ -225,7 +225,7 @@ class MemberCommitRequest(OfferedRequest[OffsetCommitRequest_v9 | OffsetCommitRe
 
     def __init__(
         self,
-        member: Committer,
+        member: MemberIdentity,
         topics: Collection[tuple[str, Collection[OffsetRow]]],
         topic_ids: Mapping[str, uuid.UUID],
     ) -> None:

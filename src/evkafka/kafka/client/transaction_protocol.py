@@ -21,7 +21,7 @@ from evkafka.kafka.client.offset_protocol import (
     PARTITIONS,
     TEXT,
     TEXT_OR_NULL,
-    Committer,
+    MemberIdentity,
     OffsetRow,
     error_codes_schema,
     offsets_schema,
@@ -138,7 +138,7 @@ class MemberTxnOffsetCommitRequest(OfferedRequest[TxnOffsetCommitRequest_v3]):
         self,
         transactional_id: str,
         producer: ProducerId,
-        member: Committer,
+        member: MemberIdentity,
         topics: Collection[tuple[str, Collection[OffsetRow]]],
     ) -> None:
         self._fields = (transactional_id, member.group_id, *producer, *member[1:])

@@ -17,7 +17,7 @@ from evkafka.kafka.consumer.consumer import ContainedConsumer
 logger = logging.getLogger("evkafka.runtime.kafka")
 
 
-async def close(
+async def close_consumer(
     consumer: ContainedConsumer, own_tasks: Iterable[asyncio.Task[Any] | None], *, timeout_s: float
 ) -> None:
     """Leave the group and close: normally for most of the time, then by force. Never raises, never hangs."""

@@ -17,7 +17,7 @@ from aiokafka.protocol.api import Request
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
-from evkafka.kafka.client.offset_protocol import Committer, OffsetRow
+from evkafka.kafka.client.offset_protocol import MemberIdentity, OffsetRow
 from evkafka.kafka.errors import ErrorCode, code_name, describe_cause, translate
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.ports import MetadataTooLarge
@@ -74,7 +74,7 @@ class CommittingMember(Protocol[A_contra]):
         self, assignment: A_contra, offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> Request[Any]: ...
 
-    def committer(self, assignment: A_contra) -> Committer: ...
+    def member_identity(self, assignment: A_contra) -> MemberIdentity: ...
 
     def offset_rows(
         self, offsets: Mapping[ClientPartition, tuple[int, str]]
@@ -92,7 +92,7 @@ class CommittingMember(Protocol[A_contra]):
 
     def reset_generation(self) -> None: ...
 
-    def fenced(self) -> None: ...
+    def on_fenced(self) -> None: ...
 
 
 A = TypeVar("A")
@@ -113,7 +113,7 @@ class Commit(Generic[A]):
     async def run(self, timeout_s: float) -> None:
         try:
             async with asyncio.timeout(timeout_s):
-                while not await self._attempt():  # noqa: ASYNC110  # no event says when to try again
+                while not await self._send_once():  # noqa: ASYNC110  # no event says when to try again
                     await asyncio.sleep(self._member.retry_backoff_s)
         except TimeoutError:
             what = (
@@ -123,35 +123,35 @@ class Commit(Generic[A]):
                 raise CommitUnknown(f"{what}; it may have been written") from None
             raise BrokerUnavailable(f"{what}; nothing was written") from None
 
-    async def _attempt(self) -> bool:
+    async def _send_once(self) -> bool:
         """Return True if the offsets are written, False if the commit should be sent again."""
         member = self._member
-        self._check_current()
+        self._refuse_if_revoked()
         await member.ensure_coordinator_known()
         async with member.commit_lock:
             try:
                 request = member.commit_request(self._assignment, self._offsets)
-                answering = await member.send_with_check(request, check=self._check_current)
+                answering = await member.send_with_check(request, check=self._refuse_if_revoked)
                 self._unanswered = True
                 answer = await answering
             except (kafka.KafkaError, OSError, TimeoutError, BrokerUnavailable) as error:
                 self._last_error = describe_cause(error)
                 member.coordinator_dead()
                 return False
-        return self._is_written(answer)
+        return self._check_answer(answer)
 
-    def _check_current(self) -> None:
+    def _refuse_if_revoked(self) -> None:
         if self._member.is_current(self._assignment):
             return
         if self._unanswered:
             raise CommitUnknown("the partitions were revoked before the answer arrived; it may have been written")
         raise CommitRefused("the partitions were revoked before the commit was sent; nothing was written")
 
-    def _is_written(self, answer: Any) -> bool:
+    def _check_answer(self, answer: Any) -> bool:
         codes = {code for _, rows in answer.topics for _, code in rows if code}
         if not codes:
             return True
-        member, code = self._member, min(codes, key=_rank)
+        member, code = self._member, min(codes, key=_precedence)
         what = describe_commit(member, self._offsets, code)
         match code:
             case ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
@@ -169,24 +169,24 @@ class Commit(Generic[A]):
                 member.coordinator_dead()
                 return False
             case _ if code in MEMBERSHIP_LOST:
-                raise lost_membership(member, self._assignment, code, what)
+                raise lost_membership_error(member, self._assignment, code, what)
             case ErrorCode.OFFSET_METADATA_TOO_LARGE if any(text for _, text in self._offsets.values()):
                 raise MetadataTooLarge(f"{what}; another try needs less metadata")
             case _ if code in NOT_AUTHORIZED:
-                raise translate(kafka.for_code(code)(self._subject(code)), "committing offsets")
+                raise translate(kafka.for_code(code)(self._unauthorized_names(code)), "committing offsets")
             case _:
                 raise BrokerError(f"{what}; nothing was written")
 
-    def _subject(self, code: int) -> str:
+    def _unauthorized_names(self, code: int) -> str:
         if code == ErrorCode.GROUP_AUTHORIZATION_FAILED:
             return str(self._member.group_id)
         return ", ".join(sorted({tp.topic for tp in self._offsets}))
 
 
-def lost_membership(member: CommittingMember[A], assignment: A, code: int, what: str) -> BrokerError:
+def lost_membership_error(member: CommittingMember[A], assignment: A, code: int, what: str) -> BrokerError:
     """The error for an answer after which the partitions may be another member's. The member joins again."""
     if code == ErrorCode.FENCED_INSTANCE_ID and member.is_static:
-        member.fenced()
+        member.on_fenced()
         return BrokerRefused(f"{what}: another process uses this group_instance_id")
     if member.is_current(assignment):
         # Only while it is still this member: a late answer must not reset a later membership.
@@ -198,7 +198,7 @@ def describe_commit(member: CommittingMember[Any], partitions: Collection[Client
     return f"committing {format_partitions(partitions)} of group {member.group_id!r}: {code_name(code)}"
 
 
-def _rank(code: int) -> int:
+def _precedence(code: int) -> int:
     """Order of precedence if an answer has several codes: a lost membership, a missing right, any other, transient."""
     order = (*MEMBERSHIP_LOST, *NOT_AUTHORIZED)
     return order.index(code) if code in order else len(order) + (code in TRANSIENT)

@@ -24,7 +24,7 @@ from evkafka.kafka.consumer.fetcher import ContainedFetcher
 from evkafka.kafka.consumer.group_member import GroupMember
 from evkafka.kafka.consumer.group_protocols import uses_consumer_protocol
 from evkafka.kafka.consumer.groupless import GrouplessCoordinator
-from evkafka.kafka.consumer.incremental import IncrementalFetcher, IncrementalSubscriptions
+from evkafka.kafka.consumer.incremental_assignment import IncrementalFetcher, IncrementalSubscriptions
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.subscriptions import Subscriptions
 from evkafka.kafka.options import consumer_options, coordinator_options, fetcher_options
@@ -191,19 +191,21 @@ class ContainedConsumer(AIOKafkaConsumer):
         return kind(
             self._client,
             self._subscription,
-            committed=self._committed,
+            committed=self._look_up_committed,
             epochs=self.epochs,
-            is_new=self._is_new,
-            has_finished_behind=self._has_finished_behind,
+            is_new=self._is_new_partition,
+            has_finished_after=self._has_finished_after,
             settings=self._settings,
             on_failure=self._on_failure,
             **fetcher_options(self),
         )
 
-    async def _committed(self, partitions: Collection[ClientPartition]) -> Mapping[ClientPartition, EpochOffset]:
+    async def _look_up_committed(
+        self, partitions: Collection[ClientPartition]
+    ) -> Mapping[ClientPartition, EpochOffset]:
         return await self._coordinator.committed(partitions)
 
-    def _has_finished_behind(self, tp: ClientPartition, offset: int) -> bool:
+    def _has_finished_after(self, tp: ClientPartition, offset: int) -> bool:
         if self._group_id is None or self._settings.at_most_once:
             return False
         place = place_of(self._group_id, TopicPartition(*tp))
@@ -226,7 +228,7 @@ class ContainedConsumer(AIOKafkaConsumer):
                     await asyncio.sleep(self._retry_backoff_ms / 1000)
         except TimeoutError:
             logger.warning(
-                "the ids of topics %s could not be looked up: records that are finished behind a committed offset"
+                "the ids of topics %s could not be looked up: records that are finished after a committed offset"
                 " are handled again",
                 ", ".join(sorted(topics)),
             )
@@ -241,15 +243,15 @@ class ContainedConsumer(AIOKafkaConsumer):
 
     # ------------------------------------------------------------------ the whole assignment of the classic protocol
 
-    def begin_assignment(self) -> None:
+    def allow_commits(self) -> None:
         """Allow commits under the assignment that has just been received."""
         if isinstance(self._member, ContainedCoordinator):
-            self._member.begin_assignment()
+            self._member.allow_commits()
 
-    def end_assignment(self) -> None:
+    def refuse_commits(self) -> None:
         """Refuse further commits: the partitions have been revoked."""
         if isinstance(self._member, ContainedCoordinator):
-            self._member.end_assignment()
+            self._member.refuse_commits()
 
     # ------------------------------------------------------------------ which partitions are new
 
@@ -260,11 +262,11 @@ class ContainedConsumer(AIOKafkaConsumer):
             counts = {topic: len(existing(topic) or ()) for topic in self._subscription.topics}
             self._partitions_at_start = {topic: count for topic, count in counts.items() if count}
 
-    def _is_new(self, tp: ClientPartition) -> bool:
+    def _is_new_partition(self, tp: ClientPartition) -> bool:
         """Whether a partition without a committed offset appeared after the group's start.
 
         It did if the group had committed offsets of its topic before we joined, or if it did not exist then.
         """
         at_start = self._partitions_at_start
         started_without = at_start is not None and tp.partition >= at_start.get(tp.topic, 0)
-        return started_without or tp.topic in self._coordinator.topics_before
+        return started_without or tp.topic in self._coordinator.topics_committed_before

@@ -24,12 +24,12 @@ from evkafka.kafka.client.coordinator_connection import CoordinatorConnection
 from evkafka.kafka.client.group_protocol import JOIN, ConsumerGroupHeartbeatRequest, MemberChanges
 from evkafka.kafka.client.log_throttle import LogThrottle, Outage
 from evkafka.kafka.client.tasks import start_task
-from evkafka.kafka.consumer.group_protocols import check_offered
-from evkafka.kafka.consumer.group_refusals import refusal
+from evkafka.kafka.consumer.group_protocols import check_consumer_protocol
+from evkafka.kafka.consumer.group_refusals import refusal_error
 from evkafka.kafka.consumer.group_session import DEFAULT_SESSION_S, group_session_s
-from evkafka.kafka.consumer.incremental import IncrementalFetcher, IncrementalSubscriptions
+from evkafka.kafka.consumer.incremental_assignment import IncrementalFetcher, IncrementalSubscriptions
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
-from evkafka.kafka.consumer.member_offsets import Hold, MemberOffsets
+from evkafka.kafka.consumer.member_offsets import AssignedPartition, MemberOffsets
 from evkafka.kafka.consumer.membership import Answer, Heartbeat, Membership, State, TopicIdPartition, Verdict
 from evkafka.kafka.consumer.reconciler import AssignmentListener, Reconciler
 from evkafka.kafka.consumer.topic_names import TopicNames
@@ -89,7 +89,7 @@ class ConsumerCoordinator:
             instance_id=settings.group_instance_id,
             epochs=epochs,
             heartbeat_now=self._heartbeat_now,
-            on_fenced=lambda: self._refuse(ErrorCode.FENCED_INSTANCE_ID, None),
+            on_fenced=lambda: self._report_refusal(ErrorCode.FENCED_INSTANCE_ID, None),
         )
         self._reconciler = Reconciler(
             self._membership,
@@ -106,15 +106,15 @@ class ConsumerCoordinator:
     def start(self) -> None:
         """Begin to join the group."""
         if self._pattern is not None:
-            self._client.cluster.add_listener(self._match_topics)
-            self._match_topics(self._client.cluster)
+            self._client.cluster.add_listener(self._subscribe_to_matching_topics)
+            self._subscribe_to_matching_topics(self._client.cluster)
         work = {"heartbeat": self._send_heartbeats(), "rebalance": self._reconciler.run()}
         if uses_auto_commit(self._settings):
             work["commit"] = self._commit_positions()
         for name, coroutine in work.items():
-            self._tasks[name] = start_task(name, self._settings.connection, self._contained(name, coroutine))
+            self._tasks[name] = start_task(name, self._settings.connection, self._report_errors(name, coroutine))
 
-    async def _contained(self, name: str, work: Awaitable[None]) -> None:
+    async def _report_errors(self, name: str, work: Awaitable[None]) -> None:
         try:
             await work
         except BrokerError as error:
@@ -130,14 +130,14 @@ class ConsumerCoordinator:
         while True:
             await self._wait_until_due()
             if self._client.now_s() >= membership.expires_s:
-                await self._lose(f"no heartbeat was answered for {membership.session_s:g} s")
+                await self._rejoin(f"no heartbeat was answered for {membership.session_s:g} s")
                 continue
             try:
-                answer = await self._exchange()
+                answer = await self._exchange_heartbeat()
             except (kafka.KafkaError, OSError, BrokerUnavailable) as error:
-                self._unanswered(error)
+                self._on_no_answer(error)
                 continue
-            if not await self._follow(answer):
+            if not await self._act_on_answer(answer):
                 return
 
     async def _wait_until_due(self) -> None:
@@ -157,10 +157,10 @@ class ConsumerCoordinator:
         return GroupEpoch("consumer", epoch) if epoch > JOIN else None
 
     def _heartbeat_now(self) -> None:
-        self._membership.hasten(self._client.now_s())
+        self._membership.schedule_heartbeat_now(self._client.now_s())
         self._due.set()
 
-    async def _exchange(self) -> Any:
+    async def _exchange_heartbeat(self) -> Any:
         """Send a heartbeat, and return its answer. Ends when the session does.
 
         Raises:
@@ -173,9 +173,9 @@ class ConsumerCoordinator:
             if not self._knows_session:
                 await self._look_up_session(node_id)
             if membership.state is State.JOINING and self._settings.auto_offset_reset != "none":
-                await self._offsets.look_up_topics()
+                await self._offsets.look_up_committed_topics()
             beat = membership.heartbeat(self._client.now_s())
-            return await self._connection.send(self._request(beat))
+            return await self._connection.send(self._heartbeat_request(beat))
 
     async def _look_up_session(self, node_id: int) -> None:
         session_s = await group_session_s(self._client, node_id, self.group_id)
@@ -184,7 +184,7 @@ class ConsumerCoordinator:
         self._membership.session_s = session_s
         self._knows_session = True
 
-    def _request(self, beat: Heartbeat) -> ConsumerGroupHeartbeatRequest:
+    def _heartbeat_request(self, beat: Heartbeat) -> ConsumerGroupHeartbeatRequest:
         settings, owned = self._settings, None
         if beat.owned is not None:
             owned = defaultdict[uuid.UUID, list[int]](list)
@@ -201,28 +201,28 @@ class ConsumerCoordinator:
         )
         return ConsumerGroupHeartbeatRequest(self.group_id, self._membership.member_id, beat.epoch, changes)
 
-    def _unanswered(self, error: Exception) -> None:
+    def _on_no_answer(self, error: Exception) -> None:
         failure = translate(error, f"heartbeat of group {self.group_id!r}")
         if not isinstance(failure, BrokerUnavailable):
             raise failure
         self._outage.note_failure(f"{failure}; trying again")
         self._connection.mark_coordinator_unknown()
-        self._membership.unanswered(self._client.now_s())
+        self._membership.on_no_answer(self._client.now_s())
 
-    async def _follow(self, answer: Any) -> bool:
+    async def _act_on_answer(self, answer: Any) -> bool:
         """Do what an answer asks for. False if the member cannot be one any more."""
         code = answer.error_code
-        match self._membership.answered(_read(answer), self._client.now_s()):
+        match self._membership.on_answer(_read_answer(answer), self._client.now_s()):
             case Verdict.ACCEPTED:
                 self._outage.note_success()
-                self._reconciler.look_again()
+                self._reconciler.wake()
             case Verdict.RETRY:
                 logger.debug("heartbeat of group %r: %s; trying again", self.group_id, code_name(code))
             case Verdict.FIND_COORDINATOR:
                 logger.debug("heartbeat of group %r: %s; looking for it", self.group_id, code_name(code))
                 self._connection.mark_coordinator_unknown()
             case Verdict.FENCED:
-                await self._lose(f"the group has removed this member: {code_name(code)}")
+                await self._rejoin(f"the group has removed this member: {code_name(code)}")
             case Verdict.UNRELEASED:
                 self._warnings.warn(
                     f"group {self.group_id!r} waits for the end of an earlier process with the group_instance_id"
@@ -230,14 +230,14 @@ class ConsumerCoordinator:
                     f" {self._membership.session_s:g} s"
                 )
             case Verdict.REFUSED:
-                self._refuse(code, answer.error_message)
+                self._report_refusal(code, answer.error_message)
                 return False
             case Verdict.FAILED:
                 said = f": {answer.error_message}" if answer.error_message else ""
                 raise BrokerError(f"heartbeat of group {self.group_id!r}: {code_name(code)}{said}")
         return True
 
-    async def _lose(self, reason: str) -> None:
+    async def _rejoin(self, reason: str) -> None:
         lost = await self._reconciler.lose()
         logger.warning(
             "group %r: %s; %sjoining it again",
@@ -246,12 +246,12 @@ class ConsumerCoordinator:
             f"{lost} partitions are lost; " if lost else "",
         )
 
-    def _refuse(self, code: int, message: str | None) -> None:
-        self._on_failure(refusal(code, message, self._settings, self._subscriptions.topics))
+    def _report_refusal(self, code: int, message: str | None) -> None:
+        self._on_failure(refusal_error(code, message, self._settings, self._subscriptions.topics))
 
     # ------------------------------------------------------------------ topics
 
-    def _match_topics(self, cluster: Any) -> None:
+    def _subscribe_to_matching_topics(self, cluster: Any) -> None:
         """The metadata are new: subscribe to the topics that match the pattern. The brokers' own matching would not
         exclude dead-letter topics."""
         assert self._pattern is not None
@@ -270,16 +270,16 @@ class ConsumerCoordinator:
         return self._reconciler.topic_ids
 
     @property
-    def topics_before(self) -> frozenset[str]:
+    def topics_committed_before(self) -> frozenset[str]:
         """Topics that the group had committed offsets of before the latest join."""
-        return self._offsets.topics_before
+        return self._offsets.topics_committed_before
 
     @property
     def found_commits(self) -> Mapping[ClientPartition, tuple[int, str]]:
         return self._offsets.found_commits
 
     async def check_authorized(self) -> None:
-        await check_offered(self._client, self.group_id)
+        await check_consumer_protocol(self._client, self.group_id)
 
     async def committed(self, partitions: Collection[ClientPartition]) -> dict[ClientPartition, EpochOffset]:
         """The group's committed offsets; see `MemberOffsets.committed`."""
@@ -290,7 +290,7 @@ class ConsumerCoordinator:
 
     def transaction_offsets(
         self, offsets: Mapping[ClientPartition, tuple[int, str]]
-    ) -> MemberTransactionOffsets[Mapping[ClientPartition, Hold]]:
+    ) -> MemberTransactionOffsets[Mapping[ClientPartition, AssignedPartition]]:
         return self._offsets.transaction_offsets(offsets)
 
     async def _commit_positions(self) -> None:
@@ -318,7 +318,7 @@ class ConsumerCoordinator:
             return
         try:
             async with asyncio.timeout(timeout_s):
-                await self._connection.send(self._request(beat))
+                await self._connection.send(self._heartbeat_request(beat))
         except (kafka.KafkaError, OSError) as error:
             logger.debug("could not leave group %r in time: %r", self.group_id, error)
 
@@ -337,7 +337,7 @@ class ConsumerCoordinator:
         return self._membership.session_s
 
     @property
-    def dead(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether the heartbeats have ended."""
         task = self._tasks.get("heartbeat")
         return task is not None and task.done()
@@ -352,12 +352,12 @@ class ConsumerCoordinator:
     def check_errors(self) -> None:
         """Nothing to do: `on_failure` is called with every error."""
 
-    def failure(self, error: Exception) -> BrokerError:
+    def translate_failure(self, error: Exception) -> BrokerError:
         """Translate an error of the coordination."""
         return translate(error, f"membership of group {self.group_id!r}")
 
 
-def _read(answer: Any) -> Answer:
+def _read_answer(answer: Any) -> Answer:
     assigned = answer.assigned
     return Answer(
         answer.error_code,

@@ -16,12 +16,12 @@ from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest, SyncGro
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused
-from evkafka.kafka.client.offset_protocol import Committer, OffsetRow
+from evkafka.kafka.client.offset_protocol import MemberIdentity, OffsetRow
 from evkafka.kafka.client.protocol import EpochCommitRequest, EpochOffsetFetchRequest, StaticHeartbeatRequest
 from evkafka.kafka.client.transaction_protocol import StableOffsetFetchRequest
 from evkafka.kafka.consumer.commit import Commit, MemberAssignment, format_partitions, offset_rows
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
-from evkafka.kafka.consumer.offset_fetch import read_commits
+from evkafka.kafka.consumer.offset_fetch import read_committed_offsets
 from evkafka.kafka.consumer.transaction_offsets import MemberTransactionOffsets
 from evkafka.kafka.errors import ErrorCode, code_name, translate
 from evkafka.runtime.leader_epochs import LeaderEpochs
@@ -48,7 +48,7 @@ class ContainedCoordinator(GroupCoordinator):
 
     Attributes:
         assignment: the assignment that may be committed under; None before the first and after each revocation.
-        topics_before: topics that the group had committed offsets of before its latest join.
+        topics_committed_before: topics that the group had committed offsets of before its latest join.
         found_commits: the committed offsets that were last looked up, with their metadata.
         confirmed_at_s: since when, at the least, the group's present session with this member runs.
     """
@@ -74,7 +74,7 @@ class ContainedCoordinator(GroupCoordinator):
         self._expelled_at_s: deque[float] = deque(maxlen=EXPULSIONS)
         self._last_code = 0
         self._deleted: tuple[MemberAssignment | None, set[str]] = (None, set())
-        self.topics_before: frozenset[str] = frozenset()
+        self.topics_committed_before: frozenset[str] = frozenset()
         self.found_commits: dict[ClientPartition, tuple[int, str]] = {}
         self.confirmed_at_s = client.now_s()
 
@@ -85,7 +85,7 @@ class ContainedCoordinator(GroupCoordinator):
             # aiokafka's heartbeat lacks the group_instance_id, so no static member is ever fenced.
             request = StaticHeartbeatRequest(self.group_id, self.generation, self.member_id, self._group_instance_id)
         elif isinstance(request, OffsetCommitRequest):
-            request = self._with_epochs(request)
+            request = self._with_leader_epochs(request)
         sent_s = self._client.now_s()
         answer = await super()._send_req(request)
         self._last_code = code = getattr(answer, "error_code", 0)
@@ -95,9 +95,9 @@ class ContainedCoordinator(GroupCoordinator):
             elif isinstance(request, SyncGroupRequest):  # its answer waits for the group's leader, and begins a session
                 self.confirmed_at_s = self._client.now_s()
         if code == ErrorCode.FENCED_INSTANCE_ID:
-            self.fenced()
+            self.on_fenced()
         elif code == ErrorCode.UNKNOWN_MEMBER_ID and self.is_static:
-            self._expelled()
+            self._count_expulsion()
         elif code not in (0, ErrorCode.GROUP_ID_NOT_FOUND) and isinstance(request, OFFSET_FETCHES):
             # The error of the whole answer. aiokafka ignores it and treats the empty answer as "no commit":
             # aiokafka-defects.md#failed-lookup.
@@ -107,7 +107,7 @@ class ContainedCoordinator(GroupCoordinator):
             raise error
         return answer
 
-    def fenced(self) -> None:
+    def on_fenced(self) -> None:
         if not self.is_static:
             self.reset_generation()  # without an instance id nobody can have taken ours: join as a new member
             return
@@ -118,7 +118,7 @@ class ContainedCoordinator(GroupCoordinator):
             )
         )
 
-    def _expelled(self) -> None:
+    def _count_expulsion(self) -> None:
         """Count expulsions: two members with one instance id expel each other at every heartbeat, without an error.
 
         Brokers before 2.3, and clients that do not fence, show it only like this (aiokafka-defects.md#static-members).
@@ -173,7 +173,7 @@ class ContainedCoordinator(GroupCoordinator):
             return False  # it changed with the revocation: the next round joins with the new one
         if self._looks_up_topics:
             try:
-                self.topics_before = frozenset(tp.topic for tp in await self.committed(None))
+                self.topics_committed_before = frozenset(tp.topic for tp in await self.committed(None))
             except kafka.KafkaError as error:
                 if not error.retriable:
                     raise
@@ -203,7 +203,7 @@ class ContainedCoordinator(GroupCoordinator):
         names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task")
         return [getattr(self, name, None) for name in names]
 
-    def failure(self, error: Exception) -> BrokerError:
+    def translate_failure(self, error: Exception) -> BrokerError:
         """Translate an error of the coordination."""
         doing = f"membership of group {self.group_id!r}"
         if type(error) is kafka.KafkaError and self._last_code:
@@ -211,7 +211,7 @@ class ContainedCoordinator(GroupCoordinator):
         return translate(error, doing)
 
     @property
-    def dead(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether the coordination has ended; `check_errors` raises the reason."""
         return bool(self._coordination_task.done())
 
@@ -226,12 +226,12 @@ class ContainedCoordinator(GroupCoordinator):
 
     # ------------------------------------------------------------------ the assignment
 
-    def begin_assignment(self) -> None:
+    def allow_commits(self) -> None:
         """Allow commits under the assignment that has just been received."""
         received = self._subscription.subscription.assignment
         self.assignment = MemberAssignment(received, self.generation, self.member_id)
 
-    def end_assignment(self) -> None:
+    def refuse_commits(self) -> None:
         """Refuse further commits: the partitions have been revoked."""
         self.assignment = None
 
@@ -248,9 +248,9 @@ class ContainedCoordinator(GroupCoordinator):
             and bool(assignment.partitions.active)
         )
 
-    def committer(self, assignment: MemberAssignment) -> Committer:
+    def member_identity(self, assignment: MemberAssignment) -> MemberIdentity:
         """The member that holds an assignment, as it was when the assignment was received."""
-        return Committer(self.group_id, assignment.generation, assignment.member_id, self._group_instance_id)
+        return MemberIdentity(self.group_id, assignment.generation, assignment.member_id, self._group_instance_id)
 
     # ------------------------------------------------------------------ offsets
 
@@ -304,7 +304,7 @@ class ContainedCoordinator(GroupCoordinator):
         )
         if getattr(answer, "error_code", 0) == ErrorCode.GROUP_ID_NOT_FOUND:
             return {}  # a group that does not exist has committed nothing
-        return read_commits(answer.topics, partitions, self.found_commits)
+        return read_committed_offsets(answer.topics, partitions, self.found_commits)
 
     def _handle_metadata_update(self, cluster: Any) -> None:
         if self.assignment is not None and self._matches_other_topics(cluster):
@@ -315,7 +315,7 @@ class ContainedCoordinator(GroupCoordinator):
         else:
             super()._handle_metadata_update(cluster)
         if self.assignment is not None:
-            deleted = self._deleted_since(self.assignment)
+            deleted = self._topics_deleted_since(self.assignment)
             assigned = self.assignment.partitions.tps
             deleted.update(tp.topic for tp in assigned if not cluster.partitions_for_topic(tp.topic))
 
@@ -332,7 +332,7 @@ class ContainedCoordinator(GroupCoordinator):
         await super()._on_join_prepare(previous_assignment)
         self._handle_metadata_update(self._cluster)  # postponed until after the revocation
 
-    def _deleted_since(self, assignment: MemberAssignment) -> set[str]:
+    def _topics_deleted_since(self, assignment: MemberAssignment) -> set[str]:
         """Topics that were deleted since they were assigned (aiokafka-defects.md#recreated-topics).
 
         A topic of the same name may exist again by now. An offset of the deleted topic, committed for the new one,
@@ -351,10 +351,10 @@ class ContainedCoordinator(GroupCoordinator):
             BrokerUnavailable, BrokerRefused, BrokerError: nothing was written.
         """
         assignment = self._assignment_of(offsets)
-        deleted = self._deleted_since(assignment)
+        deleted = self._topics_deleted_since(assignment)
         if existing := {tp: offset for tp, offset in offsets.items() if tp.topic not in deleted}:
             await Commit(self, assignment, existing).run(timeout_s)
-        self._refuse_deleted(assignment, offsets)
+        self._refuse_deleted_topics(assignment, offsets)
 
     def transaction_offsets(
         self, offsets: Mapping[ClientPartition, tuple[int, str]]
@@ -365,7 +365,7 @@ class ContainedCoordinator(GroupCoordinator):
             CommitRefused: one of the partitions cannot be committed.
         """
         assignment = self._assignment_of(offsets)
-        self._refuse_deleted(assignment, offsets)
+        self._refuse_deleted_topics(assignment, offsets)
         return MemberTransactionOffsets(self, assignment, offsets)
 
     def _assignment_of(self, partitions: Collection[ClientPartition]) -> MemberAssignment:
@@ -384,8 +384,8 @@ class ContainedCoordinator(GroupCoordinator):
             raise CommitRefused(f"group {self.group_id!r}: not assigned to this member: {format_partitions(foreign)}")
         return assignment
 
-    def _refuse_deleted(self, assignment: MemberAssignment, partitions: Collection[ClientPartition]) -> None:
-        deleted = self._deleted_since(assignment)
+    def _refuse_deleted_topics(self, assignment: MemberAssignment, partitions: Collection[ClientPartition]) -> None:
+        deleted = self._topics_deleted_since(assignment)
         if refused := [tp for tp in partitions if tp.topic in deleted]:
             raise CommitRefused(f"group {self.group_id!r}: deleted after assignment: {format_partitions(refused)}")
 
@@ -395,22 +395,22 @@ class ContainedCoordinator(GroupCoordinator):
             raise kafka.IllegalGenerationError(self.group_id)
         await super()._do_commit_offsets(assignment, offsets)
 
-    def _with_epochs(self, request: OffsetCommitRequest) -> EpochCommitRequest:
+    def _with_leader_epochs(self, request: OffsetCommitRequest) -> EpochCommitRequest:
         """Add leader epochs to a commit of aiokafka's own."""
         offsets = {
             ClientPartition(topic, partition): (offset, metadata)
             for topic, rows in request._topics
             for partition, offset, metadata in rows
         }
-        return self._commit_of(request._consumer_group_generation_id, request._consumer_id, offsets)
+        return self._commit_request_of(request._consumer_group_generation_id, request._consumer_id, offsets)
 
     def commit_request(
         self, assignment: MemberAssignment, offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> EpochCommitRequest:
         """A commit of offsets with their metadata and the leader epochs of the records before them."""
-        return self._commit_of(assignment.generation, assignment.member_id, offsets)
+        return self._commit_request_of(assignment.generation, assignment.member_id, offsets)
 
-    def _commit_of(
+    def _commit_request_of(
         self, generation: int, member_id: str, offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> EpochCommitRequest:
         return EpochCommitRequest(self.group_id, generation, member_id, self.offset_rows(offsets))

@@ -49,7 +49,7 @@ def decompress(batch: bytes, max_bytes: int) -> bytes:
         Exception: any error of a codec, for damaged bytes.
     """
     if batch[_MAGIC_AT] < 2:
-        _check_old(batch, max_bytes)
+        _check_old_format(batch, max_bytes)
         return batch
     (attributes,) = _ATTRIBUTES.unpack_from(batch, _ATTRIBUTES_AT)
     codec = attributes & _CODEC
@@ -68,7 +68,7 @@ def decompress(batch: bytes, max_bytes: int) -> bytes:
     )
 
 
-def _check_old(message: bytes, max_bytes: int) -> None:
+def _check_old_format(message: bytes, max_bytes: int) -> None:
     codec = message[_OLD_ATTRIBUTES_AT] & _CODEC
     if codec not in _CODECS:
         return
@@ -85,7 +85,7 @@ def _decompress_gzip(packed: bytes, max_bytes: int) -> bytearray:
         records += member.decompress(packed, max_bytes + 1 - len(records))
         if len(records) > max_bytes:
             del records  # the exception keeps this frame and its variables alive
-            _too_large(packed, max_bytes)
+            _raise_too_large(packed, max_bytes)
         if not member.eof:
             raise EOFError("gzip: the stream is truncated")
         packed = member.unused_data.lstrip(_GZIP_PADDING)
@@ -105,7 +105,7 @@ def _decompress_snappy(packed: bytes, max_bytes: int) -> bytes:
             blocks.append(packed[at + 4 : at + 4 + length])
             at += 4 + length
     if sum(map(cramjam.snappy.decompress_raw_len, blocks)) > max_bytes:
-        _too_large(packed, max_bytes)
+        _raise_too_large(packed, max_bytes)
     return b"".join(bytes(cramjam.snappy.decompress_raw(block)) for block in blocks)
 
 
@@ -132,13 +132,13 @@ def _decompress_into_buffer(codec: Any, packed: bytes, max_bytes: int) -> memory
             if "whole buffer" not in str(error):
                 raise
             if size == max_bytes:
-                _too_large(packed, max_bytes)
+                _raise_too_large(packed, max_bytes)
             size = min(size * _GROWTH, max_bytes)
         else:
             return memoryview(records)[:length]
 
 
-def _too_large(packed: bytes, max_bytes: int) -> NoReturn:
+def _raise_too_large(packed: bytes, max_bytes: int) -> NoReturn:
     raise TooLargeUnpacked(
         f"{len(packed)} bytes unpack to more than max_decompressed_bytes, {max_bytes}; raise it if the batch is meant"
         " to be that large"

@@ -56,18 +56,20 @@ class EndOffsets:
             if state.has_valid_position and (state.timestamp or 0) < since_ms and leader not in (None, -1):
                 by_leader[leader].append(tp)
         for leader, tps in by_leader.items():
-            await self._update_from(assignment, leader, tps)
+            await self._update_from_leader(assignment, leader, tps)
 
-    async def _update_from(self, assignment: Any, leader: int, tps: Collection[ClientPartition]) -> None:
-        for tp, end in (await self._look_up(leader, tps, READ_UNCOMMITTED)).items():
+    async def _update_from_leader(self, assignment: Any, leader: int, tps: Collection[ClientPartition]) -> None:
+        for tp, end in (await self._list_offsets(leader, tps, READ_UNCOMMITTED)).items():
             if (state := assignment.state_value(tp)) is not None:  # else it was revoked meanwhile
                 state.highwater = end
         if self._reads_committed:
-            for tp, end in (await self._look_up(leader, tps, READ_COMMITTED)).items():
+            for tp, end in (await self._list_offsets(leader, tps, READ_COMMITTED)).items():
                 if (state := assignment.state_value(tp)) is not None:
                     state.lso = end
 
-    async def _look_up(self, leader: int, tps: Collection[ClientPartition], level: int) -> dict[ClientPartition, int]:
+    async def _list_offsets(
+        self, leader: int, tps: Collection[ClientPartition], level: int
+    ) -> dict[ClientPartition, int]:
         """The ends that the leader returns. The next round asks again for the others."""
         by_topic: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for tp in tps:

@@ -18,9 +18,9 @@ from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.kafka.client.log_throttle import LogThrottle, Outage
 from evkafka.kafka.consumer.buffers import Blocked, Buffer, UnverifiedPosition
-from evkafka.kafka.consumer.leader_epochs import Divergence, EpochOffset, divergences
+from evkafka.kafka.consumer.leader_epochs import Divergence, EpochOffset, find_divergences
 from evkafka.kafka.consumer.offset_fetch import StaleMemberError, UnstableOffsetError
-from evkafka.kafka.consumer.record_decoder import FetchedRecords, KafkaRecord, first_epoch
+from evkafka.kafka.consumer.record_decoder import FetchedRecords, KafkaRecord, leader_epoch_of_batch
 from evkafka.kafka.errors import translate
 from evkafka.records import OffsetReset, TopicPartition, Unreadable
 from evkafka.runtime.leader_epochs import UNKNOWN, EpochStart, LeaderEpochs
@@ -33,14 +33,14 @@ logger = logging.getLogger("evkafka.runtime.kafka")
 class RawFetcher(Fetcher):
     """aiokafka's Fetcher, with access to the bytes that a fetch returned."""
 
-    def _answered(self, request: FetchRequest) -> Iterator[tuple[ClientPartition, bytes]]:
+    def _raw_batches_of(self, request: FetchRequest) -> Iterator[tuple[ClientPartition, bytes]]:
         """The partitions of the answer to this request, with the raw batches of each."""
         answer = self._client.fetched.pop(request, None)
         for topic, partitions in answer.topics if answer is not None else ():
             for partition, _, _, *rest in partitions:
                 yield ClientPartition(topic, partition), rest[-1]
 
-    def _decoder(
+    def _create_decoder(
         self, kind: type[R], tp: ClientPartition, raw: bytes, result: FetchResult, max_decompressed_bytes: int
     ) -> R:
         """Our decoder for the records of aiokafka's FetchResult."""
@@ -65,7 +65,7 @@ class ContainedFetcher(RawFetcher):
         committed: looks up the group's committed offsets of these partitions, with their leader epochs.
         epochs: leader epochs of the records read so far. Written here.
         is_new: whether this partition appeared after the start of the group (or of the reader without a group).
-        has_finished_behind: whether the group has finished records behind this offset, which it has committed.
+        has_finished_after: whether the group has finished records after this offset, which it has committed.
         settings: the consumer's. `auto_offset_reset` is the rule for partitions without a usable offset, and
             `max_decompressed_bytes` the largest size that one batch may decompress to.
         on_failure: called with the error that makes the source unusable.
@@ -79,7 +79,7 @@ class ContainedFetcher(RawFetcher):
         committed: Callable[[Collection[ClientPartition]], Awaitable[Mapping[ClientPartition, EpochOffset]]],
         epochs: LeaderEpochs,
         is_new: Callable[[ClientPartition], bool],
-        has_finished_behind: Callable[[ClientPartition, int], bool],
+        has_finished_after: Callable[[ClientPartition, int], bool],
         settings: ConsumerSettings,
         on_failure: Callable[[BrokerError], object],
         **options: Any,
@@ -91,7 +91,7 @@ class ContainedFetcher(RawFetcher):
         self._leaders_changed = False  # the metadata are newer than `_verified`
         self._unverified: set[ClientPartition] = set()
         self._is_new = is_new
-        self._has_finished_behind = has_finished_behind
+        self._has_finished_after = has_finished_after
         self._reset = settings.auto_offset_reset
         self._max_decompressed_bytes = settings.max_decompressed_bytes
         self._on_failure = on_failure
@@ -101,7 +101,7 @@ class ContainedFetcher(RawFetcher):
         self._out_of_range: dict[ClientPartition, int] = {}  # positions of partitions that await their reset
         self._resets: list[tuple[Any, OffsetReset]] = []  # with the assignment that each belongs to
         self._running: dict[FetchRequest, float] = {}  # fetch requests -> when they began
-        client.cluster.add_listener(self._on_metadata)
+        client.cluster.add_listener(self._on_metadata_update)
 
     @property
     def task(self) -> asyncio.Task[Any]:
@@ -113,7 +113,7 @@ class ContainedFetcher(RawFetcher):
         """All its background tasks."""
         return [self._fetch_task, *self._pending_tasks]
 
-    def waiter(self) -> asyncio.Future[None]:
+    def create_fetch_waiter(self) -> asyncio.Future[None]:
         """A future that is done when something has been fetched, or the coordination has failed."""
         waiter: asyncio.Future[None] = self._create_fetch_waiter()
         return waiter
@@ -130,14 +130,14 @@ class ContainedFetcher(RawFetcher):
         return [reset for _, reset in self._resets]
 
     @property
-    def resets_pending(self) -> bool:
+    def has_resets(self) -> bool:
         return bool(self._resets)
 
     def clear_resets(self) -> None:
         """Forget the resets: they have been reported."""
         self._resets = []
 
-    def take(
+    def take_records(
         self,
         wanted: Collection[ClientPartition] | None,
         max_records: int,
@@ -161,7 +161,7 @@ class ContainedFetcher(RawFetcher):
             if isinstance(entry, UnverifiedPosition):
                 continue
             if not entry.is_current(tp):
-                self._drop(tp)
+                self._drop_buffer(tp)
                 continue
             records = entry.take(max_records)
             if entry.epoch_starts:
@@ -183,14 +183,14 @@ class ContainedFetcher(RawFetcher):
         return batches
 
     def _remove_exhausted(self, tp: ClientPartition, entry: Buffer) -> None:
-        self._drop(tp)
+        self._drop_buffer(tp)
         if entry.damage is not None:
-            self._block(tp, *entry.damage)
+            self._block_partition(tp, *entry.damage)
 
-    def _block(self, tp: ClientPartition, offset: int, next_offset: int, error: Exception) -> None:
+    def _block_partition(self, tp: ClientPartition, offset: int, next_offset: int, error: Exception) -> None:
         self._records[tp] = Blocked(Unreadable(TopicPartition(*tp), offset, next_offset, error))
 
-    def _drop(self, tp: ClientPartition) -> None:
+    def _drop_buffer(self, tp: ClientPartition) -> None:
         self._records.pop(tp, None)
         self._notify(self._wait_consume_future)
 
@@ -205,9 +205,9 @@ class ContainedFetcher(RawFetcher):
                 continue
             if wanted is None:
                 if entry.left_out:
-                    self._drop(tp)
+                    self._drop_buffer(tp)
             elif tp in wanted:
-                self._drop(tp)
+                self._drop_buffer(tp)
             else:
                 entry.left_out = True
 
@@ -223,20 +223,20 @@ class ContainedFetcher(RawFetcher):
             return False
         finally:
             del self._running[request]
-        for tp, raw in self._answered(request):
+        for tp, raw in self._raw_batches_of(request):
             if not assignment.active:
                 continue
             entry = self._records.get(tp)
             if type(entry) is FetchResult:
-                buffer = self._buffer(tp, assignment, entry, raw)
-                self._records[tp] = self._verify_epoch(tp, raw) or buffer
+                buffer = self._create_buffer(tp, assignment, entry, raw)
+                self._records[tp] = self._hold_back_unverified(tp, raw) or buffer
             elif type(entry) is FetchError:
                 del self._records[tp]
                 self._handle_error(tp, assignment.state_value(tp), entry._error)
         return woke
 
-    def _buffer(self, tp: ClientPartition, assignment: Any, result: Any, raw: bytes) -> Buffer:
-        buffer = self._decoder(Buffer, tp, raw, result, self._max_decompressed_bytes)
+    def _create_buffer(self, tp: ClientPartition, assignment: Any, result: Any, raw: bytes) -> Buffer:
+        buffer = self._create_decoder(Buffer, tp, raw, result, self._max_decompressed_bytes)
         buffer.assignment = assignment
         buffer.created_at_s = result._created
         buffer.backoff_s = result._backoff
@@ -274,7 +274,7 @@ class ContainedFetcher(RawFetcher):
 
     def _enlarge_fetch(self, tp: ClientPartition, offset: int, error: Exception) -> None:
         if self._max_partition_fetch_bytes >= self._fetch_max_bytes:
-            self._block(tp, offset, offset + 1, error)
+            self._block_partition(tp, offset, offset + 1, error)
             return
         self._max_partition_fetch_bytes = min(self._max_partition_fetch_bytes * 2, self._fetch_max_bytes)
         logger.warning(
@@ -287,16 +287,16 @@ class ContainedFetcher(RawFetcher):
 
     # ------------------------------------------------------------------ is the log still the one that was read?
 
-    def _on_metadata(self, _: Any) -> None:
+    def _on_metadata_update(self, _: Any) -> None:
         self._leaders_changed = True
 
-    def _verify_epoch(self, tp: ClientPartition, raw: bytes) -> UnverifiedPosition | None:
+    def _hold_back_unverified(self, tp: ClientPartition, raw: bytes) -> UnverifiedPosition | None:
         """Hold back records whose leader epoch is not that of the record before them.
 
         They are of a new leader, which may have truncated the log and then written past our position. Nothing that it
         wrote can have the epoch of the records that it removed.
         """
-        fetched, known = first_epoch(raw), self._epochs.latest(tp)
+        fetched, known = leader_epoch_of_batch(raw), self._epochs.latest(tp)
         if fetched in (known, UNKNOWN) or known == UNKNOWN:
             return None
         self._unverified.add(tp)
@@ -383,8 +383,8 @@ class ContainedFetcher(RawFetcher):
         committed = await self._committed([tp for tp in open_ if tp not in self._out_of_range])
         self._unstable.note_success()
         leaders = {tp: self._client.leader_and_epoch(tp) for tp in tps}
-        positions = self._positions(assignment, tps, committed)
-        diverged = await divergences(
+        positions = self._known_positions(assignment, tps, committed)
+        diverged = await find_divergences(
             self._client, node_id, {tp: position for tp, position in positions.items() if position.epoch != UNKNOWN}
         )
         to_look_up: dict[ClientPartition, tuple[Any, int]] = {}
@@ -396,17 +396,17 @@ class ContainedFetcher(RawFetcher):
             if tp in diverged:
                 self._follow_truncation(assignment, tp, diverged[tp], to_look_up)
             elif tp not in open_:
-                self._accept_epoch(tp)
+                self._accept_leader_epoch(tp)
             elif tp in self._out_of_range or tp not in positions:
-                to_look_up[tp] = self._rule(tp)
+                to_look_up[tp] = self._choose_reset(tp)
             else:
                 self._epochs.begin(tp, positions[tp].epoch)
                 assignment.state_value(tp).seek(positions[tp].offset)
         if to_look_up:
-            await self._look_up(assignment, node_id, to_look_up)
+            await self._reset_to_log_ends(assignment, node_id, to_look_up)
         return bool(self._resets)
 
-    def _positions(
+    def _known_positions(
         self, assignment: Any, tps: Collection[ClientPartition], committed: Mapping[ClientPartition, EpochOffset]
     ) -> dict[ClientPartition, EpochOffset]:
         """The current or committed position of each partition, with the leader epoch of the record before it."""
@@ -420,13 +420,13 @@ class ContainedFetcher(RawFetcher):
                 positions[tp] = committed[tp]
         return positions
 
-    def _accept_epoch(self, tp: ClientPartition) -> None:
+    def _accept_leader_epoch(self, tp: ClientPartition) -> None:
         """The log still holds everything that was read: records of the new leader epoch may be fetched."""
         entry = self._records.get(tp)
         if isinstance(entry, UnverifiedPosition):
             at = self._subscriptions.subscription.assignment.state_value(tp).position
             self._epochs.read(tp, [EpochStart(at, entry.epoch)])
-            self._drop(tp)
+            self._drop_buffer(tp)
 
     def _follow_truncation(
         self,
@@ -449,17 +449,19 @@ class ContainedFetcher(RawFetcher):
             self._out_of_range[tp] = divergence.read_to
             to_look_up[tp] = ("truncated", OffsetResetStrategy.EARLIEST)
         else:
-            self._reset_to(assignment, tp, divergence.read_to, divergence.common_end, "truncated")
+            self._reset_position(assignment, tp, divergence.read_to, divergence.common_end, "truncated")
 
-    def _reset_to(
+    def _reset_position(
         self, assignment: Any, tp: ClientPartition, from_offset: int | None, to: EpochOffset, reason: Any
     ) -> None:
         self._epochs.begin(tp, to.epoch)
         self._resets.append((assignment, OffsetReset(TopicPartition(*tp), from_offset, to.offset, reason)))
         assignment.state_value(tp).seek(to.offset)
-        self._drop(tp)
+        self._drop_buffer(tp)
 
-    async def _look_up(self, assignment: Any, node_id: Any, wanted: Mapping[ClientPartition, tuple[Any, int]]) -> None:
+    async def _reset_to_log_ends(
+        self, assignment: Any, node_id: Any, wanted: Mapping[ClientPartition, tuple[Any, int]]
+    ) -> None:
         """Look up the beginning or end of logs, and continue there.
 
         Args:
@@ -473,28 +475,28 @@ class ContainedFetcher(RawFetcher):
         for tp, (reason, _) in wanted.items():
             state = assignment.state_value(tp)
             if reason == "retention" and offsets[tp][0] < self._out_of_range.get(tp, 0):
-                shorter[tp] = self._reset_rule(tp)  # not retention: the log ends before that offset
+                shorter[tp] = self._configured_reset(tp)  # not retention: the log ends before that offset
                 continue
             is_unverified = isinstance(self._records.get(tp), UnverifiedPosition)
             if _is_assigned(assignment, tp) and (is_unverified or not state.has_valid_position):
                 from_offset = self._out_of_range.pop(tp, None)
-                self._reset_to(assignment, tp, from_offset, EpochOffset(offsets[tp][0], UNKNOWN), reason)
+                self._reset_position(assignment, tp, from_offset, EpochOffset(offsets[tp][0], UNKNOWN), reason)
         if shorter:
-            await self._look_up(assignment, node_id, shorter)
+            await self._reset_to_log_ends(assignment, node_id, shorter)
 
-    def _rule(self, tp: ClientPartition) -> tuple[Any, int]:
+    def _choose_reset(self, tp: ClientPartition) -> tuple[Any, int]:
         """Why there is no usable offset, and where to begin instead.
 
         Raises:
             BrokerRefused: `auto_offset_reset` is "none": a person must decide.
         """
         out_of_range = self._out_of_range.get(tp)
-        if out_of_range is not None and self._reset != "none" and self._has_finished_behind(tp, out_of_range):
-            # A record that failed until retention has deleted it: the group's position lies behind it.
+        if out_of_range is not None and self._reset != "none" and self._has_finished_after(tp, out_of_range):
+            # A record that failed until retention has deleted it: the group's position lies after it.
             return "retention", OffsetResetStrategy.EARLIEST
-        return self._reset_rule(tp)
+        return self._configured_reset(tp)
 
-    def _reset_rule(self, tp: ClientPartition) -> tuple[Any, int]:
+    def _configured_reset(self, tp: ClientPartition) -> tuple[Any, int]:
         out_of_range = self._out_of_range.get(tp)
         is_new = out_of_range is None and self._is_new(tp)
         reason = "out_of_range" if out_of_range is not None else "new_partition" if is_new else "no_commit"

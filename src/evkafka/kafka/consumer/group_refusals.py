@@ -11,7 +11,7 @@ from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.kafka.errors import ErrorCode, code_name, translate
 
 
-def refusal(code: int, message: str | None, settings: ConsumerSettings, topics: Collection[str]) -> BrokerError:
+def refusal_error(code: int, message: str | None, settings: ConsumerSettings, topics: Collection[str]) -> BrokerError:
     """The error for a heartbeat that was refused, with the remedy.
 
     Args:

@@ -24,22 +24,22 @@ class GrouplessCoordinator(NoGroupCoordinator):
         listener: a ConsumerRebalanceListener.
 
     Attributes:
-        topics_before: topics that were read before the current assignment.
+        topics_committed_before: topics that were read before the current assignment.
     """
 
     def __init__(self, client: Any, subscription: Any, *, listener: Any, **options: Any) -> None:
         self._listener = listener
         self._changing: asyncio.Task[None] | None = None
         self._assignment: Any = None
-        self.topics_before: frozenset[str] = frozenset()
+        self.topics_committed_before: frozenset[str] = frozenset()
         super().__init__(client, subscription, **options)
 
     def assign_all_partitions(self, check_unknown: bool = False) -> None:
         """Called at every change of the metadata."""
         if self._changing is None or self._changing.done():
-            self._changing = create_task(self._change())
+            self._changing = create_task(self._reassign())
 
-    async def _change(self) -> None:
+    async def _reassign(self) -> None:
         subscriptions = self._subscription
         before = self._assignment
         while before is None or set(self._all_partitions()) != before.tps or not before.active:
@@ -51,7 +51,7 @@ class GrouplessCoordinator(NoGroupCoordinator):
             for tp in now.tps & old:
                 if before.state_value(tp).has_valid_position:
                     now.state_value(tp).seek(before.state_value(tp).position)
-            self.topics_before = frozenset(tp.topic for tp in old)
+            self.topics_committed_before = frozenset(tp.topic for tp in old)
             await self._listener.on_partitions_assigned(now.tps)
             before = now
 
@@ -73,16 +73,16 @@ class GrouplessCoordinator(NoGroupCoordinator):
         """Nothing to do: there is no group."""
 
     @property
-    def dead(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether a change of the assignment has failed."""
         changing = self._changing
         return changing is not None and changing.done() and (changing.cancelled() or changing.exception() is not None)
 
     def check_errors(self) -> None:
-        if self.dead:
+        if self.has_ended:
             assert self._changing is not None
             self._changing.result()
         super().check_errors()
 
-    def failure(self, error: Exception) -> BrokerError:
+    def translate_failure(self, error: Exception) -> BrokerError:
         return BrokerError(f"groupless reader: {error}")

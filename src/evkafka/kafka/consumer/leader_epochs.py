@@ -36,7 +36,7 @@ class Divergence(NamedTuple):
     common_end: EpochOffset | None
 
 
-async def divergences(
+async def find_divergences(
     client: Any, node_id: int, positions: Mapping[ClientPartition, EpochOffset]
 ) -> Mapping[ClientPartition, Divergence]:
     """Ask a leader about the positions of its partitions. Those whose log still holds everything read are left out.
@@ -63,7 +63,7 @@ async def divergences(
     for topic, rows in answer.topics:
         for code, partition, epoch, end in rows:
             tp = ClientPartition(topic, partition)
-            _check(client, tp, code)
+            _raise_for_code(client, tp, code)
             position = positions[tp]
             if code == ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT:
                 continue
@@ -75,7 +75,7 @@ async def divergences(
     return found
 
 
-def _check(client: Any, tp: ClientPartition, code: int) -> None:
+def _raise_for_code(client: Any, tp: ClientPartition, code: int) -> None:
     if code in (0, ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT):
         return
     if code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:

@@ -14,22 +14,22 @@ from evkafka.exceptions import CommitRefused
 from evkafka.kafka.client.coordinator_connection import CoordinatorConnection
 from evkafka.kafka.client.group_protocol import JOIN
 from evkafka.kafka.client.offset_protocol import (
-    Committer,
     MemberCommitRequest,
+    MemberIdentity,
     MemberOffsetFetchRequest,
     OffsetRow,
 )
 from evkafka.kafka.consumer.commit import Commit, format_partitions, offset_rows
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.membership import Membership
-from evkafka.kafka.consumer.offset_fetch import StaleMemberError, error_for, read_commits
+from evkafka.kafka.consumer.offset_fetch import StaleMemberError, error_for_code, read_committed_offsets
 from evkafka.kafka.consumer.transaction_offsets import MemberTransactionOffsets
 from evkafka.kafka.errors import ErrorCode
 from evkafka.runtime.leader_epochs import LeaderEpochs
 
 
-class Hold:
-    """One assignment of one partition. It may be committed for as long as the hold is among those of the member.
+class AssignedPartition:
+    """One assignment of one partition. It may be committed while it is one of `MemberOffsets.committable`.
 
     Attributes:
         deleted: the topic was deleted since. An offset of it, committed for a new topic of the same name, would skip
@@ -54,7 +54,7 @@ class MemberOffsets:
 
     Attributes:
         held: the partitions that may be committed: those of the member, and those that it is giving back.
-        topics_before: topics that the group had committed offsets of before this member joined.
+        topics_committed_before: topics that the group had committed offsets of before this member joined.
         found_commits: the committed offsets that were last looked up, with their metadata.
     """
 
@@ -71,8 +71,8 @@ class MemberOffsets:
         self.group_id = connection.key
         self.retry_backoff_s = connection.retry_backoff_s
         self.commit_lock = asyncio.Lock()
-        self.held: dict[ClientPartition, Hold] = {}
-        self.topics_before: frozenset[str] = frozenset()
+        self.committable: dict[ClientPartition, AssignedPartition] = {}
+        self.topics_committed_before: frozenset[str] = frozenset()
         self.found_commits: dict[ClientPartition, tuple[int, str]] = {}
         self._connection = connection
         self._membership = membership
@@ -81,26 +81,26 @@ class MemberOffsets:
         self._heartbeat_now = heartbeat_now
         self._on_fenced = on_fenced
 
-    # ------------------------------------------------------------------ holds
+    # ------------------------------------------------------------------ what may be committed
 
-    def hold(self, topic_ids: Mapping[ClientPartition, uuid.UUID]) -> None:
+    def allow_commits(self, topic_ids: Mapping[ClientPartition, uuid.UUID]) -> None:
         """Allow commits of these partitions, which have just been assigned."""
-        self.held.update({tp: Hold(topic_id) for tp, topic_id in topic_ids.items()})
+        self.committable.update({tp: AssignedPartition(topic_id) for tp, topic_id in topic_ids.items()})
 
-    def release(self, tps: Iterable[ClientPartition]) -> None:
+    def refuse_commits(self, tps: Iterable[ClientPartition]) -> None:
         """Refuse further commits of these partitions."""
         for tp in tps:
-            self.held.pop(tp, None)
+            self.committable.pop(tp, None)
 
     # ------------------------------------------------------------------ looking up
 
-    async def look_up_topics(self) -> None:
+    async def look_up_committed_topics(self) -> None:
         """Look up which topics the group has committed offsets of.
 
         Called before the join: later commits may be those of members that start at the same time.
         """
-        answer = await self._fetch(MemberOffsetFetchRequest(self.group_id, None, require_stable=False))
-        self.topics_before = frozenset(tp.topic for tp in read_commits(answer, None, {}))
+        answer = await self._fetch_offsets(MemberOffsetFetchRequest(self.group_id, None, require_stable=False))
+        self.topics_committed_before = frozenset(tp.topic for tp in read_committed_offsets(answer, None, {}))
 
     async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, EpochOffset]:
         """The group's committed offsets of these partitions, with their leader epochs.
@@ -121,9 +121,9 @@ class MemberOffsets:
             member_id=self._membership.member_id,
             member_epoch=self._membership.epoch,
         )
-        return read_commits(await self._fetch(request), partitions, self.found_commits)
+        return read_committed_offsets(await self._fetch_offsets(request), partitions, self.found_commits)
 
-    async def _fetch(self, request: MemberOffsetFetchRequest) -> Any:
+    async def _fetch_offsets(self, request: MemberOffsetFetchRequest) -> Any:
         answer = await self._connection.send(request)
         match answer.error_code:
             case 0:
@@ -134,7 +134,7 @@ class MemberOffsets:
                 self._heartbeat_now()
                 raise StaleMemberError(f"group {self.group_id!r} does not know this epoch of the member ({code})")
             case code:
-                error = error_for(code, self.group_id)
+                error = error_for_code(code, self.group_id)
                 if isinstance(error, kafka.NotCoordinatorForGroupError | kafka.GroupCoordinatorNotAvailableError):
                     self._connection.mark_coordinator_unknown()
                 raise error
@@ -143,31 +143,33 @@ class MemberOffsets:
 
     async def commit(self, offsets: Mapping[ClientPartition, tuple[int, str]], *, timeout_s: float) -> None:
         """Commit these offsets with their metadata as the current member, or not at all; see `GroupMember.commit`."""
-        holds = self._holds_of(offsets)
-        if holds:
-            await Commit(self, holds, {tp: offsets[tp] for tp in holds}).run(timeout_s)
-        self._refuse_missing(offsets, holds)
+        assigned = self._assigned_of(offsets)
+        if assigned:
+            await Commit(self, assigned, {tp: offsets[tp] for tp in assigned}).run(timeout_s)
+        self._refuse_deleted_topics(offsets, assigned)
 
     def transaction_offsets(
         self, offsets: Mapping[ClientPartition, tuple[int, str]]
-    ) -> MemberTransactionOffsets[Mapping[ClientPartition, Hold]]:
+    ) -> MemberTransactionOffsets[Mapping[ClientPartition, AssignedPartition]]:
         """These offsets, to be committed in a transaction; see `GroupMember.transaction_offsets`."""
-        holds = self._holds_of(offsets)
-        self._refuse_missing(offsets, holds)
-        return MemberTransactionOffsets(self, holds, offsets)
+        assigned = self._assigned_of(offsets)
+        self._refuse_deleted_topics(offsets, assigned)
+        return MemberTransactionOffsets(self, assigned, offsets)
 
-    def _holds_of(self, partitions: Collection[ClientPartition]) -> dict[ClientPartition, Hold]:
-        """The holds of these partitions, without those whose topic was deleted.
+    def _assigned_of(self, partitions: Collection[ClientPartition]) -> dict[ClientPartition, AssignedPartition]:
+        """These partitions as they were assigned, without those whose topic was deleted.
 
         Raises:
             CommitRefused: one is not this member's.
         """
-        if foreign := [tp for tp in partitions if tp not in self.held]:
+        if foreign := [tp for tp in partitions if tp not in self.committable]:
             raise CommitRefused(f"group {self.group_id!r}: not assigned to this member: {format_partitions(foreign)}")
-        return {tp: self.held[tp] for tp in partitions if not self.held[tp].deleted}
+        return {tp: self.committable[tp] for tp in partitions if not self.committable[tp].deleted}
 
-    def _refuse_missing(self, partitions: Collection[ClientPartition], holds: Mapping[ClientPartition, Hold]) -> None:
-        if refused := [tp for tp in partitions if tp not in holds]:
+    def _refuse_deleted_topics(
+        self, partitions: Collection[ClientPartition], assigned: Mapping[ClientPartition, AssignedPartition]
+    ) -> None:
+        if refused := [tp for tp in partitions if tp not in assigned]:
             raise CommitRefused(f"group {self.group_id!r}: deleted after assignment: {format_partitions(refused)}")
 
     # What `Commit` needs of a member.
@@ -176,21 +178,21 @@ class MemberOffsets:
     def is_static(self) -> bool:
         return self._instance_id is not None
 
-    def is_current(self, holds: Mapping[ClientPartition, Hold]) -> bool:
+    def is_current(self, assigned: Mapping[ClientPartition, AssignedPartition]) -> bool:
         """Whether all of these partitions are still the same assignment."""
-        return all(self.held.get(tp) is hold and not hold.deleted for tp, hold in holds.items())
+        return all(self.committable.get(tp) is one and not one.deleted for tp, one in assigned.items())
 
     def commit_request(
-        self, holds: Mapping[ClientPartition, Hold], offsets: Mapping[ClientPartition, tuple[int, str]]
+        self, assigned: Mapping[ClientPartition, AssignedPartition], offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> MemberCommitRequest:
         """A commit under the present epoch. Topics go by id where the broker has that."""
-        topic_ids = {tp.topic: hold.topic_id for tp, hold in holds.items()}
-        return MemberCommitRequest(self.committer(holds), self.offset_rows(offsets), topic_ids)
+        topic_ids = {tp.topic: one.topic_id for tp, one in assigned.items()}
+        return MemberCommitRequest(self.member_identity(assigned), self.offset_rows(offsets), topic_ids)
 
-    def committer(self, holds: Mapping[ClientPartition, Hold]) -> Committer:
+    def member_identity(self, assigned: Mapping[ClientPartition, AssignedPartition]) -> MemberIdentity:
         """This member with its present epoch: a partition that it has held all the time is its own in each of them."""
         membership = self._membership
-        return Committer(self.group_id, membership.epoch, membership.member_id, self._instance_id)
+        return MemberIdentity(self.group_id, membership.epoch, membership.member_id, self._instance_id)
 
     def offset_rows(self, offsets: Mapping[ClientPartition, tuple[int, str]]) -> list[tuple[str, list[OffsetRow]]]:
         """The offsets by topic, with the leader epochs of the records before them."""
@@ -217,5 +219,5 @@ class MemberOffsets:
         """The next heartbeat is answered with what has become of the member."""
         self._heartbeat_now()
 
-    def fenced(self) -> None:
+    def on_fenced(self) -> None:
         self._on_fenced()

@@ -140,15 +140,15 @@ VERDICTS: Mapping[int, Verdict] = {
 
 
 @dataclass(frozen=True, slots=True)
-class GiveBack:
-    """These partitions are drained, committed and given back; then `given_back` is called."""
+class RevokePartitions:
+    """These partitions are drained, committed and given back; then `confirm_revoked` is called."""
 
     partitions: Partitions
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
-    """These partitions are taken over; then `taken` is called. Empty at the end of a change that adds none."""
+class AssignPartitions:
+    """These partitions are taken over; then `confirm_assigned` is called. Empty if the change adds none."""
 
     partitions: Partitions
 
@@ -184,8 +184,8 @@ class Membership:
         self.session_s = session_s
         self._retry_s = retry_s
         self._target: Partitions = NONE
-        self._giving_back: Partitions = NONE
-        self._taking: Partitions = NONE
+        self._revoking: Partitions = NONE
+        self._assigning: Partitions = NONE
         self._change_is_open = False  # a change has begun, and its end was not reported to the listener yet
         self._is_left = False
         # What the coordinator knows, if the last heartbeat was answered.
@@ -208,7 +208,7 @@ class Membership:
             return State.LEAVING
         if self.epoch == JOIN:
             return State.JOINING
-        is_changing = self._giving_back or self._taking or self._target != self.owned
+        is_changing = self._revoking or self._assigning or self._target != self.owned
         return State.RECONCILING if is_changing else State.STEADY
 
     # ------------------------------------------------------------------ heartbeats
@@ -226,7 +226,7 @@ class Membership:
     def _reports_owned(self) -> bool:
         """Whether the next heartbeat says what the member has. It does so after each change of the target, even if the
         member has the same as before: what was taken and given back between two heartbeats was never reported."""
-        is_carried_out = not self._giving_back and not self._taking and self.owned <= self._target
+        is_carried_out = not self._revoking and not self._assigning and self.owned <= self._target
         return self.owned != self._told_owned or (is_carried_out and not self._is_acknowledged)
 
     @property
@@ -235,7 +235,7 @@ class Membership:
         return self.accepted_s + self.session_s if self.epoch != JOIN else math.inf
 
     def heartbeat(self, now_s: float) -> Heartbeat:
-        """The next heartbeat. `answered` or `unanswered` follows."""
+        """The next heartbeat. `on_answer` or `on_no_answer` follows."""
         beat = Heartbeat(
             self.epoch,
             is_full=self._told_topics is None,
@@ -249,7 +249,7 @@ class Membership:
         self._told_topics = self._told_owned = None
         return beat
 
-    def answered(self, answer: Answer, now_s: float) -> Verdict:
+    def on_answer(self, answer: Answer, now_s: float) -> Verdict:
         """The answer to the last heartbeat. After FENCED, `lose` is to be called."""
         verdict = VERDICTS.get(answer.code, Verdict.FAILED)
         if answer.code == ErrorCode.GROUP_ID_NOT_FOUND and self.epoch != JOIN:
@@ -258,21 +258,21 @@ class Membership:
             self._unreleased_since_s = None
         match verdict:
             case Verdict.ACCEPTED:
-                self._accept(answer, now_s)
+                self._apply_answer(answer, now_s)
             case Verdict.UNRELEASED:
-                return self._wait_for_release(now_s)
+                return self._on_unreleased(now_s)
             case Verdict.RETRY | Verdict.FIND_COORDINATOR | Verdict.FENCED:
-                self.unanswered(now_s)
+                self.on_no_answer(now_s)
             case Verdict.REFUSED | Verdict.FAILED:
                 pass
         return verdict
 
-    def unanswered(self, now_s: float) -> None:
+    def on_no_answer(self, now_s: float) -> None:
         """The last heartbeat has no answer, or one that says nothing. The next one repeats everything."""
         self._next_s = now_s + min(self._retry_s * 2**self._failures, max(MAX_RETRY_S, self._retry_s))
         self._failures = min(self._failures + 1, 10)
 
-    def _accept(self, answer: Answer, now_s: float) -> None:
+    def _apply_answer(self, answer: Answer, now_s: float) -> None:
         self._failures = 0
         self._told_topics, self._told_owned = self._topics_in_flight, self._owned_in_flight
         self.accepted_s = self._sent_s
@@ -288,7 +288,7 @@ class Membership:
         is_eager = now_s < self._eager_until_s
         self._next_s = now_s + (min(EAGER_S, answer.interval_s) if is_eager else answer.interval_s)
 
-    def _wait_for_release(self, now_s: float) -> Verdict:
+    def _on_unreleased(self, now_s: float) -> Verdict:
         if self._unreleased_since_s is None:
             self._unreleased_since_s = now_s
         if now_s - self._unreleased_since_s > self.session_s + RELEASE_SLACK_S:
@@ -296,7 +296,7 @@ class Membership:
         self._next_s = now_s + MAX_RETRY_S
         return Verdict.UNRELEASED
 
-    def hasten(self, now_s: float) -> None:
+    def schedule_heartbeat_now(self, now_s: float) -> None:
         """Send the next heartbeat now: somebody has heard that the epoch is an old one."""
         self._next_s = min(self._next_s, now_s)
 
@@ -307,47 +307,47 @@ class Membership:
     # ------------------------------------------------------------------ partitions
 
     @property
-    def missing(self) -> Partitions:
+    def pending_assignment(self) -> Partitions:
         """Assigned, and not taken over yet."""
-        return self._target - self.owned - self._taking
+        return self._target - self.owned - self._assigning
 
-    def next_change(self, known: Collection[uuid.UUID]) -> GiveBack | Take | None:
+    def next_change(self, known: Collection[uuid.UUID]) -> RevokePartitions | AssignPartitions | None:
         """What to do now; None while there is nothing to do. One change at a time.
 
         Args:
             known: the topic ids whose names are known; partitions of others are taken later.
         """
-        if self._giving_back or self._taking:
+        if self._revoking or self._assigning:
             return None
         if give_back := self.owned - self._target:
-            self._giving_back = give_back
-            return GiveBack(give_back)
-        if take := frozenset(one for one in self.missing if one.topic_id in known):
-            self._taking = take
+            self._revoking = give_back
+            return RevokePartitions(give_back)
+        if take := frozenset(one for one in self.pending_assignment if one.topic_id in known):
+            self._assigning = take
             self._change_is_open = False
-            return Take(take)
-        if self._change_is_open and not self.missing:
+            return AssignPartitions(take)
+        if self._change_is_open and not self.pending_assignment:
             self._change_is_open = False
-            return Take(NONE)
+            return AssignPartitions(NONE)
         return None
 
-    def taken(self) -> None:
+    def confirm_assigned(self) -> None:
         """The partitions of the last `Take` are this member's now."""
-        self.owned |= self._taking
-        self._taking = NONE
+        self.owned |= self._assigning
+        self._assigning = NONE
 
-    def given_back(self) -> None:
-        """The partitions of the last `GiveBack` are given back; others may have them once a heartbeat has said so."""
-        if self._giving_back:  # otherwise they were lost meanwhile
-            self.owned -= self._giving_back
-            self._giving_back = NONE
+    def confirm_revoked(self) -> None:
+        """The partitions of the last `RevokePartitions` are given back; others get them after the next heartbeat."""
+        if self._revoking:  # otherwise they were lost meanwhile
+            self.owned -= self._revoking
+            self._revoking = NONE
             self._change_is_open = True
 
     def lose(self) -> Partitions:
         """The group does not know this member any more: it joins again. Returns the partitions that are lost."""
-        lost = self.owned | self._taking
+        lost = self.owned | self._assigning
         self.epoch = JOIN
-        self.owned = self._target = self._giving_back = self._taking = NONE
+        self.owned = self._target = self._revoking = self._assigning = NONE
         self._told_topics = self._told_owned = None
         self._change_is_open = False
         return lost

@@ -25,7 +25,7 @@ class StaleMemberError(kafka.KafkaError):
     retriable = True
 
 
-def error_for(code: int, subject: str) -> kafka.KafkaError:
+def error_for_code(code: int, subject: str) -> kafka.KafkaError:
     """The error of an answer; one that aiokafka has no name for has Kafka's name in its text."""
     if code == ErrorCode.UNSTABLE_OFFSET_COMMIT:
         return UnstableOffsetError(f"{code_name(code)}: a transaction that commits offsets is open")
@@ -33,7 +33,7 @@ def error_for(code: int, subject: str) -> kafka.KafkaError:
     return kind(code_name(code) if kind is kafka.UnknownError else subject)
 
 
-def read_commits(
+def read_committed_offsets(
     topics: Any, partitions: Collection[ClientPartition] | None, found_commits: dict[ClientPartition, tuple[int, str]]
 ) -> dict[ClientPartition, EpochOffset]:
     """The committed offsets with their leader epochs. A partition without a committed offset is left out.
@@ -52,7 +52,7 @@ def read_commits(
     for topic, rows in topics:
         for partition, offset, *epoch, metadata, code in rows:
             if code:
-                raise error_for(code, topic)
+                raise error_for_code(code, topic)
             tp = ClientPartition(topic, partition)
             found[tp] = EpochOffset(offset, *(epoch or (UNKNOWN,)))
             found_commits.pop(tp, None)

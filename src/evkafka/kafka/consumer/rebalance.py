@@ -23,13 +23,13 @@ class AssignmentState(Enum):
     READY = auto()  # the listener has taken them over: records may be handed out
     REVOKED = auto()
 
-    def assign(self) -> AssignmentState:
+    def after_assigned(self) -> AssignmentState:
         return AssignmentState.ASSIGNED
 
-    def take_over(self) -> AssignmentState:
+    def after_taken_over(self) -> AssignmentState:
         return AssignmentState.READY
 
-    def revoke(self) -> AssignmentState:
+    def after_revoked(self) -> AssignmentState:
         """aiokafka also revokes before the first assignment; that changes nothing."""
         return self if self is AssignmentState.NEVER_ASSIGNED else AssignmentState.REVOKED
 
@@ -38,7 +38,7 @@ class AssignmentState(Enum):
         return self in (AssignmentState.ASSIGNED, AssignmentState.READY)
 
 
-class Rebalances(ConsumerRebalanceListener):
+class RebalanceForwarder(ConsumerRebalanceListener):
     """aiokafka's rebalance listener. Commits are allowed from an assignment until the end of its revocation.
 
     aiokafka logs an error of a listener and continues, so what the listener tracks would be wrong from then on. Here it
@@ -75,12 +75,12 @@ class Rebalances(ConsumerRebalanceListener):
         except Exception as error:
             self._on_failure(translate(error, "revoking partitions"))
         finally:
-            self.state = self.state.revoke()
-            self._consumer.end_assignment()
+            self.state = self.state.after_revoked()
+            self._consumer.refuse_commits()
 
     async def on_partitions_assigned(self, assigned: Collection[ClientPartition]) -> None:
-        self._consumer.begin_assignment()
-        self.state = self.state.assign()
+        self._consumer.allow_commits()
+        self.state = self.state.after_assigned()
         try:
             if self._looks_up_ids and assigned:
                 await self._consumer.look_up_topic_ids({tp.topic for tp in assigned})
@@ -90,30 +90,30 @@ class Rebalances(ConsumerRebalanceListener):
             await self._listener.on_assigned(self._assigned)
         except Exception as error:
             self._on_failure(translate(error, "assigning partitions"))
-        self.state = self.state.take_over()
+        self.state = self.state.after_taken_over()
         self._consumer.note_first_assignment()
 
     # ------------------------------------------------------------------ the consumer protocol: partitions come and go
 
-    async def add(self, assigned: Collection[ClientPartition]) -> None:
+    async def on_assigned(self, assigned: Collection[ClientPartition]) -> None:
         """These partitions are assigned in addition to the others."""
         try:
             await self._listener.on_assigned([TopicPartition(*tp) for tp in assigned])
         except Exception as error:
             self._on_failure(translate(error, "assigning partitions"))
-        self.state = self.state.assign().take_over()
+        self.state = self.state.after_assigned().after_taken_over()
         self._consumer.note_first_assignment()
 
-    async def give_back(self, revoked: Collection[ClientPartition]) -> None:
+    async def on_revoked(self, revoked: Collection[ClientPartition]) -> None:
         """These partitions are given back when this returns."""
         try:
             await self._listener.on_revoked([TopicPartition(*tp) for tp in revoked])
         except Exception as error:
             self._on_failure(translate(error, "revoking partitions"))
 
-    async def lose(self, lost: Collection[ClientPartition]) -> None:
+    async def on_lost(self, lost: Collection[ClientPartition]) -> None:
         """These partitions, all that there were, have other owners already."""
-        self.state = self.state.revoke()
+        self.state = self.state.after_revoked()
         try:
             if lost:
                 await self._listener.on_lost([TopicPartition(*tp) for tp in lost])

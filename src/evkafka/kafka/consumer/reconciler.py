@@ -15,9 +15,15 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.kafka.client.topic_ids import format_topic_id
-from evkafka.kafka.consumer.incremental import IncrementalFetcher
+from evkafka.kafka.consumer.incremental_assignment import IncrementalFetcher
 from evkafka.kafka.consumer.member_offsets import MemberOffsets
-from evkafka.kafka.consumer.membership import GiveBack, Membership, Partitions, Take, TopicIdPartition
+from evkafka.kafka.consumer.membership import (
+    AssignPartitions,
+    Membership,
+    Partitions,
+    RevokePartitions,
+    TopicIdPartition,
+)
 from evkafka.kafka.consumer.topic_names import TopicNames
 from evkafka.runtime.leader_epochs import LeaderEpochs
 
@@ -33,11 +39,11 @@ POSITIONS_COMMIT_S = 10.0
 class AssignmentListener(Protocol):
     """What is told of the changes. It contains its own errors."""
 
-    async def add(self, assigned: Collection[ClientPartition]) -> None: ...
+    async def on_assigned(self, assigned: Collection[ClientPartition]) -> None: ...
 
-    async def give_back(self, revoked: Collection[ClientPartition]) -> None: ...
+    async def on_revoked(self, revoked: Collection[ClientPartition]) -> None: ...
 
-    async def lose(self, lost: Collection[ClientPartition]) -> None: ...
+    async def on_lost(self, lost: Collection[ClientPartition]) -> None: ...
 
 
 class Reconciler:
@@ -77,7 +83,7 @@ class Reconciler:
         """Held while a change is carried out."""
         self.topic_ids: dict[str, str] = {}
 
-    def look_again(self) -> None:
+    def wake(self) -> None:
         """The coordinator has answered: there may be something to do."""
         self._assigned.set()
 
@@ -91,28 +97,28 @@ class Reconciler:
             except TimeoutError:
                 pass
             self._assigned.clear()
-            while await self._change():
+            while await self._carry_out_next_change():
                 pass
             retry_s = await self._look_up_names()
 
-    async def _change(self) -> bool:
+    async def _carry_out_next_change(self) -> bool:
         """Carry out the next change. False if there is none."""
         async with self.changing:
             async with self._step:
                 match self._membership.next_change(self._names):
-                    case Take(partitions):
-                        await self._take(partitions)
+                    case AssignPartitions(partitions):
+                        await self._assign(partitions)
                         return True
-                    case GiveBack(partitions):
-                        positions = self._fetcher.end({self._named(one) for one in partitions})
+                    case RevokePartitions(partitions):
+                        positions = self._fetcher.remove_partitions({self._client_partition(one) for one in partitions})
                     case None:
                         return False
-            await self._give_back(partitions, positions)
+            await self._revoke(partitions, positions)
             return True
 
     async def _look_up_names(self) -> float | None:
         """Look up the names of assigned topics that are not known. Returns when to try again, if there are such."""
-        unknown = {one.topic_id for one in self._membership.missing} - self._names.keys()
+        unknown = {one.topic_id for one in self._membership.pending_assignment} - self._names.keys()
         if not unknown:
             return None
         await self._names.look_up(unknown, self._membership.topics)
@@ -120,33 +126,33 @@ class Reconciler:
 
     # ------------------------------------------------------------------ taking over
 
-    async def _take(self, partitions: Partitions) -> None:
+    async def _assign(self, partitions: Partitions) -> None:
         """The listener comes first: no record is handed out before it has its partition."""
-        ids = {self._named(one): one.topic_id for one in partitions}
-        self._offsets.hold(ids)
+        ids = {self._client_partition(one): one.topic_id for one in partitions}
+        self._offsets.allow_commits(ids)
         self.topic_ids.update({tp.topic: format_topic_id(topic_id) for tp, topic_id in ids.items()})
-        await self._listener.add(ids.keys())
-        self._membership.taken()
-        self._fetcher.begin(ids.keys())
+        await self._listener.on_assigned(ids.keys())
+        self._membership.confirm_assigned()
+        self._fetcher.add_partitions(ids.keys())
         if partitions:
             self._news()
 
-    def _named(self, one: TopicIdPartition) -> ClientPartition:
+    def _client_partition(self, one: TopicIdPartition) -> ClientPartition:
         return ClientPartition(self._names[one.topic_id], one.partition)
 
     # ------------------------------------------------------------------ giving back
 
-    async def _give_back(self, partitions: Partitions, positions: Mapping[ClientPartition, int]) -> None:
-        tps = [self._named(one) for one in partitions]
-        await self._find_deleted(partitions)
+    async def _revoke(self, partitions: Partitions, positions: Mapping[ClientPartition, int]) -> None:
+        tps = [self._client_partition(one) for one in partitions]
+        await self._note_deleted_topics(partitions)
         if self._commits_positions:
-            await self._commit(positions)
-        await self._listener.give_back(tps)
-        self._membership.given_back()
-        self._forget(tps)
+            await self._commit_positions(positions)
+        await self._listener.on_revoked(tps)
+        self._membership.confirm_revoked()
+        self._forget_partitions(tps)
         self._news()
 
-    async def _find_deleted(self, partitions: Partitions) -> None:
+    async def _note_deleted_topics(self, partitions: Partitions) -> None:
         """If all of a topic is taken away, it may have been deleted, and there may be another one of that name."""
         kept = {one.topic_id for one in self._membership.owned - partitions}
         doubtful = {one.topic_id for one in partitions} - kept
@@ -155,8 +161,8 @@ class Reconciler:
         existing = await self._names.look_up(doubtful, {self._names[topic_id] for topic_id in doubtful})
         if existing is None:
             return
-        for hold in self._offsets.held.values():
-            hold.deleted |= hold.topic_id in doubtful and hold.topic_id not in existing
+        for one in self._offsets.committable.values():
+            one.deleted |= one.topic_id in doubtful and one.topic_id not in existing
 
     # ------------------------------------------------------------------ losing
 
@@ -166,17 +172,17 @@ class Reconciler:
         Ends the wait of a revocation: what it waits for is cancelled.
         """
         async with self._step:
-            lost = [self._named(one) for one in self._membership.lose()]
-            self._fetcher.end(lost)
-            self._forget(lost)
-            await self._listener.lose(lost)
+            lost = [self._client_partition(one) for one in self._membership.lose()]
+            self._fetcher.remove_partitions(lost)
+            self._forget_partitions(lost)
+            await self._listener.on_lost(lost)
         return len(lost)
 
-    def _forget(self, tps: Collection[ClientPartition]) -> None:
-        self._offsets.release(tps)
+    def _forget_partitions(self, tps: Collection[ClientPartition]) -> None:
+        self._offsets.refuse_commits(tps)
         for tp in tps:
             self._epochs.forget(tp)
-        topics = {tp.topic for tp in self._offsets.held}
+        topics = {tp.topic for tp in self._offsets.committable}
         for topic in {tp.topic for tp in tps} - topics:
             self.topic_ids.pop(topic, None)
 
@@ -184,9 +190,9 @@ class Reconciler:
 
     async def commit_positions(self) -> None:
         """At most once: commit the positions of all partitions."""
-        await self._commit(self._fetcher.positions())
+        await self._commit_positions(self._fetcher.positions())
 
-    async def _commit(self, positions: Mapping[ClientPartition, int]) -> None:
+    async def _commit_positions(self, positions: Mapping[ClientPartition, int]) -> None:
         if not positions:
             return
         try:

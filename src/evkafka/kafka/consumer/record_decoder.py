@@ -120,7 +120,7 @@ class FetchedRecords:
         while max_records > 0:
             if self._next >= len(self._ready):
                 self.position = max(self.position, self._after)
-                if self.damage is not None or not self._make_ready(max_records):
+                if self.damage is not None or not self._decode_more(max_records):
                     self.exhausted = True
                     break
                 continue
@@ -147,7 +147,7 @@ class FetchedRecords:
             return None
         return int(_TIMESTAMP.unpack_from(self._raw, begin + _FIRST_TIMESTAMP)[0])
 
-    def _make_ready(self, max_records: int) -> bool:
+    def _decode_more(self, max_records: int) -> bool:
         """Decode records of the current batch, or open the next batch. Return False if there is none."""
         self._ready, self._next = [], 0
         if self._batch is None and not self._memory.has_next():
@@ -160,7 +160,7 @@ class FetchedRecords:
         except MemoryError:
             raise
         except Exception as error:  # codecs and parsers may raise anything, and one batch must not cost another
-            self._salvage(self._batch, self._raw[self._begin : self._at], error)
+            self._decode_up_to_damage(self._batch, self._raw[self._begin : self._at], error)
             self._batch = None
         return True
 
@@ -170,10 +170,10 @@ class FetchedRecords:
         batch = self._batch = self._memory.next_batch()
         if self._check_crcs and not is_intact(batch, self._raw, begin, self._at):
             raise CorruptRecordException("invalid CRC: the batch is corrupt")
-        epoch = first_epoch(self._raw, begin)
+        epoch = leader_epoch_of_batch(self._raw, begin)
         if epoch != UNKNOWN and (not self.epoch_starts or self.epoch_starts[-1].epoch != epoch):
             self.epoch_starts.append(EpochStart(batch.base_offset, epoch))
-        if self._skips(batch):
+        if self._is_skipped(batch):
             self._end_batch()
             return
         if is_compressed(self._raw, begin):  # else the batch is not copied
@@ -217,7 +217,7 @@ class FetchedRecords:
             records = [record for record in records if record.offset >= self.position]
         self._ready = records
 
-    def _skips(self, batch: Any) -> bool:
+    def _is_skipped(self, batch: Any) -> bool:
         """Control batches hold no records, and a reader of committed records skips aborted ones."""
         producer = batch.producer_id
         if self._read_committed and producer is not None:
@@ -232,9 +232,9 @@ class FetchedRecords:
 
     # ------------------------------------------------------------------ damaged batches
 
-    def _salvage(self, batch: Any, raw: bytes, error: Exception) -> None:
+    def _decode_up_to_damage(self, batch: Any, raw: bytes, error: Exception) -> None:
         """Keep the records before the one that cannot be read, and find out where reading can continue."""
-        next_offset = self._offset_after(raw)
+        next_offset = self._offset_after_batch(raw)
         if batch is None or batch.producer_id is None or _is_crc_error(error) or isinstance(error, TooLargeUnpacked):
             # After a wrong checksum no byte can be trusted; a batch that is too large is not decompressed.
             self.damage = Damage(self.position, next_offset, error)
@@ -284,7 +284,7 @@ class FetchedRecords:
             return records, Damage(position, next_offset, error)
         return records, None
 
-    def _offset_after(self, raw: bytes) -> int:
+    def _offset_after_batch(self, raw: bytes) -> int:
         """The offset after a batch that cannot be read: that of the next batch, or what the batch's own head says."""
         if self._at + _HEAD <= len(self._raw):
             following = int(_BASE_OFFSET.unpack_from(self._raw, self._at)[0])
@@ -297,7 +297,7 @@ class FetchedRecords:
         return self.position + 1
 
 
-def first_epoch(raw: bytes, begin: int = 0) -> int:
+def leader_epoch_of_batch(raw: bytes, begin: int = 0) -> int:
     """The leader epoch of the batch that begins here; UNKNOWN if its format has none, or it is incomplete."""
     if len(raw) < begin + _HEAD + 5 or raw[begin + _HEAD + 4] < 2:
         return UNKNOWN

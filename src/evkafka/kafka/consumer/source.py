@@ -1,4 +1,4 @@
-"""One life of a consumer at the brokers: the port `RecordSource`, on a contained AIOKafkaConsumer."""
+"""Implements `RecordSource` with our AIOKafkaConsumer subclass. Covers one connection; a restart creates a new one."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, Co
 from evkafka.kafka.client import preflight
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.tasks import start_task
-from evkafka.kafka.consumer.close import close
+from evkafka.kafka.consumer.close import close_consumer
 from evkafka.kafka.consumer.consumer import ContainedConsumer
 from evkafka.kafka.consumer.end_offsets import EndOffsets
-from evkafka.kafka.consumer.rebalance import AssignmentState, Rebalances
+from evkafka.kafka.consumer.rebalance import AssignmentState, RebalanceForwarder
 from evkafka.kafka.errors import translate
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.ports import GroupEpoch, OutgoingRecord, SourceListener, SourceState
@@ -47,10 +47,9 @@ class KafkaSource:
         self._servers = ", ".join(settings.connection.bootstrap_servers)
         self._consumer: ContainedConsumer | None = None
         self._listener: SourceListener | None = None
-        self._rebalances: Rebalances | None = None
-        # At most once without exception: aiokafka commits nothing by itself. A position that was found by the reset
-        # rule is committed at once; otherwise it would be found again after a restart, by another rule (as if the
-        # partition were new).
+        self._rebalances: RebalanceForwarder | None = None
+        # With `commits_each_poll` aiokafka's auto commit is off. A position that was found by the reset rule is
+        # committed at once: a restart would apply auto_offset_reset again, and could choose another position.
         self._commits_resets = settings.commits_each_poll
         self._failure: BrokerError | None = None
         self._failed: asyncio.Future[None] | None = None  # done on a failure or at the stop; wakes a poll
@@ -70,7 +69,7 @@ class KafkaSource:
         self._failed = loop.create_future()
         self._consumer = consumer = ContainedConsumer(settings, on_failure=self._fail)
         commits_metadata = settings.group_id is not None and not settings.at_most_once
-        self._rebalances = Rebalances(consumer, listener, looks_up_ids=commits_metadata, on_failure=self._fail)
+        self._rebalances = RebalanceForwarder(consumer, listener, looks_up_ids=commits_metadata, on_failure=self._fail)
         topics = [topic.name for topic in settings.topics]
         self._log_filters.enter_context(client_log_filters.installed(absent_topics=topics))
         first = await preflight.find_reachable_server(settings.connection, timeout_s=settings.start_timeout_s)
@@ -138,7 +137,7 @@ class KafkaSource:
                 # First: once this member has left, others wait for its open transaction.
                 await self._producer.stop(timeout_s=timeout_s * PRODUCER_STOP)
                 timeout_s *= 1 - PRODUCER_STOP
-            await close(consumer, [self._topic_watch, self._end_offsets_watch], timeout_s=timeout_s)
+            await close_consumer(consumer, [self._topic_watch, self._end_offsets_watch], timeout_s=timeout_s)
 
     def _fail(self, error: BrokerError) -> None:
         """Make this source unusable. The first error counts, but a refusal takes precedence over any other error."""
@@ -155,26 +154,26 @@ class KafkaSource:
     async def poll(
         self, partitions: Collection[TopicPartition] | None, *, timeout_s: float, max_records: int
     ) -> Mapping[TopicPartition, Sequence[Record]]:
-        consumer, loop = self._started(), asyncio.get_running_loop()
+        consumer, loop = self._started_consumer(), asyncio.get_running_loop()
         wanted = cast("Collection[ClientPartition] | None", None if partitions is None else frozenset(partitions))
         self._raise_failure(consumer)
         consumer.fetcher.retry_blocked(wanted)
         if self._commits_resets:
             await self._commit_resets(consumer)
-        batches = self._take(consumer, wanted, max_records)
+        batches = self._take_fetched(consumer, wanted, max_records)
         deadline_s = loop.time() + timeout_s
         while not batches and (left_s := deadline_s - loop.time()) > 0:
-            await self._wait_for_news(consumer, wanted, left_s)
+            await self._wait_for_fetch_or_failure(consumer, wanted, left_s)
             self._raise_failure(consumer)
             if self._commits_resets:
                 await self._commit_resets(consumer)
-            batches = self._take(consumer, wanted, max_records)
+            batches = self._take_fetched(consumer, wanted, max_records)
         return cast("Mapping[TopicPartition, Sequence[Record]]", batches)
 
-    def _take(
+    def _take_fetched(
         self, consumer: ContainedConsumer, wanted: Collection[ClientPartition] | None, max_records: int
     ) -> dict[Any, Any]:
-        """Take what has been fetched, without a suspension; nothing of an assignment that is not taken over yet.
+        """Return buffered records without an await; none until `on_assigned` has finished.
 
         aiokafka hands out its records while `on_partitions_assigned` still runs (aiokafka-defects.md#early-records).
         """
@@ -182,13 +181,13 @@ class KafkaSource:
             return {}
         assert self._listener is not None
         fetcher = consumer.fetcher
-        if fetcher.resets_pending:
+        if fetcher.has_resets:
             for reset in fetcher.resets():
                 self._listener.on_reset(reset)
             fetcher.clear_resets()
         if wanted is not None and not wanted:
             return {}
-        return fetcher.take(wanted, max_records, self._listener.on_unreadable)
+        return fetcher.take_records(wanted, max_records, self._listener.on_unreadable)
 
     def _is_rebalancing(self, consumer: ContainedConsumer) -> bool:
         if self._assignment_state is not AssignmentState.READY:
@@ -200,7 +199,7 @@ class KafkaSource:
         return self._rebalances.state if self._rebalances is not None else AssignmentState.NEVER_ASSIGNED
 
     async def _commit_resets(self, consumer: ContainedConsumer) -> None:
-        if self._assignment_state is not AssignmentState.READY or not consumer.fetcher.resets_pending:
+        if self._assignment_state is not AssignmentState.READY or not consumer.fetcher.has_resets:
             return
         offsets = {reset.partition: reset.to_offset for reset in consumer.fetcher.resets()}
         try:
@@ -210,12 +209,12 @@ class KafkaSource:
         except BrokerError as error:
             logger.warning("could not commit the starting position: %s", error)
 
-    async def _wait_for_news(
+    async def _wait_for_fetch_or_failure(
         self, consumer: ContainedConsumer, wanted: Collection[ClientPartition] | None, timeout_s: float
     ) -> None:
         """Wait until something was fetched, something failed, or the time is over."""
         assert self._failed is not None
-        fetched = consumer.fetcher.waiter()
+        fetched = consumer.fetcher.create_fetch_waiter()
         try:
             if wanted is not None and not wanted:
                 await asyncio.wait({self._failed}, timeout=timeout_s)
@@ -223,7 +222,7 @@ class KafkaSource:
                 await asyncio.wait({fetched, self._failed}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if not fetched.cancel() and not fetched.cancelled():
-                fetched.exception()  # the coordination's error: `_raise_failure` reads it from there
+                fetched.exception()  # marks it as retrieved: `_raise_failure` raises the coordinator's error
 
     def _raise_failure(self, consumer: ContainedConsumer) -> None:
         if self._failure is not None:
@@ -233,8 +232,10 @@ class KafkaSource:
         try:
             consumer.coordinator.check_errors()
         except kafka.KafkaError as error:
-            raise consumer.coordinator.failure(error) from error
-        except asyncio.CancelledError as error:  # its task was cancelled; nothing here awaits, so this task was not
+            raise consumer.coordinator.translate_failure(error) from error
+        except (
+            asyncio.CancelledError
+        ) as error:  # the coordinator's task was cancelled, not ours: there is no await here
             raise TaskEnded("the client's coordination task was cancelled by code outside EVKafka") from error
         for what, task in self._needed_tasks(consumer):
             if task is not None and task.done():
@@ -284,21 +285,21 @@ class KafkaSource:
     def next_timestamp_ms(self, partition: TopicPartition) -> int | None:
         if self._partition_state(partition) is None:
             return None
-        return self._started().fetcher.next_timestamp_ms(ClientPartition(*partition))
+        return self._started_consumer().fetcher.next_timestamp_ms(ClientPartition(*partition))
 
     def receives(self, partition: TopicPartition) -> bool:
-        return self._started().fetcher.receives(ClientPartition(*partition))
+        return self._started_consumer().fetcher.receives(ClientPartition(*partition))
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         if self._partition_state(partition) is not None:
-            self._started().fetcher.seek_to(ClientPartition(*partition), offset)
+            self._started_consumer().fetcher.seek_to(ClientPartition(*partition), offset)
 
     def assignment(self) -> Collection[TopicPartition]:
         if self._consumer is None or not self._assignment_state.has_assignment:
             return ()
         return tuple(TopicPartition(*tp) for tp in self._consumer.subscriptions.assigned_partitions())
 
-    def _started(self) -> ContainedConsumer:
+    def _started_consumer(self) -> ContainedConsumer:
         if self._consumer is None or not self._consumer.is_open:
             raise BrokerError("this source has not been started")
         return self._consumer
@@ -312,7 +313,7 @@ class KafkaSource:
         if consumer is None or not consumer.is_open:
             return "connecting"
         member = consumer.member
-        if consumer.fetcher.task.done() or consumer.coordinator.dead:
+        if consumer.fetcher.task.done() or consumer.coordinator.has_ended:
             return "lost"
         session_s = member.session_s if member is not None else self._settings.session_timeout_s
         now_s = consumer.client.now_s()
@@ -341,14 +342,14 @@ class KafkaSource:
     # ------------------------------------------------------------------ commits
 
     def starting_commit(self, partition: TopicPartition) -> tuple[int, str] | None:
-        member = self._started().member
+        member = self._started_consumer().member
         return member.found_commits.get(ClientPartition(*partition)) if member is not None else None
 
     def topic_id(self, topic: str) -> str:
-        return self._started().topic_ids.get(topic, "")
+        return self._started_consumer().topic_ids.get(topic, "")
 
     def leader_epoch(self, partition: TopicPartition, offset: int) -> int:
-        return self._started().epochs.before(partition, offset)
+        return self._started_consumer().epochs.before(partition, offset)
 
     async def commit(
         self,
@@ -357,7 +358,7 @@ class KafkaSource:
         timeout_s: float,
         metadata: Mapping[TopicPartition, str] | None = None,
     ) -> None:
-        member = self._started().member
+        member = self._started_consumer().member
         if member is None:
             raise CommitRefused("a consumer without a group cannot commit: give it a group_id")
         if self._stopped:
@@ -377,7 +378,7 @@ class KafkaSource:
         timeout_s: float,
         metadata: Mapping[TopicPartition, str],
     ) -> None:
-        member = self._started().member
+        member = self._started_consumer().member
         if self._stopped:
             raise CommitRefused("this source has been stopped")
         if member is None or self._producer is None:
@@ -397,7 +398,7 @@ class KafkaSource:
 
         aiokafka asks again only after minutes, and logs nothing.
         """
-        client, loop = self._started().client, asyncio.get_running_loop()
+        client, loop = self._started_consumer().client, asyncio.get_running_loop()
         warned_at_s = loop.time() - ABSENT_TOPIC_WARNING_S
         while True:
             absent = self._absent_topics()

@@ -14,7 +14,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, CommitRefused
 from evkafka.kafka.client.transaction_protocol import MemberTxnOffsetCommitRequest, ProducerId
-from evkafka.kafka.consumer.commit import CommittingMember, describe_commit, lost_membership
+from evkafka.kafka.consumer.commit import CommittingMember, describe_commit, lost_membership_error
 from evkafka.kafka.errors import ErrorCode
 
 A = TypeVar("A")
@@ -42,11 +42,13 @@ class MemberTransactionOffsets(Generic[A]):
         member = self._member
         if not member.is_current(self._assignment):
             raise CommitRefused("the partitions were revoked before the transaction was committed; nothing was written")
-        committer, rows = member.committer(self._assignment), member.offset_rows(self._offsets)
-        return MemberTxnOffsetCommitRequest(transactional_id, producer, committer, rows)
+        identity, rows = member.member_identity(self._assignment), member.offset_rows(self._offsets)
+        return MemberTxnOffsetCommitRequest(transactional_id, producer, identity, rows)
 
     def awaits_epoch(self, code: int) -> bool:
         return code in OLD_EPOCH and self._member.is_current(self._assignment) and self._member.awaits_epoch()
 
     def refusal(self, code: int) -> BrokerError:
-        return lost_membership(self._member, self._assignment, code, describe_commit(self._member, self._offsets, code))
+        return lost_membership_error(
+            self._member, self._assignment, code, describe_commit(self._member, self._offsets, code)
+        )

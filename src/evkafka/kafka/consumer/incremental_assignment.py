@@ -19,20 +19,20 @@ from evkafka.kafka.consumer.fetcher import ContainedFetcher
 from evkafka.kafka.consumer.subscriptions import Subscriptions
 
 
-class PartitionState(TopicPartitionState):
-    def end(self) -> None:
+class AssignedPartitionState(TopicPartitionState):
+    def unassign(self) -> None:
         """The partition is not assigned any more: what is still under way for it finds no position, and is dropped."""
         self._position = None
         self._status = PartitionStatus.UNASSIGNED
 
 
-class StatesOf:
+class PartitionStates:
     """Some partitions of an assignment with their states, as they were at one moment.
 
     Has the attributes of an assignment that fetches and look-ups of positions need.
     """
 
-    def __init__(self, assignment: Assignment, states: Mapping[ClientPartition, PartitionState]) -> None:
+    def __init__(self, assignment: Assignment, states: Mapping[ClientPartition, AssignedPartitionState]) -> None:
         self._assignment = assignment
         self._states = states
         self.tps = states.keys()
@@ -41,10 +41,10 @@ class StatesOf:
     def active(self) -> bool:
         return bool(self._assignment.active)
 
-    def state_value(self, tp: ClientPartition) -> PartitionState | None:
+    def state_value(self, tp: ClientPartition) -> AssignedPartitionState | None:
         return self._states.get(tp)
 
-    def items(self) -> ItemsView[ClientPartition, PartitionState]:
+    def items(self) -> ItemsView[ClientPartition, AssignedPartitionState]:
         return self._states.items()
 
 
@@ -53,31 +53,31 @@ class IncrementalAssignment(Assignment):
 
     def __init__(self) -> None:
         super().__init__(())
-        self._tp_state: Mapping[ClientPartition, PartitionState] = {}
+        self._tp_state: Mapping[ClientPartition, AssignedPartitionState] = {}
 
     def add(self, tps: Iterable[ClientPartition]) -> None:
         """These partitions are assigned from now on, and have no position yet."""
-        self._replace({**self._tp_state, **{tp: PartitionState(self) for tp in tps}})
+        self._replace({**self._tp_state, **{tp: AssignedPartitionState(self) for tp in tps}})
 
-    def end(self, tps: Collection[ClientPartition]) -> None:
+    def remove(self, tps: Collection[ClientPartition]) -> None:
         """These partitions are not assigned any more."""
         for tp in tps:
             if (state := self._tp_state.get(tp)) is not None:
-                state.end()
+                state.unassign()
         self._replace({tp: state for tp, state in self._tp_state.items() if tp not in tps})
 
-    def _replace(self, states: Mapping[ClientPartition, PartitionState]) -> None:
+    def _replace(self, states: Mapping[ClientPartition, AssignedPartitionState]) -> None:
         # A new mapping, because `snapshot` shares it with what is under way.
         self._tp_state = states
         self._topic_partitions = frozenset(states)
 
-    def snapshot(self) -> StatesOf:
+    def snapshot(self) -> PartitionStates:
         """Its partitions and their states at this moment."""
-        return StatesOf(self, self._tp_state)
+        return PartitionStates(self, self._tp_state)
 
-    def positioned(self) -> StatesOf:
+    def with_positions(self) -> PartitionStates:
         """Those that have a position."""
-        return StatesOf(self, {tp: state for tp, state in self._tp_state.items() if state.has_valid_position})
+        return PartitionStates(self, {tp: state for tp, state in self._tp_state.items() if state.has_valid_position})
 
 
 class IncrementalSubscription(Subscription):
@@ -128,32 +128,32 @@ class IncrementalFetcher(ContainedFetcher):
         assignment: IncrementalAssignment = self._subscriptions.partitions
         return assignment
 
-    def begin(self, tps: Collection[ClientPartition]) -> None:
+    def add_partitions(self, tps: Collection[ClientPartition]) -> None:
         """Read these partitions too, from their committed offsets on."""
         self._partitions.add(tps)
-        self._look_again()
+        self._wake_fetch_task()
 
-    def end(self, tps: Collection[ClientPartition]) -> Mapping[ClientPartition, int]:
+    def remove_partitions(self, tps: Collection[ClientPartition]) -> Mapping[ClientPartition, int]:
         """Read these partitions no more: from here on none of their records is handed out.
 
         Returns their positions, which do not move any more.
         """
         positions = {tp: position for tp, position in self.positions().items() if tp in tps}
-        self._partitions.end(tps)
+        self._partitions.remove(tps)
         for tp in tps:
             self._records.pop(tp, None)
             self._verified.pop(tp, None)
             self._out_of_range.pop(tp, None)
             self._preferred_read_replica.pop(tp, None)
             self._unverified.discard(tp)
-        self._look_again()
+        self._wake_fetch_task()
         return positions
 
     def positions(self) -> Mapping[ClientPartition, int]:
         """The positions of all partitions that have one."""
-        return {tp: state.position for tp, state in self._partitions.positioned().items()}
+        return {tp: state.position for tp, state in self._partitions.with_positions().items()}
 
-    def _look_again(self) -> None:
+    def _wake_fetch_task(self) -> None:
         """The assignment has changed: let the fetch task look at it."""
         self._notify(self._wait_consume_future)
 
@@ -168,11 +168,13 @@ class IncrementalFetcher(ContainedFetcher):
         return super()._update_fetch_positions(assignment.snapshot(), node_id, tps)
 
     def _get_actions_per_node(self, assignment: Any) -> Any:
-        without_leader = self._seek_positions(assignment)
-        fetches, lookups, timeout, invalid_metadata, resumes = super()._get_actions_per_node(assignment.positioned())
+        without_leader = self._look_up_positions(assignment)
+        fetches, lookups, timeout, invalid_metadata, resumes = super()._get_actions_per_node(
+            assignment.with_positions()
+        )
         return fetches, lookups, timeout, invalid_metadata or without_leader, resumes
 
-    def _seek_positions(self, assignment: Any) -> bool:
+    def _look_up_positions(self, assignment: Any) -> bool:
         """Look up the positions that are not known. Returns whether a partition has no leader."""
         by_leader: dict[int, list[ClientPartition]] = defaultdict(list)
         without_leader = False
