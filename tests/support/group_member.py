@@ -13,7 +13,7 @@ from evkafka.kafka.client.group_protocol import (
     MemberChanges,
 )
 from evkafka.kafka.client.node_connections import NodeConnections
-from evkafka.kafka.client.offset_protocol import MemberIdentity, MemberCommitRequest
+from evkafka.kafka.client.offset_protocol import MemberCommitRequest, MemberIdentity
 from tests.support.waiting import eventually
 
 

@@ -16,7 +16,7 @@ from evkafka.kafka.producer.output_queue import (
     MOST_BYTES,
     OutputQueue,
     batch_bytes,
-    too_large,
+    too_large_reason,
 )
 from evkafka.records import TopicPartition
 from evkafka.runtime.ports import OutgoingRecord
@@ -46,7 +46,7 @@ def batches(queue: OutputQueue) -> list[Written]:
     """All batches of the queue, each confirmed."""
     found = []
     while queue:
-        found.append(written(queue.batch(ProducerId(1, 0), 0)))
+        found.append(written(queue.build_batch(ProducerId(1, 0), 0)))
         queue.confirm()
     return found
 
@@ -81,7 +81,7 @@ def test_the_size_of_a_batch_is_limited_before_it_is_compressed(compression: str
 
 def test_a_batch_that_is_split_keeps_its_compression() -> None:
     queue = OutputQueue(PLACE, [output(b"%d" % number * 100, "gzip") for number in range(4)])
-    queue.batch(ProducerId(1, 0), 0)
+    queue.build_batch(ProducerId(1, 0), 0)
     assert queue.split()
     found = batches(queue)
     assert [len(batch.values) for batch in found] == [2, 2]
@@ -98,5 +98,5 @@ def test_the_size_of_a_record_is_that_of_its_own_batch() -> None:
 
 
 def test_a_record_is_too_large_for_any_broker_before_it_is_compressed() -> None:
-    assert too_large(output(bytes(MOST_BYTES - 200), "lz4")) is None
-    assert f"is larger than {MOST_BYTES} bytes" in (too_large(output(bytes(MOST_BYTES), "lz4")) or "")
+    assert too_large_reason(output(bytes(MOST_BYTES - 200), "lz4")) is None
+    assert f"is larger than {MOST_BYTES} bytes" in (too_large_reason(output(bytes(MOST_BYTES), "lz4")) or "")

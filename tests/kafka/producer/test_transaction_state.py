@@ -11,8 +11,8 @@ from evkafka.kafka.producer.transaction_state import (
     Settlement,
     TransactionState,
     Verdict,
+    most_severe_code,
     verdict,
-    worst,
 )
 from evkafka.records import TopicPartition
 
@@ -22,20 +22,20 @@ OUT = TopicPartition("out", 0)
 
 def ready() -> TransactionState:
     state = TransactionState()
-    state.initialized(PRODUCER)
+    state.on_initialized(PRODUCER)
     return state
 
 
 def opened() -> TransactionState:
     state = ready()
-    state.opened()
+    state.on_opened()
     return state
 
 
 def ending() -> TransactionState:
     state = opened()
-    state.ending()
-    state.asked()
+    state.on_commit_requested()
+    state.on_request()
     return state
 
 
@@ -45,8 +45,8 @@ class TestTheNextTransaction:
 
     def test_begins_at_once_after_one_that_was_committed(self) -> None:
         state = ending()
-        state.answered()
-        state.ended()
+        state.on_answer()
+        state.on_ended()
 
         assert state.settlement is Settlement.NOTHING
 
@@ -57,56 +57,56 @@ class TestTheNextTransaction:
         state = opened()
         state.sequences[OUT] = 5
 
-        state.initialized(ProducerId(7, 1))
+        state.on_initialized(ProducerId(7, 1))
 
         assert state.sequences[OUT] == 0
 
     def test_continues_the_sequence_numbers_of_its_epoch(self) -> None:
         state = opened()
         state.sequences[OUT] = 5
-        state.ended()
+        state.on_ended()
 
         assert state.sequences[OUT] == 5
 
     def test_has_a_new_epoch_if_a_request_has_no_answer(self) -> None:
         state = opened()
-        state.asked()
-        state.unanswered()
+        state.on_request()
+        state.on_no_answer()
 
         assert state.settlement is Settlement.INITIALIZE
 
     def test_has_a_new_epoch_while_a_request_may_still_be_answered(self) -> None:
         state = opened()
-        state.asked()
+        state.on_request()
 
         assert state.settlement is Settlement.INITIALIZE
 
     def test_has_a_new_epoch_even_if_the_same_request_was_answered_when_it_was_sent_again(self) -> None:
         state = opened()
-        state.asked()
-        state.unanswered()
-        state.asked()
-        state.answered()
-        state.ended()
+        state.on_request()
+        state.on_no_answer()
+        state.on_request()
+        state.on_answer()
+        state.on_ended()
 
         assert state.settlement is Settlement.INITIALIZE
 
     def test_has_a_new_epoch_after_a_commit_that_was_refused(self) -> None:
         state = ending()
-        state.answered()
+        state.on_answer()
 
         assert state.settlement is Settlement.INITIALIZE
 
     def test_has_a_new_epoch_if_the_brokers_do_not_know_the_transaction(self) -> None:
         state = opened()
-        state.learned(Verdict.BROKEN)
+        state.on_verdict(Verdict.BROKEN)
 
         assert state.settlement is Settlement.INITIALIZE
         assert state.producer == PRODUCER
 
     def test_has_a_producer_that_fences_others_only_after_this_one_was_fenced(self) -> None:
         state = opened()
-        state.learned(Verdict.FENCED)
+        state.on_verdict(Verdict.FENCED)
 
         assert state.settlement is Settlement.INITIALIZE
         assert state.producer == NO_PRODUCER
@@ -116,46 +116,46 @@ class TestTheNextTransaction:
 class TestACommit:
     def test_is_unknown_while_there_is_no_answer(self) -> None:
         state = ending()
-        state.unanswered()
+        state.on_no_answer()
 
         assert state.may_be_committed
 
     @pytest.mark.parametrize("meaning", [Verdict.AGAIN, Verdict.FENCED, Verdict.BROKEN, Verdict.FAILED])
     def test_is_refused_if_the_only_answer_says_so(self, meaning: Verdict) -> None:
         state = ending()
-        state.answered()
-        state.learned(meaning)
+        state.on_answer()
+        state.on_verdict(meaning)
 
         assert not state.may_be_committed
 
     def test_stays_unknown_if_a_later_request_is_refused(self) -> None:
         state = ending()
-        state.unanswered()
-        state.asked()
-        state.answered()
-        state.learned(Verdict.FENCED)
+        state.on_no_answer()
+        state.on_request()
+        state.on_answer()
+        state.on_verdict(Verdict.FENCED)
 
         assert state.may_be_committed
 
     def test_is_unknown_if_the_coordinator_moved_away_while_it_wrote(self) -> None:
         state = ending()
-        state.answered()
-        state.learned(Verdict.ELSEWHERE)
+        state.on_answer()
+        state.on_verdict(Verdict.ELSEWHERE)
 
         assert state.may_be_committed
 
     def test_is_not_in_doubt_because_of_a_request_before_it(self) -> None:
         state = opened()
-        state.asked()
-        state.unanswered()
-        state.learned(Verdict.ELSEWHERE)
+        state.on_request()
+        state.on_no_answer()
+        state.on_verdict(Verdict.ELSEWHERE)
 
         assert not state.may_be_committed
 
     def test_is_decided_when_the_coordinator_has_ended_the_transaction(self) -> None:
         state = ending()
-        state.unanswered()
-        state.initialized(ProducerId(7, 1))
+        state.on_no_answer()
+        state.on_initialized(ProducerId(7, 1))
 
         assert not state.may_be_committed
 
@@ -180,5 +180,5 @@ class TestAnswers:
     def test_about_several_partitions_are_decided_by_the_worst(self) -> None:
         codes = (0, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.NOT_COORDINATOR)
 
-        assert worst(Request.OFFSETS, codes) == ErrorCode.UNKNOWN_MEMBER_ID
-        assert worst(Request.OFFSETS, ()) == 0
+        assert most_severe_code(Request.OFFSETS, codes) == ErrorCode.UNKNOWN_MEMBER_ID
+        assert most_severe_code(Request.OFFSETS, ()) == 0

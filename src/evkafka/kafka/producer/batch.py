@@ -35,7 +35,7 @@ class PendingRecord:
     deadline_s: float
     room: asyncio.Future[None] | None = None
 
-    def end_waiting(self) -> None:
+    def wake_sender(self) -> None:
         """Wake the sender if it waits for room."""
         if self.room is not None and not self.room.done():
             self.room.set_result(None)
@@ -55,7 +55,7 @@ class PendingRecord:
             error = delivery_error(why, partition.topic, where, self.event_type, may_have_been_written, kind=kind)
             error.__cause__ = cause
             self.confirmed.set_exception(error)
-        self.end_waiting()
+        self.wake_sender()
 
 
 def delivery_error(

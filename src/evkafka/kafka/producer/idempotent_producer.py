@@ -74,7 +74,7 @@ class IdempotentProducer:
 
     # ------------------------------------------------------------------ batches
 
-    def builder(self, max_bytes: int | None) -> BatchBuilder:
+    def create_builder(self, max_bytes: int | None) -> BatchBuilder:
         """An empty batch of this size; None for the configured one."""
         accumulator = self._accumulator
         return BatchBuilder(max_bytes or accumulator._batch_size, accumulator._compression_type, is_transactional=0)
@@ -103,9 +103,9 @@ class IdempotentProducer:
     def send_now(self, batch: Any) -> None:
         """Let a batch linger no longer."""
         batch._builder.close()
-        self.wake()
+        self.send_full_batches()
 
-    def wake(self) -> None:
+    def send_full_batches(self) -> None:
         """Make aiokafka look for full batches: it does so only for a new batch or after the linger time."""
         waiter = self._accumulator.waiter()
         if not waiter.done():
@@ -143,13 +143,13 @@ class IdempotentProducer:
         """The topics whose metadata it keeps up to date."""
         return frozenset(self.client._topics)
 
-    async def look_for(self, topic: str) -> bool:
+    async def request_topic(self, topic: str) -> bool:
         """Ask the brokers for this topic once. False if none answered."""
         self.client._topics.add(topic)
         answered: bool = await self.client.force_metadata_update()
         return answered
 
-    def forget(self, topic: str) -> None:
+    def forget_topic(self, topic: str) -> None:
         """Stop asking for it: each request would create the topic, if the brokers create topics automatically."""
         self.client._topics.discard(topic)
 
@@ -252,15 +252,17 @@ class ContainedSender(Sender):
             await super()._send_produce_req(node_id, batches)
         except Exception as error:
             logger.exception("could not parse the response to a produce request")
-            self._failed(node_id, batches, error)
+            self._fail_batches(node_id, batches, error)
         except asyncio.CancelledError:
             if not self._message_accumulator._closed:  # cancelled from outside: the batches would never end
-                self._failed(node_id, batches, kafka.KafkaError("its request was cancelled by code outside EVKafka"))
+                self._fail_batches(
+                    node_id, batches, kafka.KafkaError("its request was cancelled by code outside EVKafka")
+                )
             raise
         finally:
             self.requests.discard(task)
 
-    def _failed(self, node_id: Any, batches: Any, error: Exception) -> None:
+    def _fail_batches(self, node_id: Any, batches: Any, error: Exception) -> None:
         self._in_flight.discard(node_id)
         self._muted_partitions.difference_update(batches)
         for batch in batches.values():
@@ -317,10 +319,10 @@ class ProducerClient(Client):
             requested: asyncio.Future[Any] = super().force_metadata_update()
             return requested
         self._next = self._loop.create_future()
-        self._loop.call_later(self._requested_at_s + self._retry_backoff - now_s, self._request_now)
+        self._loop.call_later(self._requested_at_s + self._retry_backoff - now_s, self._request_metadata_now)
         return asyncio.shield(self._next)
 
-    def _request_now(self) -> None:
+    def _request_metadata_now(self) -> None:
         waiting, self._next = self._next, None
         assert waiting is not None
         if self._sync_task is None or self._sync_task.done():

@@ -33,7 +33,7 @@ CODECS: dict[CompressionType | None, int] = {
 }
 
 
-def too_large(record: OutgoingRecord) -> str | None:
+def too_large_reason(record: OutgoingRecord) -> str | None:
     """Why no broker takes this record; None if its topic decides."""
     size = DefaultRecordBatchBuilder.estimate_size_in_bytes(record.key, record.value, list(record.headers))
     return f"the record, {size} bytes, is larger than {MOST_BYTES} bytes" if size > MOST_BYTES else None
@@ -41,7 +41,7 @@ def too_large(record: OutgoingRecord) -> str | None:
 
 def batch_bytes(record: OutgoingRecord) -> int:
     """The size of a batch with only this record."""
-    return len(OutputQueue(TopicPartition(record.topic, 0), [record]).batch(NO_PRODUCER, 0))
+    return len(OutputQueue(TopicPartition(record.topic, 0), [record]).build_batch(NO_PRODUCER, 0))
 
 
 class OutputQueue:
@@ -62,7 +62,7 @@ class OutputQueue:
         """The first record of the batch."""
         return self._records[0]
 
-    def batch(self, producer: ProducerId, sequence: int) -> bytes:
+    def build_batch(self, producer: ProducerId, sequence: int) -> bytes:
         """The next batch. It stays the same until it is confirmed or split, so that a broker knows one that it has.
 
         Its records have the same compression: two producers may send to one partition.
@@ -79,13 +79,13 @@ class OutputQueue:
             for record in self._records:
                 if self._count == self._most_records or record.compression_type != compression:
                     break
-                if not self._add(builder, record):
+                if not self._append_to(builder, record):
                     break
                 self._count += 1
             self._batch = bytes(builder.build())
         return self._batch
 
-    def _add(self, builder: DefaultRecordBatchBuilder, record: OutgoingRecord) -> bool:
+    def _append_to(self, builder: DefaultRecordBatchBuilder, record: OutgoingRecord) -> bool:
         headers = list(record.headers)
         placed = builder.append(self._count, record.timestamp_ms, key=record.key, value=record.value, headers=headers)
         return placed is not None

@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.kafka.errors import code_name, describe_cause
 from evkafka.kafka.options import to_ms
 from evkafka.kafka.producer.output_queue import OutputQueue
-from evkafka.kafka.producer.transaction_connection import NO_ANSWER, TransactionConnection, pauses_s
+from evkafka.kafka.producer.transaction_connection import NO_ANSWER, TransactionConnection, retry_pauses_s
 from evkafka.kafka.producer.transaction_state import Request, TransactionState, Verdict, verdict
 
 NOBODY = -1
@@ -35,13 +35,13 @@ class OutputWriter:
         Returns:
             A partition and the code of the answer that refuses its batch; None if all records are written.
         """
-        client, pauses = self._connection.client, pauses_s()
-        while by_leader := self._by_leader(queues):
+        client, pauses = self._connection.client, retry_pauses_s()
+        while by_leader := self._group_by_leader(queues):
             without_leader = by_leader.pop(NOBODY, [])
-            answers = await asyncio.gather(*(self._write_to(leader, some) for leader, some in by_leader.items()))
+            answers = await asyncio.gather(*(self._write_to_leader(leader, some) for leader, some in by_leader.items()))
             refusal, is_complete = None, not without_leader
             for queue, code in (one for answer in answers for one in answer):
-                match self._meaning(queue, code):
+                match self._note_verdict(queue, code):
                     case Verdict.DONE:
                         self._state.sequences[queue.partition] += queue.confirm()
                     case Verdict.AGAIN | Verdict.ELSEWHERE:
@@ -57,37 +57,39 @@ class OutputWriter:
                 await asyncio.sleep(next(pauses))
         return None
 
-    def _by_leader(self, queues: Collection[OutputQueue]) -> dict[int, list[OutputQueue]]:
+    def _group_by_leader(self, queues: Collection[OutputQueue]) -> dict[int, list[OutputQueue]]:
         by_leader: defaultdict[int, list[OutputQueue]] = defaultdict(list)
         for queue in filter(None, queues):
             leader = self._connection.client.cluster.leader_for_partition(ClientPartition(*queue.partition))
             by_leader[NOBODY if leader is None else leader].append(queue)
         return by_leader
 
-    async def _write_to(self, leader: int, queues: Sequence[OutputQueue]) -> list[tuple[OutputQueue, int | None]]:
+    async def _write_to_leader(
+        self, leader: int, queues: Sequence[OutputQueue]
+    ) -> list[tuple[OutputQueue, int | None]]:
         """Write a batch of each partition. Returns the code of each answer; None without one."""
         state, connection = self._state, self._connection
         by_topic: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
         for queue in queues:
-            batch = queue.batch(state.producer, state.sequences[queue.partition])
+            batch = queue.build_batch(state.producer, state.sequences[queue.partition])
             by_topic[queue.partition.topic].append((queue.partition.partition, batch))
             if queue.first.compression_type is not None:
                 await asyncio.sleep(0)  # gzip takes up to 8 ms for a batch: endpoints and heartbeats go on between two
         timeout_ms = to_ms(connection.attempt_s)
         request = ProduceRequest(self._transactional_id, -1, timeout_ms, list(by_topic.items()))
         try:
-            answer = await connection.sent(connection.client.send(leader, request))
+            answer = await connection.await_answer(connection.client.send(leader, request))
         except NO_ANSWER as error:
             connection.last_error = describe_cause(error)
             return [(queue, None) for queue in queues]
         codes = {(topic, partition): code for topic, rows in answer.topics for partition, code, *_ in rows}
         return [(queue, codes.get(queue.partition)) for queue in queues]
 
-    def _meaning(self, queue: OutputQueue, code: int | None) -> Verdict:
+    def _note_verdict(self, queue: OutputQueue, code: int | None) -> Verdict:
         if code is None:
             return Verdict.ELSEWHERE
         meaning = verdict(Request.WRITE, code)
-        self._state.learned(meaning)
+        self._state.on_verdict(meaning)
         if meaning in (Verdict.AGAIN, Verdict.ELSEWHERE):
             topic, partition = queue.partition
             self._connection.last_error = f"{topic}[{partition}]: {code_name(code)}"

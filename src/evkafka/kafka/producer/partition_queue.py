@@ -59,7 +59,7 @@ MAYBE_WRITTEN = frozenset({ErrorCode.REQUEST_TIMED_OUT, ErrorCode.NOT_ENOUGH_REP
 """Answers that leave open whether the batch was written."""
 
 
-def why_refused(refusal: Refusal, batch_bytes: int, *, lacks_key: bool) -> str:
+def refusal_reason(refusal: Refusal, batch_bytes: int, *, lacks_key: bool) -> str:
     """Why a topic does not take a record, and the fix."""
     match refusal.code:
         case ErrorCode.MESSAGE_TOO_LARGE | ErrorCode.RECORD_LIST_TOO_LARGE:
@@ -122,7 +122,7 @@ class PartitionQueue:
         if self._submitted is None:
             self.submit_next()
         if record.deadline_s < self._timer_at_s:
-            self._wake_at(record.deadline_s)
+            self._set_timer(record.deadline_s)
 
     def _add_to_submitted(self, record: PendingRecord) -> bool:
         """Add to the submitted batch if it has not been sent yet; not if that would overtake another batch."""
@@ -134,16 +134,16 @@ class PartitionQueue:
             return False
         if submitted.add(record):
             return True
-        submitted.producer.wake()  # it is full: it need not linger
+        submitted.producer.send_full_batches()  # it is full: it need not linger
         return False
 
     def _add_to_filling(self, record: PendingRecord) -> bool:
         if self._filling is None:
-            self._filling = Batch(self._builder())
+            self._filling = Batch(self._create_builder())
         return not self._filling.builder.closed() and self._filling.add(record)
 
-    def _builder(self) -> Any:
-        return self._producers.newest.builder(self._max_bytes)
+    def _create_builder(self) -> Any:
+        return self._producers.newest.create_builder(self._max_bytes)
 
     # ------------------------------------------------------------------ submitting batches
 
@@ -164,23 +164,23 @@ class PartitionQueue:
     def _next_batch(self) -> Batch | None:
         while self._resend:
             records, tries = self._resend.popleft()
-            if batch := self._rebuilt(records, tries):
+            if batch := self._rebuild_batch(records, tries):
                 return batch
         while self._filling is not None:
             batch, self._filling = self._filling, None
             if len(batch.unfinished()) == len(batch.records):
                 return batch
-            if rebuilt := self._rebuilt(batch.records, 0):
+            if rebuilt := self._rebuild_batch(batch.records, 0):
                 return rebuilt
             self._fill_from_waiting()
         return None
 
-    def _rebuilt(self, records: Iterable[PendingRecord], tries: int) -> Batch | None:
+    def _rebuild_batch(self, records: Iterable[PendingRecord], tries: int) -> Batch | None:
         """A batch of the records that are not done; None if all are. Records that do not fit any more come next."""
         unfinished = [record for record in records if not record.confirmed.done()]
         if not unfinished:
             return None
-        batch = Batch(self._builder(), tries=tries)
+        batch = Batch(self._create_builder(), tries=tries)
         for index, record in enumerate(unfinished):
             if not batch.add(record):
                 self._resend.appendleft((unfinished[index:], tries))
@@ -195,7 +195,7 @@ class PartitionQueue:
             if not record.confirmed.done() and not self._add_to_filling(record):
                 break
             self._waiting.popleft()
-            record.end_waiting()
+            record.wake_sender()
 
     # ------------------------------------------------------------------ answers
 
@@ -204,11 +204,11 @@ class PartitionQueue:
             return  # it was taken back, or dropped at the stop
         self._submitted = None
         assert batch.producer is not None
-        error = _error(answer)
+        error = _error_of(answer)
         if error is None:
             self._confirm(batch, answer.result())
         else:
-            self._refused(batch, batch.producer, error)
+            self._on_failure(batch, batch.producer, error)
         batch.producer.unfinished -= 1
         self._producers.close_if_drained(batch.producer)
         self.submit_next()
@@ -226,7 +226,7 @@ class PartitionQueue:
                 timestamp = record.timestamp_ms if appended_ms is None else appended_ms
                 record.confirmed.set_result(RecordMetadata(topic, partition, offset, timestamp, kind, log_start))
 
-    def _refused(self, batch: Batch, producer: IdempotentProducer, error: BaseException) -> None:
+    def _on_failure(self, batch: Batch, producer: IdempotentProducer, error: BaseException) -> None:
         """Decide about a batch's records after it has ended without a confirmation."""
         sent_once = batch.sent.retry_count == 1
         refusal = producer.refusal(self.partition, error)
@@ -239,16 +239,16 @@ class PartitionQueue:
             logger.warning("%s[%d]: %s; sending its batch again", *self.partition, refusal)
             self._resend.appendleft((batch.records, batch.tries + 1))
         elif refusal.code in ONE_RECORD and sent_once and len(batch.records) > 1:
-            self._split(batch, too_large=refusal.code == ErrorCode.MESSAGE_TOO_LARGE)
+            self._split_batch(batch, too_large=refusal.code == ErrorCode.MESSAGE_TOO_LARGE)
         else:
             # After a refusal of the first try nothing was written. An earlier try without an answer may be written.
             unknown = refusal.code is None or refusal.code in MAYBE_WRITTEN or not sent_once
-            why = self._describe(batch, refusal)
+            why = self._describe_refusal(batch, refusal)
             kind = ONE_RECORD.get(refusal.code, DeliveryError)
             for record in batch.records:
                 record.fail(self.partition, why, may_have_been_written=unknown, cause=error, kind=kind)
 
-    def _split(self, batch: Batch, *, too_large: bool) -> None:
+    def _split_batch(self, batch: Batch, *, too_large: bool) -> None:
         """Send it in halves, until only the record at fault fails."""
         half = len(batch.records) // 2
         self._resend.appendleft((batch.records[half:], batch.tries))
@@ -262,15 +262,15 @@ class PartitionQueue:
             if filling is not None:
                 self._resend.append((filling.records, 0))
 
-    def _describe(self, batch: Batch, refusal: Refusal) -> str:
+    def _describe_refusal(self, batch: Batch, refusal: Refusal) -> str:
         if refusal.code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:
             return f"not authorized for topic {self.partition.topic}: an ACL for WRITE is missing"
         lacks_key = any(record.key is None for record in batch.records)
-        return why_refused(refusal, batch.builder.size(), lacks_key=lacks_key)
+        return refusal_reason(refusal, batch.builder.size(), lacks_key=lacks_key)
 
     # ------------------------------------------------------------------ deadlines
 
-    def _wake_at(self, when_s: float) -> None:
+    def _set_timer(self, when_s: float) -> None:
         """Set the timer, one for all records, at the first deadline: most records are done long before it."""
         if self._timer is not None:
             self._timer.cancel()
@@ -280,22 +280,22 @@ class PartitionQueue:
     def _on_timer(self) -> None:
         self._timer, self._timer_at_s = None, NEVER
         now_s = self._loop.time()
-        self._fail_late(now_s)
-        next_s = min((r.deadline_s for r in self._all() if not r.confirmed.done()), default=NEVER)
+        self._fail_overdue(now_s)
+        next_s = min((r.deadline_s for r in self._all_records() if not r.confirmed.done()), default=NEVER)
         if next_s != NEVER:
-            self._wake_at(max(next_s, now_s))
+            self._set_timer(max(next_s, now_s))
 
-    def _fail_late(self, now_s: float) -> None:
+    def _fail_overdue(self, now_s: float) -> None:
         submitted, taken_back = self._submitted, False
-        if submitted is not None and _any_late(submitted.records, now_s):
+        if submitted is not None and _any_overdue(submitted.records, now_s):
             taken_back = self._take_back(submitted)
-            self._fail(submitted.records, now_s, may_have_been_written=not taken_back)
+            self._fail_overdue_records(submitted.records, now_s, may_have_been_written=not taken_back)
         unsent = [record for records, _ in self._resend for record in records]
         unsent += self._filling.records if self._filling is not None else []
-        if _any_late((*unsent, *self._waiting), now_s):
-            self._fail([*unsent, *self._waiting], now_s, may_have_been_written=False)
+        if _any_overdue((*unsent, *self._waiting), now_s):
+            self._fail_overdue_records([*unsent, *self._waiting], now_s, may_have_been_written=False)
             self._waiting = deque(record for record in self._waiting if not record.confirmed.done())
-            self._make_room()
+            self._rebuild_filling_batch()
         if taken_back:
             self.submit_next()
 
@@ -308,7 +308,7 @@ class PartitionQueue:
         self._producers.close_if_drained(submitted.producer)
         return True
 
-    def _make_room(self) -> None:
+    def _rebuild_filling_batch(self) -> None:
         """Rebuild the batch without the records that are done."""
         if self._filling is not None and len(unfinished := self._filling.unfinished()) < len(self._filling.records):
             self._filling = None
@@ -316,16 +316,18 @@ class PartitionQueue:
                 self._add_to_filling(record)
             self._fill_from_waiting()
 
-    def _fail(self, records: Sequence[PendingRecord], now_s: float, *, may_have_been_written: bool) -> None:
+    def _fail_overdue_records(
+        self, records: Sequence[PendingRecord], now_s: float, *, may_have_been_written: bool
+    ) -> None:
         cause = ""
         for record in records:
             if record.deadline_s <= now_s and not record.confirmed.done():
-                cause = cause or self._cause()
+                cause = cause or self._describe_cause()
                 whole = record.timeout_s == self._standard_timeout_s
                 why = f"no confirmation within {record.timeout_s:.3g} s ({WHOLE if whole else PART}): {cause}"
                 record.fail(self.partition, why, may_have_been_written=may_have_been_written)
 
-    def _cause(self) -> str:
+    def _describe_cause(self) -> str:
         cause = self._producers.last_error()
         if not cause and self._submitted is not None:
             return "the broker has not answered"
@@ -333,12 +335,12 @@ class PartitionQueue:
 
     # ------------------------------------------------------------------ flush and stop
 
-    def pending(self) -> list[asyncio.Future[RecordMetadata]]:
+    def pending_confirmations(self) -> list[asyncio.Future[RecordMetadata]]:
         """The futures that are not done; an unsent batch lingers no longer."""
         if self._submitted is not None and not was_sent(self._submitted.sent):
             assert self._submitted.producer is not None
             self._submitted.producer.send_now(self._submitted.sent)
-        return [record.confirmed for record in self._all() if not record.confirmed.done()]
+        return [record.confirmed for record in self._all_records() if not record.confirmed.done()]
 
     def stop(self, why: str) -> None:
         """Fail every record that is not done."""
@@ -351,13 +353,13 @@ class PartitionQueue:
             taken_back = submitted.producer.take_back(self.partition, submitted.sent)
             for record in submitted.records:
                 record.fail(self.partition, why, may_have_been_written=not taken_back)
-        for record in self._all():
+        for record in self._all_records():
             record.fail(self.partition, why, may_have_been_written=False)
         self._filling = None
         self._resend.clear()
         self._waiting.clear()
 
-    def _all(self) -> Iterator[PendingRecord]:
+    def _all_records(self) -> Iterator[PendingRecord]:
         for batch in (self._submitted, self._filling):
             if batch is not None:
                 yield from batch.records
@@ -366,9 +368,9 @@ class PartitionQueue:
         yield from self._waiting
 
 
-def _any_late(records: Iterable[PendingRecord], now_s: float) -> bool:
+def _any_overdue(records: Iterable[PendingRecord], now_s: float) -> bool:
     return any(record.deadline_s <= now_s and not record.confirmed.done() for record in records)
 
 
-def _error(answer: asyncio.Future[Any]) -> BaseException | None:
+def _error_of(answer: asyncio.Future[Any]) -> BaseException | None:
     return kafka.ProducerClosed() if answer.cancelled() else answer.exception()

@@ -25,7 +25,7 @@ from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.errors import translate
 from evkafka.kafka.producer.batch import PendingRecord, delivery_error
 from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refusal, Topic
-from evkafka.kafka.producer.output_queue import MOST_BYTES, batch_bytes, too_large
+from evkafka.kafka.producer.output_queue import MOST_BYTES, batch_bytes, too_large_reason
 from evkafka.kafka.producer.partition_queue import PartitionQueue
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.backoff import exponential
@@ -80,10 +80,10 @@ class KafkaSink:
         with ExitStack() as started:
             started.enter_context(client_log_filters.installed())
             while self._newest is None:
-                self._newest = await self._start_first(until_s)
+                self._newest = await self._try_to_start_first(until_s)
             self._log_filters = started.pop_all()
 
-    async def _start_first(self, until_s: float) -> IdempotentProducer | None:
+    async def _try_to_start_first(self, until_s: float) -> IdempotentProducer | None:
         """The first producer; None if the server has gone that was there a moment ago, and there is time left."""
         left_s = until_s - time.monotonic()
         first = await find_reachable_server(self._settings.connection, timeout_s=max(left_s, MIN_START_S))
@@ -101,7 +101,7 @@ class KafkaSink:
         topics = self._newest.topics if self._newest is not None else ()
         try:
             async with asyncio.timeout(timeout_s):
-                await producer.start(self._died, topics=topics)
+                await producer.start(self._on_producer_death, topics=topics)
         except BaseException as error:
             producer.retired = True
             await producer.close(timeout_s=CLOSE_S)
@@ -133,7 +133,7 @@ class KafkaSink:
         close_s = min(CLOSE_S, timeout_s / 4)
         await self._flush(max(timeout_s - 2 * close_s, 0.0))
         self._closed = True
-        if left := sum(len(queue.pending()) for queue in self._queues.values()):
+        if left := sum(len(queue.pending_confirmations()) for queue in self._queues.values()):
             logger.warning("%d records were not confirmed when the producer was stopped", left)
         for queue in self._queues.values():
             queue.stop(f"the producer was stopped, and the records in its queue were not sent within {timeout_s:.3g} s")
@@ -143,7 +143,7 @@ class KafkaSink:
         await asyncio.gather(*(producer.close(timeout_s=left_s) for producer in producers))
 
     async def _flush(self, timeout_s: float | None) -> None:
-        pending = [future for queue in self._queues.values() for future in queue.pending()]
+        pending = [future for queue in self._queues.values() for future in queue.pending_confirmations()]
         if pending:
             await asyncio.wait(pending, timeout=timeout_s)
 
@@ -169,7 +169,7 @@ class KafkaSink:
         loop = self._loop
         limit_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
         deadline_s = loop.time() + limit_s
-        partition = await self._partition_for(record, limit_s)
+        partition = await self._choose_partition(record, limit_s)
         pending = PendingRecord(
             loop.create_future(), value, key, timestamp_ms, headers, event_type, limit_s, deadline_s
         )
@@ -191,8 +191,8 @@ class KafkaSink:
             DeliveryError: as `send`, if there is no such topic or partition, or the record is too large.
         """
         limit_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
-        partition = await self._partition_for(record, limit_s)
-        if self.newest.max_request_size > MOST_BYTES and (why := too_large(record)) is not None:
+        partition = await self._choose_partition(record, limit_s)
+        if self.newest.max_request_size > MOST_BYTES and (why := too_large_reason(record)) is not None:
             where = f"topic {record.topic!r}"
             raise delivery_error(why, record.topic, where, record.event_type, False, kind=RecordTooLarge)
         return record._replace(partition=partition, compression_type=self._settings.options.get("compression_type"))
@@ -201,7 +201,7 @@ class KafkaSink:
         """The size of a batch with only this placed record, compressed."""
         return batch_bytes(record)
 
-    async def _partition_for(self, record: OutgoingRecord, timeout_s: float) -> int:
+    async def _choose_partition(self, record: OutgoingRecord, timeout_s: float) -> int:
         topic, value, key, partition, _, headers, event_type, *_ = record
         producer = self.newest
         if (size := estimate(key, value, headers)) > producer.max_request_size:
@@ -211,7 +211,7 @@ class KafkaSink:
             )
         known = producer.topic(topic)
         if known is None or (partition is not None and partition not in known.partitions):
-            known = await self._find(topic, partition, event_type, timeout_s)
+            known = await self._wait_for_topic(topic, partition, event_type, timeout_s)
         if self._stopping:
             why = "the producer is being stopped"
             raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
@@ -231,7 +231,9 @@ class KafkaSink:
 
     # ------------------------------------------------------------------ topics
 
-    async def _find(self, topic: str, partition: int | None, event_type: str | None, timeout_s: float) -> Topic:
+    async def _wait_for_topic(
+        self, topic: str, partition: int | None, event_type: str | None, timeout_s: float
+    ) -> Topic:
         """Wait until the topic and this partition are known.
 
         Raises:
@@ -241,7 +243,9 @@ class KafkaSink:
         while True:
             lookup = self._lookups.get(topic)  # shared by all that wait for the topic
             if lookup is None:
-                lookup = self._lookups[topic] = start_task("topic", self._settings.connection, self._look_for(topic))
+                lookup = self._lookups[topic] = start_task(
+                    "topic", self._settings.connection, self._look_up_topic(topic)
+                )
                 lookup.add_done_callback(lambda _: self._lookups.pop(topic, None))
             await asyncio.wait({lookup}, timeout=until_s - self._loop.time())
             if not lookup.cancelled() or self._stopping:
@@ -259,19 +263,19 @@ class KafkaSink:
             why = f"no metadata of the topic within {timeout_s:.3g} s: {self.last_error() or 'no broker has answered'}"
         raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
 
-    async def _look_for(self, topic: str) -> str:
+    async def _look_up_topic(self, topic: str) -> str:
         """Ask for the topic until it is known. Returns why it cannot be found, or an empty string."""
         if not LEGAL_NAME.fullmatch(topic) or topic in (".", ".."):
             return "the name is invalid; use up to 249 letters, digits, '.', '_' and '-'"
         with client_log_filters.installed(absent_topics=(topic,)):
-            return await self._until_known(topic)
+            return await self._request_until_known(topic)
 
-    async def _until_known(self, topic: str) -> str:
+    async def _request_until_known(self, topic: str) -> str:
         absent_since_s: float | None = None
         wait_s = FIRST_WAIT_S
         while True:
             producer = self.newest
-            answered = await producer.look_for(topic)
+            answered = await producer.request_topic(topic)
             if producer.topic(topic) is not None:
                 return ""
             if topic in producer.client.cluster.unauthorized_topics:
@@ -280,7 +284,7 @@ class KafkaSink:
             if answered and absent_since_s is None:
                 absent_since_s = now_s
             if absent_since_s is not None and now_s - absent_since_s > TOPIC_WAIT_S:
-                producer.forget(topic)
+                producer.forget_topic(topic)
                 return "the topic does not exist; create it, or check the name"
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 1.5, 1.0)
@@ -307,7 +311,7 @@ class KafkaSink:
         self._draining.add(producer)
         self._start_replacing()
 
-    def _died(self, producer: IdempotentProducer) -> None:
+    def _on_producer_death(self, producer: IdempotentProducer) -> None:
         if not loop_is_closing():
             self.replace(producer, Refusal(None, "a task of the client has ended unexpectedly"))
 

@@ -17,7 +17,7 @@ from evkafka.kafka.client.coordinator_connection import CoordinatorConnection
 from evkafka.kafka.client.transaction_protocol import InitTransactionsRequest, MemberTxnOffsetCommitRequest
 from evkafka.kafka.errors import code_name, describe_cause
 from evkafka.kafka.options import connection_options
-from evkafka.kafka.producer.transaction_state import Request, TransactionState, Verdict, verdict, worst
+from evkafka.kafka.producer.transaction_state import Request, TransactionState, Verdict, most_severe_code, verdict
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class TransactionConnection:
         )
         self._groups: dict[str, CoordinatorConnection] = {}
 
-    async def ask(
+    async def ask_coordinator(
         self, kind: Request, request: Callable[[], Any], codes: Callable[[Any], Collection[int]]
     ) -> tuple[Any, Verdict]:
         """Ask the coordinator of the transactional id. Returns its answer and what it means.
@@ -79,38 +79,38 @@ class TransactionConnection:
         Raises:
             KafkaError, NotImplementedError: asking again cannot help.
         """
-        return await self._ask(self._coordinator, kind, request, codes)
+        return await self._ask_until_answered(self._coordinator, kind, request, codes)
 
-    async def ask_group(
+    async def ask_group_coordinator(
         self, group_id: str, kind: Request, request: Callable[[], Any], codes: Callable[[Any], Collection[int]]
     ) -> tuple[Any, Verdict]:
-        """Ask the coordinator of a group; see `ask`."""
+        """Ask the coordinator of a group; see `ask_coordinator`."""
         coordinator = self._groups.get(group_id)
         if coordinator is None:
             coordinator = CoordinatorConnection(self.client, "group", group_id, retry_backoff_s=self.backoff_s)
             self._groups[group_id] = coordinator
-        return await self._ask(coordinator, kind, request, codes)
+        return await self._ask_until_answered(coordinator, kind, request, codes)
 
-    async def _ask(
+    async def _ask_until_answered(
         self,
         coordinator: CoordinatorConnection,
         kind: Request,
         request: Callable[[], Any],
         codes: Callable[[Any], Collection[int]],
     ) -> tuple[Any, Verdict]:
-        pauses = pauses_s()
+        pauses = retry_pauses_s()
         while True:
             await coordinator.find_coordinator()
             try:
-                answer = await self.sent(coordinator.send(request()))
+                answer = await self.await_answer(coordinator.send(request()))
             except NO_ANSWER as error:
                 if isinstance(error, kafka.KafkaError) and not error.retriable:
                     raise
                 self.last_error = describe_cause(error)
             else:
-                code = worst(kind, codes(answer))
+                code = most_severe_code(kind, codes(answer))
                 meaning = verdict(kind, code)
-                self._state.learned(meaning)
+                self._state.on_verdict(meaning)
                 if meaning not in (Verdict.AGAIN, Verdict.ELSEWHERE):
                     return answer, meaning
                 self.last_error = code_name(code)
@@ -118,22 +118,22 @@ class TransactionConnection:
                     coordinator.mark_coordinator_unknown()
             await asyncio.sleep(next(pauses))
 
-    async def sent(self, answering: Awaitable[T]) -> T:
+    async def await_answer(self, answering: Awaitable[T]) -> T:
         """Send a request, and return its answer. If there is none, the state knows."""
-        self._state.asked()
+        self._state.on_request()
         try:
             answer = await answering
         except (kafka.NodeNotReadyError, kafka.IncompatibleBrokerVersion, NotImplementedError):
-            self._state.answered()  # it was not sent
+            self._state.on_answer()  # it was not sent
             raise
         except BaseException:
-            self._state.unanswered()
+            self._state.on_no_answer()
             raise
-        self._state.answered()
+        self._state.on_answer()
         return answer
 
 
-def pauses_s() -> Iterator[float]:
+def retry_pauses_s() -> Iterator[float]:
     """The pauses between attempts, without an end."""
     pause_s = FIRST_PAUSE_S
     while True:
@@ -141,13 +141,13 @@ def pauses_s() -> Iterator[float]:
         pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
 
-def own_code(answer: Any) -> Collection[int]:
+def top_level_error_code(answer: Any) -> Collection[int]:
     return (answer.error_code,)
 
 
-def added_codes(answer: Any) -> Collection[int]:
+def add_partitions_error_codes(answer: Any) -> Collection[int]:
     return [code for _, rows in answer.errors for _, code in rows]
 
 
-def committed_codes(answer: Any) -> Collection[int]:
+def offset_commit_error_codes(answer: Any) -> Collection[int]:
     return [code for _, rows in answer.topics for _, code in rows]

@@ -9,7 +9,7 @@ from evkafka.kafka.errors import ErrorCode, code_name, describe_cause, translate
 from evkafka.kafka.producer.batch import delivery_error
 from evkafka.kafka.producer.idempotent_producer import Refusal
 from evkafka.kafka.producer.output_queue import OutputQueue, batch_bytes
-from evkafka.kafka.producer.partition_queue import ONE_RECORD, why_refused
+from evkafka.kafka.producer.partition_queue import ONE_RECORD, refusal_reason
 from evkafka.kafka.producer.transaction_state import Verdict
 from evkafka.runtime.ports import MetadataTooLarge, OutgoingRecord, OutputRefused
 
@@ -18,7 +18,7 @@ class ProducerFenced(CommitRefused):
     """Another producer has used the transactional id since, or the transaction was open for too long. It is aborted."""
 
 
-def failure(meaning: Verdict, code: int, doing: str, *, subject: str) -> BrokerError:
+def transaction_error(meaning: Verdict, code: int, doing: str, *, subject: str) -> BrokerError:
     """The error for an answer after which a transaction cannot be committed.
 
     Args:
@@ -43,23 +43,25 @@ def failure(meaning: Verdict, code: int, doing: str, *, subject: str) -> BrokerE
             return BrokerError(said)
 
 
-def output_failure(meaning: Verdict, code: int, doing: str, queue: OutputQueue) -> BrokerError:
+def output_error(meaning: Verdict, code: int, doing: str, queue: OutputQueue) -> BrokerError:
     """The error for an answer about one partition of the outputs."""
     match meaning:
         case Verdict.RECORD:
             refusal, output = Refusal(code, f"the broker refused it: {code_name(code)}"), queue.first
-            why = why_refused(refusal, batch_bytes(output), lacks_key=output.key is None)
-            return refused(output, why, ONE_RECORD.get(code, DeliveryError))
+            why = refusal_reason(refusal, batch_bytes(output), lacks_key=output.key is None)
+            return refused_output_error(output, why, ONE_RECORD.get(code, DeliveryError))
         case Verdict.MISSING:
-            return refused(queue.first, "the topic does not exist; create it, or check the name")
+            return refused_output_error(queue.first, "the topic does not exist; create it, or check the name")
         case Verdict.REFUSED if code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:
-            return refused(queue.first, describe_cause(kafka.TopicAuthorizationFailedError(queue.partition.topic)))
+            return refused_output_error(
+                queue.first, describe_cause(kafka.TopicAuthorizationFailedError(queue.partition.topic))
+            )
         case _:
             topic, partition = queue.partition
-            return failure(meaning, code, f"{doing}: writing to {topic}[{partition}]", subject=topic)
+            return transaction_error(meaning, code, f"{doing}: writing to {topic}[{partition}]", subject=topic)
 
 
-def refused(output: OutgoingRecord, why: str, kind: type[DeliveryError] = DeliveryError) -> OutputRefused:
+def refused_output_error(output: OutgoingRecord, why: str, kind: type[DeliveryError] = DeliveryError) -> OutputRefused:
     """The error for a record that can never be written."""
     where = f"{output.topic}[{output.partition}]"
     error = delivery_error(why, output.topic, where, output.event_type, may_have_been_written=False, kind=kind)

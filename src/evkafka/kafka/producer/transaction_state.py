@@ -78,26 +78,26 @@ class TransactionState:
 
     # ------------------------------------------------------------------ requests
 
-    def asked(self) -> None:
+    def on_request(self) -> None:
         """A request is on its way."""
         self._unanswered += 1
 
-    def answered(self) -> None:
+    def on_answer(self) -> None:
         self._unanswered -= 1
 
-    def unanswered(self) -> None:
+    def on_no_answer(self) -> None:
         """There will be no answer to a request: it may be carried out at any time."""
         self._unanswered -= 1
         self._lost_an_answer = True
         self.may_be_committed |= self._phase is Phase.ENDING
 
-    def learned(self, meaning: Verdict) -> None:
+    def on_verdict(self, meaning: Verdict) -> None:
         """An answer has this meaning."""
         match meaning:
             case Verdict.ELSEWHERE:
                 self.may_be_committed |= self._phase is Phase.ENDING
             case Verdict.FENCED:
-                self.forget()
+                self.forget_producer()
             case Verdict.BROKEN:
                 self._phase = Phase.BROKEN
             case _:
@@ -105,7 +105,7 @@ class TransactionState:
 
     # ------------------------------------------------------------------ phases
 
-    def initialized(self, producer: ProducerId) -> None:
+    def on_initialized(self, producer: ProducerId) -> None:
         """The coordinator has ended the last transaction, and knows this producer now."""
         self.producer = producer
         self.sequences.clear()
@@ -113,24 +113,24 @@ class TransactionState:
         self._phase = Phase.READY
         self._lost_an_answer = False
 
-    def opened(self) -> None:
+    def on_opened(self) -> None:
         """The coordinator has added the first partition, or the group, to the transaction."""
         self._phase = Phase.OPEN
 
-    def ending(self) -> None:
+    def on_commit_requested(self) -> None:
         """The commit is about to be asked for."""
         self._phase = Phase.ENDING
 
-    def ended(self) -> None:
+    def on_ended(self) -> None:
         """The coordinator has committed or aborted the transaction."""
         self._phase = Phase.READY
         self.may_be_committed = False
 
-    def broke(self) -> None:
+    def on_unknown_outcome(self) -> None:
         """It is not known what the coordinator has done."""
         self._phase = Phase.BROKEN
 
-    def forget(self) -> None:
+    def forget_producer(self) -> None:
         """The brokers have a newer producer, or none, with this transactional id: the next one is a new one."""
         self.producer = NO_PRODUCER
         self._phase = Phase.NEW
@@ -246,6 +246,6 @@ _BY_SEVERITY = (
 )
 
 
-def worst(request: Request, codes: Iterable[int]) -> int:
+def most_severe_code(request: Request, codes: Iterable[int]) -> int:
     """Of the codes of several partitions the one that decides; 0 if there are none."""
     return max(codes, key=lambda code: _BY_SEVERITY.index(verdict(request, code)), default=0)

@@ -27,16 +27,23 @@ from evkafka.kafka.errors import code_name, describe_cause, translate
 from evkafka.kafka.options import to_ms
 from evkafka.kafka.producer.output_queue import OutputQueue
 from evkafka.kafka.producer.output_writer import OutputWriter
-from evkafka.kafka.producer.topic_limit import largest_bytes
+from evkafka.kafka.producer.topic_limit import max_message_bytes
 from evkafka.kafka.producer.transaction_connection import (
     TransactionConnection,
-    added_codes,
-    committed_codes,
-    own_code,
-    pauses_s,
+    add_partitions_error_codes,
+    offset_commit_error_codes,
+    retry_pauses_s,
+    top_level_error_code,
 )
-from evkafka.kafka.producer.transaction_errors import ProducerFenced, failure, output_failure
-from evkafka.kafka.producer.transaction_state import Request, Settlement, TransactionState, Verdict, verdict, worst
+from evkafka.kafka.producer.transaction_errors import ProducerFenced, output_error, transaction_error
+from evkafka.kafka.producer.transaction_state import (
+    Request,
+    Settlement,
+    TransactionState,
+    Verdict,
+    most_severe_code,
+    verdict,
+)
 from evkafka.records import TopicPartition
 from evkafka.runtime.ports import OutgoingRecord, OutputRefused
 
@@ -123,7 +130,7 @@ class TransactionalProducer:
         with self._log_filters:
             try:
                 async with asyncio.timeout(timeout_s / 2), self._turn:
-                    await self._settle_own()
+                    await self._settle_unless_replaced()
             except FAILURES as error:
                 logger.debug("%s: its transaction stays open until it times out: %r", self._doing, error)
             if self._settling is not None:
@@ -166,25 +173,25 @@ class TransactionalProducer:
             CommitUnknown: there was no answer to the commit: all of it may have been written.
             BrokerUnavailable, BrokerRefused, BrokerError: nothing of it can be read.
         """
-        queues = _by_partition(outputs)
+        queues = _group_by_partition(outputs)
         began, self._connection.last_error = False, ""
         try:
             async with asyncio.timeout(min(timeout_s, self._timeout_s)), self._turn:
-                self._raise_fence()
+                self._raise_if_fenced()
                 await self._settle()
                 began = True
                 await self._transact(queues, offsets)
         except FAILURES as error:
-            outcome = self._outcome(error, may_be_committed=began and self._state.may_be_committed)
+            outcome = self._error_to_raise(error, may_be_committed=began and self._state.may_be_committed)
             if isinstance(outcome, OutputRefused) and isinstance(outcome.error, RecordTooLarge):
-                outcome.largest_bytes = await largest_bytes(self._connection.client, outcome.output.topic)
+                outcome.largest_bytes = await max_message_bytes(self._connection.client, outcome.output.topic)
             if outcome is error:
                 raise
             raise outcome from error
         finally:
-            self._settle_later()
+            self._start_settling()
 
-    def _outcome(self, error: BaseException, *, may_be_committed: bool) -> BrokerError:
+    def _error_to_raise(self, error: BaseException, *, may_be_committed: bool) -> BrokerError:
         """The error of a transaction that has failed with this one."""
         match error:
             case CommitUnknown():
@@ -216,7 +223,7 @@ class TransactionalProducer:
             await self._commit()
 
     async def _add_partitions(self, queues: Collection[OutputQueue]) -> None:
-        client, pauses = self._connection.client, pauses_s()
+        client, pauses = self._connection.client, retry_pauses_s()
         by_topic: defaultdict[str, list[int]] = defaultdict(list)
         for queue in queues:
             by_topic[queue.partition.topic].append(queue.partition.partition)
@@ -227,41 +234,45 @@ class TransactionalProducer:
             return AddPartitionsToTxnRequest(self._id, *self._state.producer, list(by_topic.items()))
 
         while True:
-            answer, meaning = await self._connection.ask(Request.ADD, request, added_codes)
+            answer, meaning = await self._connection.ask_coordinator(Request.ADD, request, add_partitions_error_codes)
             if meaning is Verdict.DONE:
-                self._state.opened()
+                self._state.on_opened()
                 return
             if meaning is not Verdict.MISSING or client.now_s() >= missing_at_s:
                 codes = {(topic, partition): code for topic, rows in answer.errors for partition, code in rows}
-                code = worst(Request.ADD, codes.values())
+                code = most_severe_code(Request.ADD, codes.values())
                 queue = next(one for one in queues if codes.get(one.partition) == code)
-                raise output_failure(meaning, code, self._doing, queue)
+                raise output_error(meaning, code, self._doing, queue)
             await asyncio.sleep(next(pauses))
 
     async def _add_group(self, group_id: str) -> None:
         def request() -> Any:
             return AddOffsetsToTxnRequest(self._id, *self._state.producer, group_id)
 
-        answer, meaning = await self._connection.ask(Request.ADD, request, own_code)
+        answer, meaning = await self._connection.ask_coordinator(Request.ADD, request, top_level_error_code)
         if meaning is not Verdict.DONE:
-            raise failure(meaning, answer.error_code, f"{self._doing}: adding group {group_id!r}", subject=group_id)
-        self._state.opened()
+            raise transaction_error(
+                meaning, answer.error_code, f"{self._doing}: adding group {group_id!r}", subject=group_id
+            )
+        self._state.on_opened()
 
     async def _write(self, queues: Collection[OutputQueue]) -> None:
         refusal = await self._writer.write(queues)
         if refusal is not None:
             queue, code = refusal
-            raise output_failure(verdict(Request.WRITE, code), code, self._doing, queue)
+            raise output_error(verdict(Request.WRITE, code), code, self._doing, queue)
 
     async def _add_offsets(self, offsets: TransactionOffsets) -> None:
-        group_id, pauses = offsets.group_id, pauses_s()
+        group_id, pauses = offsets.group_id, retry_pauses_s()
 
         def request() -> Any:
             return offsets.request(self._id, self._state.producer)
 
         while True:
-            answer, meaning = await self._connection.ask_group(group_id, Request.OFFSETS, request, committed_codes)
-            code = worst(Request.OFFSETS, committed_codes(answer))
+            answer, meaning = await self._connection.ask_group_coordinator(
+                group_id, Request.OFFSETS, request, offset_commit_error_codes
+            )
+            code = most_severe_code(Request.OFFSETS, offset_commit_error_codes(answer))
             match meaning:
                 case Verdict.DONE:
                     return
@@ -272,26 +283,28 @@ class TransactionalProducer:
                     raise offsets.refusal(code)
                 case _:
                     doing = f"{self._doing}: committing offsets of group {group_id!r}"
-                    raise failure(meaning, code, doing, subject=group_id)
+                    raise transaction_error(meaning, code, doing, subject=group_id)
 
     async def _commit(self) -> None:
         """Commit. A request without an answer is sent again: the coordinator commits once, and says so again."""
-        self._state.ending()
-        answer, meaning = await self._connection.ask(Request.END, lambda: self._end(commit=True), own_code)
+        self._state.on_commit_requested()
+        answer, meaning = await self._connection.ask_coordinator(
+            Request.END, lambda: self._end_request(commit=True), top_level_error_code
+        )
         doing = f"{self._doing}: committing"
         if meaning is Verdict.DONE:
-            self._state.ended()
+            self._state.on_ended()
         elif self._state.may_be_committed:
             raise CommitUnknown(f"{doing}: {code_name(answer.error_code)}; it may have been committed")
         else:
-            raise failure(meaning, answer.error_code, doing, subject=self._id)
+            raise transaction_error(meaning, answer.error_code, doing, subject=self._id)
 
-    def _end(self, *, commit: bool) -> Any:
+    def _end_request(self, *, commit: bool) -> Any:
         return EndTxnRequest(self._id, *self._state.producer, commit)
 
     # ------------------------------------------------------------------ between two transactions
 
-    def _settle_later(self) -> None:
+    def _start_settling(self) -> None:
         if self._state.settlement is not Settlement.NOTHING and (self._settling is None or self._settling.done()):
             self._settling = start_task("abort", self._settings, self._settle_in_time())
 
@@ -299,13 +312,13 @@ class TransactionalProducer:
         """End the last transaction at once: readers wait at its first record, and the next owner for its offsets."""
         try:
             async with asyncio.timeout(self._timeout_s), self._turn:
-                await self._settle_own()
+                await self._settle_unless_replaced()
         except ProducerFenced as fence:
             self._fence = fence
         except FAILURES as error:
             logger.debug("%s: the last transaction is not ended yet: %r", self._doing, error)
 
-    async def _settle_own(self) -> None:
+    async def _settle_unless_replaced(self) -> None:
         """Leave nothing open, unless another producer has the transactional id: it has ended the transaction."""
         if self._state.has_producer:
             await self._settle()
@@ -319,33 +332,35 @@ class TransactionalProducer:
                 await self._initialize()
 
     async def _abort(self) -> None:
-        answer, meaning = await self._connection.ask(Request.END, lambda: self._end(commit=False), own_code)
+        answer, meaning = await self._connection.ask_coordinator(
+            Request.END, lambda: self._end_request(commit=False), top_level_error_code
+        )
         match meaning:
             case Verdict.DONE:
-                self._state.ended()
+                self._state.on_ended()
             case Verdict.FENCED:
-                raise failure(meaning, answer.error_code, f"{self._doing}: aborting", subject=self._id)
+                raise transaction_error(meaning, answer.error_code, f"{self._doing}: aborting", subject=self._id)
             case _:
                 logger.debug("%s: aborting: %s", self._doing, code_name(answer.error_code))
-                self._state.broke()
+                self._state.on_unknown_outcome()
 
     async def _initialize(self) -> None:
         def request() -> Any:
             return InitTransactionsRequest(self._id, to_ms(self._timeout_s), self._state.producer)
 
-        answer, meaning = await self._connection.ask(Request.INITIALIZE, request, own_code)
+        answer, meaning = await self._connection.ask_coordinator(Request.INITIALIZE, request, top_level_error_code)
         match meaning:
             case Verdict.DONE:
-                self._state.initialized(ProducerId(answer.producer_id, answer.producer_epoch))
+                self._state.on_initialized(ProducerId(answer.producer_id, answer.producer_epoch))
             case Verdict.BROKEN if self._state.has_producer:
-                self._state.forget()  # the brokers have forgotten it too
+                self._state.forget_producer()  # the brokers have forgotten it too
             case _:
                 doing = f"{self._doing}: getting a producer id"
-                raise failure(meaning, answer.error_code, doing, subject=self._id)
+                raise transaction_error(meaning, answer.error_code, doing, subject=self._id)
 
     # ------------------------------------------------------------------ fences
 
-    def _raise_fence(self) -> None:
+    def _raise_if_fenced(self) -> None:
         fence, self._fence = self._fence, None
         if fence is not None:
             raise fence
@@ -361,7 +376,7 @@ class TransactionalProducer:
         )
 
 
-def _by_partition(outputs: Sequence[OutgoingRecord]) -> list[OutputQueue]:
+def _group_by_partition(outputs: Sequence[OutgoingRecord]) -> list[OutputQueue]:
     """The outputs of each partition, in order."""
     by_partition: defaultdict[TopicPartition, list[OutgoingRecord]] = defaultdict(list)
     for output in outputs:

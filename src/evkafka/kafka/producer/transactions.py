@@ -17,8 +17,8 @@ from evkafka.exceptions import BrokerError, RecordTooLarge
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.kafka.errors import translate
-from evkafka.kafka.producer.output_queue import too_large
-from evkafka.kafka.producer.transaction_errors import refused
+from evkafka.kafka.producer.output_queue import too_large_reason
+from evkafka.kafka.producer.transaction_errors import refused_output_error
 from evkafka.kafka.producer.transactional_producer import TransactionalProducer
 from evkafka.runtime.partitioner import partition_for
 from evkafka.runtime.ports import OutgoingRecord
@@ -74,8 +74,8 @@ class Transactions:
         await self._producer.commit(placed, timeout_s=COMMIT_S)
 
     async def _place(self, record: OutgoingRecord) -> OutgoingRecord:
-        if (why := too_large(record)) is not None:
-            raise refused(record, why, RecordTooLarge)
+        if (why := too_large_reason(record)) is not None:
+            raise refused_output_error(record, why, RecordTooLarge)
         partitions, available = await self._producer.partitions(record.topic)
         if record.partition in partitions:
             return record
