@@ -113,7 +113,7 @@ class OutboundEndpoint(Generic[T]):
         self.resolve()
         if self.value_format is None or bytes_or_str_type(self.payload) is bytes:
             return None
-        return Outgoing(self._outbound.described(), self.topic or topic or "", self.event_type, self.payload)
+        return Outgoing(self._outbound.describe(), self.topic or topic or "", self.event_type, self.payload)
 
     async def prepare(self, topic: str | None) -> None:
         """Find the schema of its values in the registry.
@@ -123,7 +123,7 @@ class OutboundEndpoint(Generic[T]):
         """
         event = self.described(topic)
         if event is not None and self.value_format is not None:
-            self._outbound.encode_by(await self.value_format.encoder(event), self.value_format.media_type)
+            self._outbound.set_encoder(await self.value_format.encoder(event), self.value_format.media_type)
 
     @overload
     def __call__(

@@ -10,10 +10,10 @@ import typing_extensions
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from evkafka import config
-from evkafka.config.consumer import _consumer
+from evkafka.config.consumer import _read_consumer_keys
 from evkafka.config.display import SHOWN_KEYS
 from evkafka.config.error_policy import read_error_policy
-from evkafka.config.producer import _producer
+from evkafka.config.producer import _read_producer_keys
 from evkafka.config.section import Faults, Section
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.exceptions import ConfigError
@@ -75,18 +75,18 @@ class TestBesideAiokafka:
 class TestTyped:
     def test_every_key_of_a_consumer_is_read_and_no_other(self) -> None:
         read = section()
-        _consumer(read)
-        assert set(read.known) == keys_of(config.ConsumerConfig)
+        _read_consumer_keys(read)
+        assert set(read.known_keys) == keys_of(config.ConsumerConfig)
 
     def test_every_key_of_a_producer_is_read_and_no_other(self) -> None:
         read = section()
-        _producer(read)
-        assert set(read.known) == keys_of(config.ProducerConfig)
+        _read_producer_keys(read)
+        assert set(read.known_keys) == keys_of(config.ProducerConfig)
 
     def test_every_key_of_a_policy_is_read_and_no_other(self) -> None:
         read = section()
         read_error_policy(read, ErrorPolicySettings())
-        assert set(read.known) == keys_of(config.ErrorPolicy)
+        assert set(read.known_keys) == keys_of(config.ErrorPolicy)
 
     def test_every_key_is_known_to_be_shown_or_to_be_hidden(self) -> None:
         keys = set().union(*map(keys_of, TYPED_DICTS)) - {"name", "description", "event_type"}

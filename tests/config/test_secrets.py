@@ -18,8 +18,8 @@ from evkafka.config import (
     consumer_settings,
     dead_letter_producer_settings,
     error_policy,
+    masked_settings,
     producer_settings,
-    shown_settings,
 )
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
 from evkafka.exceptions import ConfigError
@@ -30,7 +30,7 @@ SASL = {"security_protocol": "SASL_PLAINTEXT", "sasl_plain_username": "me", "sas
 
 
 def everything_said_of(made: ConsumerSettings | ProducerSettings) -> str:
-    return f"{made!r} {made} {made.connection!r} {made.connection.shown} {shown_settings(made)}"
+    return f"{made!r} {made} {made.connection!r} {made.connection.shown} {masked_settings(made)}"
 
 
 class TestPasswords:
@@ -58,7 +58,7 @@ class TestPasswords:
     def test_of_the_dead_letters_producer_stay_hidden(self) -> None:
         made = consumer(on_error={"dead_letter_producer": SASL})
         assert PASSWORD not in everything_said_of(made)
-        assert shown_settings(made)["on_error.dead_letter_producer.sasl_plain_password"] == "***"
+        assert masked_settings(made)["on_error.dead_letter_producer.sasl_plain_password"] == "***"
         assert dead_letter_producer_settings(made).connection.options["sasl_plain_password"] == PASSWORD
 
     def test_in_a_place_that_is_none_for_them_stay_hidden(self) -> None:
@@ -105,7 +105,9 @@ class TestShown:
         }
 
     def test_settings_are_shown_by_their_keys(self) -> None:
-        lines = shown_settings(consumer(topics=["a", "b"], on_error={"max_attempts": 3, "non_retryable": [ValueError]}))
+        lines = masked_settings(
+            consumer(topics=["a", "b"], on_error={"max_attempts": 3, "non_retryable": [ValueError]})
+        )
         assert lines["topics"] == "a, b"
         assert lines["session_timeout_ms"] == "10000"
         assert lines["on_error.max_attempts"] == "3"
@@ -113,8 +115,8 @@ class TestShown:
         assert lines["on_error.dead_letter_limit.window"] == "1000"
 
     def test_nothing_known_is_shown_as_hidden_by_mistake(self) -> None:
-        assert "***" not in shown_settings(consumer(client_rack="r", fetch_min_bytes=1)).values()
-        assert "***" not in shown_settings(producer(linger_ms=1, topic="t")).values()
+        assert "***" not in masked_settings(consumer(client_rack="r", fetch_min_bytes=1)).values()
+        assert "***" not in masked_settings(producer(linger_ms=1, topic="t")).values()
 
 
 KEYS = sorted({*ConsumerConfig.__annotations__, *ProducerConfig.__annotations__, *ErrorPolicy.__annotations__})

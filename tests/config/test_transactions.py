@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evkafka.config import missing_group_id, shown_settings
+from evkafka.config import masked_settings, missing_group_id
 from evkafka.config.settings import TransactionSettings
 from tests.support.configurations import consumer, refusal
 
@@ -12,7 +12,7 @@ from tests.support.configurations import consumer, refusal
 def test_the_other_modes_have_no_transactions() -> None:
     assert consumer().transactions is None
     assert consumer(auto_commit_mode="pre-commit").transactions is None
-    assert "transaction_interval_ms" not in shown_settings(consumer())
+    assert "transaction_interval_ms" not in masked_settings(consumer())
 
 
 def test_the_mode_alone_has_the_defaults() -> None:
@@ -20,7 +20,7 @@ def test_the_mode_alone_has_the_defaults() -> None:
     assert settings.transactions == TransactionSettings(0.1, 10.0, None)
     assert settings.commit_interval_s == 0.1
     assert not settings.at_most_once
-    assert shown_settings(settings)["transaction_interval_ms"] == "100"
+    assert masked_settings(settings)["transaction_interval_ms"] == "100"
 
 
 def test_each_key_is_read() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from evkafka import EVKafkaApp, Handler, Sender, environment
-from evkafka.config import consumer_settings, error_policy, producer_settings, shown_settings
+from evkafka.config import consumer_settings, error_policy, masked_settings, producer_settings
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.exceptions import ConfigError
 from evkafka.service.service import StartFailed
@@ -48,7 +48,7 @@ def check_settings(kind: str, values: dict[Any, Any]) -> Counter[str]:
         return Counter({f"{kind}: refused": 1})
     assert CANARY not in repr(settings)
     if kind != "policy":
-        assert CANARY not in repr(shown_settings(settings))  # type: ignore[arg-type]
+        assert CANARY not in repr(masked_settings(settings))  # type: ignore[arg-type]
     return Counter({f"{kind}: accepted": 1})
 
 

@@ -11,15 +11,15 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
 from evkafka.config.consumer import read_consumer
-from evkafka.config.display import shown_fields
+from evkafka.config.display import masked_fields
 from evkafka.config.error_policy import (
     DOC,
-    dead_letter_name,
-    name_fault,
-    read_by_itself,
+    dead_letter_topic_fault,
+    dead_letter_topic_name,
+    find_own_dead_letter_topic,
+    own_dead_letter_topic_fault,
     read_error_policy,
-    reads_itself,
-    retry_name,
+    retry_topic_name,
     topic_fault,
 )
 from evkafka.config.keys import (
@@ -33,7 +33,7 @@ from evkafka.config.keys import (
 )
 from evkafka.config.masking import Secret
 from evkafka.config.producer import read_dead_letter_producer, read_producer
-from evkafka.config.section import Faults, Section, as_mapping
+from evkafka.config.section import Faults, Section, require_mapping
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ErrorPolicySettings, ProducerSettings
 from evkafka.exceptions import ConfigError
 
@@ -56,7 +56,7 @@ __all__ = [
     "producer_config",
     "producer_settings",
     "retry_topic",
-    "shown_settings",
+    "masked_settings",
 ]
 
 
@@ -117,9 +117,9 @@ def error_policy(
     if overlay is None:
         return base
     faults = Faults(where)
-    section = Section(as_mapping(overlay, faults), faults, doc=DOC, path="on_error.")
+    section = Section(require_mapping(overlay, faults), faults, doc=DOC, path="on_error.")
     policy = read_error_policy(section, base)
-    if section.given("dead_letter_producer") and section.valid("dead_letter_producer"):
+    if section.is_given("dead_letter_producer") and section.is_valid("dead_letter_producer"):
         read_dead_letter_producer(section, policy, ConnectionSettings(), login=False)
     section.refuse_unknown_keys()
     faults.raise_if_any()
@@ -164,9 +164,9 @@ def dead_letter_topic(policy: ErrorPolicySettings, *, topic: str, group_id: str 
         ConfigError: the name is illegal in Kafka; the error names `dead_letter_topic`.
     """
     template = policy.dead_letter_topic
-    if fault := name_fault(template, topic=topic, group_id=group_id, event_type=event_type):
+    if fault := dead_letter_topic_fault(template, topic=topic, group_id=group_id, event_type=event_type):
         raise ConfigError(f"on_error.dead_letter_topic: {fault}")
-    return dead_letter_name(template, topic=topic, group_id=group_id, event_type=event_type)
+    return dead_letter_topic_name(template, topic=topic, group_id=group_id, event_type=event_type)
 
 
 def check_dead_letter_topics(
@@ -186,7 +186,7 @@ def check_dead_letter_topics(
     """
     names = [topic.name for topic in settings.topics]
     for event_type, policy in policies:
-        name = read_by_itself(
+        name = find_own_dead_letter_topic(
             policy.dead_letter_topic,
             names,
             settings.topic_pattern,
@@ -196,7 +196,9 @@ def check_dead_letter_topics(
         )
         if name is not None:
             whose = f"event type {event_type!r}: " if event_type is not None else ""
-            raise ConfigError(f"{whose}on_error.dead_letter_topic: {reads_itself(policy.dead_letter_topic, name)}")
+            raise ConfigError(
+                f"{whose}on_error.dead_letter_topic: {own_dead_letter_topic_fault(policy.dead_letter_topic, name)}"
+            )
 
 
 def retry_topic(topic: str, *, group_id: str | None, delay_ms: int) -> str:
@@ -205,7 +207,7 @@ def retry_topic(topic: str, *, group_id: str | None, delay_ms: int) -> str:
     Raises:
         ConfigError: the name is illegal in Kafka; the error names `retry_topics`.
     """
-    name = retry_name(topic, group_id, delay_ms)
+    name = retry_topic_name(topic, group_id, delay_ms)
     if fault := topic_fault(name):
         raise ConfigError(
             f"on_error.retry_topics: {delay_ms} for topic {topic!r} needs a retry topic, but {fault}; change group_id"
@@ -214,6 +216,6 @@ def retry_topic(topic: str, *, group_id: str | None, delay_ms: int) -> str:
     return name
 
 
-def shown_settings(settings: ConsumerSettings | ProducerSettings) -> dict[str, str]:
+def masked_settings(settings: ConsumerSettings | ProducerSettings) -> dict[str, str]:
     """The effective configuration as key -> text, for a log line or a page; secrets are `***`."""
-    return shown_fields(settings)
+    return masked_fields(settings)

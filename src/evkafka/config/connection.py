@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from evkafka.config.display import shown
+from evkafka.config.display import masked_text
 from evkafka.config.key_types import read_options, read_settings
-from evkafka.config.masking import HIDDEN, Secret, in_error, kind_of
+from evkafka.config.masking import HIDDEN, Secret, describe_type, text_for_error
 from evkafka.config.section import MISSING, Section, to_ms
 from evkafka.config.settings import CONNECTION_OPTIONS, ConnectionSettings
 
@@ -59,20 +59,20 @@ def read_connection(section: Section, *, request_timeout_s: float, login: bool =
     """
     base = replace(CONNECTION, request_timeout_s=request_timeout_s)
     readers: dict[str, Callable[[], Any]] = {
-        "bootstrap_servers": lambda: _servers(section),
-        "options": lambda: _options(section),
+        "bootstrap_servers": lambda: _read_servers(section),
+        "options": lambda: _read_client_options(section),
     }
     settings = read_settings(section, base, readers)
     if login:
         _check_login(section, settings.options)
     if (version := section.value("api_version")) is not MISSING and version is not None:
         warn_once("api_version is not used: the client asks each broker for its API versions; remove the key")
-    section.refuse("loop", "the running loop is used; remove the key")
+    section.refuse_key("loop", "the running loop is used; remove the key")
     hidden_user = isinstance(section.value("sasl_plain_username"), Secret)
-    return replace(settings, shown=_shown(settings, hidden_user=hidden_user))
+    return replace(settings, shown=_mask_connection(settings, hidden_user=hidden_user))
 
 
-def _shown(connection: ConnectionSettings, *, hidden_user: bool) -> Mapping[str, str]:
+def _mask_connection(connection: ConnectionSettings, *, hidden_user: bool) -> Mapping[str, str]:
     """The masked form of a connection; a user name is hidden if it was given as a secret."""
     effective = {
         "bootstrap_servers": connection.bootstrap_servers,
@@ -84,11 +84,11 @@ def _shown(connection: ConnectionSettings, *, hidden_user: bool) -> Mapping[str,
         "security_protocol": "PLAINTEXT",
         **connection.options,
     }
-    masked = {key: shown(key, value) for key, value in effective.items() if value is not None}
+    masked = {key: masked_text(key, value) for key, value in effective.items() if value is not None}
     return {**masked, "sasl_plain_username": HIDDEN} if hidden_user else masked
 
 
-def as_values(connection: ConnectionSettings) -> dict[str, object]:
+def to_config_values(connection: ConnectionSettings) -> dict[str, object]:
     """A connection as configuration keys, so that another configuration can override some of them.
 
     The request timeout is left out: a consumer's is as long as a rebalance may take, which other clients do not need.
@@ -101,13 +101,13 @@ def as_values(connection: ConnectionSettings) -> dict[str, object]:
     }
 
 
-def override(connection: ConnectionSettings, values: Mapping[str, object]) -> dict[str, object]:
+def override_connection(connection: ConnectionSettings, values: Mapping[str, object]) -> dict[str, object]:
     """A connection's keys, with other values for some of them.
 
     If `security_protocol` is overridden, TLS and SASL keys that the new protocol does not use are dropped, so that an
     unencrypted cluster beside an encrypted one needs one key.
     """
-    base = as_values(connection)
+    base = to_config_values(connection)
     protocol = values.get("security_protocol")
     if isinstance(protocol, str):
         base = {
@@ -122,7 +122,7 @@ def override(connection: ConnectionSettings, values: Mapping[str, object]) -> di
 # ------------------------------------------------------------------ servers
 
 
-def _servers(section: Section) -> tuple[str, ...]:
+def _read_servers(section: Section) -> tuple[str, ...]:
     key = "bootstrap_servers"
     value = section.value(key)
     if value is MISSING:
@@ -133,13 +133,13 @@ def _servers(section: Section) -> tuple[str, ...]:
     found: list[str] = []
     for text in given:
         if not isinstance(text, str):
-            section.fault(key, f"{in_error(text)} is not a str; give 'host:port'")
+            section.add_fault(key, f"{text_for_error(text)} is not a str; give 'host:port'")
         elif fault := _server_fault(text):
-            section.fault(key, fault)
+            section.add_fault(key, fault)
         else:
             found += [server.strip() for server in text.split(",") if server.strip()]
-    if not found and section.valid(key):
-        section.fault(key, "it names no broker; give 'host:port', or several separated by commas")
+    if not found and section.is_valid(key):
+        section.add_fault(key, "it names no broker; give 'host:port', or several separated by commas")
     return tuple(found) or CONNECTION.bootstrap_servers
 
 
@@ -149,25 +149,25 @@ def _server_fault(text: str) -> str | None:
         # Not split, and nothing before the last @ is shown: it may be a login, which may contain commas.
         host = HIDDEN + text[text.rindex("@") :] if "@" in text else text
         return (
-            f"{in_error(host)} is a URL; give only 'host:port', and the login in security_protocol, sasl_mechanism,"
-            " sasl_plain_username and sasl_plain_password"
+            f"{text_for_error(host)} is a URL; give only 'host:port', and the login in security_protocol,"
+            " sasl_mechanism, sasl_plain_username and sasl_plain_password"
         )
     for server in filter(None, map(str.strip, text.split(","))):
         match = _SERVER.fullmatch(server)
         if match is None:
-            return f"{in_error(server)} is not 'host:port' (an IPv6 address needs brackets: '[::1]:9092')"
+            return f"{text_for_error(server)} is not 'host:port' (an IPv6 address needs brackets: '[::1]:9092')"
         if match[2] is not None and not 1 <= int(match[2]) <= 65_535:
-            return f"{in_error(server)} has a port out of range; use 1 to 65535"
+            return f"{text_for_error(server)} has a port out of range; use 1 to 65535"
     return None
 
 
 # ------------------------------------------------------------------ options for aiokafka
 
 
-def _options(section: Section) -> dict[str, Any]:
+def _read_client_options(section: Section) -> dict[str, Any]:
     readers: dict[str, Callable[[], Any]] = {
-        "ssl_context": lambda: _ssl_context(section),
-        "sasl_oauth_token_provider": lambda: _token_provider(section),
+        "ssl_context": lambda: _read_ssl_context(section),
+        "sasl_oauth_token_provider": lambda: _read_token_provider(section),
         "connections_max_idle_ms": lambda: None,
     }
     options = read_options(section, CONNECTION_OPTIONS, readers)
@@ -177,26 +177,26 @@ def _options(section: Section) -> dict[str, Any]:
     return options
 
 
-def _ssl_context(section: Section) -> ssl.SSLContext | None:
+def _read_ssl_context(section: Section) -> ssl.SSLContext | None:
     value = section.value("ssl_context")
     if value is MISSING or value is None:
         return None
     if not isinstance(value, ssl.SSLContext):
-        section.fault("ssl_context", f"it is {kind_of(value)}; give an ssl.SSLContext: {MAKE_SSL_CONTEXT}")
+        section.add_fault("ssl_context", f"it is {describe_type(value)}; give an ssl.SSLContext: {MAKE_SSL_CONTEXT}")
         return None
     return value
 
 
-def _token_provider(section: Section) -> Any:
+def _read_token_provider(section: Section) -> Any:
     value = section.value("sasl_oauth_token_provider")
     if value is MISSING or value is None:
         return None
     # Compared by name: this package must not import aiokafka, which requires its own base class.
     bases = {(base.__module__, base.__name__) for base in type(value).__mro__}
     if ("aiokafka.abc", "AbstractTokenProvider") not in bases:
-        section.fault(
+        section.add_fault(
             "sasl_oauth_token_provider",
-            f"it is {kind_of(value)}; give an instance of a subclass of aiokafka.abc.AbstractTokenProvider",
+            f"it is {describe_type(value)}; give an instance of a subclass of aiokafka.abc.AbstractTokenProvider",
         )
         return None
     return value
@@ -204,14 +204,14 @@ def _token_provider(section: Section) -> Any:
 
 def _check_login(section: Section, options: Mapping[str, Any]) -> None:
     """Check that protocol, mechanism and credentials fit each other."""
-    if not section.valid("security_protocol", "sasl_mechanism"):
+    if not section.is_valid("security_protocol", "sasl_mechanism"):
         return
     protocol: str = options.get("security_protocol", "PLAINTEXT")
     _check_encryption(section, protocol)
     credentials = ("sasl_mechanism", "sasl_plain_username", "sasl_plain_password", "sasl_oauth_token_provider")
     if protocol.startswith("SASL_"):
         _check_mechanism(section, protocol, options.get("sasl_mechanism", "PLAIN"))
-    elif unused := [key for key in credentials if section.given(key)]:
+    elif unused := [key for key in credentials if section.is_given(key)]:
         warn_once(
             f"{' and '.join(unused)}: not used with security_protocol {protocol}; to log in,"
             f" set security_protocol to {'SASL_SSL' if protocol == 'SSL' else 'SASL_SSL or SASL_PLAINTEXT'}"
@@ -222,11 +222,11 @@ def _check_encryption(section: Section, protocol: str) -> None:
     encrypted = protocol.endswith("SSL")
     if encrypted:
         _warn_of_unverified_tls(section.value("ssl_context"))
-    if encrypted and not section.given("ssl_context"):
-        section.fault("ssl_context", f"security_protocol {protocol} needs one; {MAKE_SSL_CONTEXT}")
-    if not encrypted and section.given("ssl_context"):
+    if encrypted and not section.is_given("ssl_context"):
+        section.add_fault("ssl_context", f"security_protocol {protocol} needs one; {MAKE_SSL_CONTEXT}")
+    if not encrypted and section.is_given("ssl_context"):
         wanted = "SASL_SSL" if protocol.startswith("SASL_") else "SSL"
-        section.fault(
+        section.add_fault(
             "security_protocol",
             f"ssl_context is given, but {protocol} does not encrypt; set security_protocol to {wanted!r}, or remove"
             " ssl_context",
@@ -256,25 +256,25 @@ def _check_mechanism(section: Section, protocol: str, mechanism: str) -> None:
             f"sasl_mechanism {mechanism} with security_protocol SASL_PLAINTEXT: the {READABLE[mechanism]} is sent"
             " unencrypted over the network; set security_protocol to SASL_SSL"
         )
-    if section.given("sasl_oauth_token_provider") and mechanism != "OAUTHBEARER":
-        section.fault(
+    if section.is_given("sasl_oauth_token_provider") and mechanism != "OAUTHBEARER":
+        section.add_fault(
             "sasl_oauth_token_provider",
             f"it is not used with sasl_mechanism {mechanism}; set sasl_mechanism to 'OAUTHBEARER', or remove it",
         )
     match mechanism:
         case "OAUTHBEARER":
-            if not section.given("sasl_oauth_token_provider"):
-                section.fault(
+            if not section.is_given("sasl_oauth_token_provider"):
+                section.add_fault(
                     "sasl_oauth_token_provider",
                     "sasl_mechanism OAUTHBEARER needs one; give an instance of a subclass of"
                     " aiokafka.abc.AbstractTokenProvider",
                 )
         case "GSSAPI":
             if importlib.util.find_spec("gssapi") is None:
-                section.fault("sasl_mechanism", "GSSAPI needs the gssapi package: pip install gssapi")
+                section.add_fault("sasl_mechanism", "GSSAPI needs the gssapi package: pip install gssapi")
         case _:
             for key in ("sasl_plain_username", "sasl_plain_password"):
-                if not section.given(key):
-                    section.fault(
+                if not section.is_given(key):
+                    section.add_fault(
                         key, f"sasl_mechanism {mechanism} needs one; set it, for example from an environment variable"
                     )

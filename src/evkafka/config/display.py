@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from evkafka.config.key_types import key_of
-from evkafka.config.masking import HIDDEN, kind_of, without_userinfo
+from evkafka.config.masking import HIDDEN, describe_type, without_userinfo
 from evkafka.config.settings import KEY_TYPES
 
 SHOWN_KEYS = frozenset(key for key, key_type in KEY_TYPES.items() if key_type.shown)
 
 
-def shown(key: str, value: object) -> str:
+def masked_text(key: str, value: object) -> str:
     """The value as text; `***` unless the key is declared as shown."""
     if key not in SHOWN_KEYS:
         return HIDDEN
@@ -22,27 +22,27 @@ def shown(key: str, value: object) -> str:
         case str():
             return without_userinfo(value)
         case list() | tuple():
-            return ", ".join(shown(key, item) for item in value)
+            return ", ".join(masked_text(key, item) for item in value)
         case type():
             return value.__name__
         case None | bool() | int() | float():
             return str(value)
         case _:
-            return kind_of(value)
+            return describe_type(value)
 
 
-def shown_mapping(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """`shown` for every key; nested mappings become `outer.inner`."""
+def masked_mapping(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    """`masked_text` for every key; nested mappings become `outer.inner`."""
     flat: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= shown_mapping(value, f"{prefix}{key}.")
+            flat |= masked_mapping(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = shown(key, value)
+            flat[prefix + key] = masked_text(key, value)
     return flat
 
 
-def shown_fields(settings: Any, prefix: str = "") -> dict[str, str]:
+def masked_fields(settings: Any, prefix: str = "") -> dict[str, str]:
     """Checked settings as key -> text; nested keys are `outer.inner`."""
     flat: dict[str, str] = {}
     for field in dataclasses.fields(settings):
@@ -57,9 +57,9 @@ def shown_fields(settings: Any, prefix: str = "") -> dict[str, str]:
             case "connection", _:
                 flat |= value.shown
             case "options", _:
-                flat |= shown_mapping(value, prefix)
+                flat |= masked_mapping(value, prefix)
             case _, Mapping():
-                flat |= shown_mapping(value, f"{prefix}{field.name}.")
+                flat |= masked_mapping(value, f"{prefix}{field.name}.")
             case "value_format", _:
                 flat[field.name] = repr(value)  # its registry is shown without login
             case "topics", _:
@@ -67,10 +67,10 @@ def shown_fields(settings: Any, prefix: str = "") -> dict[str, str]:
             case _, re.Pattern():
                 flat[field.name] = value.pattern
             case _, _ if dataclasses.is_dataclass(value):
-                flat |= shown_fields(value, f"{prefix}{field.name}.")
+                flat |= masked_fields(value, f"{prefix}{field.name}.")
             case _, float() if field.name.endswith("_s"):
                 key = key_of(field.name)
-                flat[prefix + key] = shown(key, round(value * 1000))
+                flat[prefix + key] = masked_text(key, round(value * 1000))
             case _:
-                flat[prefix + field.name] = shown(field.name, value)
+                flat[prefix + field.name] = masked_text(field.name, value)
     return flat

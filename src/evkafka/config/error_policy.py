@@ -9,7 +9,7 @@ from string import Formatter
 from typing import Any
 
 from evkafka.config.key_types import read_settings
-from evkafka.config.masking import in_error, kind_of
+from evkafka.config.masking import describe_type, text_for_error
 from evkafka.config.section import INT32, Section
 from evkafka.config.settings import DeadLetterLimitSettings, ErrorPolicySettings
 
@@ -27,9 +27,9 @@ def topic_fault(name: str) -> str | None:
     if name in (".", ".."):
         return f"{name!r} is not a valid topic name; use another one"
     if len(name) > TOPIC_LENGTH:
-        return f"{in_error(name)} has {len(name)} characters; a topic name has 1 to {TOPIC_LENGTH}"
+        return f"{text_for_error(name)} has {len(name)} characters; a topic name has 1 to {TOPIC_LENGTH}"
     if not _LEGAL.fullmatch(name):
-        return f"{in_error(name)} is not a valid topic name; use letters a-z and A-Z, digits, '.', '_' and '-'"
+        return f"{text_for_error(name)} is not a valid topic name; use letters a-z and A-Z, digits, '.', '_' and '-'"
     return None
 
 
@@ -39,35 +39,35 @@ def topic_fault(name: str) -> str | None:
 def read_error_policy(section: Section, base: ErrorPolicySettings) -> ErrorPolicySettings:
     """A policy; keys that are not given have the base's values, also in nested mappings."""
     readers: dict[str, Callable[[], Any]] = {
-        "max_attempts": lambda: _max_attempts(section, base),
-        "non_retryable": lambda: _non_retryable(section, base),
-        "retry_topics": lambda: _retry_topics(section, base),
-        "dead_letter_topic": lambda: _dead_letter_topic(section, base),
-        "dead_letter_limit": lambda: _dead_letter_limit(section, base),
-        "dead_letter_producer": lambda: _dead_letter_producer(section, base),
+        "max_attempts": lambda: _read_max_attempts(section, base),
+        "non_retryable": lambda: _read_non_retryable(section, base),
+        "retry_topics": lambda: _read_retry_topics(section, base),
+        "dead_letter_topic": lambda: _read_dead_letter_topic(section, base),
+        "dead_letter_limit": lambda: _read_dead_letter_limit(section, base),
+        "dead_letter_producer": lambda: _read_dead_letter_producer(section, base),
     }
     policy = read_settings(section, base, readers)
     _check_waits(section, policy)
-    _check_end(section, policy)
+    _check_then_is_reachable(section, policy)
     _check_retry_topics(section, policy)
     return policy
 
 
 def _check_waits(section: Section, policy: ErrorPolicySettings) -> None:
-    if section.valid("backoff_ms", "max_backoff_ms") and policy.backoff_s > policy.max_backoff_s:
-        section.fault(
-            "backoff_ms" if section.given("backoff_ms") else "max_backoff_ms",
+    if section.is_valid("backoff_ms", "max_backoff_ms") and policy.backoff_s > policy.max_backoff_s:
+        section.add_fault(
+            "backoff_ms" if section.is_given("backoff_ms") else "max_backoff_ms",
             f"backoff_ms {policy.backoff_s * 1000:g} is above max_backoff_ms {policy.max_backoff_s * 1000:g}; raise"
             " max_backoff_ms to at least the same value",
         )
 
 
-def _check_end(section: Section, policy: ErrorPolicySettings) -> None:
+def _check_then_is_reachable(section: Section, policy: ErrorPolicySettings) -> None:
     """A `then` that is given here must be reachable; an inherited one may be unreachable on purpose."""
-    if not section.given("then") or not section.valid("then", "max_attempts", "non_retryable"):
+    if not section.is_given("then") or not section.is_valid("then", "max_attempts", "non_retryable"):
         return
     if policy.max_attempts is None and not policy.non_retryable:
-        section.fault(
+        section.add_fault(
             "then",
             f"{policy.then!r} would never be reached: without max_attempts a record is retried forever; set"
             " max_attempts, or list the errors that must not be retried in non_retryable",
@@ -75,40 +75,42 @@ def _check_end(section: Section, policy: ErrorPolicySettings) -> None:
 
 
 def _check_retry_topics(section: Section, policy: ErrorPolicySettings) -> None:
-    if not section.given("retry_topics") or not policy.retry_topics or not section.valid("max_attempts"):
+    if not section.is_given("retry_topics") or not policy.retry_topics or not section.is_valid("max_attempts"):
         return
     if policy.max_attempts is None:
-        section.fault(
+        section.add_fault(
             "retry_topics",
             "they would never be reached: without max_attempts a record is retried in place forever; set"
             " max_attempts, the number of attempts before the first retry topic and in each of them",
         )
 
 
-def _max_attempts(section: Section, base: ErrorPolicySettings) -> int | None:
+def _read_max_attempts(section: Section, base: ErrorPolicySettings) -> int | None:
     if section.value("max_attempts") is None:
         return None  # given as None: forever, whatever the base has
     return section.integer("max_attempts", base.max_attempts, least=1)
 
 
-def _non_retryable(section: Section, base: ErrorPolicySettings) -> tuple[type[Exception], ...]:
+def _read_non_retryable(section: Section, base: ErrorPolicySettings) -> tuple[type[Exception], ...]:
     key = "non_retryable"
     value = section.value(key)
     if isinstance(value, type):
-        section.fault(key, f"it is {kind_of(value)}, but must be a list; write [{value.__name__}]")
+        section.add_fault(key, f"it is {describe_type(value)}, but must be a list; write [{value.__name__}]")
         return base.non_retryable
     given = section.sequence(key, items="exception classes")
     if given is None:
         return base.non_retryable
     for item in given:
         if not (isinstance(item, type) and issubclass(item, Exception)):
-            section.fault(
-                key, f"{in_error(item)} is not an exception class; list classes derived from Exception, not their names"
+            section.add_fault(
+                key,
+                f"{text_for_error(item)} is not an exception class; list classes derived from Exception, not their"
+                " names",
             )
-    return tuple(given) if section.valid(key) else base.non_retryable
+    return tuple(given) if section.is_valid(key) else base.non_retryable
 
 
-def _retry_topics(section: Section, base: ErrorPolicySettings) -> tuple[int, ...]:
+def _read_retry_topics(section: Section, base: ErrorPolicySettings) -> tuple[int, ...]:
     key = "retry_topics"
     if section.value(key) is None:
         return ()
@@ -117,18 +119,20 @@ def _retry_topics(section: Section, base: ErrorPolicySettings) -> tuple[int, ...
         return base.retry_topics
     for delay_ms in given:
         if not isinstance(delay_ms, int) or isinstance(delay_ms, bool):
-            section.fault(key, f"{in_error(delay_ms)} is not a whole number of milliseconds; give ints, unquoted")
+            section.add_fault(
+                key, f"{text_for_error(delay_ms)} is not a whole number of milliseconds; give ints, unquoted"
+            )
         elif not 1 <= delay_ms <= INT32:
-            section.fault(key, f"{in_error(delay_ms)} is out of range; give 1 to {INT32} milliseconds")
-    if not section.valid(key):
+            section.add_fault(key, f"{text_for_error(delay_ms)} is out of range; give 1 to {INT32} milliseconds")
+    if not section.is_valid(key):
         return base.retry_topics
     if any(late <= early for early, late in pairwise(given)):
-        section.fault(key, f"{in_error(list(given))}: each delay must be longer than the one before it")
+        section.add_fault(key, f"{text_for_error(list(given))}: each delay must be longer than the one before it")
         return base.retry_topics
     return tuple(given)
 
 
-def _dead_letter_limit(section: Section, base: ErrorPolicySettings) -> DeadLetterLimitSettings | None:
+def _read_dead_letter_limit(section: Section, base: ErrorPolicySettings) -> DeadLetterLimitSettings | None:
     key = "dead_letter_limit"
     if section.value(key) is None:
         return None
@@ -142,7 +146,7 @@ def _dead_letter_limit(section: Section, base: ErrorPolicySettings) -> DeadLette
     return limit
 
 
-def _dead_letter_producer(section: Section, base: ErrorPolicySettings) -> Mapping[str, Any] | None:
+def _read_dead_letter_producer(section: Section, base: ErrorPolicySettings) -> Mapping[str, Any] | None:
     """The producer's keys as given; `read_dead_letter_producer` checks them together with a connection."""
     values = section.mapping("dead_letter_producer", none=True)
     if values is None:
@@ -153,17 +157,17 @@ def _dead_letter_producer(section: Section, base: ErrorPolicySettings) -> Mappin
 # ------------------------------------------------------------------ topic names
 
 
-def retry_name(topic: str, group_id: str | None, delay_ms: int) -> str:
+def retry_topic_name(topic: str, group_id: str | None, delay_ms: int) -> str:
     """The name of a retry topic; it may be illegal."""
     return f"{topic}.{group_id or 'none'}.retry.{delay_ms}"
 
 
-def dead_letter_name(template: str, *, topic: str, group_id: str | None, event_type: str) -> str:
+def dead_letter_topic_name(template: str, *, topic: str, group_id: str | None, event_type: str) -> str:
     """The name of a dead-letter topic; it may be illegal."""
     return template.format(topic=topic, group_id=group_id or "none", event_type=event_type)
 
 
-def template_of(text: str) -> Iterator[tuple[str, str | None]]:
+def parse_template(text: str) -> Iterator[tuple[str, str | None]]:
     """The parts of a topic name template: literal text, and the placeholder that follows it.
 
     Raises:
@@ -176,46 +180,49 @@ def template_of(text: str) -> Iterator[tuple[str, str | None]]:
         yield literal, field
 
 
-def _dead_letter_topic(section: Section, base: ErrorPolicySettings) -> str:
-    """The text between the placeholders must be legal; the final name is checked by `name_fault`."""
+def _read_dead_letter_topic(section: Section, base: ErrorPolicySettings) -> str:
+    """The text between the placeholders must be legal; the final name is checked by `dead_letter_topic_fault`."""
     key = "dead_letter_topic"
     template = section.text(key, base.dead_letter_topic)
     if template == base.dead_letter_topic:
         return template
     try:
-        parts = list(template_of(template))
+        parts = list(parse_template(template))
     except ValueError as error:
-        section.fault(key, f"{in_error(template)}: {error}")
+        section.add_fault(key, f"{text_for_error(template)}: {error}")
         return base.dead_letter_topic
     # A placeholder has at least one character.
     fault = topic_fault("".join(literal + ("x" if field is not None else "") for literal, field in parts))
     if fault is not None:
-        section.fault(key, f"{in_error(template)} cannot name a topic: {fault}")
+        section.add_fault(key, f"{text_for_error(template)} cannot name a topic: {fault}")
         return base.dead_letter_topic
     return template
 
 
-def name_fault(template: str, *, topic: str, group_id: str | None, event_type: str | None) -> str | None:
+def dead_letter_topic_fault(template: str, *, topic: str, group_id: str | None, event_type: str | None) -> str | None:
     """The reason why a template's name is illegal; None if it is legal.
 
     Args:
         event_type: None if unknown: a legal one is assumed.
     """
-    name = dead_letter_name(
+    name = dead_letter_topic_name(
         template, topic=topic, group_id=group_id, event_type="x" if event_type is None else event_type
     )
     fault = topic_fault(name)
     if fault is None:
         return None
-    return f"{in_error(template)} becomes {in_error(name)} for topic {topic!r}, but {fault}; change dead_letter_topic"
+    becomes = f"{text_for_error(template)} becomes {text_for_error(name)} for topic {topic!r}"
+    return f"{becomes}, but {fault}; change dead_letter_topic"
 
 
-def reads_itself(template: str, name: str) -> str:
-    """The error text for a name that `read_by_itself` has found."""
-    return f"{in_error(template)} becomes {in_error(name)}, which this consumer reads itself; use another name"
+def own_dead_letter_topic_fault(template: str, name: str) -> str:
+    """The error text for a name that `find_own_dead_letter_topic` has found."""
+    return (
+        f"{text_for_error(template)} becomes {text_for_error(name)}, which this consumer reads itself; use another name"
+    )
 
 
-def read_by_itself(
+def find_own_dead_letter_topic(
     template: str,
     topics: Sequence[str],
     pattern: re.Pattern[str] | None,
@@ -237,7 +244,7 @@ def read_by_itself(
         return None
 
     def name(topic: str) -> str:
-        return dead_letter_name(template, topic=topic, group_id=group_id, event_type=event_type or "")
+        return dead_letter_topic_name(template, topic=topic, group_id=group_id, event_type=event_type or "")
 
     if pattern is None:
         return next((name(topic) for topic in topics if name(topic) in {*topics, *retry_topics}), None)

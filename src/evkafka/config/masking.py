@@ -1,7 +1,7 @@
 """Values in error texts, without secrets.
 
-`in_error` does not know the key: its callers make sure that the key holds no secret. Logs and pages show values by
-key, with `display.py`.
+`text_for_error` does not know the key: its callers make sure that the key holds no secret. Logs and pages show values
+by key, with `display.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Secret(Protocol):
     def get_secret_value(self) -> str: ...
 
 
-def in_error(value: object) -> str:
+def text_for_error(value: object) -> str:
     """A plain value as written, shortened; for any other value only its type, because its repr may show a secret."""
     match value:
         case None | bool() | float():
@@ -35,7 +35,7 @@ def in_error(value: object) -> str:
             text = without_userinfo(str.__str__(value))
             return repr(text if len(text) <= LONGEST else text[:LONGEST] + "...")
         case _:
-            return kind_of(value)
+            return describe_type(value)
 
 
 def without_userinfo(text: str) -> str:
@@ -43,7 +43,7 @@ def without_userinfo(text: str) -> str:
     return _USERINFO.sub(f"{HIDDEN}@", text)
 
 
-def kind_of(value: object) -> str:
+def describe_type(value: object) -> str:
     """The type of a value that is not shown itself."""
     if value is None:
         return "None"

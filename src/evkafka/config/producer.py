@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from evkafka.config.connection import override, read_connection, warn_once
+from evkafka.config.connection import override_connection, read_connection, warn_once
 from evkafka.config.error_policy import topic_fault
 from evkafka.config.key_types import read_options, read_settings
-from evkafka.config.section import Faults, Section, as_mapping, to_ms
+from evkafka.config.section import Faults, Section, require_mapping, to_ms
 from evkafka.config.settings import PRODUCER_OPTIONS, ConnectionSettings, ErrorPolicySettings, ProducerSettings
 
 DOC = "evkafka.config.ProducerConfig"
@@ -28,8 +28,8 @@ def read_producer(values: object) -> ProducerSettings:
         ConfigError: it is invalid; the error lists all faults.
     """
     faults = Faults("the producer's configuration")
-    section = Section(as_mapping(values, faults), faults, doc=DOC)
-    settings = _producer(section)
+    section = Section(require_mapping(values, faults), faults, doc=DOC)
+    settings = _read_producer_keys(section)
     section.refuse_unknown_keys()
     faults.raise_if_any()
     return settings
@@ -49,28 +49,30 @@ def read_dead_letter_producer(
     """
     # A record that was read must be writable, whatever its size: only the topic's own limit applies.
     larger = {"max_request_size": DEAD_LETTER_REQUEST_SIZE}
-    values = {**larger, **override(connection, policy.dead_letter_producer or {})}
+    values = {**larger, **override_connection(connection, policy.dead_letter_producer or {})}
     inner = section.section("dead_letter_producer", values, doc=DOC)
-    inner.refuse("topic", "dead_letter_topic sets the topic; remove this key")
-    settings = _producer(inner, login=login)
-    if inner.valid("acks") and settings.acks != "all":
-        inner.fault("acks", f"a dead letter must be confirmed by all replicas, but acks is {settings.acks}; remove it")
+    inner.refuse_key("topic", "dead_letter_topic sets the topic; remove this key")
+    settings = _read_producer_keys(inner, login=login)
+    if inner.is_valid("acks") and settings.acks != "all":
+        inner.add_fault(
+            "acks", f"a dead letter must be confirmed by all replicas, but acks is {settings.acks}; remove it"
+        )
     inner.refuse_unknown_keys()
     return settings
 
 
-def _producer(section: Section, *, login: bool = True) -> ProducerSettings:
-    acks, idempotent = _acks_and_idempotence(section)
+def _read_producer_keys(section: Section, *, login: bool = True) -> ProducerSettings:
+    acks, idempotent = _read_acks_and_idempotence(section)
     readers: dict[str, Callable[[], Any]] = {
         "connection": lambda: read_connection(section, request_timeout_s=REQUEST_TIMEOUT_S, login=login),
-        "topic": lambda: _topic(section),
-        "options": lambda: read_options(section, PRODUCER_OPTIONS, {"partitioner": lambda: _partitioner(section)}),
+        "topic": lambda: _read_topic(section),
+        "options": lambda: read_options(section, PRODUCER_OPTIONS, {"partitioner": lambda: _read_partitioner(section)}),
     }
     base = replace(PRODUCER, acks=acks, enable_idempotence=idempotent)
     settings = read_settings(section, base, readers, already_read=("acks", "enable_idempotence"))
     linger_ms, delivery_ms = settings.options.get("linger_ms", 0), to_ms(settings.delivery_timeout_s)
-    if section.valid("linger_ms", "delivery_timeout_ms") and linger_ms >= delivery_ms:
-        section.fault(
+    if section.is_valid("linger_ms", "delivery_timeout_ms") and linger_ms >= delivery_ms:
+        section.add_fault(
             "linger_ms",
             f"{linger_ms} is not below delivery_timeout_ms {delivery_ms}, so a record would time out before it is"
             " sent; use less",
@@ -79,24 +81,24 @@ def _producer(section: Section, *, login: bool = True) -> ProducerSettings:
         "a producer does not have this key; transactions are those of a consumer with auto_commit_mode 'exactly-once',"
         " whose endpoints' sends are part of them; remove it"
     )
-    section.refuse("transactional_id", no_transactions)
-    section.refuse("transaction_timeout_ms", no_transactions)
-    section.refuse("key_serializer", f"a producer has none; {ENCODING}")
-    section.refuse("value_serializer", f"a producer has none; {ENCODING}")
+    section.refuse_key("transactional_id", no_transactions)
+    section.refuse_key("transaction_timeout_ms", no_transactions)
+    section.refuse_key("key_serializer", f"a producer has none; {ENCODING}")
+    section.refuse_key("value_serializer", f"a producer has none; {ENCODING}")
     return settings
 
 
-def _acks_and_idempotence(section: Section) -> tuple[Any, bool]:
+def _read_acks_and_idempotence(section: Section) -> tuple[Any, bool]:
     """`acks` and `enable_idempotence`; the second needs acks "all"."""
     asked = section.choice("acks", None, ("all", -1, 0, 1))
     acks = "all" if asked in (None, -1) else asked
     idempotent = section.flag("enable_idempotence", None)
-    if not section.valid("acks", "enable_idempotence"):
+    if not section.is_valid("acks", "enable_idempotence"):
         return "all", True
     if acks == "all":
         return acks, idempotent is not False
     if idempotent:
-        section.fault(
+        section.add_fault(
             "enable_idempotence",
             f"True needs acks 'all', but acks is {acks}; remove acks, or set enable_idempotence to False",
         )
@@ -108,12 +110,12 @@ def _acks_and_idempotence(section: Section) -> tuple[Any, bool]:
     return acks, False
 
 
-def _topic(section: Section) -> str | None:
+def _read_topic(section: Section) -> str | None:
     topic = section.text("topic", None, none=True)
     if topic is not None and (fault := topic_fault(topic)):
-        section.fault("topic", fault)
+        section.add_fault("topic", fault)
     return topic
 
 
-def _partitioner(section: Section) -> Callable[..., Any] | None:
+def _read_partitioner(section: Section) -> Callable[..., Any] | None:
     return section.function("partitioner", like="(key, all_partitions, available) -> partition")

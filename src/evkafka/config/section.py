@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from evkafka.config.masking import Secret, in_error, kind_of
+from evkafka.config.masking import Secret, describe_type, text_for_error
 from evkafka.exceptions import ConfigError
 
 D = TypeVar("D")
@@ -84,35 +84,35 @@ class Section:
 
     # ------------------------------------------------------------------ faults
 
-    def fault(self, key: str, sentence: str) -> None:
+    def add_fault(self, key: str, sentence: str) -> None:
         """Add a fault of a key's value."""
         self._invalid.add(key)
-        self._note(f"{self._path}{key}: {sentence}")
+        self._add_sentence(f"{self._path}{key}: {sentence}")
 
-    def _note(self, sentence: str) -> None:
+    def _add_sentence(self, sentence: str) -> None:
         self._faults.add(sentence)
         self._on_fault()
 
-    def valid(self, *keys: str) -> bool:
+    def is_valid(self, *keys: str) -> bool:
         """False if one of the keys has a fault: it reads as its default, which must not be compared with other keys."""
         return self._invalid.isdisjoint(keys)
 
-    def refuse(self, key: str, sentence: str) -> None:
+    def refuse_key(self, key: str, sentence: str) -> None:
         """Refuse a key that aiokafka has and we do not support; the sentence says what to do instead."""
         self._refused.add(key)
         if key in self._values:
-            self.fault(key, sentence)
+            self.add_fault(key, sentence)
 
     def refuse_unknown_keys(self) -> None:
         """Add a fault for each key that was not asked for; called after all known keys have been read."""
         for key in self._values:
             if key in self._known or key in self._refused:
                 continue
-            near = self._nearest(key) if isinstance(key, str) else None
+            near = self._nearest_key(key) if isinstance(key, str) else None
             advice = f"did you mean {near!r}?" if near else f"remove it; {self._doc} lists the keys"
-            self._note(f"{self._path}{_key_in_error(key)}: unknown key; {advice}")
+            self._add_sentence(f"{self._path}{_key_in_error(key)}: unknown key; {advice}")
 
-    def _nearest(self, key: str) -> str | None:
+    def _nearest_key(self, key: str) -> str | None:
         """The most similar known key; Java's dots and dashes (`group.id`) count as underscores."""
         plain = key[:80].lower().replace(".", "_").replace("-", "_")
         near = difflib.get_close_matches(plain, self._known, n=1, cutoff=NEAR_ENOUGH)
@@ -125,7 +125,7 @@ class Section:
         self._known[key] = None
         return self._values.get(key, MISSING)
 
-    def given(self, *keys: str) -> bool:
+    def is_given(self, *keys: str) -> bool:
         """True if one of the keys has a value other than None."""
         return any(self._values.get(key) is not None for key in keys)
 
@@ -141,9 +141,11 @@ class Section:
         if value is MISSING or (none and value is None):
             return default
         if not isinstance(value, int) or isinstance(value, bool):
-            self.fault(key, f"{in_error(value)} is not a whole number{unit}; give an int{_or_none(none)}, unquoted")
+            self.add_fault(
+                key, f"{text_for_error(value)} is not a whole number{unit}; give an int{_or_none_text(none)}, unquoted"
+            )
         elif not least <= value <= most:
-            self.fault(key, f"{in_error(value)} is out of range; give {least} to {most}")
+            self.add_fault(key, f"{text_for_error(value)} is out of range; give {least} to {most}")
         else:
             return int(value)
         return default
@@ -167,12 +169,12 @@ class Section:
         if value is MISSING:
             return default
         if not isinstance(value, int | float) or isinstance(value, bool):
-            self.fault(key, f"{in_error(value)} is not a number; give a float, unquoted")
+            self.add_fault(key, f"{text_for_error(value)} is not a number; give a float, unquoted")
         elif (
             (isinstance(value, float) and math.isnan(value)) or not least <= value <= most or (above and value == least)
         ):
             first = f"more than {least:g}, at most" if above else f"{least:g} to"
-            self.fault(key, f"{in_error(value)} is out of range; give {first} {most:g}")
+            self.add_fault(key, f"{text_for_error(value)} is out of range; give {first} {most:g}")
         else:
             return float(value)
         return default
@@ -182,7 +184,7 @@ class Section:
         if value is MISSING:
             return default
         if not isinstance(value, bool):
-            self.fault(key, f"{in_error(value)} is not a bool; give True or False")
+            self.add_fault(key, f"{text_for_error(value)} is not a bool; give True or False")
             return default
         return value
 
@@ -197,11 +199,11 @@ class Section:
         if value is MISSING or (none and value is None):
             return default
         if not isinstance(value, str):
-            self.fault(key, f"{in_error(value)} is not a str; give a str{_or_none(none)}")
+            self.add_fault(key, f"{text_for_error(value)} is not a str; give a str{_or_none_text(none)}")
         elif not value and not empty:
-            self.fault(key, "it is empty; give a text, or remove the key")
-        elif not _fits(value):
-            self.fault(key, f"it is not valid UTF-8, or longer than {INT16} bytes")
+            self.add_fault(key, "it is empty; give a text, or remove the key")
+        elif not _fits_kafka_string(value):
+            self.add_fault(key, f"it is not valid UTF-8, or longer than {INT16} bytes")
         else:
             return str.__str__(value)
         return default
@@ -213,9 +215,9 @@ class Section:
             return None
         plain = value.get_secret_value() if isinstance(value, Secret) and not isinstance(value, type) else value
         if not isinstance(plain, str):
-            self.fault(key, f"it is {kind_of(plain)}; give a str, or a pydantic SecretStr")
-        elif not _fits(plain):
-            self.fault(key, f"it is not valid UTF-8, or longer than {INT16} bytes")
+            self.add_fault(key, f"it is {describe_type(plain)}; give a str, or a pydantic SecretStr")
+        elif not _fits_kafka_string(plain):
+            self.add_fault(key, f"it is not valid UTF-8, or longer than {INT16} bytes")
         else:
             return str.__str__(plain)
         return None
@@ -226,9 +228,9 @@ class Section:
         if value is MISSING or (none and value is None):
             return default
         for option in options:
-            if _same(value, option):
+            if _is_same(value, option):
                 return option
-        self.fault(key, f"{in_error(value)} is not allowed; use {one_of(options)}{_or_none(none)}")
+        self.add_fault(key, f"{text_for_error(value)} is not allowed; use {join_options(options)}{_or_none_text(none)}")
         return default
 
     def sequence(self, key: str, *, items: str) -> list[Any] | None:
@@ -241,10 +243,13 @@ class Section:
         if value is MISSING:
             return None
         if isinstance(value, str):
-            self.fault(key, f"{in_error(value)} is one str, but must be a list of {items}; write [{in_error(value)}]")
+            self.add_fault(
+                key,
+                f"{text_for_error(value)} is one str, but must be a list of {items}; write [{text_for_error(value)}]",
+            )
             return None
         if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray | memoryview | range):
-            self.fault(key, f"it is {kind_of(value)}; give a list of {items}")
+            self.add_fault(key, f"it is {describe_type(value)}; give a list of {items}")
             return None
         return list(value)
 
@@ -253,7 +258,7 @@ class Section:
         if value is MISSING or value is None:
             return None
         if not callable(value):
-            self.fault(key, f"{in_error(value)} is not callable; give a function {like}")
+            self.add_fault(key, f"{text_for_error(value)} is not callable; give a function {like}")
             return None
         function: Callable[..., Any] = value
         return function
@@ -264,7 +269,7 @@ class Section:
         if value is MISSING or (none and value is None):
             return None
         if not isinstance(value, Mapping):
-            self.fault(key, f"it is {kind_of(value)}; give a dict{_or_none(none)}")
+            self.add_fault(key, f"it is {describe_type(value)}; give a dict{_or_none_text(none)}")
             return None
         return value
 
@@ -284,12 +289,12 @@ class Section:
     # ------------------------------------------------------------------ for tests
 
     @property
-    def known(self) -> Iterable[str]:
+    def known_keys(self) -> Iterable[str]:
         """The keys that were asked for."""
         return self._known
 
 
-def as_mapping(values: object, faults: Faults) -> Mapping[str, object]:
+def require_mapping(values: object, faults: Faults) -> Mapping[str, object]:
     """A configuration, checked to be a mapping.
 
     Raises:
@@ -297,7 +302,7 @@ def as_mapping(values: object, faults: Faults) -> Mapping[str, object]:
     """
     if isinstance(values, Mapping):
         return values
-    faults.add(f"it is {kind_of(values)}; give a dict of keys and values")
+    faults.add(f"it is {describe_type(values)}; give a dict of keys and values")
     raise faults.error()
 
 
@@ -305,27 +310,27 @@ def to_ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def one_of(options: Sequence[object]) -> str:
+def join_options(options: Sequence[object]) -> str:
     *first, last = [repr(option) for option in options]
     return f"{', '.join(first)} or {last}" if first else last
 
 
 def _key_in_error(key: object) -> str:
-    return key[:80] if isinstance(key, str) and key.isprintable() and key else in_error(key)
+    return key[:80] if isinstance(key, str) and key.isprintable() and key else text_for_error(key)
 
 
-def _same(value: object, option: object) -> bool:
+def _is_same(value: object, option: object) -> bool:
     """Equal, and of the same type: True is not 1, but a member of a str enumeration equals its text."""
     kind = str if isinstance(option, str) else type(option)
     return isinstance(value, kind) and isinstance(value, bool) == isinstance(option, bool) and value == option
 
 
-def _fits(text: str) -> bool:
+def _fits_kafka_string(text: str) -> bool:
     try:
         return len(text.encode()) <= INT16
     except UnicodeEncodeError:  # half of a surrogate pair
         return False
 
 
-def _or_none(none: bool) -> str:
+def _or_none_text(none: bool) -> str:
     return " or None" if none else ""

@@ -94,7 +94,7 @@ def predict_by_format(
         event_type=event_type if event_type is not None else formats.event_type_reader(topic_event_types)(record),
         value=record.value,
         decodes=decodes,
-        decode=lambda endpoint, value: endpoint.decoder_by(formats)(value, record),
+        decode=lambda endpoint, value: endpoint.decoder_for_formats(formats)(value, record),
     )
 
 

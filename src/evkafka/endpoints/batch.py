@@ -59,7 +59,7 @@ def partial_failure(error: BatchError, wanted: Sequence[int]) -> PartialFailure:
     return PartialFailure(ends)
 
 
-async def _result_of(call: Awaitable[object], wanted: Sequence[int]) -> object:
+async def _await_result(call: Awaitable[object], wanted: Sequence[int]) -> object:
     """The result of a batch endpoint's call: a BatchError, raised or returned, becomes a `PartialFailure`."""
     try:
         returned = await call
@@ -92,20 +92,20 @@ class DirectBatch:
 
     def _decode_all(self) -> list[Any]:
         if self._slot.formats is not None:
-            return list(map(self._decoder(), self._records))
-        decode = self._endpoint.resolve().from_bytes  # as `_decoder`, without a call for each record
+            return list(map(self._create_decoder(), self._records))
+        decode = self._endpoint.resolve().from_bytes  # as `_create_decoder`, without a call for each record
         values = [record.value for record in self._records]
         return [decode(value) if value is not None else None for value in values]
 
-    def _decoder(self) -> Callable[[Record], Any]:
+    def _create_decoder(self) -> Callable[[Record], Any]:
         if (formats := self._slot.formats) is not None:
-            by_format = self._endpoint.decoder_by(formats)
+            by_format = self._endpoint.decoder_for_formats(formats)
             return lambda record: by_format(record.value, record) if record.value is not None else None
         decode = self._endpoint.resolve().from_bytes
         return lambda record: decode(record.value) if record.value is not None else None
 
     def _decode_one_by_one(self) -> dict[int, FailureOutcome | None]:
-        decode, faults = self._decoder(), dict[int, FailureOutcome | None]()
+        decode, faults = self._create_decoder(), dict[int, FailureOutcome | None]()
         payloads = self._payloads = [None] * len(self._records)
         for index, record in enumerate(self._records):
             try:
@@ -120,35 +120,35 @@ class DirectBatch:
             payloads, records = [payloads[index] for index in wanted], [records[index] for index in wanted]
         endpoint, slot = self._endpoint, self._slot
         contexts = (Context(record, slot, None, endpoint.event_type) for record in records)
-        return await _result_of(endpoint.call_batch(payloads, contexts, slot), wanted)
+        return await _await_result(endpoint.call_batch(payloads, contexts, slot), wanted)
 
     async def close(self) -> None:
         self._payloads = []
 
 
-async def batch_of_one(endpoint: Endpoint, record: Record, slot: Slot) -> object:
+async def call_with_one_record(endpoint: Endpoint, record: Record, slot: Slot) -> object:
     """Call a batch endpoint with one record, which was not collected into a batch."""
     batch = DirectBatch(endpoint, [record], slot)
     faults = await batch.prepare()
-    return _result_of_record(faults[0] if faults else await batch.run([0]), 0)
+    return _result_or_raise(faults[0] if faults else await batch.run([0]), 0)
 
 
-def _result_of_record(result: object, index: int) -> object:
+def _result_or_raise(result: object, index: int) -> object:
     """One record's part of a batch's result: an outcome is returned, a failure is raised."""
-    end = _end_of_record(result, index)
+    end = _result_at(result, index)
     if isinstance(end, Failed):
         raise end.error
     return end
 
 
-def _end_of_record(result: object, index: int) -> object:
+def _result_at(result: object, index: int) -> object:
     return result.ends.get(index) if isinstance(result, PartialFailure) else result
 
 
 # ---------------------------------------------------------------------------- any other stack
 
 
-async def run_in_batch(endpoint: Endpoint, context: Context) -> object:
+async def await_batch_result(endpoint: Endpoint, context: Context) -> object:
     """The end of a stack for a record of a batch endpoint: it waits until the batch has been run.
 
     A record outside of a batch, because a middleware has set its type, is a batch of one.
@@ -156,7 +156,7 @@ async def run_in_batch(endpoint: Endpoint, context: Context) -> object:
     payload = await endpoint.payload_of(context)
     if context.place is not None:
         return await context.place.join(payload)
-    return _result_of_record(await _result_of(endpoint.call_batch([payload], [context], context.slot), [0]), 0)
+    return _result_or_raise(await _await_result(endpoint.call_batch([payload], [context], context.slot), [0]), 0)
 
 
 class StackRecord:
@@ -199,14 +199,14 @@ class StackRecord:
                 self.ready.set_result(None)
         return self.context.outcome
 
-    async def ended(self) -> FailureOutcome | None:
+    async def wait_for_end(self) -> FailureOutcome | None:
         """Wait for the stack's end; returns the record's outcome, and raises what is no record's failure."""
         end = await self.task
         if self.fatal is not None:
             raise self.fatal
         return end
 
-    def drop(self) -> None:
+    def cancel_stack(self) -> None:
         """Cancel its stack."""
         self.dropped = True
         self.task.cancel()
@@ -235,47 +235,47 @@ class StackBatch:
         self._records = [StackRecord(self._stack, context) for context in self._contexts]
         await asyncio.wait([record.ready for record in self._records])
         ended = [index for index, record in enumerate(self._records) if not record.joined]
-        return {index: await self._records[index].ended() for index in ended}
+        return {index: await self._records[index].wait_for_end() for index in ended}
 
     async def run(self, wanted: Sequence[int]) -> object:
         records = [self._records[index] for index in wanted]
         self._records = records + [record for index, record in enumerate(self._records) if index not in set(wanted)]
         for left_out in self._records[len(records) :]:
-            left_out.drop()
+            left_out.cancel_stack()
         try:
-            result = await _result_of(self._call(records), wanted)
+            result = await _await_result(self._call_endpoint(records), wanted)
         except Exception as error:
-            return await self._all_failed(records, wanted, error)
+            return await self._fail_all(records, wanted, error)
         for index, record in zip(wanted, records, strict=True):
-            end = _end_of_record(result, index)
+            end = _result_at(result, index)
             if isinstance(end, Failed):
                 record.end.set_exception(end.error)
             else:
                 record.end.set_result(end)
-        return await self._all_ended(records, wanted)
+        return await self._collect_outcomes(records, wanted)
 
-    def _call(self, records: Sequence[StackRecord]) -> Awaitable[object]:
+    def _call_endpoint(self, records: Sequence[StackRecord]) -> Awaitable[object]:
         payloads = [record.payload for record in records]
         return self._endpoint.call_batch(payloads, [record.context for record in records], self._slot)
 
-    async def _all_failed(self, records: Sequence[StackRecord], wanted: Sequence[int], error: Exception) -> object:
+    async def _fail_all(self, records: Sequence[StackRecord], wanted: Sequence[int], error: Exception) -> object:
         """Every stack gets the error. If all of them let it pass unchanged, it is the failure of the whole batch."""
         for record in records:
             record.end.set_exception(error)
-        result = await self._all_ended(records, wanted)
-        if len(result.ends) == len(wanted) and all(_is(end, error) for end in result.ends.values()):
+        result = await self._collect_outcomes(records, wanted)
+        if len(result.ends) == len(wanted) and all(_is_same_failure(end, error) for end in result.ends.values()):
             raise error
         return result
 
-    async def _all_ended(self, records: Sequence[StackRecord], wanted: Sequence[int]) -> PartialFailure:
-        ends = [await record.ended() for record in records]
+    async def _collect_outcomes(self, records: Sequence[StackRecord], wanted: Sequence[int]) -> PartialFailure:
+        ends = [await record.wait_for_end() for record in records]
         return PartialFailure({index: end for index, end in zip(wanted, ends, strict=True) if end is not None})
 
     async def close(self) -> None:
         running = [record for record in self._records if not record.task.done()]
         for record in running:
             if not record.dropped:  # a second cancellation would interrupt the stack's clean-up
-                record.drop()
+                record.cancel_stack()
         if running:
             await asyncio.wait([record.task for record in running])
         for record in self._records:
@@ -283,11 +283,11 @@ class StackBatch:
                 record.end.exception()  # retrieved, so that the loop does not report it if the stack did not await it
 
 
-def _is(end: FailureOutcome, error: Exception) -> bool:
+def _is_same_failure(end: FailureOutcome, error: Exception) -> bool:
     return end is error or (isinstance(end, Failed) and end.error is error)
 
 
-def stack_batch(
+def open_stack_batch(
     stack: App, records: Sequence[Record], slot: Slot, untyped: Callable[[Record], str | None]
 ) -> BatchAttempt:
     """Open a batch through this stack. Each record has a copy of the slot: its stack may write to it.
@@ -297,11 +297,11 @@ def stack_batch(
     """
     endpoint = slot.route
     assert isinstance(endpoint, Endpoint)
-    contexts = [Context(record, _slot_of_record(slot, record), untyped(record)) for record in records]
+    contexts = [Context(record, _copy_slot(slot, record), untyped(record)) for record in records]
     return StackBatch(stack, contexts, endpoint, slot)
 
 
-def _slot_of_record(slot: Slot, record: Record) -> Slot:
+def _copy_slot(slot: Slot, record: Record) -> Slot:
     own = Slot(slot.consumer, slot.state, slot.threads)
     own.attempt, own.record, own.route, own.overrides = slot.attempt, record, slot.route, slot.overrides
     own.formats = slot.formats

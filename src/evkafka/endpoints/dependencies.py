@@ -19,17 +19,17 @@ from evkafka.endpoints.signature import (
     depends_of,
     element_type,
     is_async,
+    is_async_generator,
     is_list,
+    is_plain_generator,
     name_of,
     parameters_of,
     request_class,
     signature_and_place,
-    unpartial,
+    unwrap_partials,
     with_annotations,
-    yields,
-    yields_async,
 )
-from evkafka.endpoints.threads import in_thread_to_the_end
+from evkafka.endpoints.threads import run_in_thread_to_the_end
 from evkafka.runtime.ports import Slot
 from evkafka.serde.annotations import NotYetDefined
 
@@ -97,7 +97,7 @@ def read_dependency(function: Function, names: Mapping[str, Any] | None, *, batc
         elif parameter.default is Parameter.empty:
             what = "has no annotation" if annotation is Parameter.empty else "is neither the Request nor a dependency"
             raise TypeError(f"its parameter {parameter.name!r} {what}")
-    return DependencySignature(_kind(function), requests, dependencies)
+    return DependencySignature(_call_kind(function), requests, dependencies)
 
 
 def _request_of(parameter: Parameter, annotation: Any, *, batch: bool) -> tuple[type[Request[Any]], bool] | None:
@@ -112,14 +112,14 @@ def _request_of(parameter: Parameter, annotation: Any, *, batch: bool) -> tuple[
     return request, many
 
 
-def _kind(function: Function) -> Kind:
+def _call_kind(function: Function) -> Kind:
     """A wrapper by functools.wraps is called like the function that it wraps, a class like a plain function."""
-    if isinstance(unpartial(function), type):
+    if isinstance(unwrap_partials(function), type):
         return "in thread"
-    wrapped = inspect.unwrap(unpartial(function))
-    if yields_async(wrapped):
+    wrapped = inspect.unwrap(unwrap_partials(function))
+    if is_async_generator(wrapped):
         return "async generator"
-    if yields(wrapped):
+    if is_plain_generator(wrapped):
         return "generator"
     return "coroutine" if is_async(function) or is_async(wrapped) else "in thread"
 
@@ -136,7 +136,7 @@ class Dependencies:
         self._depends = depends
         self._batch = batch
         self._signatures: dict[Function, DependencySignature] = {}
-        self._plan = self._compile({}, names)
+        self._plan = self._compile_plan({}, names)
         self._overridden: tuple[dict[Function, Function], DependencyPlan] = ({}, self._plan)
 
     def plan(self, overrides: Mapping[Function, Function]) -> DependencyPlan:
@@ -145,10 +145,10 @@ class Dependencies:
             return self._plan
         if self._overridden[0] != overrides:
             copy = dict(overrides)  # a test may change the original from another thread
-            self._overridden = (copy, self._compile(copy, None))
+            self._overridden = (copy, self._compile_plan(copy, None))
         return self._overridden[1]
 
-    def _compile(self, overrides: Mapping[Function, Function], names: Mapping[str, Any] | None) -> DependencyPlan:
+    def _compile_plan(self, overrides: Mapping[Function, Function], names: Mapping[str, Any] | None) -> DependencyPlan:
         steps: list[Step] = []
         shared: dict[Function, int] = {}
 
@@ -161,10 +161,10 @@ class Dependencies:
             if depends.use_cache and key in shared:
                 return shared[key]
             if key in path:
-                raise DependencyFault(f"{_chain((*path, key))} is a dependency cycle. {ALLOWED}")
+                raise DependencyFault(f"{_format_chain((*path, key))} is a dependency cycle. {ALLOWED}")
             function = overrides.get(key, key)
             path = (*path, key)
-            signature = self._read(function, path, names)
+            signature = self._read_signature(function, path, names)
             steps.append(Step(function, signature, add_all(signature.dependencies, path)))
             if depends.use_cache:
                 shared[key] = len(steps) - 1
@@ -173,7 +173,7 @@ class Dependencies:
         values = add_all(self._depends, ())
         return DependencyPlan(tuple(steps), values, any(step.signature.requests for step in steps))
 
-    def _read(
+    def _read_signature(
         self, function: Function, path: tuple[Function, ...], names: Mapping[str, Any] | None
     ) -> DependencySignature:
         if function not in self._signatures:
@@ -185,12 +185,12 @@ class Dependencies:
             except NotYetDefined as error:
                 raise NotYetDefined(error.name, f"the annotations of its {what}") from error
             except TypeError as error:
-                route = f", reached through {_chain(path)}" if len(path) > 1 else ""
+                route = f", reached through {_format_chain(path)}" if len(path) > 1 else ""
                 raise DependencyFault(f"its {what}{route}: {error}. {ALLOWED}") from error
         return self._signatures[function]
 
 
-def _chain(path: Sequence[Function]) -> str:
+def _format_chain(path: Sequence[Function]) -> str:
     return " -> ".join(map(name_of, path))
 
 
@@ -219,12 +219,12 @@ async def call_with_values(
         for parameter, index in step.values.items():  # a comprehension would cost a call in Python 3.11
             arguments[parameter] = made[index]
         if signature.requests:
-            arguments |= _requests(signature, contexts)
+            arguments |= _request_arguments(signature, contexts)
         match signature.kind:
             case "coroutine":
                 made.append(await function(**arguments))
             case "in thread":
-                made.append(await in_thread_to_the_end(slot, functools.partial(function, **arguments)))
+                made.append(await run_in_thread_to_the_end(slot, functools.partial(function, **arguments)))
             case "async generator":
                 async with _AsyncGenerator(function(**arguments)) as value:
                     return await call_with_values(plan, slot, contexts, call, [*made, value])
@@ -237,7 +237,7 @@ async def call_with_values(
     return await call(**values)
 
 
-def _requests(signature: DependencySignature, contexts: Sequence[Context]) -> dict[str, Any]:
+def _request_arguments(signature: DependencySignature, contexts: Sequence[Context]) -> dict[str, Any]:
     return {
         parameter: [cls(context) for context in contexts] if many else cls(contexts[0])
         for parameter, (cls, many) in signature.requests.items()
@@ -291,7 +291,7 @@ class _GeneratorInThread:
 
     async def __aenter__(self) -> Any:
         try:
-            return await in_thread_to_the_end(self._slot, functools.partial(self._context.run, self._open))
+            return await run_in_thread_to_the_end(self._slot, functools.partial(self._context.run, self._open))
         except BaseException:  # the attempt was cancelled while the thread opened it: it is open now
             await self.__aexit__(*sys.exc_info())
             raise
@@ -307,4 +307,4 @@ class _GeneratorInThread:
         """Never suppresses the exception, like that of an async generator."""
         if self._manager is not None:
             leave = functools.partial(self._context.run, self._manager.__exit__, *raised)
-            await in_thread_to_the_end(self._slot, leave)
+            await run_in_thread_to_the_end(self._slot, leave)

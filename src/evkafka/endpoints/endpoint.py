@@ -20,10 +20,10 @@ from evkafka.endpoints.signature import (
     name_of,
     read_signature,
     signature_and_place,
-    unpartial,
+    unwrap_partials,
     wraps_async,
 )
-from evkafka.endpoints.threads import in_thread, in_thread_to_the_end
+from evkafka.endpoints.threads import run_in_thread, run_in_thread_to_the_end
 from evkafka.exceptions import ConfigError, DecodeError
 from evkafka.outcomes import BatchError, Failed
 from evkafka.records import Record
@@ -103,11 +103,11 @@ class Endpoint:
         self.event_type = event_type if event_type is not None else "default"
         self.is_default = event_type is None
         self.batch = options.batch
-        self._check_kind()
+        self._check_callable()
         self.summary = options.summary
         self.description = options.description
         if self.description is None:
-            self.description = inspect.getdoc(unpartial(function))
+            self.description = inspect.getdoc(unwrap_partials(function))
         self.tags = options.tags
         self.on_error = options.on_error
         self.timeout_s = options.timeout_s
@@ -120,7 +120,7 @@ class Endpoint:
         self._decoder: Decoder | None = None
         self._alone: Callable[[Any], Awaitable[object]] | None = None
         with contextlib.suppress(NotYetDefined):  # it may be defined further down in the file: `resolve` reads again
-            self._read()
+            self._read_function()
 
     def __repr__(self) -> str:
         return f"Endpoint({self.event_type!r}, {self.name})"
@@ -140,23 +140,23 @@ class Endpoint:
         """
         if self._decoder is None:
             try:
-                self._read()
+                self._read_function()
             except NotYetDefined as error:
-                raise ConfigError(f"{self._described()}: {_undefined(error)}") from error
+                raise ConfigError(f"{self._describe()}: {_undefined_name_text(error)}") from error
         assert self._decoder is not None
         return self._decoder
 
-    def _read(self) -> None:
+    def _read_function(self) -> None:
         try:
             signature = read_signature(self.function, self._names, batch=self.batch is not None)
             decoder = decoder_for(signature.payload)
             dependencies = self._read_dependencies(signature)
         except DependencyFault as error:
-            raise ConfigError(f"{self._described()}: {error}") from error
+            raise ConfigError(f"{self._describe()}: {error}") from error
         except TypeError as error:
-            raise ConfigError(f"{self._described()}: {error}. {self._allowed}") from error
+            raise ConfigError(f"{self._describe()}: {error}. {self._allowed_text}") from error
         if wraps_async(self.function) and not is_async(self.function):
-            signature = _awaited(signature)
+            signature = _with_awaited_result(signature)
         self.payload, self._signature, self._decoder = signature.payload, signature, decoder
         self._dependencies = dependencies
         needs_more = self.threaded or self.batch is not None or dependencies is not None
@@ -169,29 +169,31 @@ class Endpoint:
         return Dependencies(signature.dependencies, self._names, batch=self.batch is not None)
 
     @property
-    def _allowed(self) -> str:
+    def _allowed_text(self) -> str:
         return ALLOWED if self.batch is None else ALLOWED_BATCH
 
-    def _check_kind(self) -> None:
+    def _check_callable(self) -> None:
         if isinstance(self.function, type) or not callable(self.function):
             raise ConfigError(
-                f"{self.function!r} cannot be an endpoint for event type {self.event_type!r}. {self._allowed}"
+                f"{self.function!r} cannot be an endpoint for event type {self.event_type!r}. {self._allowed_text}"
             )
         if is_generator(self.function):
-            raise ConfigError(f"{self._described()}: it is a generator, so calling it runs nothing. {self._allowed}")
+            raise ConfigError(
+                f"{self._describe()}: it is a generator, so calling it runs nothing. {self._allowed_text}"
+            )
 
-    def _described(self) -> str:
+    def _describe(self) -> str:
         """The endpoint in an error: its name, signature and place."""
         return f"endpoint {signature_and_place(self.function)} for event type {self.event_type!r}"
 
     # ------------------------------------------------------------------ the compiled call
 
-    def coroutine_of(self) -> Callable[[Any], Awaitable[object]] | None:
+    def payload_call(self) -> Callable[[Any], Awaitable[object]] | None:
         """The endpoint as `payload -> its own coroutine`; None if its call needs more than the payload."""
         self.resolve()
         return self._alone
 
-    def decoder_by(self, formats: ConsumerFormats) -> DecodeValue:
+    def decoder_for_formats(self, formats: ConsumerFormats) -> DecodeValue:
         """The payload's decoder for a consumer whose values are not all JSON. Its topics decide."""
         decoder = self.resolve()
         return formats.decoder(self, self.payload, decoder)
@@ -205,7 +207,7 @@ class Endpoint:
             formats: of the consumer's topics; None if all values are JSON.
         """
         decode, signature, threaded = self.resolve().from_bytes, self._signature, self.threaded
-        by_format = self.decoder_by(formats) if formats is not None else None
+        by_format = self.decoder_for_formats(formats) if formats is not None else None
         assert signature is not None
         request_class = signature.request
         function: Callable[[Any, Any], Awaitable[object]] = signature.call  # if `threaded`, its plain result
@@ -224,7 +226,7 @@ class Endpoint:
                 else:  # positional arguments: keywords would cost 60 ns more
                     request = request_class(Context(record, slot, None, own_type or type_of(record)))
                 if threaded:
-                    return in_thread(slot, functools.partial(function, payload, request))
+                    return run_in_thread(slot, functools.partial(function, payload, request))
                 return function(payload, request)
             raise fault
 
@@ -233,8 +235,8 @@ class Endpoint:
             slot.overrides, replaced = overrides, overrides()
             plan = self.dependency_plan(replaced) if replaced or own_plan is None else own_plan
             if request_class is None and not plan.takes_requests:
-                return self._with_dependencies(plan, payload, None, (), slot)
-            return self._invoke(payload, Context(record, slot, None, own_type or type_of(record)))
+                return self._call_with_dependencies(plan, payload, None, (), slot)
+            return self._call_function(payload, Context(record, slot, None, own_type or type_of(record)))
 
         return call if self._dependencies is None else call_with_dependencies
 
@@ -250,7 +252,7 @@ class Endpoint:
             formats: as in `compile`.
         """
         decode, signature = self.resolve().from_bytes, self._signature
-        by_format = self.decoder_by(formats) if formats is not None else None
+        by_format = self.decoder_for_formats(formats) if formats is not None else None
         assert signature is not None
         if not self.threaded or self.batch is not None or self._dependencies is not None:
             return None
@@ -270,24 +272,24 @@ class Endpoint:
         decoder, message = self.resolve(), context.message
         if message.decoded_value_cb is not None and decoder.from_object is not None and message.value is not None:
             return self._run_decoded(context)
-        by_format = self.decoder_by(context.slot.formats) if context.slot.formats is not None else None
+        by_format = self.decoder_for_formats(context.slot.formats) if context.slot.formats is not None else None
         payload = self._decode(decoder.from_bytes, message.value, context.record, by_format)
         alone = self._alone
-        return alone(payload) if alone is not None else self._invoke(payload, context)
+        return alone(payload) if alone is not None else self._call_function(payload, context)
 
     async def _run_decoded(self, context: Context) -> object:
-        return await self._invoke(await self.payload_of(context), context)
+        return await self._call_function(await self.payload_of(context), context)
 
-    def _invoke(self, payload: Any, context: Context) -> Awaitable[object]:
+    def _call_function(self, payload: Any, context: Context) -> Awaitable[object]:
         signature = self._signature
         assert signature is not None
         function: Callable[[Any, Any], Awaitable[object]] = signature.call  # if `threaded`, its plain result
         request = signature.request(context) if signature.request is not None else None
         if self._dependencies is not None:
             plan = self.dependency_plan(context.slot.overrides())
-            return self._with_dependencies(plan, payload, request, [context], context.slot)
+            return self._call_with_dependencies(plan, payload, request, [context], context.slot)
         if self.threaded:
-            return in_thread(context.slot, functools.partial(function, payload, request))
+            return run_in_thread(context.slot, functools.partial(function, payload, request))
         return function(payload, request)
 
     # ------------------------------------------------------------------ batches
@@ -306,9 +308,9 @@ class Endpoint:
         if raw is None:
             return None
         if message.decoded_value_cb is not None and decoder.from_object is not None:
-            decode, raw = decoder.from_object, await self._decoded(message.decoded_value_cb, context.record)
+            decode, raw = decoder.from_object, await self._await_decoded_value(message.decoded_value_cb, context.record)
         elif context.slot.formats is not None:
-            by_format, record = self.decoder_by(context.slot.formats), context.record
+            by_format, record = self.decoder_for_formats(context.slot.formats), context.record
             decode = lambda value: by_format(value, record)  # noqa: E731 - as the other decoders
         try:
             return decode(raw)
@@ -316,7 +318,7 @@ class Endpoint:
             fault = self.decoding_fault(error, context.record)
         raise fault
 
-    async def _decoded(self, decoded_value: Callable[[], Awaitable[Any]], record: Record) -> Any:
+    async def _await_decoded_value(self, decoded_value: Callable[[], Awaitable[Any]], record: Record) -> Any:
         """Await a middleware's `decoded_value_cb`. It is cancelled with its attempt."""
         try:
             return await decoded_value()
@@ -336,9 +338,9 @@ class Endpoint:
         requests = [signature.request(context) for context in contexts] if signature.request is not None else None
         if self._dependencies is not None:
             plan = self.dependency_plan(slot.overrides())
-            return self._with_dependencies(plan, payloads, requests, list(contexts), slot)
+            return self._call_with_dependencies(plan, payloads, requests, list(contexts), slot)
         if self.threaded:
-            return in_thread(slot, functools.partial(function, payloads, requests))
+            return run_in_thread(slot, functools.partial(function, payloads, requests))
         return function(payloads, requests)
 
     # ------------------------------------------------------------------ dependencies
@@ -358,11 +360,11 @@ class Endpoint:
         try:
             return self._dependencies.plan(overrides)
         except NotYetDefined as error:
-            raise ConfigError(f"{self._described()}: {_undefined(error)}") from error
+            raise ConfigError(f"{self._describe()}: {_undefined_name_text(error)}") from error
         except DependencyFault as error:
-            raise ConfigError(f"{self._described()}: {error}") from error
+            raise ConfigError(f"{self._describe()}: {error}") from error
 
-    def _with_dependencies(
+    def _call_with_dependencies(
         self, plan: DependencyPlan, payload: Any, request: Any, contexts: Sequence[Context], slot: Slot
     ) -> Awaitable[object]:
         """Make the dependencies, call the endpoint, close the dependencies. All of it is the attempt."""
@@ -374,7 +376,7 @@ class Endpoint:
             else functools.partial(signature.call, payload, request)
         )
         if self.threaded:
-            call = functools.partial(_in_thread, slot, call)
+            call = functools.partial(_run_in_thread, slot, call)
         if self.batch is not None:
             call = functools.partial(_return_batch_error, call)
         return call_with_values(plan, slot, contexts, call, [])
@@ -414,15 +416,15 @@ class Endpoint:
         )
 
 
-def _undefined(error: NotYetDefined) -> str:
+def _undefined_name_text(error: NotYetDefined) -> str:
     return (
         f"{error.name!r} in {error.place} does not exist in the module that defines the function. Import it at runtime"
         " (not only under TYPE_CHECKING): it is needed to decode payloads and to find dependencies"
     )
 
 
-def _in_thread(slot: Slot, call: Callable[..., Any], **values: Any) -> Awaitable[object]:
-    return in_thread_to_the_end(slot, functools.partial(call, **values))
+def _run_in_thread(slot: Slot, call: Callable[..., Any], **values: Any) -> Awaitable[object]:
+    return run_in_thread_to_the_end(slot, functools.partial(call, **values))
 
 
 async def _return_batch_error(call: Callable[..., Awaitable[object]], **values: Any) -> object:
@@ -434,7 +436,7 @@ async def _return_batch_error(call: Callable[..., Awaitable[object]], **values: 
         return error
 
 
-def _awaited(signature: Signature) -> Signature:
+def _with_awaited_result(signature: Signature) -> Signature:
     """The signature of a plain wrapper around an async function: its result is awaited if it is awaitable."""
 
     def awaited(function: Callable[..., Any]) -> Callable[..., Any]:

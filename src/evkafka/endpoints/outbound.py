@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from evkafka.endpoints.signature import Function, Parameter, file_and_line, parameters_of, resolved
+from evkafka.endpoints.signature import Function, Parameter, file_and_line, parameters_of, resolve_annotation
 from evkafka.exceptions import ConfigError, EncodeError
 from evkafka.producer import Pairs, header_pairs, key_bytes
 from evkafka.serde.annotations import NotYetDefined, admits_none, may_have_field
@@ -59,7 +59,7 @@ class Outbound:
         self.payload: Any = None
         self.payload_name = self._one_parameter().name
         with contextlib.suppress(NotYetDefined):  # it may be defined further down in the file: `resolve` reads again
-            self._read()
+            self._read_function()
 
     # ------------------------------------------------------------------ reading the signature
 
@@ -71,49 +71,49 @@ class Outbound:
         """
         if self._encode is None:
             try:
-                self._read()
+                self._read_function()
             except NotYetDefined as error:
                 raise ConfigError(
-                    f"{self.described()}: {error.name!r} in its annotation does not exist in the module that defines"
+                    f"{self.describe()}: {error.name!r} in its annotation does not exist in the module that defines"
                     " the function. Import it at runtime (not only under TYPE_CHECKING): it is needed to encode"
                     " payloads"
                 ) from error
         assert self._encode is not None
         return self._encode
 
-    def _read(self) -> None:
+    def _read_function(self) -> None:
         try:
-            payload = resolved(self._one_parameter(), self._function, self._names)
+            payload = resolve_annotation(self._one_parameter(), self._function, self._names)
             if payload is Parameter.empty:
                 raise TypeError(f"its parameter {self.payload_name!r} has no annotation")
             encode = encoder_for(payload)
         except TypeError as error:
-            raise ConfigError(f"{self.described()}: {error}. {ALLOWED}") from error
+            raise ConfigError(f"{self.describe()}: {error}. {ALLOWED}") from error
         if self._key_field is not None and not may_have_field(payload, self._key_field):
-            raise ConfigError(f"{self.described()}: key_field {self._key_field!r} is not a field of its payload")
+            raise ConfigError(f"{self.describe()}: key_field {self._key_field!r} is not a field of its payload")
         self.payload, self._encode, self._names = payload, encode, None
 
     def _one_parameter(self) -> Parameter:
         try:
             parameters = parameters_of(self._function)
         except TypeError as error:
-            raise ConfigError(f"{self.described()}: {error}. {ALLOWED}") from error
+            raise ConfigError(f"{self.describe()}: {error}. {ALLOWED}") from error
         if len(parameters) != 1 or parameters[0].kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
-            raise ConfigError(f"{self.described()}: it takes {len(parameters)} parameters. {ALLOWED}")
+            raise ConfigError(f"{self.describe()}: it takes {len(parameters)} parameters. {ALLOWED}")
         if parameters[0].name in OPTIONS:
             raise ConfigError(
-                f"{self.described()}: its payload cannot be named {parameters[0].name!r}, which is an option of the"
+                f"{self.describe()}: its payload cannot be named {parameters[0].name!r}, which is an option of the"
                 " call; rename it"
             )
         return parameters[0]
 
-    def described(self) -> str:
+    def describe(self) -> str:
         """The endpoint in an error: its name, place and event type."""
         return f"outbound endpoint {self._name}{file_and_line(self._function)} for event type {self._event_type!r}"
 
     # ------------------------------------------------------------------ encoding an event
 
-    def encode_by(self, encode: Callable[[Any], bytes], media_type: str) -> None:
+    def set_encoder(self, encode: Callable[[Any], bytes], media_type: str) -> None:
         """Encode events with this from now on, in place of JSON."""
         self._by_format, self._media_type = encode, media_type
 
@@ -140,7 +140,7 @@ class Outbound:
             return self.resolve()(event)
         except (TypeError, ValueError, RecursionError) as error:
             why = str(error) or type(error).__name__
-            raise self._error(why, topic) from error
+            raise self._encode_error(why, topic) from error
 
     def key(self, event: Any, topic: str) -> Any:
         """Make an event's key by the declaration; a tombstone has none.
@@ -153,7 +153,7 @@ class Outbound:
         try:
             return self._key_of(event)
         except Exception as error:  # the user's own function may raise anything; the error names the event
-            raise self._error(f"its key could not be created: {type(error).__name__}: {error}", topic) from error
+            raise self._encode_error(f"its key could not be created: {type(error).__name__}: {error}", topic) from error
 
     def headers(
         self, envelope: CloudEventsEnvelope, value: bytes | None, key: Any, given: Any, topic: str, now_ms: int
@@ -176,9 +176,9 @@ class Outbound:
                 now_ms=now_ms,
             )
         except (TypeError, ValueError) as error:
-            raise self._error(str(error), topic) from error
+            raise self._encode_error(str(error), topic) from error
 
-    def _error(self, why: str, topic: str) -> EncodeError:
+    def _encode_error(self, why: str, topic: str) -> EncodeError:
         return EncodeError(
             f"{self._name} sends event {self._event_type!r} to topic {topic!r}: {why}; nothing was sent",
             topic=topic,

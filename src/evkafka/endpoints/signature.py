@@ -70,15 +70,15 @@ def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch
             requests[parameter.name] = request
         elif not optional:
             payloads[parameter.name] = annotation
-    _check_counts(payloads, requests, parameters)
+    _check_payload_and_request(payloads, requests, parameters)
     [(payload_name, payload)] = payloads.items()
     request_name = next(iter(requests), None)
-    by_position = _by_position(parameters, payload_name, request_name)
+    by_position = _positional_parameters(parameters, payload_name, request_name)
     return Signature(
         payload,
         requests[request_name] if request_name is not None else None,
-        _plain_call(function, payload_name, by_position) if request_name is None else None,
-        _call(function, payload_name, request_name, by_position),
+        _build_plain_call(function, payload_name, by_position) if request_name is None else None,
+        _build_call(function, payload_name, request_name, by_position),
         dependencies,
     )
 
@@ -121,7 +121,7 @@ def with_annotations(
         if parameter.kind in VARIADIC:
             continue
         try:
-            annotation = resolved(parameter, function, names)
+            annotation = resolve_annotation(parameter, function, names)
         except NotYetDefined:
             if parameter.default is Parameter.empty or "Depends" in str(parameter.annotation):
                 raise
@@ -129,7 +129,7 @@ def with_annotations(
             yield parameter, annotation
 
 
-def _check_counts(
+def _check_payload_and_request(
     payloads: Mapping[str, Any], requests: Mapping[str, type[Request[Any]]], parameters: list[Parameter]
 ) -> None:
     untyped = [name for name, annotation in payloads.items() if annotation is Parameter.empty]
@@ -163,7 +163,7 @@ def depends_of(parameter: Parameter, annotation: Any) -> Depends | None:
     return depends
 
 
-def resolved(parameter: Parameter, function: Function, names: Mapping[str, Any] | None) -> Any:
+def resolve_annotation(parameter: Parameter, function: Function, names: Mapping[str, Any] | None) -> Any:
     """The parameter's annotation, with every name in it resolved.
 
     Parameters are resolved one by one: annotations that are not needed, such as the return type, may be imported under
@@ -176,21 +176,21 @@ def resolved(parameter: Parameter, function: Function, names: Mapping[str, Any] 
         return Parameter.empty
     carrier = types.SimpleNamespace(__annotations__={"it": parameter.annotation})
     try:
-        return typing.get_type_hints(carrier, _namespace(function), dict(names or {}), include_extras=True)["it"]
+        return typing.get_type_hints(carrier, _global_names(function), dict(names or {}), include_extras=True)["it"]
     except (NameError, AttributeError) as error:  # AttributeError: of a module that is being imported
         raise NotYetDefined(error.name or parameter.annotation) from error
     except (SyntaxError, TypeError) as error:
         raise TypeError(f"its parameter {parameter.name!r} is annotated {parameter.annotation!r}: {error}") from error
 
 
-def _namespace(function: Function) -> dict[str, Any]:
+def _global_names(function: Function) -> dict[str, Any]:
     """The global names of the module that defines it."""
-    defined = unpartial(function)
+    defined = unwrap_partials(function)
     if isinstance(defined, type):
         if defined.__module__ in sys.modules:
             return vars(sys.modules[defined.__module__])
         defined = vars(defined).get("__init__", defined)
-    return getattr(innermost(defined), "__globals__", {})
+    return getattr(innermost_function(defined), "__globals__", {})
 
 
 def is_list(annotation: Any) -> bool:
@@ -221,7 +221,7 @@ def request_class(annotation: Any) -> type[Request[Any]] | None:
 # ---------------------------------------------------------------------------- calls
 
 
-def _by_position(parameters: list[Parameter], payload: str, request: str | None) -> list[str]:
+def _positional_parameters(parameters: list[Parameter], payload: str, request: str | None) -> list[str]:
     """Which of the two can be passed by position: those at the beginning, with no other parameter between them."""
     wanted = []
     for parameter in parameters:
@@ -234,13 +234,13 @@ def _by_position(parameters: list[Parameter], payload: str, request: str | None)
     return wanted
 
 
-def _plain_call(function: Function, payload: str, by_position: list[str]) -> Callable[..., Any]:
+def _build_plain_call(function: Function, payload: str, by_position: list[str]) -> Callable[..., Any]:
     if by_position:
         return function
     return lambda value, **values: function(**{payload: value}, **values)
 
 
-def _call(function: Function, payload: str, request: str | None, by_position: list[str]) -> Callable[..., Any]:
+def _build_call(function: Function, payload: str, request: str | None, by_position: list[str]) -> Callable[..., Any]:
     match by_position:
         case [first, _] if first == payload:
             return function
@@ -261,14 +261,14 @@ def _call(function: Function, payload: str, request: str | None, by_position: li
 # ---------------------------------------------------------------------------- functions of all kinds
 
 
-def unpartial(function: Function) -> Function:
+def unwrap_partials(function: Function) -> Function:
     """The function inside any `functools.partial`s."""
     while isinstance(function, functools.partial):
         function = function.func
     return function
 
 
-def innermost(function: Function) -> Function:
+def innermost_function(function: Function) -> Function:
     """The `def` inside partials, decorators, bound methods and callable objects."""
     while True:
         if isinstance(function, functools.partial):
@@ -285,41 +285,41 @@ def innermost(function: Function) -> Function:
 
 def is_async(function: Function) -> bool:
     """Whether a call returns a coroutine: it is an `async def`, or an object with an `async def __call__`."""
-    function = unpartial(function)
+    function = unwrap_partials(function)
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_call_method(function))
 
 
 def wraps_async(function: Function) -> bool:
     """Whether it is a wrapper, by functools.wraps, around an async function."""
-    return is_async(inspect.unwrap(unpartial(function)))
+    return is_async(inspect.unwrap(unwrap_partials(function)))
 
 
 def is_generator(function: Function) -> bool:
-    return yields(function) or yields_async(function)
+    return is_plain_generator(function) or is_async_generator(function)
 
 
-def yields(function: Function) -> bool:
+def is_plain_generator(function: Function) -> bool:
     """Whether it is a plain function that yields."""
-    function = unpartial(function)
+    function = unwrap_partials(function)
     return inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(_call_method(function))
 
 
-def yields_async(function: Function) -> bool:
+def is_async_generator(function: Function) -> bool:
     """Whether it is an `async def` that yields."""
-    function = unpartial(function)
+    function = unwrap_partials(function)
     return inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(_call_method(function))
 
 
 def name_of(function: Function) -> str:
     """Its name in logs and errors, `module.function`."""
-    function = unpartial(function)
+    function = unwrap_partials(function)
     module = getattr(function, "__module__", None) or type(function).__module__
     return f"{module}.{getattr(function, '__qualname__', type(function).__qualname__)}"
 
 
 def file_and_line(function: Function) -> str:
     """` (file:line)` of its definition, for errors; empty if it has no Python code."""
-    code = getattr(innermost(function), "__code__", None)
+    code = getattr(innermost_function(function), "__code__", None)
     return f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from evkafka.runtime.ports import Slot, ThreadCall
 
 
-async def in_thread(slot: Slot, call: Callable[[], Any]) -> object:
+async def run_in_thread(slot: Slot, call: Callable[[], Any]) -> object:
     """Run a plain function in the consumer's threads, in a copy of the caller's context.
 
     `slot.thread_future` is the thread's own future, until its result has arrived. Cancelling this does not end a call
@@ -21,7 +21,7 @@ async def in_thread(slot: Slot, call: Callable[[], Any]) -> object:
     the last one.
     """
     following = slot.open_run() if slot.open_run is not None else None
-    future = slot.thread_future = _submitted(slot, call, following)
+    future = slot.thread_future = _submit(slot, call, following)
     try:
         result: object = await asyncio.wrap_future(future)
     finally:
@@ -32,13 +32,13 @@ async def in_thread(slot: Slot, call: Callable[[], Any]) -> object:
     return result
 
 
-async def in_thread_to_the_end(slot: Slot, call: Callable[[], Any]) -> object:
-    """Like `in_thread`, but if this is cancelled, it waits for a call that has begun.
+async def run_in_thread_to_the_end(slot: Slot, call: Callable[[], Any]) -> object:
+    """Like `run_in_thread`, but if this is cancelled, it waits for a call that has begun.
 
     So the resources that the call uses, or opens, are closed after it has ended. A second cancellation, by a loop that
     is being closed, ends the wait at once.
     """
-    future = slot.thread_future = _submitted(slot, call)
+    future = slot.thread_future = _submit(slot, call)
     result = asyncio.wrap_future(future)
     try:
         await asyncio.wait([result])
@@ -56,9 +56,9 @@ async def in_thread_to_the_end(slot: Slot, call: Callable[[], Any]) -> object:
     return returned
 
 
-def _submitted(slot: Slot, call: ThreadCall, following: Callable[[], ThreadCall | None] | None = None) -> Future[Any]:
+def _submit(slot: Slot, call: ThreadCall, following: Callable[[], ThreadCall | None] | None = None) -> Future[Any]:
     run = functools.partial(_run_calls, contextvars.copy_context(), call, following)
-    return slot.threads.submit(run) if slot.threads is not None else _in_default_pool(run)
+    return slot.threads.submit(run) if slot.threads is not None else _submit_to_default_pool(run)
 
 
 def _run_calls(
@@ -81,7 +81,7 @@ def _call_as_coroutine(call: Callable[[], Any]) -> Any:
         raise RuntimeError(f"the endpoint raised {type(error).__name__}") from error
 
 
-def _in_default_pool(run: Callable[[], Any]) -> Future[Any]:
+def _submit_to_default_pool(run: Callable[[], Any]) -> Future[Any]:
     """`submit` for the loop's default pool: the loop itself gives only an asyncio future."""
     future: Future[Any] = Future()
 

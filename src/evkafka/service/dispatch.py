@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evkafka.context import App, Context
-from evkafka.endpoints.batch import DirectBatch, batch_of_one, stack_batch
+from evkafka.endpoints.batch import DirectBatch, call_with_one_record, open_stack_batch
 from evkafka.endpoints.endpoint import Call, Endpoint, TypeOf
 from evkafka.handler import Handler, check_schema, unmatched_outcome
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, build_stack, type_header
@@ -188,15 +188,15 @@ class CompiledRoute:
     """An endpoint, and what the dispatch of one of its records needs.
 
     Attributes:
-        coroutine_of: payload -> the endpoint's own coroutine; None if the endpoint needs more than its payload.
+        payload_call: payload -> the endpoint's own coroutine; None if the endpoint needs more than its payload.
         decode: bytes -> payload.
-        call: starts an attempt; used for tombstones, and for all records if `coroutine_of` is None.
+        call: starts an attempt; used for tombstones, and for all records if `payload_call` is None.
         admits_none: whether the endpoint takes tombstones.
         by_format: value and record -> payload, if the consumer's values are not all JSON.
     """
 
     endpoint: Endpoint
-    coroutine_of: Callable[[Any], Awaitable[object]] | None
+    payload_call: Callable[[Any], Awaitable[object]] | None
     decode: Callable[[bytes], Any]
     call: Call
     admits_none: bool
@@ -212,14 +212,14 @@ def _compile_route(
         if endpoint.batch is None
         else _create_single_call(endpoint, overrides)
     )
-    by_format = endpoint.decoder_by(formats) if formats is not None else None
-    return CompiledRoute(endpoint, endpoint.coroutine_of(), decoder.from_bytes, call, decoder.admits_none, by_format)
+    by_format = endpoint.decoder_for_formats(formats) if formats is not None else None
+    return CompiledRoute(endpoint, endpoint.payload_call(), decoder.from_bytes, call, decoder.admits_none, by_format)
 
 
 def _create_single_call(endpoint: Endpoint, overrides: Overrides) -> Call:
     def call(record: Record, slot: Slot) -> Awaitable[object]:
         slot.overrides = overrides
-        return batch_of_one(endpoint, record, slot)
+        return call_with_one_record(endpoint, record, slot)
 
     return call
 
@@ -316,8 +316,8 @@ def _create_direct_call(
             slot.route = None
             return unmatched[event_type, payload is None]
         slot.route = route.endpoint
-        coroutine_of, decode = route.coroutine_of, route.decode
-        if coroutine_of is None or payload is None:
+        payload_call, decode = route.payload_call, route.decode
+        if payload_call is None or payload is None:
             call = route.call
             return call(record, slot)
         try:
@@ -325,7 +325,7 @@ def _create_direct_call(
         except DECODE_FAILURES as error:
             fault = route.endpoint.decoding_fault(error, record)
         else:
-            return coroutine_of(decoded)
+            return payload_call(decoded)
         raise fault  # outside of the `except`: the decoder's error, which contains the value, is not its context
 
     return dispatch
@@ -415,8 +415,8 @@ def _create_call_by_format(
             check_schema(record, formats, None if event_type is None else "")
             return unmatched[event_type, payload is None]
         slot.route = route.endpoint
-        coroutine_of, by_format = route.coroutine_of, route.by_format
-        if coroutine_of is None or payload is None or by_format is None:
+        payload_call, by_format = route.payload_call, route.by_format
+        if payload_call is None or payload is None or by_format is None:
             call = route.call
             return call(record, slot)
         try:
@@ -424,7 +424,7 @@ def _create_call_by_format(
         except DECODE_FAILURES as error:
             fault = route.endpoint.decoding_fault(error, record)
         else:
-            return coroutine_of(decoded)
+            return payload_call(decoded)
         raise fault  # outside of the `except`: the decoder's error, which contains the value, is not its context
 
     return dispatch
@@ -454,7 +454,7 @@ def _create_stack_dispatch(
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         slot.overrides, slot.formats = overrides, formats
-        return stack_batch(stack, records, slot, untyped)
+        return open_stack_batch(stack, records, slot, untyped)
 
     if formats is None:
         return Dispatch(run_stack, route, gated, open_batch)

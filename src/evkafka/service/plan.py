@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evkafka.asyncapi import ConsumerContract, ProducerContract
-from evkafka.config import check_dead_letter_topics, error_policy, producer_settings, shown_settings
+from evkafka.config import check_dead_letter_topics, error_policy, masked_settings, producer_settings
 from evkafka.config.keys import ProducerConfig
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
 from evkafka.context import App
@@ -224,7 +224,7 @@ class DeclaredConsumer:
         fields = {"consumer": self.name, "group_id": settings.group_id, "client_id": settings.connection.client_id}
         topics = ", ".join(topic.name for topic in settings.topics) or str(settings.topic_pattern)
         logger.info("%s: consumer %s reads %s as group %s", title, self.name, topics, settings.group_id, extra=fields)
-        effective = " ".join(f"{key}={value}" for key, value in shown_settings(settings).items())
+        effective = " ".join(f"{key}={value}" for key, value in masked_settings(settings).items())
         logger.debug("consumer %s runs with %s", self.name, effective, extra=fields)
 
 

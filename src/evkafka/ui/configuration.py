@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from evkafka.config import consumer_settings, producer_settings, shown_settings
+from evkafka.config import consumer_settings, masked_settings, producer_settings
 from evkafka.ui.models import Config, ConfigKey, ConfigSection
 from evkafka.ui.operated_app import OperatedApp
 
@@ -12,14 +12,16 @@ MASKED = "***"
 
 
 def configuration(app: OperatedApp) -> Config:
-    defaults = shown_settings(consumer_settings({"topics": ["t"]}))
+    defaults = masked_settings(consumer_settings({"topics": ["t"]}))
     sections = [
-        ConfigSection(name=f"Consumer {name}", keys=_keys(shown_settings(declared.settings), defaults))
+        ConfigSection(name=f"Consumer {name}", keys=_keys(masked_settings(declared.settings), defaults))
         for name, declared in app.consumers.items()
     ]
-    defaults = shown_settings(producer_settings({}))
+    defaults = masked_settings(producer_settings({}))
     sections += [
-        ConfigSection(name=f"Producer {name}", keys=_keys(shown_settings(producer_settings(declared.config)), defaults))
+        ConfigSection(
+            name=f"Producer {name}", keys=_keys(masked_settings(producer_settings(declared.config)), defaults)
+        )
         for name, declared in app.producers.items()
     ]
     return Config(parts=sections)

@@ -78,7 +78,7 @@ class TestAChangeOfLeader:
     async def test_that_the_metadata_missed_is_noticed_by_fetched_records(
         self, fake: FakeKafka, name: str, read: Read, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Client, "leader", lambda *_: (1, 0))
+        monkeypatch.setattr(Client, "leader_and_epoch", lambda *_: (1, 0))
         await fake.create(name)
         await produce(fake.bootstrap_servers, name)
         reader = await read(fake.bootstrap_servers, name, name)
