@@ -64,14 +64,14 @@ class Client:
     def last_error(self) -> str:
         return ""
 
-    def builder(self, _: int | None) -> Builder:
+    def create_builder(self, _: int | None) -> Builder:
         return Builder()
 
     def submit(self, *_: object) -> Sent:
         self.sent.append(Sent())
         return self.sent[-1]
 
-    def wake(self) -> None: ...
+    def send_full_batches(self) -> None: ...
 
     def broke_sequence(self, _: object) -> bool:
         return True

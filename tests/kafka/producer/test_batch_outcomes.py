@@ -33,7 +33,7 @@ class CountingClient(Client):
         super().__init__()
         self.sizes: list[int] = []
 
-    def builder(self, _: int | None) -> CountingBuilder:
+    def create_builder(self, _: int | None) -> CountingBuilder:
         return CountingBuilder()
 
     def submit(self, partition: object, builder: Any) -> Any:
