@@ -87,7 +87,7 @@ class TestARate:
     async def test_limits_single_dead_letters_and_batches(self) -> None:
         limiter, began_s = _RateLimiter(50.0), time.monotonic()
         for letters in (1, 1, 4, 4, 1):
-            await limiter.wait(letters)
+            await limiter.wait_for_turn(letters)
         assert time.monotonic() - began_s >= 10 / 50 * 0.99
 
     async def test_of_none_does_not_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,5 +99,5 @@ class TestARate:
         monkeypatch.setattr("evkafka.dlq.replay.asyncio.sleep", sleep)
         limiter = _RateLimiter(None)
         for _ in range(3):
-            await limiter.wait(100)
+            await limiter.wait_for_turn(100)
         assert waits == [0.0, 0.0, 0.0]

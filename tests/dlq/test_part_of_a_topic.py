@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evkafka.dlq import DeadLetterFilter, DeadLetterPosition, Target, drop_dead_letters, replay_dead_letters
-from evkafka.dlq.dead_letter import ranges_around
+from evkafka.dlq.dead_letter import ranges_covering
 from tests.support.dead_letters import Given
 
 
@@ -33,7 +33,7 @@ class TestAPart:
         assert await given.dead_letters.newest_ranges(4) == ({0: range(2, 6)}, 2)
 
     def test_around_positions_is_the_smallest_range_of_each_partition(self) -> None:
-        assert ranges_around([DeadLetterPosition(0, 5), DeadLetterPosition(1, 2), DeadLetterPosition(0, 3)]) == {
+        assert ranges_covering([DeadLetterPosition(0, 5), DeadLetterPosition(1, 2), DeadLetterPosition(0, 3)]) == {
             0: range(3, 6),
             1: range(2, 3),
         }

@@ -8,7 +8,7 @@ import pytest
 
 from evkafka.cli.impl import verify as command
 from evkafka.verify import Options, Report
-from evkafka.verify.broker_log import coordinator_faults, faults_text
+from evkafka.verify.broker_log import count_coordinator_faults, faults_text
 
 LOG = """\
 2026-11-29T14:01:44,130 INFO kafka.server.KafkaRaftServer: [KafkaRaftServer nodeId=1] Kafka Server started
@@ -25,11 +25,11 @@ __consumer_offsets-0 with epoch 8 due to New last written offset 16384 must be g
 class TestTheLogOfABroker:
     def test_shows_how_often_its_coordinator_failed(self, tmp_path: Path) -> None:
         (tmp_path / "broker.log").write_text(LOG)
-        assert coordinator_faults(tmp_path / "broker.log") == 2
+        assert count_coordinator_faults(tmp_path / "broker.log") == 2
 
     def test_of_usual_lines_shows_none(self, tmp_path: Path) -> None:
         (tmp_path / "broker.log").write_text(LOG.splitlines()[0])
-        assert coordinator_faults(tmp_path / "broker.log") == 0
+        assert count_coordinator_faults(tmp_path / "broker.log") == 0
 
 
 class TestTheCommand:

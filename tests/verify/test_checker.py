@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evkafka.verify.checker import check_run
 from evkafka.verify.history import Entry
 from evkafka.verify.observations import Output, Promises
-from evkafka.verify.repeats import repeats_by_cause
+from evkafka.verify.repeats import count_repeats_by_cause
 from tests.verify import runs
 from tests.verify.runs import (
     KEYS,
@@ -49,7 +49,7 @@ class TestCleanRun:
         frozen = [end("1.0", 1), Entry("frozen", 0.0, "1.0"), end("2.0", 1), Entry("thawed", 0.0, "1.0")]
         stopped = [end("3.0", 2), Entry("down", 0.0, "3.0"), end("3.1", 2)]
         moved = [end("4.0", 3), end("5.0", 3), end("5.0", 3), end("5.0", 4)]
-        assert repeats_by_cause([*killed, *frozen, *stopped, *moved]) == {
+        assert count_repeats_by_cause([*killed, *frozen, *stopped, *moved]) == {
             "after a kill": 1, "after a freeze": 1, "after a stop": 1, "otherwise": 2,
         }  # fmt: skip
 

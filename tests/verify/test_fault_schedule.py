@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evkafka.verify.fault_schedule import KINDS, Fault, fault_schedule
+from evkafka.verify.fault_schedule import KINDS, Fault, plan_faults
 
 
 def schedule_of(seed: int, **more: Any) -> tuple[Fault, ...]:
     wanted = {"lasts_s": 300.0, "kill_every_s": 10.0, "fault_every_s": 15.0, "kinds": KINDS, "session_s": 6.0, **more}
-    return fault_schedule(seed, **wanted)
+    return plan_faults(seed, **wanted)
 
 
 class TestSchedule:

@@ -7,7 +7,7 @@ import pytest
 from evkafka.config import consumer_settings
 from evkafka.exceptions import ConfigError
 from evkafka.verify import Options
-from evkafka.verify.options import group_protocol_of
+from evkafka.verify.options import parse_group_protocol
 
 TIMES = {"session_timeout_ms": 1_500, "heartbeat_interval_ms": 300}
 
@@ -15,7 +15,7 @@ TIMES = {"session_timeout_ms": 1_500, "heartbeat_interval_ms": 300}
 class TestTheGroupProtocol:
     @pytest.mark.parametrize("protocol", ["classic", "consumer", "auto"])
     def test_is_a_key_of_the_processes(self, protocol: str) -> None:
-        options = Options(group_protocol=group_protocol_of(protocol))
+        options = Options(group_protocol=parse_group_protocol(protocol))
         settings = consumer_settings({"topics": ["any"], "group_id": "g", **options.consumer_config})
         assert settings.group_protocol == protocol
 
@@ -31,7 +31,7 @@ class TestTheGroupProtocol:
 
     @pytest.mark.parametrize("protocol", ["consumer", "auto"])
     def test_consumer_gives_the_times_to_the_broker(self, protocol: str) -> None:
-        options = Options(group_protocol=group_protocol_of(protocol), config=TIMES)
+        options = Options(group_protocol=parse_group_protocol(protocol), config=TIMES)
         assert not options.consumer_config.keys() & TIMES
         assert options.broker_properties == {
             "group.consumer.min.session.timeout.ms": 1_500,
@@ -48,8 +48,8 @@ class TestTheGroupProtocol:
         assert options.broker_session_s is None
 
     def test_that_does_not_exist_is_refused(self) -> None:
-        assert group_protocol_of(None) is None
+        assert parse_group_protocol(None) is None
         with pytest.raises(
             ConfigError, match="unknown group protocol 'new'; the protocols are classic, consumer, auto"
         ):
-            group_protocol_of("new")
+            parse_group_protocol("new")

@@ -18,7 +18,7 @@ from evkafka import EVKafkaApp, Handler, Sender
 from evkafka.testing import InMemoryKafka
 from evkafka.web import application
 from evkafka.web.contract import render
-from evkafka.web.markdown import link, markdown
+from evkafka.web.markdown import render_markdown, safe_link
 from evkafka.web.schema_text import describe
 from evkafka.web.search import RESULTS_MAX, SearchIndex
 from tests.asyncapi.documents import shop
@@ -255,10 +255,10 @@ class TestHostileText:
         "url", ["javascript:alert(1)", "JaVaScRiPt:x", "data:text/html,x", "vbscript:x", "http://["]
     )
     def test_unsafe_links_are_disabled(self, url: str) -> None:
-        assert link(url) == "#"
+        assert safe_link(url) == "#"
 
     def test_lists_tables_and_code_are_rendered(self) -> None:
-        html = markdown("* a\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n`code`")
+        html = render_markdown("* a\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n`code`")
         assert "<li>a</li>" in html
         assert "<td>1</td>" in html
         assert "<code>code</code>" in html

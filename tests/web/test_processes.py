@@ -200,10 +200,10 @@ class TestOneProcess:
 
         def reported() -> list[str]:
             sharing.write()
-            [family] = sharing.all_processes().collect()
+            [family] = sharing.collect_all_processes().collect()
             return [sample.labels["partition"] for sample in family.samples]
 
-        async with sharing.running():
+        async with sharing.share_values():
             assert reported() == ["0", "1"]
             collector.partitions = ["1"]
             assert reported() == ["1"]
@@ -251,7 +251,7 @@ class TestHealth:
         for pid in (os.getpid(), ended.pid):
             said = {"at_s": time.time() - 100, "live": [], "ready": [], "started": []}
             (tmp_path / f"evkafka-health-{pid}-0123.json").write_text(json.dumps(said))
-        [silent] = ProcessHealth(tmp_path, dict).others("live")
+        [silent] = ProcessHealth(tmp_path, dict).check_others("live")
         assert silent.name == str(os.getpid())
         assert "it has not reported for 100 s: its event loop is blocked, or the process is paused" in silent.reasons[0]
         assert len(list(tmp_path.iterdir())) == 1
@@ -308,16 +308,16 @@ class TestADirectoryThatCannotBeWritten:
     def test_makes_no_process_look_silent(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         peers, silent = ProcessHealth(tmp_path, dict), tmp_path / f"evkafka-health-{os.getppid()}-00.json"
         silent.write_text(json.dumps({"at_s": 0, "live": []}))
-        [check] = peers.others("live")
+        [check] = peers.check_others("live")
         assert "has not reported for" in check.reasons[0]
         with monkeypatch.context() as disk:
             disk.setattr(Path, "write_bytes", full)
             shared_directory(tmp_path).write("file", b"")
-        [check] = peers.others("live")
+        [check] = peers.check_others("live")
         assert check.reasons == ()
         assert "is not writable" in check.notes[0]
         shared_directory(tmp_path).write("file", b"")  # the other tests need a moment too
-        [check] = peers.others("live")
+        [check] = peers.check_others("live")
         assert check.reasons == ()
 
     async def test_does_not_matter_to_a_process_without_a_web_server(

@@ -19,7 +19,7 @@ from evkafka.cli.suggestions import unknown_consumer
 from evkafka.config import consumer_settings, dead_letter_producer_settings, dead_letter_topic, producer_settings
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ErrorPolicySettings
 from evkafka.dlq import SourceTopics
-from evkafka.dlq.targets import source_topics
+from evkafka.dlq.targets import source_topics_of
 from evkafka.exceptions import ConfigError
 from evkafka.handler import TYPE_HEADER
 from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
@@ -121,7 +121,7 @@ def find_dead_letters(options: ClusterOptions, topic: str | None) -> DeadLetters
             " it may be left out only with --app MODULE:APP"
         )
     if isinstance(source, ConsumerSettings):
-        sources = source_topics(source) if source.topics or source.topic_pattern else None
+        sources = source_topics_of(source) if source.topics or source.topic_pattern else None
         return DeadLetters(topic, FoundCluster(dead_letter_producer_settings(source).connection), sources)
     return DeadLetters(topic, FoundCluster(source))
 
@@ -292,7 +292,7 @@ def _dead_letters_of_app(app: EVKafkaApp, topic: str, consumer: str | None) -> D
     [(declared, policy)] = found.values()
     connection = dead_letter_producer_settings(declared.settings, policy).connection
     cluster = replace(_cluster_of_consumer(app, declared), connection=connection)
-    return DeadLetters(topic, cluster, source_topics(declared.settings_with_dead_letter_topics()))
+    return DeadLetters(topic, cluster, source_topics_of(declared.settings_with_dead_letter_topics()))
 
 
 def _writes_to(declared: DeclaredConsumer, policy: ErrorPolicySettings, event_type: str, topic: str) -> bool:

@@ -116,7 +116,7 @@ class DeadLetterRecord:
         """The position in the dead-letter topic. It identifies one dead letter, which `id` does not."""
         return DeadLetterPosition(self.record.partition, self.record.offset)
 
-    def without_content(self) -> DeadLetterRecord:
+    def copy_without_content(self) -> DeadLetterRecord:
         """A copy for long lists: without key, value, headers and traceback."""
         record = self.record
         address = RecordCopy(record.topic, record.partition, record.offset, record.timestamp)
@@ -261,25 +261,25 @@ class DeadLetterFilter:
         """The part of the topic that has to be read; None for all of it."""
         if self.within is not None or not self.positions:
             return self.within
-        return ranges_around(self.positions)
+        return ranges_covering(self.positions)
 
     def matches(self, dead_letter: DeadLetterRecord) -> bool:
         record = dead_letter.record
         return (
             (not self.event_types or dead_letter.event_type in self.event_types)
-            and (self.error is None or _has_error(dead_letter, self.error))
+            and (self.error is None or _has_error_class(dead_letter, self.error))
             and (self.since is None or dead_letter.failed_at >= self.since)
             and (self.until is None or dead_letter.failed_at < self.until)
             and (self.partition is None or record.partition == self.partition)
             and (self.offset is None or record.offset == self.offset)
             and (not self.ids or dead_letter.id in self.ids)
             and (not self.positions or dead_letter.position in self.positions)
-            and (not self.containing or _contains(dead_letter, self.containing.lower()))
+            and (not self.containing or _contains_text(dead_letter, self.containing.lower()))
             and (self.within is None or record.offset in self.within.get(record.partition, ()))
         )
 
 
-def ranges_around(positions: Collection[DeadLetterPosition]) -> OffsetRanges:
+def ranges_covering(positions: Collection[DeadLetterPosition]) -> OffsetRanges:
     """The smallest range of each partition that has all of these positions."""
     offsets: defaultdict[int, list[int]] = defaultdict(list)
     for position in positions:
@@ -287,12 +287,12 @@ def ranges_around(positions: Collection[DeadLetterPosition]) -> OffsetRanges:
     return {partition: range(min(found), max(found) + 1) for partition, found in offsets.items()}
 
 
-def _contains(dead_letter: DeadLetterRecord, lower_case: str) -> bool:
+def _contains_text(dead_letter: DeadLetterRecord, lower_case: str) -> bool:
     fields = (dead_letter.id, dead_letter.event_type, dead_letter.error_type, dead_letter.error_message)
     return any(lower_case in field.lower() for field in fields if field)
 
 
-def _has_error(dead_letter: DeadLetterRecord, error: str) -> bool:
+def _has_error_class(dead_letter: DeadLetterRecord, error: str) -> bool:
     name = dead_letter.error_type
     short_name = name.rpartition(".")[2]
     return fnmatchcase(name, error) or fnmatchcase(short_name, error) or error in dead_letter.error_message

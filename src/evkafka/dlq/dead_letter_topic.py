@@ -12,7 +12,7 @@ from evkafka.dlq.dead_letter import (
     DeadLetterPosition,
     DeadLetterRecord,
     OffsetRanges,
-    ranges_around,
+    ranges_covering,
     read_dead_letter,
 )
 from evkafka.dlq.state_topic import ReplayState, Status
@@ -69,9 +69,9 @@ class DeadLetterTopic:
         Args:
             closed: also yield those that were replayed or dropped.
         """
-        await self.require_topic()
-        state = await self.replay_state()
-        async with aclosing(self._stream(wanted.offset_ranges())) as stream:
+        await self.check_topic_exists()
+        state = await self.read_replay_state()
+        async with aclosing(self._read_ranges(wanted.offset_ranges())) as stream:
             async for dead_letter in stream:
                 status = state.status_of(dead_letter)
                 if (closed or status == "open") and wanted.matches(dead_letter):
@@ -79,8 +79,8 @@ class DeadLetterTopic:
 
     async def select(self, wanted: DeadLetterFilter, *, limit: int | None = None) -> SelectedDeadLetters:
         """The open dead letters that match."""
-        await self.require_topic()
-        return await self.select_open(wanted, await self.replay_state(), limit)
+        await self.check_topic_exists()
+        return await self.select_open(wanted, await self.read_replay_state(), limit)
 
     async def newest_ranges(self, most: int, before: OffsetRanges | None = None) -> tuple[OffsetRanges, int]:
         """The newest part of each partition: together no more than `most` offsets, and how many older ones there are.
@@ -128,22 +128,22 @@ class DeadLetterTopic:
             return bounds, 0
         if number <= EXACT_COUNT_MAX:
             return bounds, (await self.select(DeadLetterFilter(), limit=0)).open
-        return bounds, max(number - (await self.replay_state()).count_closed(partitions), 0)
+        return bounds, max(number - (await self.read_replay_state()).count_closed(partitions), 0)
 
     async def select_open(self, wanted: DeadLetterFilter, state: ReplayState, limit: int | None) -> SelectedDeadLetters:
         """As `select`, with a state that was read before."""
         selected: dict[DeadLetterPosition, DeadLetterRecord] = {}
         matching = 0
-        async with aclosing(self._stream(wanted.offset_ranges())) as stream:
+        async with aclosing(self._read_ranges(wanted.offset_ranges())) as stream:
             async for dead_letter in stream:
                 if state.status_of(dead_letter) != "open" or not wanted.matches(dead_letter):
                     continue
                 matching += 1
                 if limit is None or len(selected) < limit:
-                    selected[dead_letter.position] = dead_letter.without_content()
+                    selected[dead_letter.position] = dead_letter.copy_without_content()
         return SelectedDeadLetters(selected, matching)
 
-    async def batches(
+    async def read_in_batches(
         self, selected: Collection[DeadLetterPosition], max_records: int
     ) -> AsyncIterator[list[DeadLetterRecord]]:
         """Read the selected dead letters again, with their content, in batches."""
@@ -151,7 +151,7 @@ class DeadLetterTopic:
         size, left = 0, len(selected)
         if not selected:
             return
-        async with aclosing(self._stream(ranges_around(selected))) as stream:
+        async with aclosing(self._read_ranges(ranges_covering(selected))) as stream:
             async for dead_letter in stream:
                 if dead_letter.position not in selected:
                     continue
@@ -165,14 +165,14 @@ class DeadLetterTopic:
         if batch:
             yield batch
 
-    async def replay_state(self) -> ReplayState:
+    async def read_replay_state(self) -> ReplayState:
         """Read the state topic; empty if it does not exist."""
         state = ReplayState()
         if await topic_settings(self.connection, self.state_topic):
             await read_whole_topic(self.connection, self.state_topic, state.apply, timeout_s=READ_STATE_TIMEOUT_S)
         return state
 
-    async def require_topic(self) -> None:
+    async def check_topic_exists(self) -> None:
         """
         Raises:
             ConfigError: the topic does not exist.
@@ -181,7 +181,7 @@ class DeadLetterTopic:
             servers = ",".join(self.connection.bootstrap_servers)
             raise ConfigError(f"topic {self.name!r} does not exist at {servers}")
 
-    async def _stream(self, ranges: OffsetRanges | None) -> AsyncGenerator[DeadLetterRecord]:
+    async def _read_ranges(self, ranges: OffsetRanges | None) -> AsyncGenerator[DeadLetterRecord]:
         async with aclosing(stream_topic(self.connection, self.name, ranges)) as log:
             async for records in log:
                 for record in records:

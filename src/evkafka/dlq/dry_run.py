@@ -98,7 +98,7 @@ def predict_by_format(
     )
 
 
-def dry_run_check(consumer: CheckedConsumer) -> DryRunCheck:
+def create_dry_run_check(consumer: CheckedConsumer) -> DryRunCheck:
     """A check whether a dead letter would reach an endpoint of this consumer."""
     type_header, topic_types = consumer.stack_type_header, consumer.topic_event_types
     is_default = all(layer.cls is JsonTypedDecoderMiddleware for layer in consumer.middleware or ())

@@ -16,7 +16,7 @@ from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of
 
 
-def local_handler(plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadPoolExecutor) -> LocalHandler:
+def create_local_handler(plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadPoolExecutor) -> LocalHandler:
     """A function that gives a dead letter to this consumer's handler, in the event loop that calls it.
 
     Args:
@@ -37,7 +37,7 @@ def local_handler(plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadP
 def attempt_runner(
     plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadPoolExecutor
 ) -> Callable[[Record], Awaitable[Delivery]]:
-    """A function that makes one attempt at a record. For the arguments see `local_handler`."""
+    """A function that makes one attempt at a record. For the arguments see `create_local_handler`."""
     identity, limit_s, shortest_limit_s = plan.identity, plan.settings.max_endpoint_exec_time_s, plan.shortest_limit_s
 
     async def run(record: Record) -> Delivery:

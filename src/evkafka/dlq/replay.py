@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from evkafka.config.error_policy import topic_fault
 from evkafka.dlq.dead_letter import DeadLetterFilter, DeadLetterPosition, DeadLetterRecord, replayed_headers
 from evkafka.dlq.dead_letter_topic import DeadLetterTopic
-from evkafka.dlq.state_topic import ClosedStatus, closing_mark
+from evkafka.dlq.state_topic import ClosedStatus, create_closing_mark
 from evkafka.dlq.targets import Target, TargetTopics
 from evkafka.exceptions import ConfigError, EVKafkaError
 from evkafka.kafka.admin.topics import ensure_compacted_topic
@@ -71,7 +71,7 @@ class ReplayReport:
         return self.done + len(self.failed)
 
     def add_failure(self, dead_letter: DeadLetterRecord, reason: str) -> None:
-        self.failed.append(ReplayFailure(dead_letter.without_content(), reason))
+        self.failed.append(ReplayFailure(dead_letter.copy_without_content(), reason))
 
     def __str__(self) -> str:
         failed = f", {len(self.failed)} failed" if self.failed else ""
@@ -110,11 +110,11 @@ async def dry_run_replay(
     """
     selected = await topic.select(wanted, limit=limit)
     reasons: dict[DeadLetterPosition, str | None] = dict.fromkeys(selected.dead_letters)
-    targets = _target_topics(topic, to, force=force)
-    await targets.check()
-    async for batch in topic.batches(selected.dead_letters, BATCH_MAX_RECORDS):
+    targets = _create_target_topics(topic, to, force=force)
+    await targets.check_targets()
+    async for batch in topic.read_in_batches(selected.dead_letters, BATCH_MAX_RECORDS):
         for dead_letter in batch:
-            reason = await targets.refusal(dead_letter)
+            reason = await targets.refusal_reason(dead_letter)
             if reason is None and not isinstance(to, Target):
                 reason = to(dead_letter)
             reasons[dead_letter.position] = reason
@@ -150,10 +150,10 @@ async def replay_dead_letters(
         TakenOver: another replay or discard of this topic has started.
     """
     report = report if report is not None else ReplayReport()
-    async with _transactions(topic) as transactions:
-        targets = _target_topics(topic, to, force=force)
-        await targets.check()
-        state = await topic.replay_state()
+    async with _open_transactions(topic) as transactions:
+        targets = _create_target_topics(topic, to, force=force)
+        await targets.check_targets()
+        state = await topic.read_replay_state()
         selected = (await topic.select_open(wanted, state, limit)).dead_letters
         report.chosen = len(selected)
         replayer: _SendToTopic | _HandleLocally
@@ -163,8 +163,8 @@ async def replay_dead_letters(
         else:
             replayer, batch_size = _HandleLocally(transactions, topic.state_topic, to, targets), 1
         limiter = _RateLimiter(rate)
-        async for batch in topic.batches(selected, batch_size):
-            await limiter.wait(len(batch))
+        async for batch in topic.read_in_batches(selected, batch_size):
+            await limiter.wait_for_turn(len(batch))
             await replayer.replay(batch, report)
             progress(report.processed, report.chosen)
     return report
@@ -187,31 +187,33 @@ async def drop_dead_letters(
         TakenOver: another replay or discard of this topic has started.
     """
     report = report if report is not None else ReplayReport()
-    async with _transactions(topic) as transactions:
-        selected = await topic.select_open(wanted, await topic.replay_state(), limit)
+    async with _open_transactions(topic) as transactions:
+        selected = await topic.select_open(wanted, await topic.read_replay_state(), limit)
         dead_letters = list(selected.dead_letters.values())
         report.chosen = len(dead_letters)
         for first in range(0, len(dead_letters), BATCH_MAX_RECORDS):
             batch = dead_letters[first : first + BATCH_MAX_RECORDS]
-            await transactions.write([_mark(topic.state_topic, dead_letter, "dropped") for dead_letter in batch])
+            await transactions.write(
+                [_create_mark_record(topic.state_topic, dead_letter, "dropped") for dead_letter in batch]
+            )
             report.done += len(batch)
             progress(report.done, report.chosen)
     return report
 
 
-def _target_topics(topic: DeadLetterTopic, to: object, *, force: bool) -> TargetTopics:
+def _create_target_topics(topic: DeadLetterTopic, to: object, *, force: bool) -> TargetTopics:
     return TargetTopics(topic.connection, topic.name, to if isinstance(to, Target) else None, force=force)
 
 
 @asynccontextmanager
-async def _transactions(topic: DeadLetterTopic) -> AsyncIterator[Transactions]:
+async def _open_transactions(topic: DeadLetterTopic) -> AsyncIterator[Transactions]:
     """Create the state topic if needed, and fence an earlier run before its marks are read.
 
     Raises:
         ConfigError: there is no such dead-letter topic, or its state topic cannot be used.
         TakenOver: a later run has fenced this one.
     """
-    await topic.require_topic()
+    await topic.check_topic_exists()
     state = topic.state_topic
     if fault := topic_fault(state):
         raise ConfigError(f"the state of the dead letters would be recorded in topic {state!r}, but {fault}")
@@ -231,8 +233,8 @@ async def _transactions(topic: DeadLetterTopic) -> AsyncIterator[Transactions]:
             ) from error
 
 
-def _mark(state_topic: str, dead_letter: DeadLetterRecord, status: ClosedStatus) -> OutgoingRecord:
-    value = closing_mark(dead_letter, status).as_bytes()
+def _create_mark_record(state_topic: str, dead_letter: DeadLetterRecord, status: ClosedStatus) -> OutgoingRecord:
+    value = create_closing_mark(dead_letter, status).as_bytes()
     return OutgoingRecord(state_topic, value, str(dead_letter.position).encode(), partition=0)
 
 
@@ -254,10 +256,13 @@ class _SendToTopic:
         records: list[OutgoingRecord] = []
         sent = 0
         for dead_letter in dead_letters:
-            if reason := await self._targets.refusal(dead_letter):
+            if reason := await self._targets.refusal_reason(dead_letter):
                 report.add_failure(dead_letter, reason)
             else:
-                records += (self._record(dead_letter), _mark(self._state_topic, dead_letter, "replayed"))
+                records += (
+                    self._create_replay_record(dead_letter),
+                    _create_mark_record(self._state_topic, dead_letter, "replayed"),
+                )
                 sent += 1
         if not sent:
             return
@@ -268,7 +273,7 @@ class _SendToTopic:
         self._key_is_new = False
         report.done += sent
 
-    def _record(self, dead_letter: DeadLetterRecord) -> OutgoingRecord:
+    def _create_replay_record(self, dead_letter: DeadLetterRecord) -> OutgoingRecord:
         topic = self._targets.topic_for(dead_letter)
         assert topic is not None
         # In its original topic the record gets its original partition; in another topic its key decides.
@@ -291,10 +296,10 @@ class _HandleLocally:
 
     async def replay(self, dead_letters: Sequence[DeadLetterRecord], report: ReplayReport) -> None:
         for dead_letter in dead_letters:
-            if reason := await self._targets.refusal(dead_letter) or await self._handle(dead_letter):
+            if reason := await self._targets.refusal_reason(dead_letter) or await self._handle(dead_letter):
                 report.add_failure(dead_letter, reason)
             else:
-                await self._transactions.write([_mark(self._state_topic, dead_letter, "replayed")])
+                await self._transactions.write([_create_mark_record(self._state_topic, dead_letter, "replayed")])
                 report.done += 1
 
 
@@ -305,6 +310,6 @@ class _RateLimiter:
         self._interval_s = 1 / rate if rate else 0.0
         self._next_s = time.monotonic()
 
-    async def wait(self, dead_letters: int) -> None:
+    async def wait_for_turn(self, dead_letters: int) -> None:
         await asyncio.sleep(max(0.0, self._next_s - time.monotonic()))
         self._next_s = max(self._next_s, time.monotonic() - 1.0) + self._interval_s * dead_letters

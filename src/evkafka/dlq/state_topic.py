@@ -62,7 +62,7 @@ class ReplayMark:
         return was_counted and timestamp_ms <= self.at.timestamp() * 1000
 
 
-def closing_mark(dead_letter: DeadLetterRecord, status: ClosedStatus) -> ReplayMark:
+def create_closing_mark(dead_letter: DeadLetterRecord, status: ClosedStatus) -> ReplayMark:
     timestamp_ms = dead_letter.record.timestamp
     return ReplayMark(status, datetime.now(UTC), dead_letter.id, dead_letter.position, timestamp_ms)
 
@@ -106,7 +106,7 @@ class ReplayState:
 
     def count_closed(self, bounds: Mapping[int, Bounds]) -> int:
         """Count the closed dead letters in these partitions. A mark of the old format counts as one."""
-        return sum(mark.position is None or _is_in(mark.position, bounds) for mark in self._marks.values())
+        return sum(mark.position is None or _is_within(mark.position, bounds) for mark in self._marks.values())
 
     def status_of(self, dead_letter: DeadLetterRecord) -> Status:
         for key in (str(dead_letter.position), dead_letter.id):
@@ -116,6 +116,6 @@ class ReplayState:
         return "open"
 
 
-def _is_in(position: DeadLetterPosition, bounds: Mapping[int, Bounds]) -> bool:
+def _is_within(position: DeadLetterPosition, bounds: Mapping[int, Bounds]) -> bool:
     partition = bounds.get(position.partition)
     return partition is not None and partition.first <= position.offset < partition.end

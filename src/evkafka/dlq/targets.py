@@ -38,7 +38,7 @@ class SourceTopics:
         return topic in self.names or (self.pattern is not None and self.pattern.match(topic))
 
 
-def source_topics(settings: ConsumerSettings) -> SourceTopics:
+def source_topics_of(settings: ConsumerSettings) -> SourceTopics:
     """The topics that a consumer's dead letters come from."""
     pattern = TopicPattern.of(settings) if settings.topic_pattern is not None else None
     return SourceTopics(frozenset(topic.name for topic in settings.topics), pattern)
@@ -72,15 +72,19 @@ class TargetTopics:
         self._force = force
         self._settings: dict[str, Mapping[str, str]] = {}
 
-    async def check(self) -> None:
+    async def check_targets(self) -> None:
         """
         Raises:
             ConfigError: there is one target topic for all dead letters, and it cannot take any.
         """
-        if self._to is not None and self._to.topic is not None and (why := await self._topic_refusal(self._to.topic)):
+        if (
+            self._to is not None
+            and self._to.topic is not None
+            and (why := await self._topic_refusal_reason(self._to.topic))
+        ):
             raise ConfigError(why)
 
-    async def refusal(self, dead_letter: DeadLetterRecord) -> str | None:
+    async def refusal_reason(self, dead_letter: DeadLetterRecord) -> str | None:
         """Why this dead letter cannot be replayed; None if no reason is known."""
         if isinstance(dead_letter.record, UnreadRecord):
             return f"the dead letter itself, {dead_letter.record}"
@@ -88,12 +92,12 @@ class TargetTopics:
             return NO_CONTENT
         topic = self.topic_for(dead_letter)
         if self._to is None:
-            return await self._topic_refusal(topic) if topic and self._is_source(topic, dead_letter) else None
+            return await self._topic_refusal_reason(topic) if topic and self._is_source(topic, dead_letter) else None
         if topic is None:
             return "it does not name its source topic: give one with --to-topic TOPIC"
         if self._to.topic is None and not self._is_source(topic, dead_letter):
             return f"its source topic is {topic!r}, but {self._foreign_source_reason()}"
-        return await self._topic_refusal(topic) or self._record_refusal(topic, dead_letter)
+        return await self._topic_refusal_reason(topic) or self._record_refusal_reason(topic, dead_letter)
 
     def topic_for(self, dead_letter: DeadLetterRecord) -> str | None:
         return (self._to.topic if self._to is not None else None) or dead_letter.topic
@@ -114,7 +118,7 @@ class TargetTopics:
             " FILE), or the topic (--to-topic TOPIC)"
         )
 
-    async def _topic_refusal(self, topic: str) -> str | None:
+    async def _topic_refusal_reason(self, topic: str) -> str | None:
         if topic in (self._topic, state_topic(self._topic)):
             return f"{topic!r} is the topic being replayed: name another topic"
         if topic not in self._settings:
@@ -130,7 +134,7 @@ class TargetTopics:
             )
         return None
 
-    def _record_refusal(self, topic: str, dead_letter: DeadLetterRecord) -> str | None:
+    def _record_refusal_reason(self, topic: str, dead_letter: DeadLetterRecord) -> str | None:
         """Why the broker would refuse the record. The whole transaction would fail with it."""
         record, settings = dead_letter.record, self._settings[topic]
         if record.key is None and "compact" in settings.get("cleanup.policy", ""):

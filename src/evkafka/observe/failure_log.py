@@ -74,42 +74,42 @@ class FailureLog:
         self._now = now
 
     def on_failed(self, event: AttemptFailed) -> None:
-        self.close_ended()
-        kind = self._known(_kind_of(event))
+        self.close_ended_windows()
+        kind = self._limited_kind(_kind_of(event))
         window = self._windows.get(kind)
         if window is None:
             self._windows[kind] = _Window(self._now() + WINDOW_S)
-            _log(event, traceback=True)
+            _log_failure(event, traceback=True)
         elif event.decision in ("finish", "dead_letter", *STOPPING):
-            _log(event, traceback=event.decision in STOPPING)
+            _log_failure(event, traceback=event.decision in STOPPING)
         elif window.lines < MAX_LINES:
             window.lines += 1
-            _log(event, traceback=False)
+            _log_failure(event, traceback=False)
         else:
             window.counted += 1
             window.last = f"{event.topic}[{event.partition}]@{event.offset}"
             if logger.isEnabledFor(logging.DEBUG):
-                _log(event, traceback=False, level=logging.DEBUG)
+                _log_failure(event, traceback=False, level=logging.DEBUG)
 
-    def close_ended(self, _: Event | None = None) -> None:
+    def close_ended_windows(self, _: Event | None = None) -> None:
         """Log the counts of the windows that have ended. Called often, so that a count does not wait for a failure."""
         while self._windows:
             kind, window = next(iter(self._windows.items()))
             if window.ends_s > self._now():
                 return
-            self._close(kind)
+            self._close_window(kind)
 
     def on_stopped(self, event: ConsumerStopped) -> None:
         """Log the counts of a consumer that has ended."""
         for kind in [one for one in self._windows if one.consumer == event.consumer]:
-            self._close(kind)
+            self._close_window(kind)
 
-    def _known(self, kind: FailureKind) -> FailureKind:
+    def _limited_kind(self, kind: FailureKind) -> FailureKind:
         if kind in self._windows or len(self._windows) < MAX_KINDS:
             return kind
         return FailureKind(kind.consumer, "", "", "")
 
-    def _close(self, kind: FailureKind) -> None:
+    def _close_window(self, kind: FailureKind) -> None:
         window = self._windows.pop(kind)
         if window.counted:
             logger.warning(
@@ -127,10 +127,10 @@ def _kind_of(event: AttemptFailed) -> FailureKind:
     if event.error is None:
         return FailureKind(event.consumer, event.endpoint, event.outcome, "")
     error = reported_exception(event.error)
-    return FailureKind(event.consumer, event.endpoint, type(error).__qualname__, _raised_at(error))
+    return FailureKind(event.consumer, event.endpoint, type(error).__qualname__, _raising_line(error))
 
 
-def _raised_at(error: BaseException) -> str:
+def _raising_line(error: BaseException) -> str:
     """The line of code that raised it."""
     at = error.__traceback__
     if at is None:
@@ -140,12 +140,12 @@ def _raised_at(error: BaseException) -> str:
     return f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}"
 
 
-def _log(event: AttemptFailed, *, traceback: bool, level: int = logging.WARNING) -> None:
+def _log_failure(event: AttemptFailed, *, traceback: bool, level: int = logging.WARNING) -> None:
     error = event.error
     shown = error if traceback and error is not None and needs_traceback(error) else None
     logger.log(
         logging.CRITICAL if event.decision in STOPPING else level,
-        *_message(event),
+        *_failure_message(event),
         exc_info=(type(shown), shown, app_traceback(shown)) if shown is not None else None,
         extra={
             "consumer": event.consumer,
@@ -160,9 +160,9 @@ def _log(event: AttemptFailed, *, traceback: bool, level: int = logging.WARNING)
     )
 
 
-def _message(event: AttemptFailed) -> tuple[object, ...]:
+def _failure_message(event: AttemptFailed) -> tuple[object, ...]:
     """The text of a line, and its arguments."""
-    address, consequence = (event.topic, event.partition, event.offset), _consequence(event)
+    address, consequence = (event.topic, event.partition, event.offset), _consequence_text(event)
     if event.outcome == "Unmatched":
         return "no endpoint handles %s[%d]@%d (%s); %s", *address, event.reason, consequence
     return (
@@ -171,11 +171,11 @@ def _message(event: AttemptFailed) -> tuple[object, ...]:
         *address,
         event.attempt,
         consequence,
-        _cause(event),
+        _cause_text(event),
     )
 
 
-def _consequence(event: AttemptFailed) -> str:
+def _consequence_text(event: AttemptFailed) -> str:
     return {
         "wait": f"trying again in {event.retry_in_s:.1f} s",
         "finish": "skipping it",
@@ -186,7 +186,7 @@ def _consequence(event: AttemptFailed) -> str:
     }[event.decision]
 
 
-def _cause(event: AttemptFailed) -> str:
+def _cause_text(event: AttemptFailed) -> str:
     """Why it failed: the outcome that was requested, with its reason, and the error."""
     requested = [f"{event.outcome} requested"] if event.outcome else []
     reason = [escape_line(event.reason, ERROR_CHARACTERS)] if event.reason else []

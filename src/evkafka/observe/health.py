@@ -59,13 +59,13 @@ class HealthChecks:
     endpoint blocked the loop.
 
     Attributes:
-        others: returns the health of the app's other processes; see `process_health.py`.
+        check_others: returns the health of the app's other processes; see `process_health.py`.
     """
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._lost: dict[str, str] = {}
         self._blocked: dict[str, tuple[float, str]] = {}
-        self.others: Callable[[Question], tuple[Check, ...]] = lambda question: ()
+        self.check_others: Callable[[Question], tuple[Check, ...]] = lambda question: ()
         telemetry.listen(ConsumerLost, self._on_lost)
         telemetry.listen(PartitionsAssigned, self._on_assigned)
         telemetry.listen(EndpointBlocked, self._on_blocked)
@@ -87,17 +87,17 @@ class HealthChecks:
 
     def live(self, status: AppStatus) -> Health:
         """Whether the process can still do its work. If not, it must be restarted."""
-        return Health((*self._own_live(status).checks, *self.others("live")))
+        return Health((*self._own_live(status).checks, *self.check_others("live")))
 
     def ready(self, status: AppStatus) -> Health:
         """Whether the app does its work."""
-        return Health((*self._own_ready(status).checks, *self.others("ready")))
+        return Health((*self._own_ready(status).checks, *self.check_others("ready")))
 
     def started(self, status: AppStatus) -> Health:
         """Whether the start is complete: lifespan, producers and consumers have started."""
-        return Health((*self._own_started(status).checks, *self.others("started")))
+        return Health((*self._own_started(status).checks, *self.check_others("started")))
 
-    def own(self, status: AppStatus) -> dict[Question, Health]:
+    def own_health(self, status: AppStatus) -> dict[Question, Health]:
         """The health of this process alone, by question."""
         return {
             "live": self._own_live(status),
@@ -108,7 +108,13 @@ class HealthChecks:
     def _own_live(self, status: AppStatus) -> Health:
         app = Check("app", "", reasons=_failure_reasons(status))
         return Health(
-            (app, *(Check("consumer", one.name, _not_live(one), self._notes(one)) for one in status.consumers))
+            (
+                app,
+                *(
+                    Check("consumer", one.name, _not_live_reasons(one), self._consumer_reasons(one))
+                    for one in status.consumers
+                ),
+            )
         )
 
     def _own_ready(self, status: AppStatus) -> Health:
@@ -117,8 +123,8 @@ class HealthChecks:
             Check(
                 "consumer",
                 one.name,
-                self._unready(one, ended=one.name in status.ended),
-                (*_idle_notes(one), *self._notes(one), *_required_notes(one)),
+                self._unready_reasons(one, ended=one.name in status.ended),
+                (*_idle_notes(one), *self._consumer_reasons(one), *_required_notes(one)),
                 counts=one.required,
             )
             for one in status.consumers
@@ -131,7 +137,7 @@ class HealthChecks:
 
     # ------------------------------------------------------------------ a consumer
 
-    def _unready(self, consumer: ConsumerStatus, *, ended: bool) -> tuple[str, ...]:
+    def _unready_reasons(self, consumer: ConsumerStatus, *, ended: bool) -> tuple[str, ...]:
         if ended:
             return ("it has ended",)
         if consumer.stopping:
@@ -154,7 +160,7 @@ class HealthChecks:
         """The notes about a consumer that are not about one of its partitions."""
         return (*_idle_notes(consumer), *consumer.awaited, *self._blocked_notes(consumer), *_required_notes(consumer))
 
-    def _notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
+    def _consumer_reasons(self, consumer: ConsumerStatus) -> tuple[str, ...]:
         notes = (note for partition in consumer.partitions for note in _partition_notes(partition))
         return (*notes, *consumer.awaited, *self._blocked_notes(consumer))
 
@@ -184,7 +190,7 @@ def _failure_reasons(status: AppStatus) -> tuple[str, ...]:
     return (f"a consumer has failed: {type(status.failure).__name__}: {status.failure}",)
 
 
-def _not_live(consumer: ConsumerStatus) -> tuple[str, ...]:
+def _not_live_reasons(consumer: ConsumerStatus) -> tuple[str, ...]:
     reasons = [_overrun_reason(attempt) for attempt in consumer.attempts if attempt.overran]
     if consumer.silent_s > consumer.longest_poll_s:
         reasons.append(f"its poll has not returned for {consumer.silent_s:.0f} s")
@@ -232,12 +238,13 @@ def _partition_notes(partition: PartitionStatus) -> tuple[str, ...]:
         notes.append(f"{where}: {more} more records could not be written to dead-letter or retry topics")
     if partition.full and partition.failed_attempts:
         notes.append(
-            f"{where} is not read at the moment: {partition.pending} records are unfinished{_oldest(partition)}"
+            f"{where} is not read at the moment: {partition.pending} records are"
+            f" unfinished{_oldest_record_text(partition)}"
         )
     if partition.metadata_full:
         notes.append(
             f"{where} is not read at the moment: {partition.done_ahead} offsets finished after offset"
-            f" {partition.oldest} do not fit into the metadata of a commit{_oldest(partition)}"
+            f" {partition.oldest} do not fit into the metadata of a commit{_oldest_record_text(partition)}"
         )
     if (alone := partition.one_at_a_time) is not None:
         deaths = "1 process" if alone.deaths == 1 else f"{alone.deaths} processes"
@@ -246,7 +253,7 @@ def _partition_notes(partition: PartitionStatus) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _oldest(partition: PartitionStatus) -> str:
+def _oldest_record_text(partition: PartitionStatus) -> str:
     return (
         f"; the oldest unfinished record is at offset {partition.oldest}, unfinished for"
         f" {partition.oldest_age_s or 0.0:.0f} s (failed attempts: {partition.failed_attempts})"

@@ -44,48 +44,50 @@ def log_events(telemetry: Telemetry) -> FailureLog:
     failures = FailureLog()
     listen = telemetry.listen
     listen(AttemptFailed, failures.on_failed)
-    listen(OffsetsCommitted, failures.close_ended)
+    listen(OffsetsCommitted, failures.close_ended_windows)
     listen(ConsumerStopped, failures.on_stopped)
-    listen(ConsumerStarted, _started)
-    listen(ConsumerStopped, _stopped)
-    listen(ConsumerLost, _lost_source)
-    listen(PartitionsAssigned, _assigned)
-    listen(PartitionsRevoked, _revoked)
-    listen(PositionReset, _reset)
-    listen(TypeSkipped, _type_skipped)
-    listen(NothingMatches, _nothing_matches)
-    listen(RecordSkipped, _skipped)
-    listen(RecordsLost, _lost)
-    listen(CommitFailed, _commit_failed)
-    listen(EndpointOverran, _overran)
-    listen(EndpointBlocked, _blocked)
-    listen(ResultDropped, _dropped)
-    listen(PartitionBlocked, _unreadable)
+    listen(ConsumerStarted, _log_started)
+    listen(ConsumerStopped, _log_stopped)
+    listen(ConsumerLost, _log_lost_source)
+    listen(PartitionsAssigned, _log_assigned)
+    listen(PartitionsRevoked, _log_revoked)
+    listen(PositionReset, _log_reset)
+    listen(TypeSkipped, _log_type_skipped)
+    listen(NothingMatches, _log_nothing_matches)
+    listen(RecordSkipped, _log_skipped)
+    listen(RecordsLost, _log_lost)
+    listen(CommitFailed, _log_commit_failed)
+    listen(EndpointOverran, _log_overran)
+    listen(EndpointBlocked, _log_blocked)
+    listen(ResultDropped, _log_dropped)
+    listen(PartitionBlocked, _log_unreadable)
     return failures
 
 
-def _started(event: ConsumerStarted) -> None:
+def _log_started(event: ConsumerStarted) -> None:
     again = f" (restarted {event.rebuilds} times)" if event.rebuilds else ""
     logger.info("consumer %s is connected%s", event.consumer, again, extra={"consumer": event.consumer})
 
 
-def _stopped(event: ConsumerStopped) -> None:
+def _log_stopped(event: ConsumerStopped) -> None:
     fields = {"consumer": event.consumer}
     if event.error is None:
         logger.info("consumer %s has stopped", event.consumer, extra=fields)
     else:
         text = error_text(event.error, str) or error_text(event.error)
-        logger.error("consumer %s has ended: %s", event.consumer, text, exc_info=_not_logged(event.error), extra=fields)
+        logger.error(
+            "consumer %s has ended: %s", event.consumer, text, exc_info=_error_to_log(event.error), extra=fields
+        )
 
 
-def _not_logged(error: BaseException) -> BaseException | None:
+def _error_to_log(error: BaseException) -> BaseException | None:
     """The error that is logged with its traceback; None for a record's failure, which was, when it stopped the app."""
     if not isinstance(error, StopApp):
         return error
     return error.__cause__ if isinstance(error.__cause__, FATAL) else None
 
 
-def _lost_source(event: ConsumerLost) -> None:
+def _log_lost_source(event: ConsumerLost) -> None:
     could_write = not isinstance(event.error, OutputRefused)
     logger.warning(
         "consumer %s %s; restarting it in %.1f s: %s",
@@ -97,8 +99,8 @@ def _lost_source(event: ConsumerLost) -> None:
     )
 
 
-def _assigned(event: PartitionsAssigned) -> None:
-    added, kept = _partitions(event.partitions), event.total - len(event.partitions)
+def _log_assigned(event: PartitionsAssigned) -> None:
+    added, kept = _partitions_text(event.partitions), event.total - len(event.partitions)
     others = f"{kept} other partitions" if kept > 1 else "its other partition"
     if added:
         text = f"was assigned {added}" + (f", and keeps {others}" if kept else "")
@@ -110,9 +112,9 @@ def _assigned(event: PartitionsAssigned) -> None:
     logger.info("consumer %s %s%s", event.consumer, text, group, extra={"consumer": event.consumer})
 
 
-def _revoked(event: PartitionsRevoked) -> None:
+def _log_revoked(event: PartitionsRevoked) -> None:
     if event.lost:
-        _partitions_lost(event)
+        _log_partitions_lost(event)
         return
     level = logging.WARNING if event.abandoned else logging.INFO
     cut = (
@@ -122,25 +124,25 @@ def _revoked(event: PartitionsRevoked) -> None:
         level,
         "consumer %s: partitions revoked: %s%s",
         event.consumer,
-        _partitions(event.partitions),
+        _partitions_text(event.partitions),
         cut,
         extra={"consumer": event.consumer},
     )
 
 
-def _partitions_lost(event: PartitionsRevoked) -> None:
+def _log_partitions_lost(event: PartitionsRevoked) -> None:
     cut = f"; {event.abandoned} attempts were cancelled" if event.abandoned else ""
     logger.warning(
         "consumer %s: partitions lost: %s: the group has given them to other members. What was not committed is handled"
         " again by their next owners%s",
         event.consumer,
-        _partitions(event.partitions),
+        _partitions_text(event.partitions),
         cut,
         extra={"consumer": event.consumer},
     )
 
 
-def _reset(event: PositionReset) -> None:
+def _log_reset(event: PositionReset) -> None:
     reset = event.reset
     # The first start of a group has no committed offset. If there was one and it is gone, records may be lost.
     level = logging.INFO if reset.from_offset is None else logging.WARNING
@@ -173,7 +175,7 @@ def _reset_reason(event: PositionReset) -> str:
             )
 
 
-def _type_skipped(event: TypeSkipped) -> None:
+def _log_type_skipped(event: TypeSkipped) -> None:
     records = "tombstones" if event.reason == "tombstone" else "records"
     logger.info(
         "consumer %s skips %s %s in %s: no endpoint handles them. Event types with an endpoint: %s. Logged once per"
@@ -182,12 +184,12 @@ def _type_skipped(event: TypeSkipped) -> None:
         records,
         "without an event type" if event.event_type is None else f"of type {event.event_type!r}",
         event.topic,
-        _known(event.known),
+        _list_known_types(event.known),
         extra={"consumer": event.consumer, "topic": event.topic, "event_type": event.event_type},
     )
 
 
-def _nothing_matches(event: NothingMatches) -> None:
+def _log_nothing_matches(event: NothingMatches) -> None:
     seen = ", ".join(
         f"{name!r} ({count})" if name is not None else f"none ({count})" for name, count in event.seen.items()
     )
@@ -198,17 +200,17 @@ def _nothing_matches(event: NothingMatches) -> None:
         event.consumer,
         event.count,
         seen,
-        _known(event.known),
+        _list_known_types(event.known),
         extra={"consumer": event.consumer},
     )
 
 
-def _known(types: tuple[str, ...]) -> str:
+def _list_known_types(types: tuple[str, ...]) -> str:
     more = [f"and {len(types) - MOST_KNOWN} more"] if len(types) > MOST_KNOWN else []
     return ", ".join([*map(repr, types[:MOST_KNOWN]), *more]) or "none"
 
 
-def _skipped(event: RecordSkipped) -> None:
+def _log_skipped(event: RecordSkipped) -> None:
     if not logger.isEnabledFor(logging.DEBUG):
         return
     logger.debug(
@@ -218,11 +220,11 @@ def _skipped(event: RecordSkipped) -> None:
         event.partition,
         event.offset,
         escape_line(event.reason, ERROR_CHARACTERS),
-        extra={**_address(event), "handler": event.endpoint or None},
+        extra={**_address_fields(event), "handler": event.endpoint or None},
     )
 
 
-def _lost(event: RecordsLost) -> None:
+def _log_lost(event: RecordsLost) -> None:
     logger.error(
         "consumer %s lost %d records that were already committed and could not be handled within the drain time"
         " (pre-commit): %s",
@@ -233,7 +235,7 @@ def _lost(event: RecordsLost) -> None:
     )
 
 
-def _commit_failed(event: CommitFailed) -> None:
+def _log_commit_failed(event: CommitFailed) -> None:
     logger.warning(
         "consumer %s could not commit %s: %s",
         event.consumer,
@@ -243,7 +245,7 @@ def _commit_failed(event: CommitFailed) -> None:
     )
 
 
-def _overran(event: EndpointOverran) -> None:
+def _log_overran(event: EndpointOverran) -> None:
     logger.error(
         "%s exceeds its time limit of %.1f s at %s[%d]@%d and cannot be cancelled: it still counts against"
         " `concurrency`",
@@ -252,11 +254,11 @@ def _overran(event: EndpointOverran) -> None:
         event.topic,
         event.partition,
         event.offset,
-        extra={**_address(event), "handler": event.endpoint or None},
+        extra={**_address_fields(event), "handler": event.endpoint or None},
     )
 
 
-def _blocked(event: EndpointBlocked) -> None:
+def _log_blocked(event: EndpointBlocked) -> None:
     logger.error(
         "%s blocked the event loop for %.1f s at %s[%d]@%d: no heartbeat could be sent; use awaitable calls, or"
         " declare it as a plain def",
@@ -265,22 +267,26 @@ def _blocked(event: EndpointBlocked) -> None:
         event.topic,
         event.partition,
         event.offset,
-        extra={**_address(event), "handler": event.endpoint or None, "duration_ms": round(event.duration_s * 1000)},
+        extra={
+            **_address_fields(event),
+            "handler": event.endpoint or None,
+            "duration_ms": round(event.duration_s * 1000),
+        },
     )
 
 
-def _dropped(event: ResultDropped) -> None:
+def _log_dropped(event: ResultDropped) -> None:
     logger.warning(
         "the attempt of %s at %s[%d]@%d ended after its partition was revoked: its result is ignored",
         event.endpoint or "the middleware",
         event.topic,
         event.partition,
         event.offset,
-        extra={**_address(event), "handler": event.endpoint or None},
+        extra={**_address_fields(event), "handler": event.endpoint or None},
     )
 
 
-def _unreadable(event: PartitionBlocked) -> None:
+def _log_unreadable(event: PartitionBlocked) -> None:
     logger.error(
         "%s[%d]@%d cannot be read by the client, %s: %s",
         event.partition[0],
@@ -292,11 +298,11 @@ def _unreadable(event: PartitionBlocked) -> None:
     )
 
 
-def _address(event: EndpointOverran | EndpointBlocked | RecordSkipped | ResultDropped) -> dict[str, object]:
+def _address_fields(event: EndpointOverran | EndpointBlocked | RecordSkipped | ResultDropped) -> dict[str, object]:
     return {"consumer": event.consumer, "topic": event.topic, "partition": event.partition, "offset": event.offset}
 
 
-def _partitions(partitions: tuple[tuple[str, int], ...]) -> str:
+def _partitions_text(partitions: tuple[tuple[str, int], ...]) -> str:
     by_topic: dict[str, list[str]] = {}
     for topic, partition in partitions:
         by_topic.setdefault(topic, []).append(str(partition))

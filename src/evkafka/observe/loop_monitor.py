@@ -47,15 +47,15 @@ class RunningAttempt:
 
 def running_attempts(consumer: Consumer) -> list[RunningAttempt]:
     """The attempts that a consumer runs."""
-    return [attempt for _, attempt in _attempts(consumer)]
+    return [attempt for _, attempt in _tasks_and_attempts(consumer)]
 
 
 def running_attempt(task: asyncio.Task[object], consumers: Sequence[Consumer]) -> RunningAttempt | None:
     """The attempt that this task runs; None if it runs none."""
-    return next((attempt for one in consumers for runner, attempt in _attempts(one) if runner is task), None)
+    return next((attempt for one in consumers for runner, attempt in _tasks_and_attempts(one) if runner is task), None)
 
 
-def _attempts(consumer: Consumer) -> Iterator[tuple[asyncio.Task[object] | None, RunningAttempt]]:
+def _tasks_and_attempts(consumer: Consumer) -> Iterator[tuple[asyncio.Task[object] | None, RunningAttempt]]:
     for executor in consumer.at_work:
         record, route = executor.slot.record, executor.slot.route
         if record is not None:
@@ -101,11 +101,11 @@ class LoopMonitor:
         self._loop = asyncio.get_running_loop()
         self._ended.clear()
         self._beat_at_s = time.monotonic()
-        self._timer = self._loop.call_later(BEAT_S, self._beat)
+        self._timer = self._loop.call_later(BEAT_S, self._measure_lag)
         if self._telemetry is not None:
             self._stop_listening = self._telemetry.listen(EndpointBlocked, self._on_blocked)
         self._thread = threading.Thread(
-            target=self._watch, args=(threading.get_ident(),), name="evkafka-loop-monitor", daemon=True
+            target=self._watch_loop, args=(threading.get_ident(),), name="evkafka-loop-monitor", daemon=True
         )
         self._thread.start()
 
@@ -127,7 +127,7 @@ class LoopMonitor:
 
     # ------------------------------------------------------------------ in the loop
 
-    def _beat(self) -> None:
+    def _measure_lag(self) -> None:
         assert self._loop is not None
         now_s = time.monotonic()
         lag_s = max(now_s - self._beat_at_s - BEAT_S, 0.0)
@@ -136,14 +136,14 @@ class LoopMonitor:
         blocked_by, self._blocked_by = self._blocked_by, None
         self._beat_at_s = now_s
         if blocked_by is not None:
-            self._report(blocked_by, lag_s)
-        self._timer = self._loop.call_later(BEAT_S, self._beat)
+            self._report_blocking(blocked_by, lag_s)
+        self._timer = self._loop.call_later(BEAT_S, self._measure_lag)
 
     def _drop_old_lags(self, now_s: float) -> None:
         while self._lags and now_s - self._lags[0][0] > LAG_WINDOW_S:
             self._lags.popleft()
 
-    def _report(self, attempt: RunningAttempt, lag_s: float) -> None:
+    def _report_blocking(self, attempt: RunningAttempt, lag_s: float) -> None:
         address = attempt.topic, attempt.partition, attempt.offset
         if self._telemetry is not None and address not in self._reported:
             self._telemetry.emit(EndpointBlocked(attempt.consumer, *address, attempt.endpoint, duration_s=lag_s))
@@ -154,7 +154,7 @@ class LoopMonitor:
 
     # ------------------------------------------------------------------ in the thread
 
-    def _watch(self, loop_thread: int) -> None:
+    def _watch_loop(self, loop_thread: int) -> None:
         logged_beat_s = 0.0
         asleep_at_s, worked_s = time.monotonic(), time.process_time()
         while not self._ended.wait(BEAT_S):
@@ -163,7 +163,7 @@ class LoopMonitor:
             beat_at_s = self._beat_at_s
             blocked_s = time.monotonic() - beat_at_s - BEAT_S
             if overslept_s > BLOCKED_AFTER_S and worked_s < overslept_s / 2:
-                _log_standstill(overslept_s)
+                _log_process_standstill(overslept_s)
             elif blocked_s > BLOCKED_AFTER_S and logged_beat_s != beat_at_s:
                 logged_beat_s = beat_at_s
                 self._log_blocked(blocked_s, loop_thread)
@@ -176,7 +176,7 @@ class LoopMonitor:
         if self._beat_at_s + BEAT_S + BLOCKED_AFTER_S > time.monotonic():
             return  # the loop has run in the meantime: the task that runs now did not block it
         self._blocked_by = found
-        location = _describe_innermost(sys._current_frames().get(loop_thread))
+        location = _describe_innermost_frame(sys._current_frames().get(loop_thread))
         if found is None:
             logger.error(
                 "the event loop has been blocked for %.1f s: no heartbeat can be sent; %s", blocked_s, location
@@ -200,7 +200,7 @@ class LoopMonitor:
         )
 
 
-def _log_standstill(stood_s: float) -> None:
+def _log_process_standstill(stood_s: float) -> None:
     """This thread could not run either. Code that keeps all threads from running uses CPU time, and none was used."""
     logger.warning(
         "this process did not run for %.1f s and sent no heartbeats: it was paused (SIGSTOP, a debugger) or got no"
@@ -209,7 +209,7 @@ def _log_standstill(stood_s: float) -> None:
     )
 
 
-def _describe_innermost(frame: FrameType | None) -> str:
+def _describe_innermost_frame(frame: FrameType | None) -> str:
     if frame is None:
         return "its current line is unknown"
     code = frame.f_code

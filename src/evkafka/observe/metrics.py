@@ -39,11 +39,11 @@ class Metrics:
         self._sharing = sharing
         self._logged = False
 
-    def shared(self) -> AbstractAsyncContextManager[None]:
+    def share_values(self) -> AbstractAsyncContextManager[None]:
         """While it is open, the other processes can read the values of this one."""
-        return self._sharing.running() if self._sharing is not None else nullcontext()
+        return self._sharing.share_values() if self._sharing is not None else nullcontext()
 
-    def scraping(self, accept: str) -> Callable[[], tuple[bytes, str]]:
+    def prepare_scrape(self, accept: str) -> Callable[[], tuple[bytes, str]]:
         """Take the values of this moment, on the app's loop. Encoding them may take long and is left to a thread.
 
         Args:
@@ -63,7 +63,7 @@ class Metrics:
 
     def _encode_all(self, sharing: ProcessMetrics, own: _Collectors, accept: str) -> tuple[bytes, str]:
         try:
-            encoded = _encode(sharing.all_processes(), accept)
+            encoded = _encode(sharing.collect_all_processes(), accept)
         except Exception as error:  # the directory may hold anything: half a file, or a foreign one
             if not self._logged:
                 logger.warning("cannot read the metrics of the app's other processes, which are left out: %s", error)

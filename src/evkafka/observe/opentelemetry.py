@@ -69,7 +69,7 @@ class Tracing:
                 span.set_attribute("messaging.destination.partition.id", str(metadata.partition))
                 span.set_attribute("messaging.kafka.offset", metadata.offset)
             if error is not None:
-                _failed(span, error)
+                _record_error(span, error)
             span.end()
 
         return ended
@@ -96,7 +96,7 @@ class _Traced:
         except NotReady:
             raise  # no attempt: a span that is not ended is not exported
         except BaseException as error:
-            _failed(span, error)
+            _record_error(span, error)
             span.end()
             raise
         if isinstance(attempt, Unmatched):
@@ -143,7 +143,7 @@ class _TracedBatch:
             context=Context(),
             kind=SpanKind.CONSUMER,
             attributes={**_process_attributes(first, self._slot), "messaging.batch.message_count": len(wanted)},
-            links=[link for index in wanted if (link := _link(self._records[index])) is not None],
+            links=[link for index in wanted if (link := _link_to_sender(self._records[index])) is not None],
         )
         return await _run_in_span(span, self._batch.run(wanted), self._slot)
 
@@ -151,7 +151,7 @@ class _TracedBatch:
         await self._batch.close()
 
 
-def _link(record: Record) -> Link | None:
+def _link_to_sender(record: Record) -> Link | None:
     """A link to the span that sent this record; None if there is none."""
     sender = trace.get_current_span(extract(record.headers, context=Context(), getter=HEADERS)).get_span_context()
     return Link(sender) if sender.is_valid else None
@@ -190,7 +190,7 @@ def _record_result(span: Span, result: object) -> None:
     meaning = classify_exception(result) if isinstance(result, BaseException) else classify(result)
     match meaning:
         case Failed(error=error) | Fatal(error=error):
-            _failed(span, error)
+            _record_error(span, error)
         case Unmatched():
             span.set_attribute("evkafka.outcome", "unmatched")
         case Outcome():
@@ -199,7 +199,7 @@ def _record_result(span: Span, result: object) -> None:
         span.set_attribute("evkafka.reason", truncate(meaning.reason, NAME_CHARACTERS))
 
 
-def _failed(span: Span, error: BaseException) -> None:
+def _record_error(span: Span, error: BaseException) -> None:
     kind = type(reported_exception(error))
     span.set_attribute("error.type", kind.__qualname__ if kind.__module__ == "builtins" else _full_name(kind))
     span.set_status(StatusCode.ERROR, next(iter(failure_message(error).splitlines()), kind.__name__))

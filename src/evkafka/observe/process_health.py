@@ -36,7 +36,7 @@ class ProcessHealth:
         self._path = directory / f"evkafka-health-{os.getpid()}-{secrets.token_hex(4)}.json"
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def share_health(self) -> AsyncIterator[None]:
         """While it is open, the others can read the health of this process."""
         writing = asyncio.ensure_future(self._write_forever())
         try:
@@ -52,18 +52,20 @@ class ProcessHealth:
             await asyncio.sleep(INTERVAL_S)
 
     def _write(self) -> None:
-        answers = {question: [_as_json(check) for check in health.checks] for question, health in self._own().items()}
+        answers = {
+            question: [_check_to_json(check) for check in health.checks] for question, health in self._own().items()
+        }
         self._shared.write(self._path.name, json.dumps({"at_s": time.time(), **answers}).encode())
 
-    def others(self, question: Question) -> tuple[Check, ...]:
+    def check_others(self, question: Question) -> tuple[Check, ...]:
         """One check for each of the other processes."""
         return tuple(
             check
             for path in sorted(self._directory.glob("evkafka-health-*.json"))
-            if path != self._path and (check := self._read(path, question)) is not None
+            if path != self._path and (check := self._read_check(path, question)) is not None
         )
 
-    def _read(self, path: Path, question: Question) -> Check | None:
+    def _read_check(self, path: Path, question: Question) -> Check | None:
         """None if the process has ended: its supervisor knows."""
         pid = int(path.name.split("-")[2])
         if not process_exists(pid):
@@ -79,16 +81,16 @@ class ProcessHealth:
         if silent_s > SILENT_S and self._shared.failing:
             # The other process cannot write either: that its file is old says nothing about it.
             return Check("worker", str(pid), notes=(f"its health is unknown: {self._directory} is not writable",))
-        return _as_check(pid, content, question, silent_s)
+        return _check_from_json(pid, content, question, silent_s)
 
 
-def _as_json(check: Check) -> dict[str, list[str]]:
+def _check_to_json(check: Check) -> dict[str, list[str]]:
     prefix = f"{check.kind} {check.name}: " if check.name else ""
     reasons = [prefix + reason for reason in check.reasons] if check.counts else []
     return {"reasons": reasons, "notes": [prefix + note for note in check.notes]}
 
 
-def _as_check(pid: int, content: dict[str, Any], question: Question, silent_s: float) -> Check:
+def _check_from_json(pid: int, content: dict[str, Any], question: Question, silent_s: float) -> Check:
     if silent_s > SILENT_S:
         return Check(
             "worker",

@@ -62,7 +62,7 @@ class ProcessMetrics:
         self._keys: dict[tuple[str, ...], str] = {}  # the key of each series in the file: slow to make
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def share_values(self) -> AsyncIterator[None]:
         """While it is open, the values are written every second. Afterwards the counters stay and the gauges end."""
         writing = asyncio.ensure_future(self._write_forever())
         try:
@@ -83,11 +83,11 @@ class ProcessMetrics:
     def write(self) -> None:
         """Write the values of this moment. Called on the app's loop; a file that cannot be written raises nothing."""
         name = self._name_in_files()
-        for kind, values in self._values().items():
+        for kind, values in self._collect_values().items():
             if not self._shared.write(f"{kind}_{name}.db", encode_file(values)):
                 return
 
-    def all_processes(self) -> CollectorRegistry:
+    def collect_all_processes(self) -> CollectorRegistry:
         """The values of all processes, as a registry. May be called in any thread.
 
         Raises:
@@ -108,7 +108,7 @@ class ProcessMetrics:
             _own_names.add(self._name)
         return self._name
 
-    def _values(self) -> dict[str, list[tuple[str, float]]]:
+    def _collect_values(self) -> dict[str, list[tuple[str, float]]]:
         """The (key, value) pairs of each kind of file. A series that no longer exists is not in it."""
         by_kind: dict[str, list[tuple[str, float]]] = {kind: [] for kind in KINDS}
         before, self._keys = self._keys, {}

@@ -114,10 +114,10 @@ class MetricValues:
 
     def copy(self) -> MetricValues:
         """A copy that later events do not change."""
-        return MetricValues(*(_copy(getattr(self, one.name)) for one in fields(self)))
+        return MetricValues(*(_copy_value(getattr(self, one.name)) for one in fields(self)))
 
 
-def _copy(values: Any) -> Any:
+def _copy_value(values: Any) -> Any:
     if isinstance(values, Counter):
         return Counter(values)
     return defaultdict(Histogram, {labels: histogram.copy() for labels, histogram in values.items()})

@@ -231,9 +231,9 @@ class AppLifecycle:
         if directory is None:
             yield
             return
-        peers = ProcessHealth(directory, lambda: app.health.own(app.status()))
-        app.health.others = peers.others
-        async with app.metrics.shared() if app.metrics is not None else nullcontext(), peers.running():
+        peers = ProcessHealth(directory, lambda: app.health.own_health(app.status()))
+        app.health.check_others = peers.check_others
+        async with app.metrics.share_values() if app.metrics is not None else nullcontext(), peers.share_health():
             yield
 
     def status(self) -> AppStatus:

@@ -89,7 +89,7 @@ class DeadLetterLists:
             search = self._last = await _search(topic, query)
         page = search.page(query.skip, query.limit)
         rows: dict[DeadLetterPosition, DeadLetterRow] = {}
-        async for batch in topic.batches(page, ROWS_MAX):
+        async for batch in topic.read_in_batches(page, ROWS_MAX):
             for dead_letter in batch:
                 rows[dead_letter.position] = dead_letter_row(dead_letter, page[dead_letter.position])
         return Listed(

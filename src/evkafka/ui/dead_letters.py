@@ -15,10 +15,10 @@ from evkafka.dlq import (
     dry_run_replay,
     replay_dead_letters,
 )
-from evkafka.dlq.dry_run import dry_run_check
-from evkafka.dlq.local_handler import local_handler
+from evkafka.dlq.dry_run import create_dry_run_check
+from evkafka.dlq.local_handler import create_local_handler
 from evkafka.dlq.replay import LocalHandler, ReplayReport
-from evkafka.dlq.targets import source_topics
+from evkafka.dlq.targets import source_topics_of
 from evkafka.exceptions import ConfigError
 from evkafka.serde.safe_text import escape_lines
 from evkafka.service.plan import DeclaredConsumer
@@ -127,9 +127,9 @@ class DeadLetterScreen:
         """
         topics = await self._topics.known(topic)
         dead_letters, source = _dead_letter_topic(topics, topic), topics[topic]
-        target = Target(sources=source_topics(self._consumer(source).settings_with_dead_letter_topics()))
+        target = Target(sources=source_topics_of(self._consumer(source).settings_with_dead_letter_topics()))
         if dry_run:
-            would = dry_run_check(self._consumer(source)) if to_handler else target
+            would = create_dry_run_check(self._consumer(source)) if to_handler else target
             result = await self._background.run(
                 lambda: dry_run_replay(dead_letters, would, wanted), timeout_s=READ_TIMEOUT_S
             )
@@ -158,7 +158,7 @@ class DeadLetterScreen:
         plan = service.plan(topic.consumer or "") if service is not None else None
         if service is None or plan is None:
             raise ConfigError("no running consumer of this app handles these dead letters")
-        handle, loop = local_handler(plan, service.state, self._threads), asyncio.get_running_loop()
+        handle, loop = create_local_handler(plan, service.state, self._threads), asyncio.get_running_loop()
 
         async def in_background(dead_letter: DeadLetterRecord) -> str | None:
             async def in_app_loop() -> str | None:

@@ -13,7 +13,7 @@ after a broker was killed on a busy machine). It may forget the sessions of dead
 gets, or refuse every request with NOT_COORDINATOR until the broker is restarted."""
 
 
-def coordinator_faults(log: Path) -> int:
+def count_coordinator_faults(log: Path) -> int:
     """How many such lines the broker's log has."""
     with log.open(encoding="utf-8", errors="replace") as lines:
         return sum(any(fault in line for fault in COORDINATOR_FAULTS) for line in lines)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from evkafka.verify.history import Entry
 from evkafka.verify.observations import Observations, Sent, Written
 from evkafka.verify.outputs import check_outputs, format_address
-from evkafka.verify.repeats import repeats_by_cause
+from evkafka.verify.repeats import count_repeats_by_cause
 from evkafka.verify.report import Report, Stall, problems
 
 GRACE_S = 5.0
@@ -32,9 +32,9 @@ Address = tuple[int, int]
 
 def check_run(observations: Observations, *, max_duplicates: float | None = None) -> Report:
     """The report of a run. For `max_duplicates` see `problems`."""
-    handled = _handled(observations.entries)
+    handled = _count_handled(observations.entries)
     began_s = min((one.at_s for one in observations.sent), default=observations.finished_s)
-    at_once, zombies = _concurrent_attempts(observations.entries, observations.promises.session_s)
+    at_once, zombies = _find_concurrent_attempts(observations.entries, observations.promises.session_s)
     in_order = observations.promises.in_order
     counts = Counter(entry.event for entry in observations.entries)
     written = {(one.partition, one.offset): one for one in observations.written}
@@ -43,17 +43,17 @@ def check_run(observations: Observations, *, max_duplicates: float | None = None
         acknowledged=sum(one.address is not None for one in observations.sent),
         unconfirmed=sum(one.address is None for one in observations.sent),
         written=len(written),
-        lost_writes=_lost_writes(observations.sent, observations.written),
+        lost_writes=_find_lost_writes(observations.sent, observations.written),
         double_writes=tuple(n for n, many in Counter(one.number for one in observations.written).items() if many > 1),
-        denied_writes=_denied_writes(observations.sent, observations.written),
-        misplaced=_misplaced(observations, written),
-        reordered_writes=_reordered(observations.written),
+        denied_writes=_find_denied_writes(observations.sent, observations.written),
+        misplaced=_find_misplaced(observations, written),
+        reordered_writes=_find_reordered(observations.written),
         handled=len(written.keys() & handled.keys()),
         lost=tuple(format_address(address) for address in sorted(written.keys() - handled.keys())),
         repeats=sum(many - 1 for many in handled.values()),
-        repeats_by_cause=repeats_by_cause(observations.entries),
+        repeats_by_cause=count_repeats_by_cause(observations.entries),
         **check_outputs(observations.outputs, set(written)),
-        out_of_order=_out_of_order(observations.entries) if in_order else None,
+        out_of_order=_find_out_of_order(observations.entries) if in_order else None,
         at_once=at_once if in_order else None,
         zombies=zombies,
         passed_over=counts["pass"],
@@ -61,9 +61,9 @@ def check_run(observations: Observations, *, max_duplicates: float | None = None
         cut=counts["cut"],
         committed=sum(observations.committed.values()),
         end=sum(observations.end.values()),
-        behind=behind(observations.committed, observations.end),
+        behind=uncommitted_partitions(observations.committed, observations.end),
         stall=_longest_stall(observations, began_s),
-        faults=_faults(observations.entries),
+        faults=_count_faults(observations.entries),
         unclean=tuple(observations.unclean),
         duration_s=round(observations.finished_s - began_s, 1),
     )
@@ -73,11 +73,11 @@ def check_run(observations: Observations, *, max_duplicates: float | None = None
 # ---------------------------------------------------------------------------- handling
 
 
-def _handled(entries: Iterable[Entry]) -> Counter[Address]:
+def _count_handled(entries: Iterable[Entry]) -> Counter[Address]:
     return Counter((entry.partition, entry.offset) for entry in entries if entry.event == "end")
 
 
-def _out_of_order(entries: Iterable[Entry]) -> tuple[str, ...]:
+def _find_out_of_order(entries: Iterable[Entry]) -> tuple[str, ...]:
     """Records that were handled for the first time after a later record of their key."""
     furthest: dict[tuple[int, str | None], int] = {}
     seen: set[Address] = set()
@@ -104,7 +104,7 @@ Lane = tuple[int, str | None]
 """A partition and a key: its records are handled in order."""
 
 
-def _concurrent_attempts(entries: Iterable[Entry], session_s: float) -> tuple[tuple[str, ...], int]:
+def _find_concurrent_attempts(entries: Iterable[Entry], session_s: float) -> tuple[tuple[str, ...], int]:
     """Attempts that began while another one of their key was running, and how many attempts of zombies there were among
     the others."""
     running = _RunningAttempts()
@@ -116,19 +116,19 @@ def _concurrent_attempts(entries: Iterable[Entry], session_s: float) -> tuple[tu
         match entry.event:
             case "begin":
                 attempt = _Attempt(entry.who, entry.offset)
-                for other in running.of(lane):
-                    if zombie := zombies.one_of(other, attempt, entry.at_s):
+                for other in running.attempts_of(lane):
+                    if zombie := zombies.find_zombie(other, attempt, entry.at_s):
                         excused.add((lane, zombie))
                     else:
                         where = format_address((entry.partition, entry.offset))
                         concurrent.append(
                             f"{where} in {entry.who} beside {other.offset} in {other.who} (key {entry.key})"
                         )
-                running.begin(lane, attempt)
+                running.add(lane, attempt)
             case "end" | "fail" | "cut" | "pass":
-                running.end(lane, _Attempt(entry.who, entry.offset))
+                running.remove(lane, _Attempt(entry.who, entry.offset))
             case "killed" | "down":
-                running.end_process(entry.who)
+                running.remove_process(entry.who)
             case "frozen":
                 zombies.freeze(entry.who, entry.at_s)
             case "thawed":
@@ -144,17 +144,17 @@ class _RunningAttempts:
     def __init__(self) -> None:
         self._lanes: dict[Lane, list[_Attempt]] = {}
 
-    def of(self, lane: Lane) -> Sequence[_Attempt]:
+    def attempts_of(self, lane: Lane) -> Sequence[_Attempt]:
         return self._lanes.get(lane, ())
 
-    def begin(self, lane: Lane, attempt: _Attempt) -> None:
+    def add(self, lane: Lane, attempt: _Attempt) -> None:
         self._lanes.setdefault(lane, []).append(attempt)
 
-    def end(self, lane: Lane, attempt: _Attempt) -> None:
-        if attempt in self.of(lane):
+    def remove(self, lane: Lane, attempt: _Attempt) -> None:
+        if attempt in self.attempts_of(lane):
             self._lanes[lane].remove(attempt)
 
-    def end_process(self, who: str) -> None:
+    def remove_process(self, who: str) -> None:
         for attempts in self._lanes.values():
             attempts[:] = [one for one in attempts if one.who != who]
 
@@ -177,7 +177,7 @@ class _Zombies:
         if at_s - self._frozen_s.pop(who, at_s) > self._expired_s:
             self._until_s[who] = at_s + self._session_s
 
-    def one_of(self, first: _Attempt, second: _Attempt, at_s: float) -> _Attempt | None:
+    def find_zombie(self, first: _Attempt, second: _Attempt, at_s: float) -> _Attempt | None:
         """The attempt whose process is a zombie now; None if neither is, or if both run in one process."""
         if first.who == second.who:
             return None
@@ -191,17 +191,17 @@ class _Zombies:
 # ---------------------------------------------------------------------------- producing
 
 
-def _lost_writes(sent: Iterable[Sent], written: Iterable[Written]) -> tuple[int, ...]:
+def _find_lost_writes(sent: Iterable[Sent], written: Iterable[Written]) -> tuple[int, ...]:
     there = {one.number for one in written}
     return tuple(one.number for one in sent if one.address is not None and one.number not in there)
 
 
-def _denied_writes(sent: Iterable[Sent], written: Iterable[Written]) -> tuple[int, ...]:
+def _find_denied_writes(sent: Iterable[Sent], written: Iterable[Written]) -> tuple[int, ...]:
     there = {one.number for one in written}
     return tuple(one.number for one in sent if one.never_written and one.number in there)
 
 
-def _misplaced(observations: Observations, written: dict[Address, Written]) -> tuple[str, ...]:
+def _find_misplaced(observations: Observations, written: dict[Address, Written]) -> tuple[str, ...]:
     wrong = []
     for one in observations.sent:
         found = written.get(one.address) if one.address is not None else None
@@ -217,7 +217,7 @@ def _misplaced(observations: Observations, written: dict[Address, Written]) -> t
     return tuple(wrong)
 
 
-def _reordered(written: Iterable[Written]) -> tuple[str, ...]:
+def _find_reordered(written: Iterable[Written]) -> tuple[str, ...]:
     last: dict[str | None, int] = {}
     wrong = []
     for one in sorted(written, key=lambda one: (one.partition, one.offset)):
@@ -232,7 +232,7 @@ def _reordered(written: Iterable[Written]) -> tuple[str, ...]:
 # ---------------------------------------------------------------------------- commits and stalls
 
 
-def behind(committed: Mapping[int, int], end: Mapping[int, int]) -> tuple[str, ...]:
+def uncommitted_partitions(committed: Mapping[int, int], end: Mapping[int, int]) -> tuple[str, ...]:
     """Describe the partitions whose committed offset is not their end."""
     return tuple(
         f"{partition}: {committed.get(partition, 0)} of {offset}"
@@ -252,13 +252,13 @@ def _longest_stall(observations: Observations, began_s: float) -> Stall:
             partition=partition,
             from_s=round(from_s - began_s, 3),
         )
-        for partition, from_s, to_s in _stalls(observations)
+        for partition, from_s, to_s in _find_stalls(observations)
     ]
     over = [stall for stall in stalls if stall.too_long]
     return max(over or stalls, key=lambda stall: stall.lasted_s, default=Stall(allowed_s=allowed_s))
 
 
-def _stalls(observations: Observations) -> Iterable[tuple[int, float, float]]:
+def _find_stalls(observations: Observations) -> Iterable[tuple[int, float, float]]:
     """Per partition, the periods with at least one record to handle, from one first handling to the next."""
     first_end_s: dict[Address, float] = {}
     for entry in observations.entries:
@@ -312,5 +312,5 @@ def _overlap_s(from_s: float, to_s: float, spans: Iterable[tuple[float, float]])
     return covered_s
 
 
-def _faults(entries: Iterable[Entry]) -> dict[str, int]:
+def _count_faults(entries: Iterable[Entry]) -> dict[str, int]:
     return dict(Counter(str((entry.more or {}).get("kind", entry.event)) for entry in entries if entry.event in FAULTS))

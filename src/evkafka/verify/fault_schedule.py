@@ -35,7 +35,7 @@ class Fault:
     crash: bool = False
 
 
-def fault_schedule(
+def plan_faults(
     seed: int,
     *,
     lasts_s: float,
@@ -56,17 +56,17 @@ def fault_schedule(
     """
     generator = random.Random(seed)  # nosec B311 # repeatable, not cryptographic
     others = [kind for kind in kinds if kind != "kill"]
-    kills = [_fault("kill", at_s, generator, session_s) for at_s in _times(generator, kill_every_s, lasts_s)]
+    kills = [_plan_fault("kill", at_s, generator, session_s) for at_s in _plan_times(generator, kill_every_s, lasts_s)]
     kinds_in_turn = _kinds_in_turn(others, generator)
     rest = [
-        _fault(next(kinds_in_turn), at_s, generator, session_s)
-        for at_s in _times(generator, fault_every_s, lasts_s)
+        _plan_fault(next(kinds_in_turn), at_s, generator, session_s)
+        for at_s in _plan_times(generator, fault_every_s, lasts_s)
         if others
     ]
     return tuple(sorted((*kills, *rest), key=lambda fault: fault.at_s))
 
 
-def _times(generator: random.Random, every_s: float, lasts_s: float) -> Iterator[float]:
+def _plan_times(generator: random.Random, every_s: float, lasts_s: float) -> Iterator[float]:
     if every_s <= 0:
         return
     number = 1
@@ -80,7 +80,7 @@ def _kinds_in_turn(kinds: Sequence[FaultKind], generator: random.Random) -> Iter
         yield from generator.sample(kinds, len(kinds))
 
 
-def _fault(kind: FaultKind, at_s: float, generator: random.Random, session_s: float) -> Fault:
+def _plan_fault(kind: FaultKind, at_s: float, generator: random.Random, session_s: float) -> Fault:
     pick = generator.random()
     match kind:
         case "kill" | "stop":

@@ -71,11 +71,11 @@ def instrument(app: EVKafkaApp, task: WorkerTask, history: History) -> None:
         stack = (Middleware(JsonTypedDecoderMiddleware),)
     recorded = replace(
         declared,
-        settings=_settings(declared.settings, choose_topic(declared, task.app_topic), task),
+        settings=_settings_of_run(declared.settings, choose_topic(declared, task.app_topic), task),
         middleware=(Middleware(RecordedAttempts, history), *stack),
     )
     app.redeclare(
-        [recorded], [replace(one, config=_producer_config(one.config, task)) for one in app.producers.values()]
+        [recorded], [replace(one, config=_producer_config_of_run(one.config, task)) for one in app.producers.values()]
     )
     app.web = app.expose_asyncapi = False
 
@@ -125,7 +125,7 @@ def choose_topic(declared: DeclaredConsumer, topic: str | None) -> TopicSettings
     return None
 
 
-def _settings(settings: ConsumerSettings, topic: TopicSettings | None, task: WorkerTask) -> ConsumerSettings:
+def _settings_of_run(settings: ConsumerSettings, topic: TopicSettings | None, task: WorkerTask) -> ConsumerSettings:
     """The app's own settings with topic, group and brokers of the run. Keys from the command line replace them."""
     of_run: Any = {
         "topics": [task.topic],
@@ -134,29 +134,29 @@ def _settings(settings: ConsumerSettings, topic: TopicSettings | None, task: Wor
         "auto_offset_reset": "earliest",
     }
     given = consumer_settings({**of_run, **task.config})
-    changes = {name: getattr(given, _field(name)) for name in task.config}
+    changes = {name: getattr(given, _settings_field(name)) for name in task.config}
     return replace(
         settings,
-        connection=_connection(settings.connection, given.connection, task),
+        connection=_connection_of_run(settings.connection, given.connection, task),
         topics=(replace(topic, name=task.topic) if topic is not None else TopicSettings(task.topic),),
         topic_pattern=None,
         group_id=task.group_id,
         group_instance_id=None,
         auto_offset_reset="earliest",
         required=True,
-        **{_field(name): value for name, value in changes.items()},
+        **{_settings_field(name): value for name, value in changes.items()},
     )
 
 
-def _field(key: str) -> str:
+def _settings_field(key: str) -> str:
     return f"{key.removesuffix('_ms')}_s" if key.endswith("_ms") else key
 
 
-def _connection(own: ConnectionSettings, run: ConnectionSettings, task: WorkerTask) -> ConnectionSettings:
+def _connection_of_run(own: ConnectionSettings, run: ConnectionSettings, task: WorkerTask) -> ConnectionSettings:
     options = {key: value for key, value in own.options.items() if not (task.own_broker and key.startswith(_LOGIN))}
     return replace(own, bootstrap_servers=run.bootstrap_servers, options=options)
 
 
-def _producer_config(config: Mapping[str, Any], task: WorkerTask) -> Any:
+def _producer_config_of_run(config: Mapping[str, Any], task: WorkerTask) -> Any:
     others = {key: value for key, value in config.items() if not (task.own_broker and key.startswith(_LOGIN))}
     return {**others, "bootstrap_servers": task.bootstrap_servers}

@@ -60,14 +60,14 @@ class NumberedProducer:
             while at_s - began_s < lasts_s:
                 due = min(due, self._rate * _LARGEST_BURST_S)
                 while due >= 1:
-                    await self._send()
+                    await self._send_one()
                     due -= 1
                 await asyncio.sleep(_TICK_S)
                 before_s, at_s = at_s, time.monotonic()
                 due += (at_s - before_s) * self._rate
             await self._producer.flush()
 
-    async def _send(self) -> None:
+    async def _send_one(self) -> None:
         number = len(self.sent)
         key = f"k{self._random.randrange(self._keys)}"
         one = Sent(number, key, time.monotonic())
@@ -77,23 +77,23 @@ class NumberedProducer:
             value = self._value_of(number, key)
             future = await self._producer.enqueue_event(value, self._event_type, key=key, headers=headers)
         except (DeliveryError, PayloadFault) as error:
-            _failed(one, error)
+            _failed_entry(one, error)
         else:
-            future.add_done_callback(partial(_sent, one))
+            future.add_done_callback(partial(_sent_entry, one))
 
 
-def _sent(one: Sent, future: asyncio.Future[RecordMetadata]) -> None:
+def _sent_entry(one: Sent, future: asyncio.Future[RecordMetadata]) -> None:
     if future.cancelled():
         one.error = "cancelled"
     elif (error := future.exception()) is not None:
-        _failed(one, error)
+        _failed_entry(one, error)
     else:
         written = future.result()
         one.acknowledged_s = time.monotonic()
         one.address = (written.partition, written.offset)
 
 
-def _failed(one: Sent, error: BaseException) -> None:
+def _failed_entry(one: Sent, error: BaseException) -> None:
     one.error = str(error)
     match error:
         case DeliveryError():

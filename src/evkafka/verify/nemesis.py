@@ -42,14 +42,14 @@ class Nemesis:
             case "broker":
                 await self._restart_broker(fault)
             case "members":
-                await self._extra_member(fault)
+                await self._start_extra_member(fault)
             case "cancel":
                 self._cancel_a_task(fault)
             case _:
-                await self._process(fault)
+                await self._inject_process_fault(fault)
 
-    async def _process(self, fault: Fault) -> None:
-        worker = self._workers.pick(fault.pick)
+    async def _inject_process_fault(self, fault: Fault) -> None:
+        worker = self._workers.pick_idle_worker(fault.pick)
         if worker is None:
             self._progress(f"no process is free for the fault {fault.kind!r} at {fault.at_s:.1f} s: skipping it")
             return
@@ -71,12 +71,12 @@ class Nemesis:
             self._workers.restart(worker)
 
     def _cancel_a_task(self, fault: Fault) -> None:
-        worker = self._workers.pick(fault.pick)
+        worker = self._workers.pick_idle_worker(fault.pick)
         if worker is not None:
             self._progress(f"{fault.at_s:6.1f} s  {fault.kind:<8} a task of process {worker.who}")
             self._workers.cancel_a_task(worker)
 
-    async def _extra_member(self, fault: Fault) -> None:
+    async def _start_extra_member(self, fault: Fault) -> None:
         worker = self._workers.start(self._workers.fresh_slot())
         worker.busy = True
         self._history.note("fault", who=worker.who, kind="members")

@@ -155,7 +155,7 @@ class Options:
         return {**BUILT_IN, **self.config}
 
 
-def kinds_of(given: str | None, *, own_broker: bool, own_app: bool = True) -> tuple[FaultKind, ...]:
+def parse_fault_kinds(given: str | None, *, own_broker: bool, own_app: bool = True) -> tuple[FaultKind, ...]:
     """The kinds of faults in a comma-separated list. None stands for all possible ones, without `cancel` for a given
     app, whose own tasks may not survive it.
 
@@ -171,25 +171,25 @@ def kinds_of(given: str | None, *, own_broker: bool, own_app: bool = True) -> tu
     return tuple(kind for kind in OTHERS if kind in names)
 
 
-def delivery_of(given: str) -> Delivery:
+def parse_delivery(given: str) -> Delivery:
     """The delivery of this name.
 
     Raises:
         ConfigError: there is none of this name.
     """
-    return _one_of(get_args(Delivery), given, "delivery", "the deliveries")
+    return _parse_choice(get_args(Delivery), given, "delivery", "the deliveries")
 
 
-def group_protocol_of(given: str | None) -> GroupProtocol | None:
+def parse_group_protocol(given: str | None) -> GroupProtocol | None:
     """The group protocol of this name; None if none is given.
 
     Raises:
         ConfigError: there is none of this name.
     """
-    return None if given is None else _one_of(get_args(GroupProtocol), given, "group protocol", "the protocols")
+    return None if given is None else _parse_choice(get_args(GroupProtocol), given, "group protocol", "the protocols")
 
 
-def _one_of(choices: Sequence[T], given: str, what: str, all_of_them: str) -> T:
+def _parse_choice(choices: Sequence[T], given: str, what: str, all_of_them: str) -> T:
     for choice in choices:
         if choice == given:
             return choice

@@ -25,11 +25,11 @@ def check_outputs(outputs: Sequence[Output] | None, written: Collection[Address]
         "outputs": len(outputs),
         "lost_outputs": tuple(format_address(one) for one in sorted(written - counts.keys())),
         "double_outputs": tuple(format_address(one) for one, many in sorted(counts.items()) if many > 1),
-        "reordered_outputs": _reordered(outputs),
+        "reordered_outputs": _find_reordered(outputs),
     }
 
 
-def _reordered(outputs: Sequence[Output]) -> tuple[str, ...]:
+def _find_reordered(outputs: Sequence[Output]) -> tuple[str, ...]:
     """All records of a key are in one partition, of the log and of the output."""
     furthest: dict[str | None, Address] = {}
     late = []

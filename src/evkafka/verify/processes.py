@@ -46,7 +46,7 @@ class Worker:
         if self.exit_code is None:
             os.kill(self._process.pid, signum)
 
-    async def ended(self, timeout_s: float) -> bool:
+    async def wait_for_end(self, timeout_s: float) -> bool:
         return await asyncio.to_thread(self._process.wait, timeout_s)
 
     def log_tail(self) -> str:
@@ -76,7 +76,7 @@ class Workers:
     def alive(self) -> list[Worker]:
         return [worker for worker in self._slots.values() if worker.exit_code is None]
 
-    def pick(self, fraction: float) -> Worker | None:
+    def pick_idle_worker(self, fraction: float) -> Worker | None:
         """A worker without a running fault; None if there is none."""
         free = [worker for worker in self.alive if not worker.busy and not worker.stopping]
         return free[int(fraction * len(free))] if free else None
@@ -104,7 +104,7 @@ class Workers:
         partitions, because they are reassigned only after its session."""
         worker.stopping = True
         worker.signal(signal.SIGKILL)
-        await worker.ended(10)
+        await worker.wait_for_end(10)
         self._history.note("killed", who=worker.who, kind="kill")
 
     async def stop(self, worker: Worker) -> None:
@@ -112,10 +112,10 @@ class Workers:
         worker.stopping = True
         self.thaw(worker)
         worker.signal(signal.SIGTERM)
-        if not await worker.ended(STOP_S):
+        if not await worker.wait_for_end(STOP_S):
             self._record_unclean(f"process {worker.who} had not stopped {STOP_S:g} s after SIGTERM", worker)
             worker.signal(signal.SIGKILL)
-            await worker.ended(10)
+            await worker.wait_for_end(10)
         elif worker.exit_code not in (0, -signal.SIGTERM):  # the latter if it did not handle signals yet
             self._record_unclean(f"process {worker.who} exited with code {worker.exit_code} after SIGTERM", worker)
         self._history.note("down", who=worker.who)
@@ -131,7 +131,7 @@ class Workers:
             worker.frozen = False
             worker.signal(signal.SIGCONT)
 
-    def note_up(self, names: Collection[str]) -> None:
+    def mark_up(self, names: Collection[str]) -> None:
         """These processes have recorded that they run."""
         for worker in self._slots.values():
             worker.up = worker.up or worker.who in names

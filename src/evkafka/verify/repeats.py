@@ -14,7 +14,7 @@ Cause = Literal["after a kill", "after a freeze", "after a stop", "otherwise"]
 CAUSES: Mapping[EventKind, Cause] = {"killed": "after a kill", "frozen": "after a freeze", "down": "after a stop"}
 
 
-def repeats_by_cause(entries: Iterable[Entry]) -> dict[Cause, int]:
+def count_repeats_by_cause(entries: Iterable[Entry]) -> dict[Cause, int]:
     """How many times records were handled again, by cause.
 
     Args:

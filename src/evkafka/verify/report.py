@@ -151,7 +151,7 @@ def problems(report: Report, *, max_duplicates: float | None = None) -> tuple[st
         ("in the output after a later record of the same key", report.reordered_outputs),
     ):
         if found:
-            sentences.append(f"{len(found)} {name} ({_some(found)})")
+            sentences.append(f"{len(found)} {name} ({_list_some(found)})")
     if report.passed_over:
         sentences.append(f"{report.passed_over} records skipped: no endpoint handles their event type")
     if report.stall.too_long:
@@ -168,5 +168,5 @@ def problems(report: Report, *, max_duplicates: float | None = None) -> tuple[st
     return (*sentences, *report.unclean)
 
 
-def _some(found: tuple[Any, ...]) -> str:
+def _list_some(found: tuple[Any, ...]) -> str:
     return ", ".join(map(str, found[:ADDRESSES_SHOWN])) + (", ..." if len(found) > ADDRESSES_SHOWN else "")

@@ -24,9 +24,9 @@ from evkafka.kafka.admin.topic_reader import end_offsets, read_whole_topic
 from evkafka.kafka.admin.topics import create_topic
 from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.records import Record
-from evkafka.verify.broker_log import coordinator_faults, faults_text
-from evkafka.verify.checker import behind, check_run
-from evkafka.verify.fault_schedule import fault_schedule
+from evkafka.verify.broker_log import count_coordinator_faults, faults_text
+from evkafka.verify.checker import check_run, uncommitted_partitions
+from evkafka.verify.fault_schedule import plan_faults
 from evkafka.verify.history import Entry, History, HistoryReader
 from evkafka.verify.load import NUMBER_HEADER, NumberedProducer
 from evkafka.verify.nemesis import Nemesis
@@ -76,8 +76,8 @@ async def verify(
     home.mkdir(parents=True, exist_ok=True)
     report = None
     try:
-        async with _cluster(options, progress) as (servers, broker):
-            with _logging_to(home / "run.log"):
+        async with _connect_or_start_broker(options, progress) as (servers, broker):
+            with _log_to_file(home / "run.log"):
                 values = value_of or json_values(options.payload)
                 report = await _Run(options, home, servers, broker, progress, values).run()
     finally:
@@ -90,7 +90,9 @@ async def verify(
 
 
 @asynccontextmanager
-async def _cluster(options: Options, progress: Progress) -> AsyncIterator[tuple[str, KafkaBroker | None]]:
+async def _connect_or_start_broker(
+    options: Options, progress: Progress
+) -> AsyncIterator[tuple[str, KafkaBroker | None]]:
     if options.bootstrap_servers is not None:
         yield options.bootstrap_servers, None
         return
@@ -100,7 +102,7 @@ async def _cluster(options: Options, progress: Progress) -> AsyncIterator[tuple[
 
 
 @contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
+def _log_to_file(path: Path) -> Iterator[None]:
     """Write the log of our own producer and its client to a file: failures of the killed broker are expected."""
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-8s %(name)s  %(message)s"))
@@ -134,7 +136,7 @@ class _Run:
         self._history = History(home / HISTORY_FILE, "run")
         self._reader = HistoryReader(home / HISTORY_FILE)
         self._entries: list[Entry] = []
-        self._workers = Workers(self._task(home / HISTORY_FILE), home, self._history, progress)
+        self._workers = Workers(self._worker_task(home / HISTORY_FILE), home, self._history, progress)
         self._nemesis = Nemesis(self._workers, broker, self._history, progress)
         self._producer = NumberedProducer(
             servers,
@@ -148,23 +150,23 @@ class _Run:
 
     async def run(self) -> Report:
         with self._cleanup():
-            await self._make_topic()
+            await self._create_topics()
             await self._start_processes()
-            await self._load_and_faults()
-            await self._settle()
+            await self._run_load_and_faults()
+            await self._wait_until_committed()
             await self._stop_processes()
-            await self._until_no_transaction_is_open()
+            await self._wait_for_open_transactions()
             report = check_run(await self._observe(), max_duplicates=self._options.max_duplicates)
         return replace(
             report,
             seed=self._options.seed,
             group_protocol=self._promises.group_protocol,
-            coordinator_faults=self._coordinator_faults(),
+            coordinator_faults=self._count_coordinator_faults(),
         )
 
     # ------------------------------------------------------------------ preparation
 
-    def _task(self, history: Path) -> WorkerTask:
+    def _worker_task(self, history: Path) -> WorkerTask:
         options = self._options
         return WorkerTask(
             who="",
@@ -187,7 +189,7 @@ class _Run:
     def _connection(self) -> ConnectionSettings:
         return producer_settings({"bootstrap_servers": self._servers}).connection
 
-    async def _make_topic(self) -> None:
+    async def _create_topics(self) -> None:
         await find_reachable_server(self._connection, timeout_s=REACH_S)  # its error says why no broker answers
         for topic in filter(None, (self._topic, self._output_topic)):
             await create_topic(self._connection, topic, partitions=self._options.partitions)
@@ -195,7 +197,9 @@ class _Run:
     async def _start_processes(self) -> None:
         workers = [self._workers.start(slot) for slot in range(self._options.processes)]
         deadline_s = time.monotonic() + UP_S
-        while {entry.who for entry in self._read() if entry.event == "up"} != {worker.who for worker in workers}:
+        while {entry.who for entry in self._read_history() if entry.event == "up"} != {
+            worker.who for worker in workers
+        }:
             for worker in workers:
                 if worker.exit_code is not None:
                     raise BrokerError(f"process {worker.who} could not start. The end of its log:\n{worker.log_tail()}")
@@ -206,9 +210,9 @@ class _Run:
 
     # ------------------------------------------------------------------ load and faults
 
-    async def _load_and_faults(self) -> None:
+    async def _run_load_and_faults(self) -> None:
         options = self._options
-        schedule = fault_schedule(
+        schedule = plan_faults(
             options.seed,
             lasts_s=options.lasts_s,
             kill_every_s=options.kill_every_s,
@@ -227,12 +231,12 @@ class _Run:
     async def _watch_workers(self) -> None:
         while True:
             self._workers.replace_ended()
-            self._workers.note_up({entry.who for entry in self._read() if entry.event == "up"})
+            self._workers.mark_up({entry.who for entry in self._read_history() if entry.event == "up"})
             await asyncio.sleep(0.5)
 
     # ------------------------------------------------------------------ the end
 
-    async def _settle(self) -> None:
+    async def _wait_until_committed(self) -> None:
         """Wait until everything is handled and committed. If everything is committed and nothing happens, the rest is
         lost."""
         self._progress("all records are sent; waiting until they are handled and committed")
@@ -240,7 +244,9 @@ class _Run:
         while time.monotonic() < deadline_s:
             self._workers.replace_ended()
             if await self._is_committed():
-                handled = {(entry.partition, entry.offset) for entry in self._read() if entry.event in ("end", "pass")}
+                handled = {
+                    (entry.partition, entry.offset) for entry in self._read_history() if entry.event in ("end", "pass")
+                }
                 idle_s = time.monotonic() - self._entries[-1].at_s
                 if self._producer.acknowledged <= handled or idle_s > QUIET_S:
                     return
@@ -248,14 +254,14 @@ class _Run:
 
     async def _is_committed(self) -> bool:
         try:
-            return not behind(await self._committed(), await self._ends())
+            return not uncommitted_partitions(await self._read_committed_offsets(), await self._read_end_offsets())
         except BrokerError:  # the broker may have been restarted; the caller has a deadline
             return False
 
     async def _stop_processes(self) -> None:
         await asyncio.gather(*(self._workers.stop(worker) for worker in self._workers.alive))
 
-    async def _until_no_transaction_is_open(self) -> None:
+    async def _wait_for_open_transactions(self) -> None:
         """Nothing after a transaction of a killed process can be read until the brokers have aborted it."""
         if self._output_topic is None:
             return
@@ -266,8 +272,8 @@ class _Run:
                 return
             await asyncio.sleep(0.5)
 
-    def _coordinator_faults(self) -> int:
-        return 0 if self._broker is None else coordinator_faults(self._broker.home / "broker.log")
+    def _count_coordinator_faults(self) -> int:
+        return 0 if self._broker is None else count_coordinator_faults(self._broker.home / "broker.log")
 
     async def _observe(self) -> Observations:
         """Collect what is known of the run.
@@ -276,20 +282,20 @@ class _Run:
             BrokerError: the brokers do not answer.
         """
         try:
-            return await self._collect()
+            return await self._collect_observations()
         except BrokerError as error:
-            if faults := self._coordinator_faults():
+            if faults := self._count_coordinator_faults():
                 raise BrokerError(f"{error}. {faults_text(faults)}") from error
             raise
 
-    async def _collect(self) -> Observations:
+    async def _collect_observations(self) -> Observations:
         return Observations(
             sent=self._producer.sent,
-            written=await self._log(),
-            outputs=await self._outputs(),
-            entries=self._read(),
-            committed=await self._committed(),
-            end=await self._ends(),
+            written=await self._read_log(),
+            outputs=await self._read_outputs(),
+            entries=self._read_history(),
+            committed=await self._read_committed_offsets(),
+            end=await self._read_end_offsets(),
             finished_s=time.monotonic(),
             outages=self._nemesis.outages,
             unclean=self._workers.unclean,
@@ -298,25 +304,25 @@ class _Run:
 
     # ------------------------------------------------------------------ reading
 
-    def _read(self) -> list[Entry]:
+    def _read_history(self) -> list[Entry]:
         self._entries.extend(self._reader.read_new())
         return self._entries
 
     @property
     def _promises(self) -> Promises:
         """The promises that the processes recorded when they started."""
-        promises = next(entry.more for entry in self._read() if entry.event == "up" and entry.more is not None)
+        promises = next(entry.more for entry in self._read_history() if entry.event == "up" and entry.more is not None)
         session_s = self._options.broker_session_s
         return Promises(**{**promises, **({} if session_s is None else {"session_s": session_s})})
 
-    async def _committed(self) -> Mapping[int, int]:
+    async def _read_committed_offsets(self) -> Mapping[int, int]:
         offsets = await group_offsets(self._connection, self._group_id)
         return {at.partition: offset for at, offset in offsets.items() if at.topic == self._topic}
 
-    async def _ends(self) -> Mapping[int, int]:
+    async def _read_end_offsets(self) -> Mapping[int, int]:
         return await end_offsets(self._connection, self._topic)
 
-    async def _log(self) -> list[Written]:
+    async def _read_log(self) -> list[Written]:
         written = []
 
         def take(record: Record) -> None:
@@ -327,7 +333,7 @@ class _Run:
         await read_whole_topic(self._connection, self._topic, take)
         return written
 
-    async def _outputs(self) -> list[Output] | None:
+    async def _read_outputs(self) -> list[Output] | None:
         """The committed records of the output topic."""
         if self._output_topic is None:
             return None

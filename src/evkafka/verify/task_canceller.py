@@ -41,7 +41,7 @@ class TaskCanceller:
     def install(self) -> None:
         """Handle the signal from now on. Before `set_main_task` it has no effect."""
         assert SIGNAL is not None
-        signal.signal(SIGNAL, self._signalled)
+        signal.signal(SIGNAL, self._on_signal)
 
     def set_main_task(self, is_running: Callable[[], bool] = lambda: True) -> None:
         """The current task is the main task, and tasks of its loop are cancelled from now on.
@@ -53,7 +53,7 @@ class TaskCanceller:
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
         self._is_running = is_running
 
-    def _signalled(self, signum: int, frame: FrameType | None) -> None:
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         # A signal may interrupt any code, also that of asyncio: the task is cancelled in a step of its own.
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.cancel_one)

@@ -32,7 +32,7 @@ def main(argument: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-8s %(name)s  %(message)s")
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     history = History(Path(task.history), task.who)
-    app = built_in_app(task, history) if task.app is None else load_app(task, history)
+    app = create_built_in_app(task, history) if task.app is None else load_app(task, history)
     settings = next(iter(app.consumers.values())).settings
     canceller = TaskCanceller(history, task.who)
     canceller.install()
@@ -60,7 +60,7 @@ def run(app: EVKafkaApp, canceller: TaskCanceller) -> None:
     leave(run_to_exit_code(serve, guard=guard), guard)
 
 
-def built_in_app(task: WorkerTask, history: History) -> EVKafkaApp:
+def create_built_in_app(task: WorkerTask, history: History) -> EVKafkaApp:
     """An app with one endpoint, which takes some time and records its attempts. With an output topic it writes one
     record for each that it handles."""
     handler, sender = Handler(), Sender()

@@ -60,20 +60,20 @@ def web_app(app: AppView, operations: OperationsPage, *, only_local_names: bool 
     return SecureHeaders(asgi_app)  # outermost: answers to unexpected errors get the headers too
 
 
-async def _config_error(request: Request, error: Exception) -> Response:
+async def _respond_config_error(request: Request, error: Exception) -> Response:
     return PlainTextResponse(f"{error}\n", status_code=500)
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _respond_refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestRefused)
     return PlainTextResponse(f"{error}\n", status_code=error.status)
 
 
-async def _busy(request: Request, error: Exception) -> Response:
+async def _respond_busy(request: Request, error: Exception) -> Response:
     return PlainTextResponse(f"{error}\n", status_code=503)
 
 
-EXCEPTION_HANDLERS = {ConfigError: _config_error, RequestRefused: _refused, TooBusy: _busy}
+EXCEPTION_HANDLERS = {ConfigError: _respond_config_error, RequestRefused: _respond_refused, TooBusy: _respond_busy}
 
 
 class _Pages:
@@ -93,15 +93,17 @@ class _Pages:
     async def contract(self, request: Request) -> Response:
         check_site(request, page=True)
         query = contract.normalize_query(request.query_params.get("q", ""))
-        return HTMLResponse(await (self._search(query) if query else self._render("page", self._contract_page)))
+        return HTMLResponse(
+            await (self._render_search(query) if query else self._render_document("page", self._contract_page))
+        )
 
     async def asyncapi_json(self, request: Request) -> Response:
-        return Response(await self._render("json", encode_json), media_type="application/json")
+        return Response(await self._render_document("json", encode_json), media_type="application/json")
 
     async def asyncapi_yaml(self, request: Request) -> Response:
-        return Response(await self._render("yaml", _encode_yaml), media_type="application/yaml")
+        return Response(await self._render_document("yaml", _encode_yaml), media_type="application/yaml")
 
-    async def _render(self, form: str, encode: Callable[[dict[str, Any]], bytes]) -> bytes:
+    async def _render_document(self, form: str, encode: Callable[[dict[str, Any]], bytes]) -> bytes:
         """The document in one of its forms. It can take seconds, so it is done once when the app has started."""
 
         def render() -> bytes:
@@ -116,7 +118,7 @@ class _Pages:
     def _contract_page(self, document: dict[str, Any]) -> bytes:
         return contract.render(document, with_operations=self._with_operations).encode()
 
-    async def _search(self, query: str) -> bytes:
+    async def _render_search(self, query: str) -> bytes:
         def search() -> bytes:
             document = self._current_document()
             if self._index is None or self._index.document is not document:
@@ -154,7 +156,7 @@ class _Pages:
             return PlainTextResponse(
                 "metrics need an extra that is not installed: pip install 'evkafka[metrics]'\n", status_code=404
             )
-        text, media_type = await self._scraper.run(metrics.scraping(request.headers.get("accept", "")))
+        text, media_type = await self._scraper.run(metrics.prepare_scrape(request.headers.get("accept", "")))
         return Response(text, media_type=media_type)
 
 

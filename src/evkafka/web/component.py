@@ -48,7 +48,7 @@ class WebComponent:
         importlib.import_module("evkafka.web.application")
         from evkafka.http.server import is_loopback
 
-        self._operations = _operations_page(self._app, self._ui_token, open_to_read=is_loopback(self._host))
+        self._operations = _create_operations_page(self._app, self._ui_token, open_to_read=is_loopback(self._host))
 
     async def start(self) -> None:
         """
@@ -89,13 +89,13 @@ def mountable_web_app(app: OperatedApp, ui_token: str | None) -> Any:
     require_extra()
     from evkafka.web.application import web_app
 
-    operations = _operations_page(app, ui_token, open_to_read=False, mounted=True)
+    operations = _create_operations_page(app, ui_token, open_to_read=False, mounted=True)
     if operations.auth is not None and operations.auth.is_weak:
         logger.warning("the mounted dashboard: %s", WEAK)
     return web_app(app, operations)
 
 
-def _operations_page(
+def _create_operations_page(
     app: OperatedApp, ui_token: str | None, *, open_to_read: bool, mounted: bool = False
 ) -> OperationsPage:
     from evkafka.ui.auth import Authenticator

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from evkafka.web import schema_text
-from evkafka.web.markdown import link, markdown
+from evkafka.web.markdown import render_markdown, safe_link
 from evkafka.web.search import SearchIndex, SearchResult, name_of
 
 QUERY_CHARACTERS = 100
@@ -50,18 +50,18 @@ class References:
         for key, operation in document["operations"].items():
             channel = name_of(operation["channel"])
             self.operations[channel].append((key, operation))
-            use = MessageUse(operation["action"], channel, _address(document, channel), operation)
+            use = MessageUse(operation["action"], channel, _channel_address(document, channel), operation)
             for message in dict.fromkeys(name_of(reference) for reference in operation["messages"]):
                 self.uses[message].append(use)
         components = document.get("components", {})
         for kind, part in (("message", "messages"), ("schema", "schemas")):
             for key, component in components.get(part, {}).items():
-                for schema in _schemas_in(component):
+                for schema in _referenced_schemas(component):
                     if (kind, key) != ("schema", schema):
                         self.users[schema][kind, key] = None
 
 
-def _address(document: Document, channel: str) -> str:
+def _channel_address(document: Document, channel: str) -> str:
     return _channel_name(channel, document["channels"][channel])
 
 
@@ -69,12 +69,12 @@ def _channel_name(key: str, channel: Mapping[str, Any]) -> str:
     return str(channel["address"] or channel.get("x-topic-pattern") or key)
 
 
-def _is_of_copies(operation: Mapping[str, Any]) -> bool:
+def _is_about_copies(operation: Mapping[str, Any]) -> bool:
     """Whether an operation writes failed records to another topic, or reads them there."""
     return "x-dead-letters-of" in operation or "x-retries-of" in operation
 
 
-def _schemas_in(part: Any) -> Iterator[str]:
+def _referenced_schemas(part: Any) -> Iterator[str]:
     """The names of the schemas that this part of the document refers to."""
     rest = [part]
     while rest:
@@ -117,11 +117,11 @@ class ContractPage:
 
     def _has_only_copies(self, channel: str) -> bool:
         operations = [operation for _, operation in self.operations(channel)]
-        return bool(operations) and all(map(_is_of_copies, operations))
+        return bool(operations) and all(map(_is_about_copies, operations))
 
     def _is_copy(self, message: str) -> bool:
-        uses = self.uses(message)
-        return bool(uses) and all(_is_of_copies(use.operation) for use in uses)
+        uses = self.message_uses(message)
+        return bool(uses) and all(_is_about_copies(use.operation) for use in uses)
 
     @property
     def schemas(self) -> dict[str, Any]:
@@ -137,11 +137,11 @@ class ContractPage:
         """Whether some of them are not shown."""
         return self.count > len(self.found.channels) + len(self.found.messages) + len(self.schemas)
 
-    def names(self, channels: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def channel_names(self, channels: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The keys of these channels with their names, for the table of contents."""
         return [(key, _channel_name(key, channel)) for key, channel in channels.items()]
 
-    def titles(self, messages: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def message_titles(self, messages: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The keys of these messages with their titles."""
         return [(key, message["title"]) for key, message in messages.items()]
 
@@ -153,7 +153,7 @@ class ContractPage:
         """The operations of a channel, by key."""
         return self.references.operations.get(channel, [])
 
-    def about(self, operation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def operation_facts(self, operation: Mapping[str, Any]) -> list[tuple[str, str]]:
         """More facts about an operation, as (label, name)."""
         group = operation.get("bindings", {}).get("kafka", {}).get("groupId", {}).get("enum", ("",))[0]
         facts = [
@@ -170,11 +170,11 @@ class ContractPage:
             found.append((f"in batches of up to {operation['x-batch']['maxRecords']}", ""))
         return found
 
-    def uses(self, message: str) -> list[MessageUse]:
+    def message_uses(self, message: str) -> list[MessageUse]:
         """The operations that receive or send a message."""
         return self.references.uses.get(message, [])
 
-    def users(self, schema: str) -> list[tuple[str, str]]:
+    def schema_users(self, schema: str) -> list[tuple[str, str]]:
         """The messages and schemas that refer to a schema: (kind, key)."""
         return list(self.references.users.get(schema, ()))
 
@@ -202,7 +202,7 @@ def render(
     return template.render(page=page, info=document["info"], with_operations=with_operations)
 
 
-def pretty(value: object) -> str:
+def pretty_json(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
 
 
@@ -216,11 +216,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "link": link,
-        "markdown": markdown,
+        "link": safe_link,
+        "markdown": render_markdown,
         "name": name_of,
-        "pretty": pretty,
+        "pretty": pretty_json,
         "describe": schema_text.describe,
-        "fields": schema_text.fields,
+        "fields": schema_text.fields_of,
     }
     return environment

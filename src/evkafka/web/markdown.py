@@ -11,7 +11,7 @@ from markupsafe import Markup
 SCHEMES = ("http", "https", "mailto", "")
 
 
-def _is_safe(url: str) -> bool:
+def _is_safe_url(url: str) -> bool:
     try:
         return urlsplit(url).scheme in SCHEMES
     except ValueError:
@@ -20,7 +20,7 @@ def _is_safe(url: str) -> bool:
 
 class _SafeMarkdown(MarkdownIt):
     def validateLink(self, url: str) -> bool:  # noqa: N802 # the name is the library's
-        return _is_safe(url)
+        return _is_safe_url(url)
 
 
 _markdown = _SafeMarkdown("commonmark", {"html": False}).enable("table").disable("image")
@@ -28,12 +28,12 @@ _markdown = _SafeMarkdown("commonmark", {"html": False}).enable("table").disable
 _HEADING = re.compile(r"<(/?)h[1-6]>")
 
 
-def link(url: str) -> str:
+def safe_link(url: str) -> str:
     """The URL if it is a safe link target, otherwise `#`."""
-    return url if _is_safe(url) else "#"
+    return url if _is_safe_url(url) else "#"
 
 
-def markdown(text: str | None) -> Markup:
+def render_markdown(text: str | None) -> Markup:
     """Render paragraphs, lists, tables, code and links. HTML is shown as text, and images are not rendered.
 
     Headings become paragraphs: the outline of the page has only the page's own headings.

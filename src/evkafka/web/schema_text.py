@@ -59,18 +59,18 @@ def describe(schema: Any) -> list[TextPart]:
         return [TextPart(name, schema=name)]
     for key, between in (("anyOf", " or "), ("oneOf", " or "), ("allOf", " and ")):
         if arms := schema.get(key):
-            return _joined([describe(arm) for arm in arms], between) + _discriminator(schema)
+            return _join_parts([describe(arm) for arm in arms], between) + _describe_discriminator(schema)
     if "const" in schema:
-        return [TextPart(_json(schema["const"]))]
+        return [TextPart(_encode_json(schema["const"]))]
     if "enum" in schema:
-        return [TextPart("one of " + ", ".join(map(_json, schema["enum"])))]
-    return _typed(schema) + _bounds(schema)
+        return [TextPart("one of " + ", ".join(map(_encode_json, schema["enum"])))]
+    return _describe_type(schema) + _describe_bounds(schema)
 
 
-def _typed(schema: dict[str, Any]) -> list[TextPart]:
+def _describe_type(schema: dict[str, Any]) -> list[TextPart]:
     match schema.get("type"):
         case "array":
-            return _array(schema)
+            return _describe_array(schema)
         case "object" if "properties" not in schema and isinstance(schema.get("additionalProperties"), dict):
             return [TextPart("object of "), *describe(schema["additionalProperties"])]
         case "string" if "format" in schema:
@@ -83,32 +83,32 @@ def _typed(schema: dict[str, Any]) -> list[TextPart]:
             return [TextPart("anything")]
 
 
-def _array(schema: dict[str, Any]) -> list[TextPart]:
+def _describe_array(schema: dict[str, Any]) -> list[TextPart]:
     items = schema.get("items", True)
     if isinstance(items, list):
-        return [TextPart("list of "), *_joined([describe(item) for item in items], ", then ")]
+        return [TextPart("list of "), *_join_parts([describe(item) for item in items], ", then ")]
     return [TextPart("list of "), *describe(items)]
 
 
-def _bounds(schema: dict[str, Any]) -> list[TextPart]:
+def _describe_bounds(schema: dict[str, Any]) -> list[TextPart]:
     sentences = [sentence.format(schema[key]) for key, sentence in BOUNDS.items() if key in schema]
     if isinstance(schema.get("items"), list):
         sentences = []  # a tuple: its items are listed one by one
     return [TextPart(f", {', '.join(sentences)}")] if sentences else []
 
 
-def _discriminator(schema: dict[str, Any]) -> list[TextPart]:
+def _describe_discriminator(schema: dict[str, Any]) -> list[TextPart]:
     return [TextPart(f" (told apart by {schema['x-discriminator']})")] if "x-discriminator" in schema else []
 
 
-def _joined(parts: list[list[TextPart]], between: str) -> list[TextPart]:
+def _join_parts(parts: list[list[TextPart]], between: str) -> list[TextPart]:
     joined: list[TextPart] = []
     for part in parts:
         joined += [TextPart(between), *part] if joined else part
     return joined
 
 
-def fields(schema: Any) -> list[Field]:
+def fields_of(schema: Any) -> list[Field]:
     """The properties of an object's schema."""
     if not isinstance(schema, dict):
         return []
@@ -119,14 +119,14 @@ def fields(schema: Any) -> list[Field]:
             name in required,
             describe(property_),
             property_.get("description", "") if isinstance(property_, dict) else "",
-            _json(property_["default"]) if isinstance(property_, dict) and "default" in property_ else "",
-            _inner(property_),
+            _encode_json(property_["default"]) if isinstance(property_, dict) and "default" in property_ else "",
+            _nested_object_schema(property_),
         )
         for name, property_ in schema.get("properties", {}).items()
     ]
 
 
-def _inner(schema: Any) -> Mapping[str, Any] | None:
+def _nested_object_schema(schema: Any) -> Mapping[str, Any] | None:
     if isinstance(schema, dict):
         if schema.get("properties"):
             return schema
@@ -136,5 +136,5 @@ def _inner(schema: Any) -> Mapping[str, Any] | None:
     return None
 
 
-def _json(value: Any) -> str:
+def _encode_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)

@@ -41,7 +41,7 @@ class SearchIndex:
             operations.setdefault(name_of(operation["channel"]), []).append([key, operation])
         self._texts = {
             kind: {
-                key: _text([key, part, operations.get(key, []) if kind == "channels" else None])
+                key: _searchable_text([key, part, operations.get(key, []) if kind == "channels" else None])
                 for key, part in parts.items()
             }
             for kind, parts in self._parts.items()
@@ -64,5 +64,5 @@ def name_of(reference: Mapping[str, str]) -> str:
     return reference["$ref"].rpartition("/")[2].replace("~1", "/").replace("~0", "~")
 
 
-def _text(value: object) -> str:
+def _searchable_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).lower()

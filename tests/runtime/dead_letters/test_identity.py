@@ -23,7 +23,7 @@ from evkafka.dlq import (
     drop_dead_letters,
     replay_dead_letters,
 )
-from evkafka.dlq.state_topic import ReplayMark, ReplayState, closing_mark, parse_mark
+from evkafka.dlq.state_topic import ReplayMark, ReplayState, create_closing_mark, parse_mark
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 from evkafka.kafka.producer.transactions import Transactions
 from evkafka.runtime.ports import OutgoingRecord
@@ -131,14 +131,14 @@ class TestAMark:
 
     def test_closes_nothing_in_a_dead_letter_topic_that_was_created_again(self) -> None:
         state, letter = ReplayState(), read_letter_at(3, timestamp=1_000)
-        state.apply(Source(key=b"0@3", value=closing_mark(letter, "dropped").as_bytes()))
+        state.apply(Source(key=b"0@3", value=create_closing_mark(letter, "dropped").as_bytes()))
         assert state.status_of(letter) == "dropped"
         assert state.status_of(read_letter_at(3, timestamp=2_000)) == "open"
         assert state.status_of(read_letter_at(4, timestamp=1_000)) == "open"
 
     def test_is_removed_by_a_tombstone(self) -> None:
         state, letter = ReplayState(), read_letter_at(3, timestamp=1_000)
-        state.apply(Source(key=b"0@3", value=closing_mark(letter, "dropped").as_bytes()))
+        state.apply(Source(key=b"0@3", value=create_closing_mark(letter, "dropped").as_bytes()))
         state.apply(Source(key=b"0@3", value=None))
         assert state.status_of(letter) == "open"
 

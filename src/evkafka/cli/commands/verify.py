@@ -138,7 +138,7 @@ def verify_command(load: _Load, faults: _Faults, consuming: _Consuming, app: _Ap
     Exits with code 1 if a check fails.
     """
     from evkafka.cli.impl.verify import read_payload, run_verify
-    from evkafka.verify.options import Options, delivery_of, group_protocol_of, kinds_of
+    from evkafka.verify.options import Options, parse_delivery, parse_fault_kinds, parse_group_protocol
 
     options = Options(
         lasts_s=load.minutes * 60 if load.seconds is None else load.seconds,
@@ -150,14 +150,14 @@ def verify_command(load: _Load, faults: _Faults, consuming: _Consuming, app: _Ap
         work_ms=consuming.work_ms,
         kill_every_s=faults.kill_every,
         fault_every_s=faults.fault_every,
-        kinds=kinds_of(faults.faults, own_broker=run.bootstrap_servers is None, own_app=app.app is None),
+        kinds=parse_fault_kinds(faults.faults, own_broker=run.bootstrap_servers is None, own_app=app.app is None),
         bootstrap_servers=run.bootstrap_servers,
         app=app.app,
         app_dir=app.app_dir,
         consumer=app.consumer,
         topic=app.topic,
-        delivery=delivery_of(consuming.delivery),
-        group_protocol=group_protocol_of(consuming.group_protocol),
+        delivery=parse_delivery(consuming.delivery),
+        group_protocol=parse_group_protocol(consuming.group_protocol),
         event_type=app.event_type,
         payload=read_payload(app.payload),
         config=consuming.consumer_config(),

@@ -27,8 +27,8 @@ from evkafka.dlq import (
     dry_run_replay,
     replay_dead_letters,
 )
-from evkafka.dlq.dry_run import dry_run_check
-from evkafka.dlq.local_handler import local_handler
+from evkafka.dlq.dry_run import create_dry_run_check
+from evkafka.dlq.local_handler import create_local_handler
 from evkafka.dlq.replay import DryRunCheck, LocalHandler, Progress
 from evkafka.dlq.state_topic import Status
 from evkafka.exceptions import ConfigError
@@ -95,7 +95,7 @@ async def _newest_letters(dead_letters: DeadLetters, wanted: DeadLetterFilter, *
             if not wanted.matches(letter):
                 continue
             matching += 1
-            heappush(kept, (letter.failed_at, letter.position, letter.without_content(), status))
+            heappush(kept, (letter.failed_at, letter.position, letter.copy_without_content(), status))
             if len(kept) > limit:
                 heappop(kept)
     newest = [(letter, status) for _, _, letter, status in sorted(kept, key=lambda one: one[:2], reverse=True)]
@@ -181,7 +181,7 @@ def replay(
                 app, declared = dead_letters.cluster.app, dead_letters.cluster.consumer
                 assert app is not None
                 assert declared is not None
-                to = local_handler(*await stack.enter_async_context(local_consumer(app, declared)))
+                to = create_local_handler(*await stack.enter_async_context(local_consumer(app, declared)))
             topic = _topic(dead_letters)
             await replay_dead_letters(
                 topic, to, wanted, limit=limit, rate=rate, force=force, progress=progress, report=report
@@ -236,7 +236,7 @@ def _dry_run(
         to, done = target, "sent"
     else:
         assert dead_letters.cluster.consumer is not None
-        to, done = dry_run_check(dead_letters.cluster.consumer), "tried"
+        to, done = create_dry_run_check(dead_letters.cluster.consumer), "tried"
     result = asyncio.run(dry_run_replay(_topic(dead_letters), to, wanted, limit=limit, force=force))
     _print_dry_run(result.results, result.open, done, as_json=as_json)
 
