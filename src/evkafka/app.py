@@ -34,7 +34,7 @@ from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.lifecycle import AppLifecycle
 from evkafka.service.lifespan import Lifespan, as_lifespan
 from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
-from evkafka.service.process import leave, run_to_exit_code
+from evkafka.service.process import exit_with_code, run_to_exit_code
 from evkafka.service.service import Service
 from evkafka.service.stop_guard import StopGuard
 from evkafka.telemetry import Telemetry
@@ -307,12 +307,12 @@ class EVKafkaApp:
         A stop takes at most the longest `drain_timeout_ms` and 5 seconds, whatever blocks it: an endpoint, a thread,
         the lifespan, the event loop. After that the process is forced to exit, and the log names what blocked it.
         """
-        guard = self.take_process()
-        leave(run_to_exit_code(self.serve, guard=guard), guard)
+        guard = self.guard_process()
+        exit_with_code(run_to_exit_code(self.serve, guard=guard), guard)
 
-    def take_process(self) -> StopGuard:
+    def guard_process(self) -> StopGuard:
         """Let the app handle this process's signals, and end it by force. To be called before `serve` is run."""
-        return self._lifecycle.take_process()
+        return self._lifecycle.guard_process()
 
     async def serve(self, *, install_signal_handlers: bool = True, force_exit: bool = False) -> None:
         """Run in this loop until a signal or `stop()`; returns after a clean stop.
@@ -470,7 +470,7 @@ class EVKafkaApp:
         """True if the app was created with a `ui_token`."""
         return bool(self._ui_token)
 
-    def redeclare(
+    def replace_declarations(
         self,
         consumers: Iterable[DeclaredConsumer] | None = None,
         producers: Iterable[DeclaredProducer] | None = None,
@@ -492,7 +492,7 @@ class EVKafkaApp:
         Raises:
             ConfigError: an annotation cannot be resolved, or a middleware cannot be instantiated.
         """
-        return declared.plan(
+        return declared.compile_plan(
             overrides=lambda: self.dependency_overrides,
             paused=lambda name: self.consumer(name).paused,
             spans=self._spans,

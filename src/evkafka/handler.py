@@ -185,12 +185,12 @@ class Handler:
         """Run the endpoint for the context's record, and set `context.outcome`."""
         message = context.message
         if not message.event_type_set:
-            message.event_type = read_type(context, TYPE_HEADER)
+            message.event_type = read_event_type(context, TYPE_HEADER)
         event_type = message.event_type
         endpoint = self.find(event_type)
         context.slot.route = endpoint
         if endpoint is None:
-            check_schema(context.record, context.slot.formats, event_type)
+            check_schema_is_known(context.record, context.slot.formats, event_type)
             context.outcome = unmatched_outcome(event_type, tombstone=message.value is None)
         elif message.value is None and not endpoint.resolve().admits_none:
             context.slot.route = None
@@ -201,7 +201,7 @@ class Handler:
             context.outcome = as_outcome(await endpoint.run(context))
 
 
-def read_type(context: Context, header: str) -> str | None:
+def read_event_type(context: Context, header: str) -> str | None:
     """The event type in the record's first header of this name; without one, its topic's event type."""
     for name, value in context.message.headers:
         if name == header:
@@ -211,7 +211,7 @@ def read_type(context: Context, header: str) -> str | None:
     return context.topic_event_type
 
 
-def check_schema(record: Record, formats: ConsumerFormats | None, event_type: str | None) -> None:
+def check_schema_is_known(record: Record, formats: ConsumerFormats | None, event_type: str | None) -> None:
     """Check that a record without an endpoint is not one whose schema, and so its type, is unknown.
 
     Raises:

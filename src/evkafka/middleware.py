@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, Protocol
 from evkafka.config.arguments import is_text
 from evkafka.context import App, Context
 from evkafka.exceptions import ConfigError
-from evkafka.handler import TYPE_HEADER, read_type
+from evkafka.handler import TYPE_HEADER, read_event_type
 
 __all__ = ["JsonTypedDecoderMiddleware", "Middleware", "build_stack", "type_header"]
 
@@ -71,7 +71,7 @@ class JsonTypedDecoderMiddleware:
 
     async def __call__(self, context: Context) -> None:
         message = context.message
-        message.event_type = read_type(context, self.type_header_name)
+        message.event_type = read_event_type(context, self.type_header_name)
         await self.app(context)
 
 

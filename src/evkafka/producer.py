@@ -14,8 +14,8 @@ from evkafka.config.keys import ProducerConfig
 from evkafka.exceptions import BrokerError, DeliveryError, EncodeError
 from evkafka.records import RecordMetadata
 from evkafka.runtime.backend import current_backend
-from evkafka.runtime.clock import SystemClock, within
-from evkafka.runtime.deadline import RESERVE_S, sending_time_s
+from evkafka.runtime.clock import SystemClock, wait_for
+from evkafka.runtime.deadline import RESERVE_S, send_time_left_s
 from evkafka.runtime.kept_sends import KeptSends, kept_sends
 from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, RecordSink
 from evkafka.serde.encoding import encode
@@ -115,7 +115,7 @@ class EVKafkaProducer:
         """
         timeout_s = self.settings.delivery_timeout_s
         try:
-            await within(self._clock or SystemClock(), self._running_sink().flush(), timeout_s + RESERVE_S)
+            await wait_for(self._clock or SystemClock(), self._running_sink().flush(), timeout_s + RESERVE_S)
         except TimeoutError:
             raise DeliveryError(
                 f"the flush did not end within {timeout_s:g} s (delivery_timeout_ms)",
@@ -334,7 +334,7 @@ class EVKafkaProducer:
 
     def _send_timeout_s(self, event_type: str, topic: str) -> float | None:
         """The time limit of this send inside of an endpoint; None for the delivery timeout."""
-        left_s = sending_time_s()
+        left_s = send_time_left_s()
         if left_s is None or left_s >= self.settings.delivery_timeout_s:
             return None
         if left_s <= 0:
@@ -400,7 +400,7 @@ def _encode_event(
     try:
         if event is None and key is None:
             raise ValueError("None is a tombstone, which needs a key")
-        return None if event is None else encode(event), key_bytes(key), header_list(headers, event_type)
+        return None if event is None else encode(event), encode_key(key), build_headers(headers, event_type)
     except (TypeError, ValueError, RecursionError) as error:
         raise EncodeError(
             f"event {event_type!r} ({type(event).__name__}) to topic {topic!r} cannot be encoded:"
@@ -410,7 +410,7 @@ def _encode_event(
         ) from error
 
 
-def key_bytes(key: Key | None) -> bytes | None:
+def encode_key(key: Key | None) -> bytes | None:
     """A key as bytes: str as UTF-8, int and UUID as `str()`.
 
     Raises:
@@ -429,19 +429,19 @@ def key_bytes(key: Key | None) -> bytes | None:
             raise TypeError(f"a key must be bytes, str, int, UUID or None, not {type(key).__name__}")
 
 
-def header_list(headers: Headers | None, event_type: str | None, type_header: str = TYPE_HEADER) -> Pairs:
+def build_headers(headers: Headers | None, event_type: str | None, type_header: str = TYPE_HEADER) -> Pairs:
     """The headers of a record, the event type first, if there is one. It replaces a given header of its name.
 
     Raises:
-        TypeError, ValueError: as `header_pairs`.
+        TypeError, ValueError: as `encode_headers`.
     """
-    pairs = header_pairs(headers)
+    pairs = encode_headers(headers)
     if event_type is None:
         return pairs
     return [(type_header, event_type.encode()), *(pair for pair in pairs if pair[0] != type_header)]
 
 
-def header_pairs(headers: Headers | None) -> Pairs:
+def encode_headers(headers: Headers | None) -> Pairs:
     """Headers as pairs, str values as UTF-8.
 
     Raises:

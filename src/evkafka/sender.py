@@ -103,7 +103,7 @@ class OutboundEndpoint(Generic[T]):
         """
         self._outbound.resolve()
 
-    def described(self, topic: str | None) -> Outgoing | None:
+    def describe_outgoing(self, topic: str | None) -> Outgoing | None:
         """The event for its format, sent to this topic if it has none of its own; None if its values are JSON, or bytes
         that are sent unchanged.
 
@@ -115,13 +115,13 @@ class OutboundEndpoint(Generic[T]):
             return None
         return Outgoing(self._outbound.describe(), self.topic or topic or "", self.event_type, self.payload)
 
-    async def prepare(self, topic: str | None) -> None:
+    async def prepare_schema(self, topic: str | None) -> None:
         """Find the schema of its values in the registry.
 
         Raises:
             ConfigError, RegistryError: it is not there, or the registry cannot be asked.
         """
-        event = self.described(topic)
+        event = self.describe_outgoing(topic)
         if event is not None and self.value_format is not None:
             self._outbound.set_encoder(await self.value_format.encoder(event), self.value_format.media_type)
 
@@ -165,7 +165,7 @@ class OutboundEndpoint(Generic[T]):
                 f"{self.name} was called without a running event loop, as in a plain def endpoint: call"
                 f" {self.name.rpartition('.')[2]}.from_thread(...) there"
             ) from None
-        producer = self._sender.producer(self)
+        producer = self._sender.producer_for(self)
         if producer.loop is not None and producer.loop is not loop:
             raise RuntimeError(
                 f"{self.name} was called in an event loop that is not the app's: call"
@@ -211,10 +211,10 @@ class OutboundEndpoint(Generic[T]):
             RuntimeError: called in the app's own loop, which it would block forever.
         """
         event = self._outbound.payload_of(args, named)
-        producer = self._sender.producer(self)
+        producer = self._sender.producer_for(self)
         loop = producer.loop
         if loop is None:  # another thread is stopping the producer
-            raise self._sender.not_running(self)
+            raise self._sender.not_running_error(self)
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
@@ -228,7 +228,7 @@ class OutboundEndpoint(Generic[T]):
             confirmed = asyncio.run_coroutine_threadsafe(sending, loop)
         except RuntimeError:  # the loop was closed in the meantime
             sending.close()
-            raise self._sender.not_running(self) from None
+            raise self._sender.not_running_error(self) from None
         timeout_s = producer.settings.delivery_timeout_s
         try:
             return confirmed.result(timeout_s + THREAD_GRACE_S)
@@ -360,7 +360,7 @@ class Sender:
         found = [endpoint.value_format for endpoint in self._endpoints if endpoint.value_format is not None]
         return list({id(one): one for one in found}.values())
 
-    async def prepare(self, topic: str | None) -> None:
+    async def prepare_schemas(self, topic: str | None) -> None:
         """Find the schemas of its events in their registries.
 
         Args:
@@ -370,28 +370,28 @@ class Sender:
             ConfigError, RegistryError: a schema is not there, or a registry cannot be asked.
         """
         for endpoint in self._endpoints:
-            await endpoint.prepare(topic)
+            await endpoint.prepare_schema(topic)
 
     def bind(self, producer: EVKafkaProducer) -> None:
         """Send over this producer from now on. The app calls this once the producer has started.
 
         Raises:
-            ConfigError: as `check`, or another producer is bound.
+            ConfigError: as `check_events`, or another producer is bound.
         """
-        self.check(producer)
+        self.check_events(producer)
         if self._producer is not None:
             raise ConfigError("this Sender already uses another producer: create a second Sender")
         self._producer = producer
 
     @property
-    def bound(self) -> bool:
+    def is_bound(self) -> bool:
         """True while there is a producer to send over."""
         return self._producer is not None
 
     def unbind(self) -> None:
         self._producer = None
 
-    def check(self, producer: EVKafkaProducer) -> None:
+    def check_events(self, producer: EVKafkaProducer) -> None:
         """Check that every event can be sent over this producer.
 
         Raises:
@@ -406,18 +406,18 @@ class Sender:
                 " producer's config"
             )
 
-    def producer(self, endpoint: OutboundEndpoint[Any]) -> EVKafkaProducer:
+    def producer_for(self, endpoint: OutboundEndpoint[Any]) -> EVKafkaProducer:
         """The producer to send over.
 
         Raises:
             RuntimeError: there is none, because the app is not running, or only its lifespan is.
         """
         if self._producer is None:
-            raise self.not_running(endpoint)
+            raise self.not_running_error(endpoint)
         return self._producer
 
     @staticmethod
-    def not_running(endpoint: OutboundEndpoint[Any]) -> RuntimeError:
+    def not_running_error(endpoint: OutboundEndpoint[Any]) -> RuntimeError:
         return RuntimeError(
             f"{endpoint.name} cannot send now: its producer starts after the lifespan and stops before its end. Send"
             " from an endpoint or a task of the running app; in the lifespan, use a separate EVKafkaProducer. (Was"

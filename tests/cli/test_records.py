@@ -14,7 +14,7 @@ from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConnectionSettings
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 from evkafka.records import TopicPartition as Partition
-from evkafka.runtime.commit_metadata import CommitMetadata, place_of
+from evkafka.runtime.commit_metadata import CommitMetadata, partition_identity
 from evkafka.runtime.completed_offsets import OffsetRange
 from tests.cli.support import as_json, evkafka, stderr_of, write_app
 from tests.support.kafka_topics import MakeTopic
@@ -144,7 +144,9 @@ class TestLagAndOffsets:
         connection = ConnectionSettings(bootstrap_servers=(kafka_broker.bootstrap_servers,))
         topic_id = (await look_up_topic_ids(connection, [filled])).topics[filled]
         finished = (OffsetRange(2, 5), OffsetRange(7, 8))
-        text = CommitMetadata(1, topic_id, finished=finished).as_text(3_500, place_of(group, Partition(filled, 0)))
+        text = CommitMetadata(1, topic_id, finished=finished).as_text(
+            3_500, partition_identity(group, Partition(filled, 0))
+        )
         metadata = {0: text, 1: "another program's"}
         consumer = AIOKafkaConsumer(
             bootstrap_servers=kafka_broker.bootstrap_servers,

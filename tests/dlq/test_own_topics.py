@@ -10,7 +10,7 @@ import pytest
 
 from evkafka import EVKafkaApp, Handler
 from evkafka.exceptions import ConfigError
-from evkafka.runtime.subscription import TopicPattern
+from evkafka.runtime.topic_pattern import TopicPattern
 from tests.support.apps import app_of
 from tests.support.backends import Backend
 from tests.support.dead_letters import TO_DLQ
@@ -107,7 +107,9 @@ class TestAPattern:
             handler_with(dead_letter_topic=template),
             name="shop",
         )
-        assert TopicPattern.of(app.consumers["shop"].settings_with_dead_letter_topics()).match(topic) is is_read
+        assert (
+            TopicPattern.from_settings(app.consumers["shop"].settings_with_dead_letter_topics()).match(topic) is is_read
+        )
 
 
 def pattern(backend: Backend, prefix: str) -> dict[str, Any]:

@@ -21,8 +21,8 @@ async def attempt(handler: Handler, records: Sequence[Record], middleware: list[
     """Runs a batch as the runtime does; returns the result of the batch, or of each record."""
     dispatch = build_dispatch(handler, middleware)
     at = slot()
-    assert dispatch.gated is not None
-    at.route = dispatch.gated(records[0])
+    assert dispatch.limited_route is not None
+    at.route = dispatch.limited_route(records[0])
     batch = dispatch.open_batch(records, at)
     try:
         early = await batch.prepare()

@@ -206,7 +206,7 @@ async def ends_of(handler: Handler, values: list[bytes], middleware: Any) -> dic
     """The failures of a batch's records."""
     dispatch, records = build_dispatch(handler, middleware), [record("E", value) for value in values]
     at = slot()
-    at.route = dispatch.gated(records[0]) if dispatch.gated is not None else None
+    at.route = dispatch.limited_route(records[0]) if dispatch.limited_route is not None else None
     batch = dispatch.open_batch(records, at)
     ends = dict(await batch.prepare())
     result = await batch.run([index for index in range(len(values)) if index not in ends])

@@ -216,7 +216,7 @@ class TestTheCheckItself:
     def test_results_of_an_old_assignment_are_detected(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Keep ledgers over assignments, so that they accept results of an old assignment."""
         kept: dict[tuple[int, TopicPartition], Partition] = {}
-        original = Assignment.begin
+        original = Assignment.start_partition
 
         def kept_partition(assignment: Assignment, tp: TopicPartition) -> Partition:
             partition = original(assignment, tp)
@@ -228,7 +228,7 @@ class TestTheCheckItself:
             return partition
 
         monkeypatch.setattr(OffsetLedger, "seal", lambda ledger: None)
-        monkeypatch.setattr(Assignment, "begin", kept_partition)
+        monkeypatch.setattr(Assignment, "start_partition", kept_partition)
         # A record is lost, or open twice, or the ledger has a gap that nothing fills.
         with pytest.raises((Broken, NotSettled, OffsetMisplaced)):
             run_schedules(range(300), BASE)
@@ -275,7 +275,7 @@ class TestTheCheckItself:
         """Take the position after records that were read but are not due for a position that may be committed."""
 
         def set_position(partition: Partition, position: int | None) -> None:
-            partition.ledger.read_to(partition.held[0].offset if partition.held else position)
+            partition.ledger.set_position(partition.held[0].offset if partition.held else position)
 
         monkeypatch.setattr(Partition, "set_position", set_position)
         with pytest.raises(Broken, match=r"of t\.g\.retry\.\d+\[\d\], but .* is unhandled"):

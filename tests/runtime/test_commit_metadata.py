@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evkafka.records import TopicPartition
-from evkafka.runtime.commit_metadata import CommitMetadata, OwnerMark, Ownership, Unusable, parse_metadata, place_of
+from evkafka.runtime.commit_metadata import (
+    CommitMetadata,
+    OwnerMark,
+    Ownership,
+    Unusable,
+    parse_metadata,
+    partition_identity,
+)
 from evkafka.runtime.completed_offsets import (
     OffsetRange,
     decode_attempts,
@@ -19,7 +26,7 @@ from evkafka.runtime.completed_offsets import (
 from evkafka.runtime.dead_letters.rate import DeadLetterRate
 
 LIMIT = 3_500
-HERE = place_of("billing", TopicPartition("orders", 0))
+HERE = partition_identity("billing", TopicPartition("orders", 0))
 
 
 @st.composite
@@ -183,9 +190,9 @@ class TestTheText:
     @pytest.mark.parametrize(
         "place",
         [
-            place_of("billing", TopicPartition("orders", 1)),
-            place_of("shipping", TopicPartition("orders", 0)),
-            place_of("billing", TopicPartition("bills", 0)),
+            partition_identity("billing", TopicPartition("orders", 1)),
+            partition_identity("shipping", TopicPartition("orders", 0)),
+            partition_identity("billing", TopicPartition("bills", 0)),
         ],
     )
     def test_of_another_partition_group_or_topic_name_is_unusable(self, place: str) -> None:

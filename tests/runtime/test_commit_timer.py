@@ -48,23 +48,23 @@ class Work:
 async def test_a_tenth_of_the_interval_after_the_first_finish_if_no_record_waits() -> None:
     work = Work()
     timer = work.timer()
-    timer.note()
+    timer.note_activity()
     work.clock.jump(0.4)
-    timer.note()  # the second waits no longer than the first
+    timer.note_activity()  # the second waits no longer than the first
     assert work.due_at(timer) == 0.5
 
 
 async def test_after_the_interval_if_records_wait() -> None:
     work = Work(waits=True)
     timer = work.timer()
-    timer.note()
+    timer.note_activity()
     assert work.due_at(timer) == 5.0
 
 
 async def test_soon_after_the_last_record_that_waited_has_begun() -> None:
     work = Work(waits=True)
     timer = work.timer()
-    timer.note()
+    timer.note_activity()
     work.clock.call_later(2.2, lambda: setattr(work, "waits", False))
     assert work.due_at(timer) == 2.5
 
@@ -75,21 +75,21 @@ async def test_not_sooner_than_ten_milliseconds_but_never_later_than_the_interva
 ) -> None:
     work = Work(interval_s)
     timer = work.timer()
-    timer.note()
+    timer.note_activity()
     assert work.due_at(timer) == due_s
 
 
 async def test_at_once_with_interval_0() -> None:
     work = Work(0.0)
     timer = work.timer()
-    timer.note()
+    timer.note_activity()
     assert timer.due.is_set()
 
 
 async def test_never_with_pre_commit() -> None:
     work = Work(mode="pre-commit")
     timer = work.timer()
-    timer.note()
+    timer.note_activity()
     assert work.due_at(timer) is None
 
 
@@ -97,7 +97,7 @@ class TestAfterACommit:
     async def test_no_timer_is_left_if_nothing_runs(self) -> None:
         work = Work()
         timer = work.timer()
-        timer.note()
+        timer.note_activity()
         work.due_at(timer)
         timer.restart()
         assert work.due_at(timer) is None
@@ -105,7 +105,7 @@ class TestAfterACommit:
     async def test_the_interval_is_for_what_ends_in_the_middle_of_a_lane(self) -> None:
         work = Work(runs=True)
         timer = work.timer()
-        timer.note()
+        timer.note_activity()
         work.due_at(timer)
         timer.restart()
         assert work.due_at(timer) == 0.5 + 5.0
@@ -113,27 +113,27 @@ class TestAfterACommit:
     async def test_a_record_may_have_ended_at_once_and_waits_no_longer_than_the_interval(self) -> None:
         work = Work(runs=True)
         timer = work.timer()
-        timer.note()
+        timer.note_activity()
         work.due_at(timer)
         timer.restart()
         work.clock.jump(0.5 + 4.9)
-        timer.note()
+        timer.note_activity()
         assert work.due_at(timer) == 0.5 + 5.0
 
     async def test_what_ended_while_it_was_unanswered_is_due_a_tenth_of_the_interval_later(self) -> None:
         work = Work()
         timer = work.timer()
-        timer.note()
+        timer.note_activity()
         work.due_at(timer)
         timer.restart()
         work.clock.jump(3.0)
-        timer.note()
+        timer.note_activity()
         assert work.due_at(timer) == 3.5
 
     async def test_that_was_asked_for_no_timer_of_before_is_left(self) -> None:
         work = Work()
         timer = work.timer()
-        timer.note()
+        timer.note_activity()
         timer.due.set()  # a seek
         timer.restart()
         assert work.due_at(timer) is None
@@ -142,6 +142,6 @@ class TestAfterACommit:
 async def test_a_stopped_consumer_has_no_timer() -> None:
     work = Work()
     timer = work.timer()
-    timer.note()
+    timer.note_activity()
     timer.stop()
     assert work.due_at(timer) is None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, DecodeError
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
-from evkafka.runtime.backoff import exponential
+from evkafka.runtime.backoff import exponential_delay_s
 from evkafka.runtime.settle import (
     Finish,
     SendToDeadLetter,
@@ -140,13 +140,14 @@ class TestPreCommit:
 class TestBackoff:
     def test_doubles_up_to_the_most(self) -> None:
         waits = [
-            exponential(n, first_s=0.5, multiplier=2, most_s=30, jitter=0, random=lambda: 0.5) for n in range(1, 9)
+            exponential_delay_s(n, first_s=0.5, multiplier=2, most_s=30, jitter=0, random=lambda: 0.5)
+            for n in range(1, 9)
         ]
         assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30]
 
     @given(attempt=st.integers(1, 10**6), jitter=st.floats(0, 1), chance=st.floats(0, 1, exclude_max=True))
     def test_stays_within_its_bounds_for_any_attempt(self, attempt: int, jitter: float, chance: float) -> None:
-        wait = exponential(attempt, first_s=0.5, multiplier=2, most_s=30, jitter=jitter, random=lambda: chance)
+        wait = exponential_delay_s(attempt, first_s=0.5, multiplier=2, most_s=30, jitter=jitter, random=lambda: chance)
         assert 0 <= wait <= 30 * (1 + jitter)
 
 
@@ -173,5 +174,5 @@ class TestSupervision:
         rule = RestartPolicy(lambda: 0.0, lambda: 0.5)
         for _ in range(5):
             rule.wait_s(BrokerUnavailable("away"))
-        rule.recovered()
+        rule.note_recovered()
         assert rule.wait_s(BrokerUnavailable("away")) == 0.5

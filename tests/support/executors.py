@@ -60,7 +60,7 @@ def executors(
         clock,
         SupervisedTasks("it", fail),
         note_progress=lambda: None,
-        close_partition=lanes.close,
+        close_partition=lanes.close_partition,
         fail=on_failure,
     )
     return [

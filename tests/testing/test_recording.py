@@ -153,8 +153,8 @@ class TestSenders:
 
     def test_the_sender_is_free_again_afterwards(self, shop: Shop) -> None:
         with TestClient(shop.app):
-            assert shop.sender.bound
-        assert not shop.sender.bound
+            assert shop.sender.is_bound
+        assert not shop.sender.is_bound
 
     def test_two_clients_on_one_app_with_a_sender_are_refused(self, shop: Shop) -> None:
         with TestClient(shop.app), pytest.raises(RuntimeError, match="already running"), TestClient(shop.app):

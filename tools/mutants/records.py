@@ -115,8 +115,8 @@ COMPLETED = [
         "a seek keeps what an earlier owner has finished",
         "runtime/assignment.py",
         """        # Nothing is inherited: what somebody asks to read again is handled again.
-        partition.inherit(CommitMetadata(-1))""",
-        "        self.inherit(partition)",
+        partition.inherit_metadata(CommitMetadata(-1))""",
+        "        self.inherit_last_commit(partition)",
         "records that somebody asks to read again are skipped",
         (DONE,),
     ),
@@ -131,7 +131,7 @@ COMPLETED = [
     Breakage(
         "finished offsets are handled again",
         "runtime/take_over.py",
-        "        return [one for one in records if not ledger.inherits(one.offset)]",
+        "        return [one for one in records if not ledger.is_inherited(one.offset)]",
         "        return records",
         "one poison record repeats its whole backlog at each restart",
         (DONE,),
@@ -155,8 +155,8 @@ COMPLETED = [
     Breakage(
         "the next record begins before the dead letter of a suspect record is confirmed",
         "runtime/partition.py",
-        "            and not any(write.fails and write.record.offset == offset for write in self.writes())",
-        "            and not any(write.record.offset == offset for write in self.writes())",
+        "any(write.has_failed and write.record.offset == offset",
+        "any(write.record.offset == offset",
         "two records that kill their process kill it for ever",
         (DONE,),
     ),
@@ -382,8 +382,8 @@ RETRIES = [
         "a delayed record runs after its partition was revoked",
         "runtime/delayed_records.py",
         """            or assignment.partitions.get(tp) is not partition
-            or partition.leaving
-            or partition.closed
+            or partition.is_being_revoked
+            or partition.is_closed
 """,
         "",
         "two members run the same record",

@@ -195,7 +195,7 @@ ATTEMPTS = [
     Breakage(
         "a success after the partition was revoked counts",
         "runtime/executor.py",
-        "                    report.dropped(slot.route, record)\n                    return\n",
+        "                    report.report_dropped(slot.route, record)\n                    return\n",
         "                    pass\n",
         "the metrics count a record here that another member handles again",
         ("tests/runtime/lanes/test_giving_back.py",),
@@ -203,7 +203,7 @@ ATTEMPTS = [
     Breakage(
         "a batch is queued again in a partition that is being revoked",
         "runtime/batch_executor.py",
-        "        return self._batch.partition.begins_nothing",
+        "        return self._batch.partition.forbids_retries",
         "        return False",
         "a member tries again what another one has by then",
         ("tests/runtime/lanes/test_giving_back.py",),
@@ -222,8 +222,8 @@ ASSIGNMENT = [
     Breakage(
         "partitions that are added replace the ledgers of those that stay",
         "runtime/rebalance.py",
-        "        for tp in partitions:\n            assignment.flow.forget(tp)",
-        "        for tp in {*partitions, *assignment.partitions}:\n            assignment.flow.forget(tp)",
+        "        for tp in partitions:\n            assignment.flow.forget_assignment(tp)",
+        "        for tp in {*partitions, *assignment.partitions}:\n            assignment.flow.forget_assignment(tp)",
         "each member that joins makes all others handle again what they have in flight",
         ("tests/runtime/lanes/test_partial_rebalance.py",),
     ),
@@ -238,7 +238,7 @@ ASSIGNMENT = [
     Breakage(
         "a partition that was given back is still committed",
         "runtime/rebalance.py",
-        "        for partition in ended:\n            assignment.drop(partition)",
+        "        for partition in ended:\n            assignment.end_partition(partition)",
         "        pass",
         "results that come too late overwrite the commits of the next owner",
         ("tests/runtime/lanes/test_partial_rebalance.py",),
@@ -255,14 +255,14 @@ ASSIGNMENT = [
         "lost partitions are drained and committed",
         "runtime/rebalance.py",
         "        self._end_assignment(lost, self._cancel_unfinished(lost), lost=True)",
-        "        await self.release(lost, 10.0, lambda: COMMIT_TIMEOUT_S)",
+        "        await self.release_partitions(lost, 10.0, lambda: COMMIT_TIMEOUT_S)",
         "two members run the same record, and the commits of the new owner are overwritten",
         ("tests/runtime/lanes/test_partial_rebalance.py",),
     ),
     Breakage(
         "a partition that is lost while its records run alone stays unread",
         "runtime/suspect_records.py",
-        "        if self._assignment.owns(partition):  # else",
+        "        if self._assignment.may_begin_records(partition):  # else",
         "        if True:  # else",
         "after a rebalance in the second after a crash, a partition is not read until the next restart",
         ("tests/runtime/lanes/test_partial_rebalance.py",),
@@ -286,7 +286,7 @@ ASSIGNMENT = [
     Breakage(
         "partitions that are assigned during a stop outlive their source",
         "runtime/consumer.py",
-        "        self._assignment.drop_all()",
+        "        self._assignment.end_all_partitions()",
         "        pass",
         "their ledgers, which nobody reads for, are still there after a restart",
         ("tests/runtime/lanes/test_partial_rebalance.py",),
@@ -302,7 +302,7 @@ ASSIGNMENT = [
     Breakage(
         "the stop does not wait for records that a poll is handing over",
         "runtime/rebalance.py",
-        "        if await acquire(clock, self._assignment.handing_over, drain_s):",
+        "        if await acquire_lock(clock, self._assignment.handing_over, drain_s):",
         "        if False:",
         "at most once, records that are committed are lost at the stop",
         ("tests/runtime/lanes/test_giving_back.py",),
@@ -321,7 +321,7 @@ ASSIGNMENT = [
     Breakage(
         "records that have not started still run while their partition is being revoked",
         "runtime/rebalance.py",
-        "                scheduler.clear(partition)\n                continue",
+        "                scheduler.drop_unbegun_records(partition)\n                continue",
         "                continue",
         "a revoke takes the whole drain time, and records run that the next owner reads too",
         ("tests/runtime/lanes/test_leaving.py",),
@@ -345,7 +345,7 @@ ASSIGNMENT = [
     Breakage(
         "a partition that is blocked by a failed record accepts more records",
         "runtime/assignment.py",
-        "        if not self.at_most_once:\n            self.scheduler.close(partition)",
+        "        if not self.at_most_once:\n            self.scheduler.close_partition(partition)",
         "        pass",
         "later records of its key run before it",
         ("tests/runtime/lanes/test_stop_verdicts.py",),
@@ -380,7 +380,7 @@ POLLER = [
     Breakage(
         "the position of a partition that is being revoked is committed",
         "runtime/poller.py",
-        "                not (partition.leaving or partition.closed)\n                and",
+        "                not (partition.is_being_revoked or partition.is_closed)\n                and",
         "                True\n                and",
         "records that a running poll returned for it are skipped",
         ("tests/runtime/lanes/test_poller.py",),
@@ -412,7 +412,7 @@ POLLER = [
     Breakage(
         "a full partition is never resumed",
         "runtime/flow_control.py",
-        '                self.open(tp, "full")\n',
+        '                self.remove_reason(tp, "full")\n',
         "                pass\n",
         "it stalls forever without a log line",
         ("tests/runtime/lanes/test_flow_control.py",),
@@ -428,7 +428,7 @@ POLLER = [
     Breakage(
         "a corrupt record of a revoked partition moves the position of the next assignment",
         "runtime/corrupt_records.py",
-        "if assignment.partitions.get(tp) is not partition or partition.leaving or assignment.source is None:",
+        "if assignment.partitions.get(tp) is not partition or partition.is_being_revoked or assignment.source is None:",
         "if assignment.source is None:",
         "the next assignment skips records that it has not read",
         ("tests/runtime/dead_letters/test_late_dead_letters.py",),
@@ -444,7 +444,7 @@ POLLER = [
     Breakage(
         "after a crash a record is waited for that waits behind a failing one of its key",
         "runtime/suspect_records.py",
-        "        if partition.has_earlier_in_lane(self._intake.as_placed(record)):",
+        "        if partition.has_earlier_in_lane(self._intake.record_in_lane(record)):",
         "        if False:",
         "its partition stands still, and the record is given up as one that kills its process",
         ("tests/testing/memory/test_completed_offsets.py",),
@@ -452,7 +452,7 @@ POLLER = [
     Breakage(
         "records begin while the group may have given their partition to another member",
         "runtime/session_check.py",
-        "            self._scheduler.hold(self._partitions.values())\n",
+        "            self._scheduler.hold_all_lanes(self._partitions.values())\n",
         "",
         "two members handle records of one key at the same time",
         ("tests/runtime/lanes/test_silent_coordinator.py",),
@@ -471,10 +471,10 @@ POLLER = [
         """                if lane.state is LaneState.RUNNING:
                     lane.stop_after_running_record()
 
-    def go_on""",
+    def continue_all_lanes""",
         """                pass
 
-    def go_on""",
+    def continue_all_lanes""",
         "a member that was cut off handles all that it has read beside the next owner",
         ("tests/runtime/lanes/test_silent_coordinator.py",),
     ),

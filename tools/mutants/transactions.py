@@ -5,7 +5,7 @@ from __future__ import annotations
 from tools.mutants.breakage import Breakage
 
 SENDS = "tests/runtime/transactions/test_kept_sends.py"
-OUTBOX = "tests/runtime/transactions/test_outbox.py"
+OUTBOX = "tests/runtime/transactions/test_transaction_outbox.py"
 COMMITS = "tests/runtime/transactions/test_transactions.py"
 RANDOM = "tests/property/test_exactly_once.py::test_each_record_has_exactly_one_output"
 
@@ -72,14 +72,14 @@ TRANSACTIONS = [
     Breakage(
         "an output that is too large fails the transaction each time",
         "runtime/committer.py",
-        "            self._transactions.scope.refuse(error)\n",
+        "            self._transactions.scope.note_refusal(error)\n",
         "            pass\n",
         "the consumer restarts forever, and nothing is committed",
         (SENDS,),
     ),
     Breakage(
         "a transaction writes what it does not commit",
-        "runtime/outbox.py",
+        "runtime/transaction_outbox.py",
         "if not one.written and all(map(covers, one.offsets))]",
         "if not one.written]",
         "outputs are written twice after a crash",
@@ -87,7 +87,7 @@ TRANSACTIONS = [
     ),
     Breakage(
         "a commit forgets a record that an earlier transaction has committed",
-        "runtime/outbox.py",
+        "runtime/transaction_outbox.py",
         "_merge_ranges(sorted([*covered, *added]))",
         "_merge_ranges(sorted(added))",
         "its output is written twice after a crash",
@@ -95,7 +95,7 @@ TRANSACTIONS = [
     ),
     Breakage(
         "a batch is committed in part",
-        "runtime/outbox.py",
+        "runtime/transaction_outbox.py",
         "            if not parts:\n                return end\n",
         "            return end\n",
         "its outputs are lost, or written twice",
@@ -103,7 +103,7 @@ TRANSACTIONS = [
     ),
     Breakage(
         "a transaction that was committed is written again after a seek",
-        "runtime/outbox.py",
+        "runtime/transaction_outbox.py",
         "            one.written = True\n",
         "            pass\n",
         "outputs are written twice",
@@ -186,8 +186,8 @@ TRANSACTIONS = [
     Breakage(
         "a dead letter is written before its transaction",
         "runtime/dead_letters/writer.py",
-        "await self._scope.is_own(",
-        "not await self._scope.is_own(",
+        "await self._scope.is_own_cluster(",
+        "not await self._scope.is_own_cluster(",
         "dead letters are written twice after a crash",
         (COMMITS,),
     ),

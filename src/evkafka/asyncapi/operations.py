@@ -167,7 +167,7 @@ def send_operations(producer: ProducerContract) -> Iterator[Operation]:
 
 
 def _sent_message(endpoint: OutboundEndpoint[Any], envelope: CloudEventsEnvelope | None, topic: str | None) -> Message:
-    sent = endpoint.described(topic)
+    sent = endpoint.describe_outgoing(topic)
     headers = (
         typed_headers(TYPE_HEADER, endpoint.event_type)
         if envelope is None

@@ -33,6 +33,6 @@ def redirect(app: EVKafkaApp, servers: str, *, keep_login: bool) -> None:
         config: Any = {key: value for key, value in declared.config.items() if kept(key)}
         return replace(declared, config=config | {"bootstrap_servers": servers})
 
-    app.redeclare(
+    app.replace_declarations(
         consumers=map(redirected, app.consumers.values()), producers=map(redirected_producer, app.producers.values())
     )

@@ -234,7 +234,7 @@ def find_own_dead_letter_topic(
     """The dead-letter topic that this consumer itself reads; None if there is none, or it is not known.
 
     A pattern's subscription leaves out dead-letter topics whose names derive from the matched topics, and all topics
-    that end with `.dlq`: see `runtime/subscription.py`.
+    that end with `.dlq`: see `runtime/topic_pattern.py`.
 
     Args:
         event_type: None if unknown.

@@ -11,7 +11,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.topics import topic_settings
 from evkafka.runtime.dead_letters.replay_signature import state_topic
 from evkafka.runtime.ports import UnreadRecord
-from evkafka.runtime.subscription import TopicPattern
+from evkafka.runtime.topic_pattern import TopicPattern
 
 RECORD_OVERHEAD_BYTES = 128
 """Least size of a batch of one record, without its key, value and headers."""
@@ -40,7 +40,7 @@ class SourceTopics:
 
 def source_topics_of(settings: ConsumerSettings) -> SourceTopics:
     """The topics that a consumer's dead letters come from."""
-    pattern = TopicPattern.of(settings) if settings.topic_pattern is not None else None
+    pattern = TopicPattern.from_settings(settings) if settings.topic_pattern is not None else None
     return SourceTopics(frozenset(topic.name for topic in settings.topics), pattern)
 
 

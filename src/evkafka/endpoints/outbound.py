@@ -9,7 +9,7 @@ from typing import Any
 
 from evkafka.endpoints.signature import Function, Parameter, file_and_line, parameters_of, resolve_annotation
 from evkafka.exceptions import ConfigError, EncodeError
-from evkafka.producer import Pairs, header_pairs, key_bytes
+from evkafka.producer import Pairs, encode_headers, encode_key
 from evkafka.serde.annotations import NotYetDefined, admits_none, may_have_field
 from evkafka.serde.cloudevents.writing import CloudEventsEnvelope
 from evkafka.serde.encoding import encoder_for
@@ -168,9 +168,9 @@ class Outbound:
         """
         try:
             return envelope.headers(
-                header_pairs(given),
+                encode_headers(given),
                 event_type=self._event_type,
-                key=key_bytes(key),
+                key=encode_key(key),
                 value=value,
                 content_type=self._media_type or media_type(self.payload),
                 now_ms=now_ms,

@@ -56,7 +56,7 @@ def running_attempt(task: asyncio.Task[object], consumers: Sequence[Consumer]) -
 
 
 def _tasks_and_attempts(consumer: Consumer) -> Iterator[tuple[asyncio.Task[object] | None, RunningAttempt]]:
-    for executor in consumer.at_work:
+    for executor in consumer.busy_executors:
         record, route = executor.slot.record, executor.slot.route
         if record is not None:
             endpoint = route.name if route is not None else ""

@@ -13,22 +13,22 @@ from evkafka.records import Record
 from evkafka.runtime.partition import Batch, Lane
 from evkafka.runtime.ports import Route
 
-Gated = Callable[[Record], "Route | None"]
+LimitedRouteOf = Callable[[Record], "Route | None"]
 
 
 class Admission:
     """The permits of one consumer's event types.
 
     Args:
-        gated: the endpoint of a record that must pass; None if an executor may take it at once.
+        limited_route: the endpoint of a record that must pass; None if an executor may take it at once.
     """
 
-    def __init__(self, gated: Gated) -> None:
-        self.gated = gated
+    def __init__(self, limited_route: LimitedRouteOf) -> None:
+        self.limited_route = limited_route
         self._running: Counter[Route] = Counter()  # permits in use, by endpoint
         self._waiting: defaultdict[Route, deque[Lane]] = defaultdict(deque)
 
-    def acquire(self, lane: Lane, route: Route) -> bool:
+    def acquire_permit(self, lane: Lane, route: Route) -> bool:
         """Give the lane a permit of this endpoint. If none is left, the lane waits for one, and this returns False."""
         if route.concurrency is not None:
             if self._running[route] >= route.concurrency:
@@ -38,7 +38,7 @@ class Admission:
             lane.permit = route
         return True
 
-    def release(self, lane: Lane, route: Route) -> deque[Lane]:
+    def release_permit(self, lane: Lane, route: Route) -> deque[Lane]:
         """Take the lane's permit of this endpoint back; returns the lanes that wait for one, the longest waiting first.
 
         The caller removes from them the one that gets the permit.
@@ -47,11 +47,11 @@ class Admission:
         self._running[route] -= 1
         return self._waiting[route]
 
-    def move(self, lane: Lane, batch: Batch) -> None:
+    def move_to_batch(self, lane: Lane, batch: Batch) -> None:
         """Move the lane's first records into the batch: all of its endpoint, or only the one that is tried again."""
         room = 1 if batch.attempt > 1 else batch.limits.max_records - len(batch.queue)
-        gated, route, queue = self.gated, batch.route, lane.queue
+        limited_route, route, queue = self.limited_route, batch.route, lane.queue
         take, put = queue.popleft, batch.queue.append
-        while queue and room and gated(queue[0]) is route:
+        while queue and room and limited_route(queue[0]) is route:
             put(take())
             room -= 1

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from evkafka.config.settings import ConsumerSettings
 from evkafka.records import Record, TopicPartition
-from evkafka.runtime.commit_metadata import CommitMetadata, MetadataLimit, Unusable, parse_metadata, place_of
+from evkafka.runtime.commit_metadata import CommitMetadata, MetadataLimit, Unusable, parse_metadata, partition_identity
 from evkafka.runtime.commit_timer import CommitTimer
 from evkafka.runtime.committer import Committer
 from evkafka.runtime.flow_control import FlowControl
@@ -65,13 +65,13 @@ class Assignment:
 
     # ------------------------------------------------------------------ partitions
 
-    def begin(self, tp: TopicPartition) -> Partition:
+    def start_partition(self, tp: TopicPartition) -> Partition:
         """Begin an assignment of this partition, with a new ledger."""
         paused = "user" in self.flow.reasons(tp)
         partition = self.partitions[tp] = Partition(tp, ordering=self._ordering, paused=paused)
         return partition
 
-    def inherit(self, partition: Partition) -> None:
+    def inherit_last_commit(self, partition: Partition) -> None:
         """Read what an earlier owner of the partition has left in the group's last commit. Called when the position is
         known, before any of its records begins."""
         if partition.inherited is not None:
@@ -79,12 +79,12 @@ class Assignment:
         source = self.source
         commit = source.starting_commit(partition.tp) if source is not None and not self.at_most_once else None
         if source is None or commit is None:
-            partition.inherit(CommitMetadata(-1))
+            partition.inherit_metadata(CommitMetadata(-1))
             return
         partition.saved = offset, text = commit
-        place = place_of(self.settings.group_id or "", partition.tp)
+        place = partition_identity(self.settings.group_id or "", partition.tp)
         try:
-            partition.inherit(parse_metadata(text, offset, source.topic_id(partition.tp.topic), place))
+            partition.inherit_metadata(parse_metadata(text, offset, source.topic_id(partition.tp.topic), place))
         except Unusable as error:
             logger.warning(
                 "consumer %s: the metadata of the committed offset %s[%d]@%d is ignored: %s. Records behind that offset"
@@ -94,42 +94,42 @@ class Assignment:
                 offset,
                 error,
             )
-            partition.inherit(CommitMetadata(offset))
+            partition.inherit_metadata(CommitMetadata(offset))
 
-    def restart(self, partition: Partition) -> Partition:
+    def restart_partition(self, partition: Partition) -> Partition:
         """Restart at another offset, with a new ledger; the results of running attempts are ignored."""
-        rate, sent = partition.dead_letters.update(), partition.outbox.left()
-        self.drop(partition)
-        partition = self.begin(partition.tp)
+        rate, sent = partition.dead_letters.update_rate(), partition.outbox.unwritten()
+        self.end_partition(partition)
+        partition = self.start_partition(partition.tp)
         partition.dead_letters.rate = rate
-        partition.outbox.take_over(sent)
+        partition.outbox.add_unwritten(sent)
         # Nothing is inherited: what somebody asks to read again is handled again.
-        partition.inherit(CommitMetadata(-1))
+        partition.inherit_metadata(CommitMetadata(-1))
         return partition
 
-    def owns(self, partition: Partition) -> bool:
+    def may_begin_records(self, partition: Partition) -> bool:
         """Whether it is assigned now, and its records may begin."""
-        return self.partitions.get(partition.tp) is partition and not partition.begins_nothing
+        return self.partitions.get(partition.tp) is partition and not partition.forbids_retries
 
-    def keeps(self, tp: TopicPartition) -> bool:
+    def stays_assigned(self, tp: TopicPartition) -> bool:
         """Whether this partition is assigned, and is not being revoked."""
         partition = self.partitions.get(tp)
-        return partition is not None and not partition.leaving
+        return partition is not None and not partition.is_being_revoked
 
-    def drop(self, partition: Partition) -> None:
+    def end_partition(self, partition: Partition) -> None:
         """End the assignment of this partition. What is not committed by now is never committed here."""
-        partition.leave()
-        self.report_lost(self.scheduler.close(partition))
+        partition.begin_revoke()
+        self.report_lost(self.scheduler.close_partition(partition))
         self.taken -= partition.ledger.unfinished
-        self.scheduler.end(partition)
+        self.scheduler.end_partition(partition)
         if self.partitions.get(partition.tp) is partition:
             del self.partitions[partition.tp]
-            self.flow.forget(partition.tp)
+            self.flow.forget_assignment(partition.tp)
 
-    def drop_all(self) -> None:
+    def end_all_partitions(self) -> None:
         """The source is closed: it has no partitions any more, whatever it was doing with them."""
         for partition in tuple(self.partitions.values()):
-            self.drop(partition)
+            self.end_partition(partition)
 
     def close_partition(self, partition: Partition) -> None:
         """A record of the partition fails its consumer: no record behind it begins, in this assignment.
@@ -138,7 +138,7 @@ class Assignment:
         within the drain time.
         """
         if not self.at_most_once:
-            self.scheduler.close(partition)
+            self.scheduler.close_partition(partition)
 
     def report_lost(self, records: Sequence[Record]) -> None:
         """These records were read and will not run here. In at-least-once mode they are not lost: their next reader
@@ -176,7 +176,7 @@ class Assignment:
         return self.scheduler.has_ready_lane or any(partition.running for partition in self.partitions.values())
 
     @property
-    def uncommitted(self) -> bool:
+    def has_uncommitted(self) -> bool:
         """Whether an offset is committable and not confirmed yet."""
         committer = self.committer
         if self.at_most_once or committer is None:

@@ -40,7 +40,7 @@ def time_limit_s(slot: Slot, default_s: float) -> float:
     return route.timeout_s if route is not None and route.timeout_s is not None else default_s
 
 
-def may_cancel(slot: Slot) -> bool:
+def make_cancellable(slot: Slot) -> bool:
     """Whether cancelling the attempt's task can end it; withdraws its call if that still waits for a thread.
 
     False while a thread runs the endpoint. Middleware around a plain `def` endpoint can be cancelled before and after
@@ -50,7 +50,7 @@ def may_cancel(slot: Slot) -> bool:
     return call is None or slot.route is None or not slot.route.threaded or call.cancel()
 
 
-def is_current(task: asyncio.Task[Any] | None) -> bool:
+def is_current_task(task: asyncio.Task[Any] | None) -> bool:
     """Whether this task runs now. False after the event loop has been closed, when the task's coroutine is closed from
     outside."""
     try:
@@ -95,7 +95,7 @@ def classify_failure(
             return Failed(make_timeout())
         case asyncio.CancelledError(), "abandoned":
             return ABANDONED
-        case GeneratorExit(), _ if not is_current(task):
+        case GeneratorExit(), _ if not is_current_task(task):
             raise error
     return classify_exception(error)
 

@@ -9,7 +9,7 @@ from typing import Any
 _own: ContextVar[decimal.Context | None] = ContextVar("evkafka_own_decimal_context", default=None)
 
 
-def first_context() -> Context:
+def copy_context_for_attempts() -> Context:
     """A copy of the caller's context, to copy for each attempt."""
     context = copy_context()
     context.run(_share_decimal_context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
-def exponential(
+def exponential_delay_s(
     attempt: int,
     *,
     first_s: float,

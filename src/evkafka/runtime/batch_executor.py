@@ -22,7 +22,7 @@ from evkafka.records import NotReady, Record
 from evkafka.runtime.attempt import ABANDONED, classify
 from evkafka.runtime.interfaces import ConsumerServices, DecideFor
 from evkafka.runtime.kept_sends import take_outputs
-from evkafka.runtime.partition import Batch, Lane, LaneState, SettledBehind
+from evkafka.runtime.partition import Batch, Lane, LaneState, SettledAfterWrite
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.ports import BatchAttempt, OutgoingRecord, Slot
 from evkafka.runtime.settle import (
@@ -72,7 +72,7 @@ class BatchRun:
         self._clock = services.clock
         self._decide = decide
         self._writes = writes
-        self._records = batch.begin()
+        self._records = batch.close_and_take_records()
         self._open = dict(enumerate(self._records))  # the records that are not settled, by index
         self._failed: dict[Lane, int] = {}  # the record of a lane behind which none of the lane counts as done
         self._written: dict[Lane, int] = {}  # the first record of a lane that is written to another topic
@@ -100,7 +100,7 @@ class BatchRun:
         finally:
             await runner.run_to_completion(attempt.close)
         if result is ABANDONED:
-            self._report.dropped(runner.slot.route, first)
+            self._report.report_dropped(runner.slot.route, first)
         elif isinstance(result, NotReady) or not (wanted or self._done_first) or self._settle_run(result, wanted):
             self._put_back_unfinished(())
 
@@ -197,14 +197,14 @@ class BatchRun:
         share_s = (self._clock.now() - self._runner.started_s) / len(wanted)
         ledger = self._batch.partition.ledger
         if ledger.sealed:
-            report.dropped(slot.route, self._records[wanted[0]])
+            report.report_dropped(slot.route, self._records[wanted[0]])
             return False
         finish = ledger.finish
         for index in wanted:
             finish(open_.pop(index).offset)
         if report.listening:
             for index in wanted:
-                report.finished(slot, self._records[index], "ok", share_s)
+                report.report_finished(slot, self._records[index], "ok", share_s)
         return True
 
     def _settle_records(self, ends: Mapping[int, FailureOutcome | None], count: int, *, partial: bool = False) -> bool:
@@ -222,7 +222,7 @@ class BatchRun:
         """
         share_s = (self._clock.now() - self._runner.started_s) / count
         judged = list(self._decide_each(ends, partial and not self._writes.at_most_once))
-        behind: dict[Lane, list[SettledBehind]] = {}
+        behind: dict[Lane, list[SettledAfterWrite]] = {}
         for index, end, verdict in judged:
             if isinstance(verdict, Finish):
                 owner = self._lanes_of_records[index]
@@ -233,13 +233,13 @@ class BatchRun:
         for index, end, verdict in judged:
             if isinstance(verdict, Wait):
                 self._report_failed(index, end, verdict)
-                self._report.finished(self._runner.slot, self._records[index], "retried", share_s)
+                self._report.report_finished(self._runner.slot, self._records[index], "retried", share_s)
                 self._waits.append((index, verdict.delay_s))
         for index, end, verdict in judged:
             if isinstance(verdict, SendToRetryTopic | SendToDeadLetter):
                 self._begin_write(index, end, verdict, share_s)
         for lane, settled in behind.items():
-            self._writes.add_settled_behind(lane, settled)
+            self._writes.add_settled_after_write(lane, settled)
         for index, end, verdict in judged:
             if isinstance(verdict, StopConsuming):
                 self._report_failed(index, end, verdict)
@@ -255,7 +255,7 @@ class BatchRun:
             if owner is not None and index > self._failed.get(owner, index):
                 continue  # counts as not done
             if isinstance(end, Unmatched):
-                self._report.unmatched(self._records[index], end)
+                self._report.report_unmatched(self._records[index], end)
             verdict = self._decide(self._batch.partition.tp.topic, route, end, attempt)
             if owner is not None and (
                 isinstance(verdict, Wait | StopConsuming) or (failed_hold_back and isinstance(end, Failed))
@@ -274,46 +274,46 @@ class BatchRun:
     ) -> None:
         """The record waits in its own lane, which continues when the record is written and the batch is over."""
         lane = self._lanes_of_records[index] or self._new_lane_without_order(index)
-        self._writes.begin(lane, self._records[index], self._runner.slot, end, verdict, share_s)
+        self._writes.begin_write(lane, self._records[index], self._runner.slot, end, verdict, share_s)
         del self._open[index]
 
     def _settled_after_write(
         self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float
-    ) -> SettledBehind:
+    ) -> SettledAfterWrite:
         self._report_finished(index, end, verdict)
-        return SettledBehind(self._open.pop(index), copy(self._runner.slot), verdict.status, share_s)
+        return SettledAfterWrite(self._open.pop(index), copy(self._runner.slot), verdict.status, share_s)
 
     def _finish_record(self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float) -> bool:
         record = self._open.pop(index)
         self._report_finished(index, end, verdict)
         if not self._batch.partition.ledger.finish(record.offset):
-            self._report.dropped(self._runner.slot.route, record)  # the partition was revoked meanwhile
+            self._report.report_dropped(self._runner.slot.route, record)  # the partition was revoked meanwhile
             return False
-        self._report.finished(self._runner.slot, record, verdict.status, share_s)
+        self._report.report_finished(self._runner.slot, record, verdict.status, share_s)
         return True
 
     def _report_finished(self, index: int, end: FailureOutcome | None, verdict: Finish) -> None:
         if isinstance(end, Failed):
             self._report_failed(index, end, verdict)
         elif isinstance(end, Skip):
-            self._report.skipped(self._runner.slot, self._records[index], end)
+            self._report.report_skipped(self._runner.slot, self._records[index], end)
 
     def _report_failed(self, index: int, end: FailureOutcome | None, verdict: Verdict) -> None:
-        self._report.failed(self._runner.slot, self._records[index], end, verdict)
+        self._report.report_failed(self._runner.slot, self._records[index], end, verdict)
 
     # ------------------------------------------------------------------ trying again
 
     @property
     def _forbids_retries(self) -> bool:
         """Whether its partition is being revoked: records that are not done are dropped, the next owner reads them."""
-        return self._batch.partition.begins_nothing
+        return self._batch.partition.forbids_retries
 
     def _retry_batch(self, wanted: Sequence[int], outcome: FailureOutcome, verdict: Wait) -> None:
         """The batch is tried again unchanged."""
         share_s = (self._clock.now() - self._runner.started_s) / len(wanted)
         self._report_failed(wanted[0], outcome, verdict)
         for index in wanted:
-            self._report.finished(self._runner.slot, self._records[index], "retried", share_s)
+            self._report.report_finished(self._runner.slot, self._records[index], "retried", share_s)
         if self._forbids_retries:
             self._count_failed_attempts(wanted)
             return
@@ -323,7 +323,7 @@ class BatchRun:
         for lane in self._written.keys() & batch.members.keys():
             self._scheduler.leave_batch(batch, lane)
         batch.attempt += 1
-        self._scheduler.wait(batch, verdict.delay_s)
+        self._scheduler.wait_for_retry(batch, verdict.delay_s)
 
     def _put_back_unfinished(self, staying: Collection[Lane | None]) -> None:
         """Put the records that are not done back to the head of their lanes.
@@ -340,12 +340,12 @@ class BatchRun:
         for lane, records in left.items():
             lane.queue.extendleft(reversed(records))
         for lane in self._written:
-            lane.sort()
+            lane.sort_records()
         for index, delay_s in self._waits:
             lane = self._lanes_of_records[index] or self._new_lane_without_order(index)
             if self._failed.get(lane, index) == index and lane not in staying:
                 lane.attempt = self._batch.attempt + 1
-                self._scheduler.wait(lane, delay_s)
+                self._scheduler.wait_for_retry(lane, delay_s)
                 self._scheduler.leave_batch(self._batch, lane)
         for lane in left:
             if lane.state is LaneState.IDLE:  # a new lane, for a record that is handled again without a wait
@@ -359,5 +359,5 @@ class BatchRun:
 
     def _new_lane_without_order(self, index: int) -> Lane:
         """A new lane, in which a record that needs no order waits."""
-        lane = self._lanes_of_records[index] = self._batch.partition.free_lane()
+        lane = self._lanes_of_records[index] = self._batch.partition.new_lane_without_order()
         return lane

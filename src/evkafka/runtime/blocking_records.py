@@ -20,7 +20,7 @@ LOG_AGAIN_S = 60.0
 
 
 class BlockingRecords:
-    """The blocking records of one consumer. `check` is called once a second."""
+    """The blocking records of one consumer. `update` is called once a second."""
 
     def __init__(self, consumer: str, partitions: Mapping[TopicPartition, Partition], flow: FlowControl) -> None:
         self._consumer = consumer
@@ -30,7 +30,7 @@ class BlockingRecords:
         self._since: dict[Partition, tuple[int, float]] = {}
         self._logged_at_s = float("-inf")
 
-    def check(self, now_s: float) -> None:
+    def update(self, now_s: float) -> None:
         since = self._since
         self._since = {
             partition: known if (known := since.get(partition)) is not None and known[0] == oldest else (oldest, now_s)
@@ -41,7 +41,7 @@ class BlockingRecords:
             self._logged_at_s = now_s
             self._log_stuck_partitions(stuck, now_s)
 
-    def since_s(self, partition: Partition) -> float | None:
+    def blocked_since_s(self, partition: Partition) -> float | None:
         """Since when its oldest unfinished record is the oldest, on the consumer's clock; None without one."""
         known = self._since.get(partition)
         return known[1] if known is not None and known[0] == partition.ledger.oldest else None
@@ -61,7 +61,7 @@ class BlockingRecords:
 
     def _log_stuck_partitions(self, stuck: list[tuple[Partition, str, str]], now_s: float) -> None:
         partition, full_of, bound = stuck[0]
-        since_s = self.since_s(partition)
+        since_s = self.blocked_since_s(partition)
         logger.warning(
             "consumer %s has stopped reading %s[%d]: %s. The oldest unfinished record is at offset %d, unfinished"
             " for %.0f s (failed attempts: %d)%s. Limit its attempts (`max_attempts` with `then`, or `retry_topics`),"

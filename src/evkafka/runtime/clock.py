@@ -49,7 +49,7 @@ async def wait_any(clock: Clock, *futures: asyncio.Future[Any], timeout_s: float
     return any(future.done() for future in futures)
 
 
-async def within(clock: Clock, awaitable: Awaitable[T], timeout_s: float) -> T:
+async def wait_for(clock: Clock, awaitable: Awaitable[T], timeout_s: float) -> T:
     """The awaitable's result, or TimeoutError after this time: then it is cancelled, and not awaited.
 
     Unlike `asyncio.wait_for` this returns at the deadline even if the awaitable ignores its cancellation, as some calls
@@ -68,7 +68,7 @@ async def within(clock: Clock, awaitable: Awaitable[T], timeout_s: float) -> T:
     return await task
 
 
-async def acquire(clock: Clock, lock: asyncio.Lock, timeout_s: float) -> bool:
+async def acquire_lock(clock: Clock, lock: asyncio.Lock, timeout_s: float) -> bool:
     """Acquire the lock. Returns False on a timeout. If it returns True, the caller releases the lock."""
     waiting = asyncio.ensure_future(lock.acquire())
     try:

@@ -91,7 +91,7 @@ class CommitMetadata:
         What is left out is handled again, or counted from 1; never is an unfinished offset taken for finished.
 
         Args:
-            place: what it is about, see `place_of`.
+            place: what it is about, see `partition_identity`.
         """
         if self.is_plain:  # earlier versions of EVKafka understand this
             return self.rate if len(self.rate) <= limit else ""
@@ -103,7 +103,7 @@ class CommitMetadata:
         body = f"{head} {finished or NONE} {attempts or NONE} {rate}"
         return f"{PREFIX} {_checksum(body, place)} {body}"
 
-    def lists_all(self, limit: int) -> bool:
+    def fits_into(self, limit: int) -> bool:
         """Whether all finished offsets fit into a text of so many characters."""
         if not self.finished:
             return True
@@ -138,7 +138,7 @@ class MetadataLimit:
         self.max_bytes = min(self.max_bytes, refused) // 2
 
 
-def place_of(group: str, partition: TopicPartition) -> str:
+def partition_identity(group: str, partition: TopicPartition) -> str:
     """Which partition of which group a text is about. It goes into the checksum: a text that was copied to another
     partition or another group says nothing there."""
     return f"{group} {partition.topic} {partition.partition}"
@@ -148,7 +148,7 @@ class Unusable(Exception):
     """The text does not say anything about these offsets."""
 
 
-def lists_finished(commit: tuple[int, str] | None, base: int, place: str) -> bool:
+def has_finished_offsets_after(commit: tuple[int, str] | None, base: int, place: str) -> bool:
     """Whether this commit, of an offset and its metadata, is at the base and names finished offsets behind it. The
     topic's id is not compared: it may not be known yet."""
     try:
@@ -163,7 +163,7 @@ def parse_metadata(text: str, base: int, topic_id: str | None, place: str) -> Co
     Args:
         base: the committed offset.
         topic_id: the topic's id now; empty if unknown; None accepts each.
-        place: what it should be about, see `place_of`.
+        place: what it should be about, see `partition_identity`.
 
     Raises:
         Unusable: it is not ours, damaged, of another version, or belongs to another offset, another partition or group,

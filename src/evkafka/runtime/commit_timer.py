@@ -25,7 +25,7 @@ class CommitTimer:
 
     Args:
         records_wait: whether a record waits for an executor.
-        work_runs: whether an executor has records, which may end before `note` is called the next time.
+        work_runs: whether an executor has records, which may end before `note_activity` is called the next time.
 
     Attributes:
         due: set when a commit should go out. Others may set it too: a seek, a reset.
@@ -52,7 +52,7 @@ class CommitTimer:
         self._ends_s = 0.0  # when the interval is over
         self._noted = False
 
-    def note(self) -> None:
+    def note_activity(self) -> None:
         """Records begin or have ended, or something else may be uncommitted."""
         if self._noted or self._off:
             return

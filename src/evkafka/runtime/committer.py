@@ -10,7 +10,7 @@ from typing import Literal
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitUnknown
 from evkafka.records import TopicPartition
-from evkafka.runtime.clock import acquire
+from evkafka.runtime.clock import acquire_lock
 from evkafka.runtime.commit_metadata import MetadataLimit
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.planned_commit import PlannedCommit, plan_commit, plan_transaction
@@ -111,7 +111,7 @@ class Committer:
         """
         partitions = list(partitions)
         until_s = self._clock.now() + timeout_s
-        if not await acquire(self._clock, self._lock, timeout_s):
+        if not await acquire_lock(self._clock, self._lock, timeout_s):
             return self._report_not_sent(partitions, timeout_s)
         try:
             return await self._commit(partitions, until_s - self._clock.now())
@@ -198,7 +198,7 @@ class Committer:
                 commit.partition.committed = commit.partition.saved = None
             return
         if isinstance(error, OutputRefused):
-            self._transactions.scope.refuse(error)
+            self._transactions.scope.note_refusal(error)
         for commit in commits.values():
             commit.partition.outbox.in_doubt = True
         if any(map(self._transactions.owns, commits)):  # otherwise their next owner reads them

@@ -43,7 +43,7 @@ class OffsetRanges:
         return self._ranges[-1].end if self._ranges else 0
 
     @property
-    def offsets(self) -> int:
+    def offset_count(self) -> int:
         """How many offsets are in them."""
         return sum(end - start for start, end in self._ranges)
 
@@ -78,7 +78,7 @@ def decode_ranges(base: int, text: str) -> list[OffsetRange]:
     """
     form, data = text[:1], base64.b64decode(text[1:], validate=True)
     if form == RANGES:
-        return list(_from_run_lengths(base, list(varints(data))))
+        return list(_from_run_lengths(base, list(decode_varints(data))))
     if form == BITS:
         return list(_from_bitmap(base, data))
     raise ValueError(f"unknown form {form!r}")
@@ -90,7 +90,7 @@ def range_text_length(base: int, ranges: Sequence[OffsetRange]) -> int:
 
 
 def _encode_shortest(base: int, ranges: Sequence[OffsetRange]) -> str:
-    lengths = RANGES + _encode_base64(varint_bytes(_to_run_lengths(base, ranges)))
+    lengths = RANGES + _encode_base64(encode_varints(_to_run_lengths(base, ranges)))
     span = ranges[-1].end - base
     if span // 6 >= len(lengths):  # base64 has six bits in a character
         return lengths
@@ -141,7 +141,7 @@ def encode_attempts(base: int, attempts: Mapping[int, int], limit: int) -> str:
     while offsets:
         gaps = [after - before for before, after in pairwise([base, *offsets])]
         numbers = [number for gap, offset in zip(gaps, offsets, strict=True) for number in (gap, attempts[offset])]
-        text = _encode_base64(varint_bytes(numbers))
+        text = _encode_base64(encode_varints(numbers))
         if len(text) <= limit:
             return text
         del offsets[min(len(offsets) - 1, len(offsets) * limit // len(text)) :]
@@ -154,7 +154,7 @@ def decode_attempts(base: int, text: str) -> dict[int, int]:
     Raises:
         ValueError: it is no such text.
     """
-    numbers = list(varints(base64.b64decode(text, validate=True)))
+    numbers = list(decode_varints(base64.b64decode(text, validate=True)))
     if len(numbers) % 2:
         raise ValueError("an offset without its attempts")
     attempts, at = {}, base
@@ -167,7 +167,7 @@ def decode_attempts(base: int, text: str) -> dict[int, int]:
 # ---------------------------------------------------------------------------- bytes
 
 
-def varint_bytes(numbers: Iterable[int]) -> bytes:
+def encode_varints(numbers: Iterable[int]) -> bytes:
     """Seven bits of a number in a byte, the lowest first; the highest bit says that more follow."""
     data = bytearray()
     for number in numbers:
@@ -178,8 +178,8 @@ def varint_bytes(numbers: Iterable[int]) -> bytes:
     return bytes(data)
 
 
-def varints(data: Collection[int]) -> Iterator[int]:
-    """The numbers of `varint_bytes`.
+def decode_varints(data: Collection[int]) -> Iterator[int]:
+    """The numbers of `encode_varints`.
 
     Raises:
         ValueError: the last number is cut off.

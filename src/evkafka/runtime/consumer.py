@@ -38,7 +38,7 @@ from evkafka.runtime.ports import Clock, Cluster, Dispatch, OutputRefused, Recor
 from evkafka.runtime.rebalance import CANCEL_S, RebalanceListener
 from evkafka.runtime.reporting import TelemetryReporter
 from evkafka.runtime.settle import StopApp
-from evkafka.runtime.status import ConsumerStatus, consumer_status, overran
+from evkafka.runtime.status import ConsumerStatus, consumer_status, overrunning_executors
 from evkafka.runtime.supervision.restart_policy import RestartPolicy
 from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline
 from evkafka.runtime.supervision.stop_signal import StopSignal
@@ -166,7 +166,7 @@ class Consumer:
         Raises:
             StopApp, BrokerError: the failure that no new source can help against.
         """
-        self._tasks.adopt(asyncio.current_task())
+        self._tasks.adopt_task(asyncio.current_task())
         for number in range(len(self._executors)):
             self._start_executor(number)
         self._watchdog.start()
@@ -204,9 +204,9 @@ class Consumer:
         self._stop_signal.fail(error)
 
     @property
-    def verdict(self) -> BaseException | None:
+    def fatal_error(self) -> BaseException | None:
         """The failure that ends it for good, once that is known: records in flight may still be draining."""
-        return self._stop_signal.verdict
+        return self._stop_signal.fatal_error
 
     def kill(self) -> None:
         """End at once: no drain, no commit, no leaving. As a crash does, for tests of crashes."""
@@ -238,7 +238,7 @@ class Consumer:
             await source.stop(timeout_s=LEAVE_S)
             raise
         assignment = self._assignment
-        transactions = None if scope is None else Transactions(scope, assignment.keeps, self.fail)
+        transactions = None if scope is None else Transactions(scope, assignment.stays_assigned, self.fail)
         assignment.committer = Committer(
             source,
             consumer=self.name,
@@ -258,22 +258,22 @@ class Consumer:
         if source is None:
             return
         self._poller.running = True
-        self._watchdog.watch(source)
+        self._watchdog.watch_source(source)
         tasks = [
-            self._tasks.start("poll", self._poller.run(source, self._watchdog.polled)),
+            self._tasks.start("poll", self._poller.run(source, self._watchdog.note_poll)),
             self._tasks.start("commit", self._commit_loop()),
         ]
         try:
             failure = await self._tasks.run_to_end(self._wait_for_stop_or_failure)
             # Meanwhile the poll continues without reading: it keeps the membership that the last commit needs.
             await self._tasks.run_to_end(
-                lambda: self._rebalance_listener.release_all(
+                lambda: self._rebalance_listener.release_all_partitions(
                     self._drain_timeout_s(failure), self._last_commit_timeout_s
                 )
             )
         finally:
             await self._tasks.run_to_end(lambda: self._close_source(source, tasks))
-        if failure := self._stop_signal.final_failure(failure):
+        if failure := self._stop_signal.failure_after_drain(failure):
             raise failure
 
     async def _commit_loop(self) -> None:
@@ -291,7 +291,7 @@ class Consumer:
                 await sleep(self._clock, max(self.settings.commit_interval_s, 1.0))
                 timer.due.set()
             elif self._transaction_scope is not None:
-                assignment.flow.progress()  # what was sent does not fill the memory any more
+                assignment.flow.reopen_partitions_with_room()  # what was sent does not fill the memory any more
 
     async def _wait_for_stop_or_failure(self) -> BaseException | None:
         """Wait for the stop (None) or for the failure that ends this source's life."""
@@ -304,7 +304,7 @@ class Consumer:
         if self._transaction_scope is not None and isinstance(failure, CommitUnknown | OutputRefused):
             return 0.0  # the records are read again: no attempt counts any more
         drain_s = settings.drain_timeout_s if ends else settings.revoke_drain_timeout_s
-        return self._deadline.at_most(drain_s, reserve_s=CLOSE_S)
+        return self._deadline.limit_timeout_s(drain_s, reserve_s=CLOSE_S)
 
     @property
     def _commit_timeout_s(self) -> float:
@@ -312,10 +312,10 @@ class Consumer:
         return COMMIT_TIMEOUT_S if transactions is None else transactions.timeout_s
 
     def _last_commit_timeout_s(self) -> float:
-        return self._deadline.at_most(LAST_COMMIT_S, reserve_s=FLUSH_RESERVE_S + LEAST_LEAVE_S)
+        return self._deadline.limit_timeout_s(LAST_COMMIT_S, reserve_s=FLUSH_RESERVE_S + LEAST_LEAVE_S)
 
     def _leave_timeout_s(self) -> float:
-        return self._deadline.at_most(LEAVE_S, reserve_s=FLUSH_RESERVE_S)
+        return self._deadline.limit_timeout_s(LEAVE_S, reserve_s=FLUSH_RESERVE_S)
 
     async def _wait_before_restart(self, failure: Exception) -> None:
         """The source is closed: wait before the next one. Raises the failure if the restart policy allows none."""
@@ -345,13 +345,13 @@ class Consumer:
                 return None
             raise TaskEnded(f"consumer {self.name} was cancelled by code outside EVKafka while it was connecting")
         source = connecting.result()
-        self._restart_policy.recovered()
+        self._restart_policy.note_recovered()
         return source
 
     async def _close_source(self, source: RecordSource, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Let the poll return by its own timeout if possible, and close the source, by force if necessary."""
         self._poller.running = False
-        self._watchdog.watch(None)
+        self._watchdog.watch_source(None)
         self._assignment.flow.room.set()
         self._assignment.commit_timer.due.set()
         self._tasks.allow_end(*tasks)
@@ -363,7 +363,7 @@ class Consumer:
         self._tasks.cancel(*tasks)
         await source.stop(timeout_s=self._leave_timeout_s())
         await asyncio.wait({asyncio.gather(*tasks, return_exceptions=True)}, timeout=CANCEL_S)
-        self._assignment.drop_all()  # what the group has assigned during the stop
+        self._assignment.end_all_partitions()  # what the group has assigned during the stop
         self._assignment.source = self._assignment.committer = None
 
     async def _end_tasks(self) -> None:
@@ -375,7 +375,7 @@ class Consumer:
         self._writes.stop()
         killed = [task for executor in self._executors if (task := executor.kill()) is not None]
         if killed:
-            await asyncio.wait(killed, timeout=self._deadline.at_most(CANCEL_S, reserve_s=FLUSH_RESERVE_S))
+            await asyncio.wait(killed, timeout=self._deadline.limit_timeout_s(CANCEL_S, reserve_s=FLUSH_RESERVE_S))
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._report.flush()
         self._tasks.close()
@@ -385,16 +385,16 @@ class Consumer:
     def pause(self, tp: TopicPartition) -> None:
         """Read no more of it and begin none of its records, until `resume`; also after rebalances. Idempotent."""
         assignment = self._assignment
-        assignment.flow.close(tp, "user")
+        assignment.flow.add_reason(tp, "user")
         if (partition := assignment.partitions.get(tp)) is not None:
-            assignment.scheduler.pause(partition)
+            assignment.scheduler.pause_partition(partition)
 
     def resume(self, tp: TopicPartition) -> None:
         """Undo `pause`. Idempotent."""
         assignment = self._assignment
-        assignment.flow.open(tp, "user")
+        assignment.flow.remove_reason(tp, "user")
         if (partition := assignment.partitions.get(tp)) is not None:
-            assignment.scheduler.resume(partition)
+            assignment.scheduler.resume_partition(partition)
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         """Continue at this offset, which is committed at once. Running attempts end, and count for nothing.
@@ -404,15 +404,15 @@ class Consumer:
         """
         assignment = self._assignment
         partition, source = assignment.partitions.get(tp), assignment.source
-        if partition is None or partition.leaving or source is None:
+        if partition is None or partition.is_being_revoked or source is None:
             assigned = ", ".join(f"{one.topic}[{one.partition}]" for one in sorted(assignment.partitions)) or "none"
             raise NotAssigned(
                 f"consumer {self.name!r} cannot seek in {tp.topic}[{tp.partition}], which is not assigned to it; it is"
                 f" assigned {assigned}"
             )
         # Records that were read and have not begun are not reported as lost: the user has asked to leave them.
-        assignment.scheduler.close(partition)
-        partition = assignment.restart(partition)
+        assignment.scheduler.close_partition(partition)
+        partition = assignment.restart_partition(partition)
         source.seek(tp, offset)
         partition.set_position(offset)
         assignment.commit_timer.due.set()
@@ -429,7 +429,7 @@ class Consumer:
         stopping = self._stop_signal.stopping.done()
         return consumer_status(
             self._assignment,
-            self.at_work,
+            self.busy_executors,
             self._watchdog,
             self._blocking_records,
             rebuilds=self._restarts,
@@ -445,14 +445,14 @@ class Consumer:
     @property
     def in_flight(self) -> int:
         """How many attempts run."""
-        return len(self.at_work)
+        return len(self.busy_executors)
 
     @property
-    def at_work(self) -> list[Executor]:
+    def busy_executors(self) -> list[Executor]:
         """Executors that run an attempt, for the test kit and for reports."""
         return [executor for executor in self._executors if executor.slot.record is not None]
 
-    def oldest(self, topic: str, partition: int) -> int | None:
+    def oldest_unfinished_offset(self, topic: str, partition: int) -> int | None:
         """The oldest unfinished offset of a partition; None if there is none, or the partition is not assigned."""
         found = self._assignment.partitions.get(TopicPartition(topic, partition))
         return found.ledger.oldest if found is not None else None
@@ -476,16 +476,16 @@ class Consumer:
         return self._assignment.source is not None
 
     @property
-    def uncommitted(self) -> bool:
+    def has_uncommitted(self) -> bool:
         """Whether an offset is committable and not confirmed yet."""
-        return self._assignment.uncommitted
+        return self._assignment.has_uncommitted
 
     @property
-    def cut_at_stop(self) -> int:
+    def cancelled_at_stop(self) -> int:
         """How many attempts the stop's drain time was too short for."""
-        return self._rebalance_listener.cut_at_stop
+        return self._rebalance_listener.cancelled_at_stop
 
     @property
-    def overran(self) -> list[Executor]:
+    def overrunning_executors(self) -> list[Executor]:
         """Executors that run an endpoint which is past its limit and cannot be cancelled."""
-        return overran(self.at_work)
+        return overrunning_executors(self.busy_executors)

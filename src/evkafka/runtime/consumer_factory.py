@@ -42,7 +42,7 @@ def build_consumer(
 
     def on_stop_signal() -> None:
         assignment.flow.room.set()
-        if stop_signal.verdict is not None:
+        if stop_signal.fatal_error is not None:
             on_verdict()
 
     stop_signal = StopSignal(on_stop_signal)
@@ -54,7 +54,7 @@ def build_consumer(
     limit = _create_dead_letter_limit(spec, stop_signal)
     progress = Progress(assignment, report)
     services = ConsumerServices(
-        assignment.scheduler, report, clock, tasks, progress.note, assignment.close_partition, fail
+        assignment.scheduler, report, clock, tasks, progress.note_progress, assignment.close_partition, fail
     )
     writes = _create_pending_writes(spec, services, limit)
     take_over = _create_take_over(spec, environment, assignment, services, writes)
@@ -87,12 +87,12 @@ def build_consumer(
 
 
 def _create_assignment(spec: ConsumerSpec, environment: ConsumerEnvironment, clock: Clock) -> Assignment:
-    admission = Admission(spec.dispatch.gated) if spec.dispatch.gated is not None else None
+    admission = Admission(spec.dispatch.limited_route) if spec.dispatch.limited_route is not None else None
     assignment = Assignment(
         spec.name, spec.settings, LaneScheduler(clock, admission), clock=clock, telemetry=environment.telemetry
     )
     for tp in spec.paused:
-        assignment.flow.close(tp, "user")
+        assignment.flow.add_reason(tp, "user")
     return assignment
 
 
@@ -141,7 +141,7 @@ def _create_take_over(
         intake,
         owner=owner,
     )
-    return TakeOver(assignment, services.tasks, suspects, intake.place, services.fail, owner=owner)
+    return TakeOver(assignment, services.tasks, suspects, intake.place_records, services.fail, owner=owner)
 
 
 def _create_identity(spec: ConsumerSpec) -> ConsumerIdentity:
@@ -197,7 +197,7 @@ def _create_watchdog(
         session=session,
         watchdog_rounds=watchdog_rounds,
         report=report,
-        each_second=blocking_records.check,
+        each_second=blocking_records.update,
         on_failure=fail,
     )
 

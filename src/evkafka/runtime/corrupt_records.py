@@ -12,7 +12,7 @@ from functools import partial
 
 from evkafka.records import Unreadable
 from evkafka.runtime.assignment import Assignment
-from evkafka.runtime.backoff import exponential
+from evkafka.runtime.backoff import exponential_delay_s
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.interfaces import DeadLetterSink
 from evkafka.runtime.partition import Partition
@@ -47,8 +47,8 @@ class CorruptRecords:
         partition, source = assignment.partitions.get(tp), assignment.source
         if partition is None or source is None or "unreadable" in assignment.flow.reasons(tp):
             return  # if it is blocked already, a poll that was running has read the record once more
-        assignment.inherit(partition)
-        if partition.ledger.inherits(unreadable.offset):  # an earlier owner is done with it
+        assignment.inherit_last_commit(partition)
+        if partition.ledger.is_inherited(unreadable.offset):  # an earlier owner is done with it
             source.seek(tp, unreadable.next_offset)
             return
         limited = assignment.at_most_once or policy.max_attempts is not None
@@ -73,31 +73,31 @@ class CorruptRecords:
         event = PartitionBlocked(name, tp, unreadable.offset, unreadable.error, skipped=skipped)
         self._assignment.telemetry.emit(event)
 
-    def release(self, going: Collection[Partition]) -> None:
+    def cancel_dead_letters(self, going: Collection[Partition]) -> None:
         """Cancel the dead letters of these partitions, which are being revoked: the next owner handles the records."""
         for partition in going:
             if (task := self._writing.pop(partition, None)) is not None:
                 self._tasks.cancel(task)
 
     def stop(self) -> None:
-        self.release(tuple(self._writing))
+        self.cancel_dead_letters(tuple(self._writing))
 
     # ------------------------------------------------------------------ dead letters
 
     def _check_dead_letter_limit(self, partition: Partition, unreadable: Unreadable) -> bool:
         """Whether the dead-letter limit allows it: a codec that is missing after a deploy must not turn the whole topic
         into dead letters. Stops the app if not."""
-        if not self._limit.allows(partition):
+        if not self._limit.check_may_read(partition):
             return False
-        why = partition.dead_letters.limit_reached(self._assignment.settings.on_error.dead_letter_limit)
+        why = partition.dead_letters.refusal_reason(self._assignment.settings.on_error.dead_letter_limit)
         if why is not None:
-            self._stop_signal.fail(self._limit.error(_address_text(unreadable), why, unreadable.error))
+            self._stop_signal.fail(self._limit.limit_error(_address_text(unreadable), why, unreadable.error))
         return why is None
 
     async def _send_to_dead_letter(self, partition: Partition, unreadable: Unreadable) -> None:
         assignment, tp = self._assignment, partition.tp
         kept = await self._dead_letters.send_unreadable(unreadable)
-        if assignment.partitions.get(tp) is not partition or partition.leaving or assignment.source is None:
+        if assignment.partitions.get(tp) is not partition or partition.is_being_revoked or assignment.source is None:
             return  # the partition was revoked or assigned again: its next reader handles the record again
         partition.outbox.add((unreadable.offset,), kept)
         partition.dead_letters.add_unreadable()
@@ -117,7 +117,7 @@ class CorruptRecords:
         partition.unreadable += 1
         self._block_partition(partition)
         self._assignment.clock.call_later(
-            exponential(
+            exponential_delay_s(
                 partition.unreadable,
                 first_s=policy.backoff_s,
                 multiplier=policy.backoff_multiplier,
@@ -129,11 +129,11 @@ class CorruptRecords:
         )
 
     def _block_partition(self, partition: Partition) -> None:
-        self._assignment.flow.close(partition.tp, "unreadable")
+        self._assignment.flow.add_reason(partition.tp, "unreadable")
 
     def _unblock_partition(self, partition: Partition) -> None:
         if self._assignment.partitions.get(partition.tp) is partition:
-            self._assignment.flow.open(partition.tp, "unreadable")
+            self._assignment.flow.remove_reason(partition.tp, "unreadable")
 
 
 def _address_text(unreadable: Unreadable) -> str:

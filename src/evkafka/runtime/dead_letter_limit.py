@@ -38,7 +38,7 @@ class DeadLetterLimit:
         self._reset: set[TopicPartition] = set()
         self._remedy = f"fix the cause, then run `{reset.command}`"
 
-    def allows(self, partition: Partition) -> bool:
+    def check_may_read(self, partition: Partition) -> bool:
         """Whether the partition may be read. If it has reached its limit, also before a restart, this stops the app and
         returns False. Call it when the partition has inherited what the last commit says."""
         if not self._window:
@@ -57,7 +57,7 @@ class DeadLetterLimit:
             )
         return not rate.stopped
 
-    def error(self, address: str, why: str, cause: BaseException | None) -> StopApp:
+    def limit_error(self, address: str, why: str, cause: BaseException | None) -> StopApp:
         """The error that stops the app because a record may not become a dead letter.
 
         Args:

@@ -21,7 +21,7 @@ that an endpoint starts inherit the callable, and calling it reads the attempt t
 """
 
 
-def sending_time_s() -> float | None:
+def send_time_left_s() -> float | None:
     """How long a send that begins now may take, in seconds, never below 0; None: as configured."""
     left = remaining.get()
     left_s = left() if left is not None else None

@@ -40,12 +40,12 @@ class DelayedRecords:
         self._retry_topics = retry_topics
         self._take = take
 
-    def keep(self, partition: Partition, records: Sequence[Record]) -> None:
+    def keep_until_due(self, partition: Partition, records: Sequence[Record]) -> None:
         """Hand out the records that are due, and keep the others until they are. They were just read."""
-        partition.early.extend(map(self.read, records))
+        partition.early.extend(map(self.restore_record, records))
         self._hand_out_due(partition)
 
-    def read(self, record: Record) -> DelayedRecord:
+    def restore_record(self, record: Record) -> DelayedRecord:
         """A record that was just read, with the record that failed first."""
         clock = self._assignment.clock
         retry_topic = self._retry_topics[record.topic]
@@ -56,20 +56,20 @@ class DelayedRecords:
         if (
             assignment.source is None
             or assignment.partitions.get(tp) is not partition
-            or partition.leaving
-            or partition.closed
+            or partition.is_being_revoked
+            or partition.is_closed
         ):
             return  # the partition was revoked or assigned again: its next reader reads them again
         now_s, due = assignment.clock.now(), []
         while early and early[0].due_s <= now_s:
             due.append(early.popleft())
         if early:
-            assignment.flow.close(tp, "early")
+            assignment.flow.add_reason(tp, "early")
             assignment.clock.call_later(
                 max(early[0].due_s - now_s, SHORTEST_WAIT_S), lambda: self._hand_out_due(partition)
             )
         else:
-            assignment.flow.open(tp, "early")
+            assignment.flow.remove_reason(tp, "early")
         if due:
             self._take(partition, due)
 
@@ -86,9 +86,9 @@ def dispatch_origins(dispatch: Dispatch) -> Dispatch:
         slot.earlier = max(_as_delayed_record(record).earlier for record in records)  # a batch has one count
         return dispatch.open_batch([_as_delayed_record(record).origin for record in records], slot)
 
-    gate = dispatch.gated
+    gate = dispatch.limited_route
 
-    def gated(record: Record) -> Route | None:
+    def limited_route(record: Record) -> Route | None:
         assert gate is not None
         return gate(_as_delayed_record(record).origin)
 
@@ -104,7 +104,7 @@ def dispatch_origins(dispatch: Dispatch) -> Dispatch:
     return Dispatch(
         call,
         route,
-        gated if gate is not None else None,
+        limited_route if gate is not None else None,
         open_batch,
         awaited=awaited if wait_for is not None else None,
     )

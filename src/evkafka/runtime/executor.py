@@ -17,18 +17,18 @@ from typing import Literal
 from evkafka.exceptions import EndpointTimeout
 from evkafka.outcomes import Failed, Skip, Unmatched
 from evkafka.records import NotReady, Record
-from evkafka.runtime.admission import Gated
+from evkafka.runtime.admission import LimitedRouteOf
 from evkafka.runtime.attempt import (
     ABANDONED,
     CancelReason,
     classify,
     classify_failure,
-    is_current,
-    may_cancel,
+    is_current_task,
+    make_cancellable,
     time_limit_s,
     timeout_error,
 )
-from evkafka.runtime.attempt_context import first_context
+from evkafka.runtime.attempt_context import copy_context_for_attempts
 from evkafka.runtime.batch_executor import BatchRun
 from evkafka.runtime.deadline import remaining
 from evkafka.runtime.failure_cause import Fatal
@@ -105,7 +105,11 @@ class Executor:
         self._report = services.report
         self._clock = services.clock
         self._tasks = services.tasks
-        self._call = dispatch.call if dispatch.gated is None else self._admitted_only(dispatch.call, dispatch.gated)
+        self._call = (
+            dispatch.call
+            if dispatch.limited_route is None
+            else self._admitted_only(dispatch.call, dispatch.limited_route)
+        )
         self._dispatch = dispatch
         self._decide = decide
         self._skips_unmatched = isinstance(decide("", None, Unmatched("no_endpoint"), 1), Finish)
@@ -115,7 +119,7 @@ class Executor:
         self._limit_s = limit_s
         self._batch: BatchRun | None = None
         self._thread_run: ThreadRun | None = None
-        if dispatch.thread_call is not None and dispatch.gated is None:
+        if dispatch.thread_call is not None and dispatch.limited_route is None:
             slot.open_run = self._open_thread_run
         self._clean_context = self._context = Context()
         self._start_task: Callable[[], asyncio.Task[None]]
@@ -132,8 +136,8 @@ class Executor:
             name: the task's name.
             on_end: called if the executor ends by anything but its own `kill`.
         """
-        self._clean_context = first_context()
-        self._clean_context.run(remaining.set, self.left_s)  # once for all attempts: sends inside of them read it
+        self._clean_context = copy_context_for_attempts()
+        self._clean_context.run(remaining.set, self.time_left_s)  # once for all attempts: sends inside of them read it
         if self._dispatch.keeps_sends:
             self._clean_context.run(kept_sends.set, None)
         self._start_task = lambda: self._tasks.start(name, self._run(), on_end, context=self._context)
@@ -170,7 +174,7 @@ class Executor:
             return False
         self._finish_ended_in_thread()
         if self._cancel_reason is None:
-            if not may_cancel(self.slot):
+            if not make_cancellable(self.slot):
                 return False
             self._cancel_reason = reason
             self._task.cancel()
@@ -189,7 +193,7 @@ class Executor:
             # By foreign code, between two attempts: for example by an asyncio.timeout that an endpoint never left.
             self._ignore_cancellation(unrelated)
         except GeneratorExit:
-            if not is_current(self._task):
+            if not is_current_task(self._task):
                 raise
         if self._cancel_reason != "killed":
             self._begin_new_task()
@@ -203,7 +207,7 @@ class Executor:
                 await scheduler.wait_for_lane()
             if now() > time_slice.ends_s:  # before a lane is taken: otherwise the lane would be held during the wait
                 await self._end_time_slice()
-            lane = scheduler.take()
+            lane = scheduler.take_lane()
             if lane is None:  # other executors were faster
                 continue
             self.lane = lane
@@ -217,7 +221,7 @@ class Executor:
             finally:
                 self.lane = self._batch = None
                 self.slot.record = None
-                scheduler.release(lane)
+                scheduler.release_lane(lane)
                 note_progress()
             if self._should_begin_new_task():
                 return
@@ -233,7 +237,7 @@ class Executor:
         """Fail the consumer. The record in flight stays unfinished, so that none behind it may run: neither those of
         its lane, nor records of a poll still under way. All without an `await` in between, because other executors run
         before the consumer gets to stop."""
-        if isinstance(error, GeneratorExit) and self._batch is None and is_current(self._task):
+        if isinstance(error, GeneratorExit) and self._batch is None and is_current_task(self._task):
             return  # thrown by another task (see `classify_raised`): its record is settled, only the run has ended
         self._services.close_partition(lane.partition)
         if self._cancel_reason == "killed":
@@ -246,23 +250,23 @@ class Executor:
 
     # ------------------------------------------------------------------ time limits
 
-    def limit_s(self) -> float:
+    def time_limit_s(self) -> float:
         """How long the running attempt may take: its event type's limit, else the consumer's."""
         return time_limit_s(self.slot, self._limit_s)
 
-    def left_s(self) -> float | None:
+    def time_left_s(self) -> float | None:
         """How much of the limit is left; None between attempts. Threads that run endpoints call it too."""
         if self.slot.record is None:
             return None
-        return self.limit_s() - (self._clock.now() - self.started_s)
+        return self.time_limit_s() - (self._clock.now() - self.started_s)
 
     # ------------------------------------------------------------------ the records of a lane
 
-    def _admitted_only(self, call: AttemptCall, gated: Gated) -> AttemptCall:
+    def _admitted_only(self, call: AttemptCall, limited_route: LimitedRouteOf) -> AttemptCall:
         """`Dispatch.call` for records that `Admission` has let through; any other record ends the run of its lane."""
 
         def admitted_only(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:
-            if self.lane is None or gated(record) is not self.lane.permit:
+            if self.lane is None or limited_route(record) is not self.lane.permit:
                 raise NotAdmitted
             return call(record, slot)
 
@@ -297,11 +301,11 @@ class Executor:
                 record, started = self._end_thread_run(record), self.started_s
             ended_as: AttemptKind = slot.route
             if type(result) is Unmatched and skips_unmatched and self._cancel_reason is None:
-                report.unmatched(record, result)
+                report.report_unmatched(record, result)
                 result, ended_as = None, "skipped"
             if result is None and self._cancel_reason is None:
                 if not finish(record.offset):  # its partition was revoked or reset: the result is too late to count
-                    report.dropped(slot.route, record)
+                    report.report_dropped(slot.route, record)
                     return
                 ended = now()
                 if durations_s is not None:
@@ -328,7 +332,7 @@ class Executor:
     async def _end_lane_slice(self, record: Record, started_s: float, ended_s: float) -> bool:
         """The lane's share of time is over: other tasks run if they must. False if another lane must have its turn."""
         if ended_s - started_s > BLOCKED_AFTER_S and self._watchdog_rounds.at_s < started_s:
-            self._report.blocked(self.slot, record, ended_s - started_s)
+            self._report.report_loop_blocked(self.slot, record, ended_s - started_s)
         if ended_s > self._time_slice.ends_s:  # another executor may have begun a new slice meanwhile
             await self._end_time_slice()
         return not self._scheduler.has_ready_lane
@@ -336,7 +340,7 @@ class Executor:
     # ------------------------------------------------------------------ several records for one hop to a thread
 
     @property
-    def takes_in_thread(self) -> bool:
+    def thread_takes_records(self) -> bool:
         """Whether a thread may take records out of the lane now: the lane may change at any time."""
         return self._thread_run is not None and self._thread_run.is_open
 
@@ -349,7 +353,7 @@ class Executor:
         )
         # Records that have ended do not wait for the one after them, which may take long.
         asyncio.get_running_loop().call_later(2 * RUN_S, self._finish_ended_in_thread)
-        return run.following
+        return run.next_call
 
     def _end_thread_run(self, record: Record) -> Record:
         """The attempt that was begun with this record has ended. Returns the record that its end belongs to: the thread
@@ -368,9 +372,9 @@ class Executor:
         durations_s = self._report.plain_durations(lane.partition.tp.topic)
         for record, duration_s, route, unmatched in ended:
             if unmatched is not None:
-                self._report.unmatched(record, unmatched)
+                self._report.report_unmatched(record, unmatched)
             if not lane.partition.ledger.finish(record.offset):
-                self._report.dropped(route, record)
+                self._report.report_dropped(route, record)
             elif durations_s is not None:
                 durations_s["skipped" if unmatched is not None else route].append(duration_s)
         self._services.note_progress()
@@ -381,7 +385,7 @@ class Executor:
         await run.run(self._dispatch.open_batch)
         took_s = self._clock.now() - started
         if took_s > BLOCKED_AFTER_S and self._watchdog_rounds.at_s < started and self.slot.record is not None:
-            self._report.blocked(self.slot, self.slot.record, took_s)
+            self._report.report_loop_blocked(self.slot, self.slot.record, took_s)
 
     def classify_raised(self, error: BaseException, record: Record) -> object:
         """What an exception raised by an attempt means. Raises it again if it must end the executor."""
@@ -413,45 +417,45 @@ class Executor:
             self._put_back_unbegun(lane, record, result)
             return False
         if result is ABANDONED:
-            self._report.dropped(slot.route, record)
+            self._report.report_dropped(slot.route, record)
             return False
         outcome = classify(result)
         if isinstance(outcome, Unmatched):
-            self._report.unmatched(record, outcome)
+            self._report.report_unmatched(record, outcome)
         verdict = self._decide(record.topic, slot.route, outcome, slot.attempt)
         match verdict:
             case Finish(status=status):
                 if isinstance(outcome, Failed):
-                    self._report.failed(slot, record, outcome, verdict)
+                    self._report.report_failed(slot, record, outcome, verdict)
                 elif isinstance(outcome, Skip):
-                    self._report.skipped(slot, record, outcome)
+                    self._report.report_skipped(slot, record, outcome)
                 return self._finish_record(lane, record, status, duration_s)
             case Wait(delay_s=delay_s):
-                self._report.failed(slot, record, outcome, verdict)
-                self._report.finished(slot, record, "retried", duration_s)
+                self._report.report_failed(slot, record, outcome, verdict)
+                self._report.report_finished(slot, record, "retried", duration_s)
                 self._put_back_to_wait(lane, record, delay_s)
                 return False
             case SendToRetryTopic() | SendToDeadLetter():
-                self._writes.begin(lane, record, slot, outcome, verdict, duration_s)
+                self._writes.begin_write(lane, record, slot, outcome, verdict, duration_s)
                 lane.attempt = 1
                 return False
             case StopConsuming(reason=reason, error=error):
-                self._report.failed(slot, record, outcome, verdict)
+                self._report.report_failed(slot, record, outcome, verdict)
                 raise StopApp(f"{address_of(record)} stops the app: {reason}", error)
 
     def _finish_record(self, lane: Lane, record: Record, status: str, duration_s: float) -> bool:
         sent = take_outputs(self.slot) if status != "failed" else ()
         if not lane.partition.finish(record.offset, sent):
             # The partition was revoked meanwhile: this result is too late to count.
-            self._report.dropped(self.slot.route, record)
+            self._report.report_dropped(self.slot.route, record)
             return False
-        self._report.finished(self.slot, record, status, duration_s)
+        self._report.report_finished(self.slot, record, status, duration_s)
         self.slot.attempt = 1
         return True
 
     def _put_back_unbegun(self, lane: Lane, record: Record, reason: NotAdmitted | NotReady) -> None:
         """No attempt has begun: the record stays the lane's first."""
-        if lane.partition.closed:
+        if lane.partition.is_closed:
             return  # it was revoked while a middleware ran: its next owner reads the record again
         lane.queue.appendleft(record)
         lane.attempt = self.slot.attempt
@@ -461,12 +465,12 @@ class Executor:
     def _put_back_to_wait(self, lane: Lane, record: Record, delay_s: float) -> None:
         """The record stays the lane's first, and the lane waits. If its partition is revoked, the record is dropped:
         its next owner continues to count."""
-        if lane.partition.begins_nothing:
+        if lane.partition.forbids_retries:
             lane.partition.tries[record.offset] = self.slot.attempt
             return
         lane.queue.appendleft(record)
         lane.attempt = self.slot.attempt + 1
-        self._scheduler.wait(lane, delay_s)
+        self._scheduler.wait_for_retry(lane, delay_s)
 
     # ------------------------------------------------------------------ cancellations
 
@@ -476,7 +480,7 @@ class Executor:
         self._services.note_progress()
         if self._time_slice.is_over():
             try:
-                await self._time_slice.next()
+                await self._time_slice.wait_for_next()
             except asyncio.CancelledError as unrelated:
                 self._ignore_cancellation(unrelated)
 

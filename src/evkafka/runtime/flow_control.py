@@ -29,7 +29,7 @@ MOST_CHARACTERS = 12
 
 NO_PARTITIONS: Collection[TopicPartition] = ()
 
-Reason = Literal["user", "full", "unreadable", "early", "beginning", "metadata"]
+NotReadReason = Literal["user", "full", "unreadable", "early", "beginning", "metadata"]
 """Why a partition is not read: a user has paused it; its share is full; the client cannot read its next record; records
 of it that were read are not due yet, or wait for this owner's mark; what is finished behind its oldest unfinished
 record does not fit into the metadata of a commit."""
@@ -54,14 +54,14 @@ class FlowControl:
         self._partitions = partitions
         self._metadata_limit = metadata_limit
         self._settings = settings
-        self._reasons: dict[TopicPartition, set[Reason]] = {}
+        self._reasons: dict[TopicPartition, set[NotReadReason]] = {}
         self.room = asyncio.Event()
 
-    def close(self, tp: TopicPartition, reason: Reason) -> None:
+    def add_reason(self, tp: TopicPartition, reason: NotReadReason) -> None:
         """Do not read this partition until the reason is gone."""
         self._reasons.setdefault(tp, set()).add(reason)
 
-    def open(self, tp: TopicPartition, reason: Reason) -> None:
+    def remove_reason(self, tp: TopicPartition, reason: NotReadReason) -> None:
         """Remove this reason; there may be others."""
         reasons = self._reasons.get(tp)
         if reasons is not None:
@@ -70,43 +70,44 @@ class FlowControl:
                 del self._reasons[tp]
         self.room.set()
 
-    def reasons(self, tp: TopicPartition) -> frozenset[Reason]:
+    def reasons(self, tp: TopicPartition) -> frozenset[NotReadReason]:
         return frozenset(self._reasons.get(tp, ()))
 
-    def forget(self, tp: TopicPartition) -> None:
+    def forget_assignment(self, tp: TopicPartition) -> None:
         """Its assignment has changed: remove all reasons but a user's."""
-        self.open(tp, "full")
-        self.open(tp, "unreadable")
-        self.open(tp, "early")
-        self.open(tp, "beginning")
-        self.open(tp, "metadata")
+        self.remove_reason(tp, "full")
+        self.remove_reason(tp, "unreadable")
+        self.remove_reason(tp, "early")
+        self.remove_reason(tp, "beginning")
+        self.remove_reason(tp, "metadata")
 
-    def check_full(self, partition: Partition) -> None:
+    def stop_reading_if_full(self, partition: Partition) -> None:
         """Stop reading this partition if it is full now. Called after each poll that returned records of it."""
         if self._exceeds_share(partition, 1.0):
-            self.close(partition.tp, "full")
+            self.add_reason(partition.tp, "full")
             self.room.clear()
         if self._fills_metadata(partition, READ_UNTIL):
-            self.close(partition.tp, "metadata")
+            self.add_reason(partition.tp, "metadata")
             self.room.clear()
 
     def is_full(self, tp: TopicPartition) -> bool:
         """Whether this partition is not read because its share is full."""
         return "full" in self._reasons.get(tp, ())
 
-    def progress(self) -> None:
+    def reopen_partitions_with_room(self) -> None:
         """Executors have made progress: read partitions again that are no longer full."""
         for tp in tuple(self._reasons):
             if self.is_full(tp) and ((full := self._partitions.get(tp)) is None or not self._exceeds_share(full, 0.5)):
-                self.open(tp, "full")
+                self.remove_reason(tp, "full")
             if "metadata" in self._reasons.get(tp, ()) and (
                 (full := self._partitions.get(tp)) is None or not self._fills_metadata(full, READ_AGAIN)
             ):
-                self.open(tp, "metadata")
+                self.remove_reason(tp, "metadata")
 
-    def wanted(self) -> Collection[TopicPartition] | None:
+    def partitions_to_poll(self) -> Collection[TopicPartition] | None:
         """The partitions to poll: None for all of them; empty if none may be read."""
-        self.progress()  # executors report it only at the end of a lane, and their next record may take long
+        # Executors report progress only at the end of a lane, and their next record may take long.
+        self.reopen_partitions_with_room()
         closed = self._reasons
         if not closed or closed.keys().isdisjoint(self._partitions):
             return None
@@ -120,9 +121,9 @@ class FlowControl:
             return True
         size = self._settings.max_pending_bytes / count * share_of_bound
         sent = partition.outbox.size  # finished, and still in memory
-        polled_bytes.release(ledger.oldest)
-        if polled_bytes.total + sent >= size and polled_bytes.may_shrink(ledger.unfinished):
-            polled_bytes.shrink(ledger.open_offsets())
+        polled_bytes.subtract_finished_polls(ledger.oldest)
+        if polled_bytes.total + sent >= size and polled_bytes.is_recount_due(ledger.unfinished):
+            polled_bytes.recount(ledger.open_offsets())
         return polled_bytes.total + sent >= size
 
     def _fills_metadata(self, partition: Partition, share_of_bound: float) -> bool:
@@ -130,7 +131,7 @@ class FlowControl:
         if self._metadata_limit.max_bytes < LEAST_METADATA:
             return False
         bound, ledger = self._metadata_limit.max_bytes * share_of_bound, partition.ledger
-        if ledger.most_ranges * MOST_CHARACTERS < bound:
+        if ledger.max_ranges * MOST_CHARACTERS < bound:
             return False
         base = ledger.oldest
         return base is not None and range_text_length(base, ledger.finished_from(base)) >= bound

@@ -29,23 +29,23 @@ class Intake:
         """Whether records are placed into their lanes at once; those of retry topics wait until they are due."""
         return self._delayed is None
 
-    def place(self, partition: Partition, records: Sequence[Record]) -> None:
+    def place_records(self, partition: Partition, records: Sequence[Record]) -> None:
         """Put these records into their lanes: those of a retry topic when they are due, others at once."""
         if self._delayed is not None:
-            self._delayed.keep(partition, records)
+            self._delayed.keep_until_due(partition, records)
         else:
             self._add_to_lanes(partition, records)
 
-    def as_placed(self, record: Record) -> Record:
+    def record_in_lane(self, record: Record) -> Record:
         """The record as it is in its lane."""
-        return self._delayed.read(record) if self._delayed is not None else record
+        return self._delayed.restore_record(record) if self._delayed is not None else record
 
     def _add_to_lanes(self, partition: Partition, records: Sequence[Record]) -> None:
         assignment, tp = self._assignment, partition.tp
         assert assignment.source is not None
         assignment.taken += len(records)
-        assignment.commit_timer.note()  # the end of a record in the middle of a lane may not be noted
+        assignment.commit_timer.note_activity()  # the end of a record in the middle of a lane may not be noted
         assignment.scheduler.add_records(partition, records, assignment.source.position(tp))
-        assignment.flow.check_full(partition)
+        assignment.flow.stop_reading_if_full(partition)
         if assignment.flow.is_full(tp) or assignment.poll_size() == 0:
             assignment.scheduler.close_batches(partition)

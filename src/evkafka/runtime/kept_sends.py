@@ -21,7 +21,7 @@ RECORD_BYTES = 100
 """What a record takes in memory beside its bytes, about."""
 
 
-def size_of(record: OutgoingRecord) -> int:
+def memory_size_of(record: OutgoingRecord) -> int:
     """How many bytes a record keeps in memory, about."""
     headers = sum(len(name) + len(value or b"") for name, value in record.headers)
     return len(record.key or b"") + len(record.value or b"") + headers + RECORD_BYTES
@@ -55,10 +55,10 @@ class KeptSends:
                 f" {self.addresses[0]} had ended, and so it cannot be part of its transaction: await the send in the"
                 ' endpoint; or, for a task that outlives the endpoint, use a producer with "outside_transactions": True'
             )
-        self.scope.check(record, self.addresses, sink)
+        self.scope.check_not_refused(record, self.addresses, sink)
         self.records.append(record)
 
-    def end(self) -> None:
+    def refuse_further_sends(self) -> None:
         """The attempt is over: nothing more can be sent in it."""
         self._ended = True
 
@@ -103,7 +103,7 @@ async def _run_keeping_sends(attempt: Awaitable[object], kept: KeptSends) -> obj
     try:
         return await _run_in_attempt(attempt, kept)
     finally:
-        kept.end()
+        kept.refuse_further_sends()
 
 
 async def _run_in_attempt(step: Awaitable[Any], kept: KeptSends) -> Any:
@@ -132,4 +132,4 @@ class _KeepingBatch:
         try:
             await _run_in_attempt(self._batch.close(), self._kept)
         finally:
-            self._kept.end()
+            self._kept.refuse_further_sends()

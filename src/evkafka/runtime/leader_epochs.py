@@ -29,24 +29,24 @@ class LeaderEpochs:
     def __init__(self) -> None:
         self._starts: dict[Key, list[EpochStart]] = {}
 
-    def begin(self, tp: Key, epoch: int) -> None:
+    def start_at(self, tp: Key, epoch: int) -> None:
         """Reading starts at a position, and the record before it has this epoch."""
         # A later epoch of the same log is valid for all lower offsets too: it ends behind them.
         self._starts[tp] = [EpochStart(-1, epoch)] if epoch != UNKNOWN else []
 
-    def read(self, tp: Key, starts: Iterable[EpochStart]) -> None:
+    def add_read(self, tp: Key, starts: Iterable[EpochStart]) -> None:
         """Records with these epochs were read."""
         known = self._starts.setdefault(tp, [])
         for start in starts:
             if start.epoch != UNKNOWN and (not known or known[-1].epoch != start.epoch):
                 known.append(start)
 
-    def latest(self, tp: Key) -> int:
+    def latest_epoch(self, tp: Key) -> int:
         """The epoch of the last record that was read, or UNKNOWN."""
         known = self._starts.get(tp)
         return known[-1].epoch if known else UNKNOWN
 
-    def before(self, tp: Key, offset: int) -> int:
+    def epoch_before(self, tp: Key, offset: int) -> int:
         """The epoch of the record before this offset, or UNKNOWN."""
         for start in reversed(self._starts.get(tp, ())):
             if start.offset < offset:

@@ -53,7 +53,7 @@ def _is_comparable(partition: Partition, running: Sequence[Executor]) -> bool:
     A revoked partition has dropped its records; a partition closed by a failing record fails its consumer anyway. And a
     thread may be taking records out of a lane.
     """
-    return not partition.begins_nothing and not any(executor.takes_in_thread for executor in running)
+    return not partition.forbids_retries and not any(executor.thread_takes_records for executor in running)
 
 
 def _executors_by_partition(executors: Iterable[Executor]) -> Mapping[Partition, Sequence[Executor]]:

@@ -53,11 +53,11 @@ class OffsetLedger:
         self._ranges = deque(finished)
         self._some_early = bool(self._ranges)
 
-    def inherits_from(self, offset: int) -> bool:
+    def has_inherited_from(self, offset: int) -> bool:
         """Whether an offset that is not lower than this one was finished in an earlier assignment."""
         return bool(self._ranges) and self._ranges[-1].end > offset
 
-    def inherits(self, offset: int) -> bool:
+    def is_inherited(self, offset: int) -> bool:
         """Whether this offset, which is not begun, was finished in an earlier assignment."""
         at = bisect_right(self._ranges, offset, key=_start) - 1
         return at >= 0 and self._ranges[at].end > offset
@@ -68,7 +68,7 @@ class OffsetLedger:
         self._ranges = deque(one for one in ranges if one.start < offset)
         self._some_early = bool(self._early or self._ranges)
 
-    def begin(self, offsets: Sequence[int]) -> None:
+    def add(self, offsets: Sequence[int]) -> None:
         """These records have been read, in this order, and are open from now on.
 
         Raises:
@@ -166,7 +166,7 @@ class OffsetLedger:
         self._convert_early_to_ranges()
         return [OffsetRange(max(start, base), end) for start, end in self._ranges if end > base]
 
-    def read_to(self, position: int | None) -> None:
+    def set_position(self, position: int | None) -> None:
         """The client reads next at this position; each offset before it has been begun, or is not a record.
 
         Must be called after the poll's return without an `await` in between, before anything can be begun or revoked.
@@ -202,7 +202,7 @@ class OffsetLedger:
         return len(self._open) - len(self._early)
 
     @property
-    def most_ranges(self) -> int:
+    def max_ranges(self) -> int:
         """`finished_from` has no more ranges than this."""
         return len(self._early) + len(self._ranges)
 

@@ -21,10 +21,10 @@ from evkafka.runtime.completed_offsets import OffsetRanges
 from evkafka.runtime.dead_letters.count import DeadLetterCount
 from evkafka.runtime.dead_letters.retry_topics import DelayedRecord
 from evkafka.runtime.offsets import OffsetLedger
-from evkafka.runtime.outbox import Coverage, Outbox
 from evkafka.runtime.polled_bytes import PolledBytes
 from evkafka.runtime.ports import BatchLimits, OutgoingRecord, Route, Slot, TimerHandle
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
+from evkafka.runtime.transaction_outbox import Coverage, Outbox
 from evkafka.telemetry import Status
 
 _offset = attrgetter("offset")
@@ -40,14 +40,14 @@ class LaneState(Enum):
     BLOCKED = auto()  # there are reasons why none of its records may begin
 
 
-Reason = Literal["paused", "retry_wait", "straggler", "permit", "gathering", "in_batch", "writing", "schema"]
+BlockReason = Literal["paused", "retry_wait", "straggler", "permit", "gathering", "in_batch", "writing", "schema"]
 """Why a lane is blocked: a user paused its partition; its first record waits for the next attempt; an attempt of an
 earlier assignment still runs in the same lane; its event type's `concurrency` is reached; it is a batch that waits for
 more records; a batch has its first records; a record of it is being written to another topic; the schema of its first
 record is being asked for."""
 
-NO_REASONS: frozenset[Reason] = frozenset()
-PAUSED: frozenset[Reason] = frozenset({"paused"})
+NO_REASONS: frozenset[BlockReason] = frozenset()
+PAUSED: frozenset[BlockReason] = frozenset({"paused"})
 
 
 LaneKey = tuple[TopicPartition, bytes | None]
@@ -65,10 +65,22 @@ class Lane:
         reasons: why none of its records may begin; empty if one may.
         timer: ends the wait for the next attempt, or for more records of a batch.
         writes: the writes of its records to other topics. The lane waits for all of them and keeps their records.
-        behind: settled records of a batch that come after some of those. The lane keeps them until `writes` is empty.
+        settled_after_writes: settled records of a batch that come after some of those. The lane keeps them until
+            `writes` is empty.
     """
 
-    __slots__ = ("attempt", "behind", "key", "partition", "permit", "queue", "reasons", "state", "timer", "writes")
+    __slots__ = (
+        "attempt",
+        "key",
+        "partition",
+        "permit",
+        "queue",
+        "reasons",
+        "settled_after_writes",
+        "state",
+        "timer",
+        "writes",
+    )
 
     members: Collection[Lane] = ()
 
@@ -84,7 +96,7 @@ class Lane:
         self.timer: TimerHandle | None = None
         self.permit: Route | None = None
         self.writes: tuple[PendingWrite, ...] = ()
-        self.behind: tuple[SettledBehind, ...] = ()
+        self.settled_after_writes: tuple[SettledAfterWrite, ...] = ()
 
     def stop_after_running_record(self) -> None:
         """The executor that runs it begins none of its records after the running one.
@@ -96,7 +108,7 @@ class Lane:
             running, self.queue = self.queue, self.queue.copy()
             running.clear()
 
-    def remove(self, records: Iterable[Record]) -> list[Record]:
+    def remove_records(self, records: Iterable[Record]) -> list[Record]:
         """Remove these records from the queue; returns those that were in it. By identity: records compare by field."""
         removed = {id(record) for record in records}
         with self.partition.taking:
@@ -106,7 +118,7 @@ class Lane:
             self.queue.extend(left)
         return taken
 
-    def sort(self) -> None:
+    def sort_records(self) -> None:
         """Put the records in order, after records of a batch came back one by one, beside those being written."""
         records = sorted(self.queue, key=_offset)
         self.queue.clear()
@@ -142,9 +154,9 @@ class Batch(Lane):
     def is_full(self) -> bool:
         return len(self.queue) >= self.limits.max_records
 
-    def begin(self) -> list[Record]:
+    def close_and_take_records(self) -> list[Record]:
         """An executor takes it: no more records are added. Returns its records, in order."""
-        self.partition.stop_gathering(self)
+        self.partition.close_batch(self)
         records = sorted(self.queue, key=_offset)
         self.queue.clear()
         return records
@@ -199,11 +211,11 @@ class PendingWrite:
         return self.lane.partition
 
     @property
-    def fails(self) -> bool:
+    def has_failed(self) -> bool:
         """Whether it could not be written so far."""
         return self.tries > 0
 
-    def end(self) -> None:
+    def mark_ended(self) -> None:
         """It is no longer pending. The caller removes its record from the lane."""
         self.ended = True
         self.lane.writes = tuple(other for other in self.lane.writes if other is not self)
@@ -212,14 +224,14 @@ class PendingWrite:
 
     def abandon(self) -> None:
         """Its partition is revoked: the next owner handles the record again."""
-        self.end()
+        self.mark_ended()
         if self.task is not None:
             self.task.cancel()
         self.on_abandoned(self)
 
 
 @dataclass(frozen=True, slots=True)
-class SettledBehind:
+class SettledAfterWrite:
     """A record that is settled, after one of its lane and its batch that is being written to another topic. It is done
     when that write is confirmed: if the written record is handled again, so is this one, after it.
 
@@ -244,14 +256,14 @@ class PartitionState(Enum):
     ENDED = auto()  # its assignment is over; attempts that still run count for nothing
 
 
-PartitionEvent = Literal["close", "leave", "end"]
+PartitionEvent = Literal["close", "begin_revoke", "end"]
 
 TRANSITIONS: Mapping[PartitionEvent, Mapping[PartitionState, PartitionState]] = {
     "close": {
         PartitionState.ACTIVE: PartitionState.STOPPED,
         PartitionState.LEAVING: PartitionState.CLOSED,
     },
-    "leave": {
+    "begin_revoke": {
         PartitionState.ACTIVE: PartitionState.LEAVING,
         PartitionState.STOPPED: PartitionState.CLOSED,
     },
@@ -267,7 +279,7 @@ class Partition:
         ordering: how its records are kept in order: `partition`, `key` or `unordered`.
 
     Attributes:
-        state: what may happen to its records. Changed by `leave`, `close` and `end` alone.
+        state: what may happen to its records. Changed by `begin_revoke`, `close` and `end` alone.
         gathering: the batches that still take records, by endpoint and attempt.
         committed: the offset last confirmed by the cluster in this assignment; None while there is none. An offset that
             the group committed before does not count: behind a transaction marker the first position lies past it.
@@ -332,9 +344,9 @@ class Partition:
 
     # ------------------------------------------------------------------ its state
 
-    def leave(self) -> None:
+    def begin_revoke(self) -> None:
         """It is being revoked."""
-        self._apply_event("leave")
+        self._apply_event("begin_revoke")
 
     def close(self) -> None:
         """No more of its records begin."""
@@ -349,38 +361,38 @@ class Partition:
         self.state = TRANSITIONS[event].get(self.state, self.state)
 
     @property
-    def begins_nothing(self) -> bool:
+    def forbids_retries(self) -> bool:
         """Whether none of its records may be tried again. In at-most-once mode, those that were read may still
         begin."""
         return self.state is not PartitionState.ACTIVE
 
     @property
-    def closed(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether no more of its records begin, though its last attempts may still run."""
         return self.state not in (PartitionState.ACTIVE, PartitionState.LEAVING)
 
     @property
-    def leaving(self) -> bool:
+    def is_being_revoked(self) -> bool:
         """Whether it is being revoked, or was."""
         return self.state not in (PartitionState.ACTIVE, PartitionState.STOPPED)
 
     # ------------------------------------------------------------------ reading
 
-    def open(self, records: Sequence[Record], position: int | None) -> None:
+    def add_read_records(self, records: Sequence[Record], position: int | None) -> None:
         """These records were just read, up to this position: enter them in the ledger."""
         self.dead_letters.add_read(len(records))
         self.unreadable = 0
         first, last = records[0].offset, records[-1].offset
         # Offsets ascend, so these are all that lie between: a range costs half of asking each record.
         without_gaps = last - first == len(records) - 1
-        self.ledger.begin(range(first, last + 1) if without_gaps else list(map(_offset, records)))
+        self.ledger.add(range(first, last + 1) if without_gaps else list(map(_offset, records)))
         self.set_position(position)
         self.polled_bytes.add(records)
 
     def set_position(self, position: int | None) -> None:
         """The client is at this position, and all that it returned is in the ledger, but for `early` and `held`."""
         waiting = self.early or self.held
-        self.ledger.read_to(waiting[0].offset if waiting else position)
+        self.ledger.set_position(waiting[0].offset if waiting else position)
 
     @property
     def last_read(self) -> int:
@@ -388,7 +400,7 @@ class Partition:
         waiting = self.held or self.early
         return waiting[-1].offset if waiting else self.ledger.last
 
-    def inherit(self, inherited: CommitMetadata) -> None:
+    def inherit_metadata(self, inherited: CommitMetadata) -> None:
         """Go on where an earlier owner of the partition has ended. Called before any of its records begins."""
         if self.was_reset:
             inherited = CommitMetadata(inherited.base, rate=inherited.rate)
@@ -417,9 +429,9 @@ class Partition:
     def done_ahead(self) -> int:
         """How many offsets behind its first unfinished one are finished."""
         base = self.first_unfinished
-        return OffsetRanges(self.ledger.finished_from(base)).offsets if base is not None else 0
+        return OffsetRanges(self.ledger.finished_from(base)).offset_count if base is not None else 0
 
-    def counted_tries(self, base: int) -> dict[int, int]:
+    def attempts_by_offset(self, base: int) -> dict[int, int]:
         """How many attempts at its unfinished records from this offset on count, by offset."""
         if not self.tries and self.counted is None:
             return {}
@@ -440,7 +452,7 @@ class Partition:
         """Whether its records wait until this owner has committed its mark."""
         return self._more_held is not None
 
-    def hold(self, records: Sequence[Record]) -> None:
+    def hold_records(self, records: Sequence[Record]) -> None:
         """Keep these records, which were just read, until the mark is committed."""
         self.held.extend(records)
         self.set_position(None)
@@ -448,7 +460,7 @@ class Partition:
             self._more_held.set_result(None)
         self._more_held = self._more_held or asyncio.get_running_loop().create_future()
 
-    def more_held(self) -> asyncio.Future[None]:
+    def wait_for_more_held(self) -> asyncio.Future[None]:
         """Done when more records are held."""
         self._more_held = asyncio.get_running_loop().create_future()
         return self._more_held
@@ -460,12 +472,12 @@ class Partition:
         self.held.clear()
         return records
 
-    def unmark(self) -> None:
+    def clear_own_mark(self) -> None:
         """Its commits do not say any more that this owner has just begun."""
         if self.mark.ownership is Ownership.BEGUN:
             self.mark = OPEN
 
-    def give_back(self) -> None:
+    def mark_released(self) -> None:
         """It is released in order: its last commit has no mark but an earlier owner's whose suspect record has not
         begun here, and does not count an attempt that it cuts short."""
         if self.inherited is None or self.mark is not self.inherited.mark:
@@ -480,7 +492,7 @@ class Partition:
         return (
             self.ledger.is_open(offset)
             and self.tries.get(offset, 0) <= failed
-            and not any(write.fails and write.record.offset == offset for write in self.writes())
+            and not any(write.has_failed and write.record.offset == offset for write in self.pending_writes())
         )
 
     # ------------------------------------------------------------------ lanes
@@ -492,7 +504,7 @@ class Partition:
         yield from tuple(self._unkeyed)
 
     @property
-    def whole_lane(self) -> Lane | None:
+    def only_lane(self) -> Lane | None:
         """The lane of all its records, if the partition as a whole is kept in order."""
         return self._whole
 
@@ -524,22 +536,22 @@ class Partition:
             return [(self._whole, records)]
         added: defaultdict[Lane, list[Record]] = defaultdict(list)
         for record in records:
-            added[self.lane_of(record) or self.free_lane()].append(record)
+            added[self.lane_of(record) or self.new_lane_without_order()].append(record)
         return list(added.items())
 
-    def free_lane(self) -> Lane:
+    def new_lane_without_order(self) -> Lane:
         """A new lane for one record that needs no order."""
         lane = Lane(self, None)
         self._unkeyed[lane] = None
         return lane
 
-    def gather(self, route: Route, limits: BatchLimits, attempt: int) -> Batch:
+    def open_batch(self, route: Route, limits: BatchLimits, attempt: int) -> Batch:
         """A new batch for this endpoint, which takes records from now on."""
         batch = self.gathering[route, attempt] = Batch(self, route, limits, attempt)
         self._unkeyed[batch] = None
         return batch
 
-    def stop_gathering(self, batch: Batch) -> None:
+    def close_batch(self, batch: Batch) -> None:
         if self.gathering.get((batch.route, batch.attempt)) is batch:
             del self.gathering[batch.route, batch.attempt]
 
@@ -550,7 +562,7 @@ class Partition:
         elif (key := lane.key[1]) is not None:
             self._keyed.pop(key, None)
 
-    def enqueue(self, lane: Lane) -> None:
+    def enqueue_lane(self, lane: Lane) -> None:
         """Put it in the queue for an executor, in which the lane with the oldest record comes first.
 
         Commits stop at the oldest unfinished record, and all that ends behind it is handled again after a crash. In
@@ -566,33 +578,33 @@ class Partition:
     # ------------------------------------------------------------------ becoming quiet
 
     @property
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether an attempt runs or a record waits for its turn."""
         return self.running > 0 or any(lane.queue for lane in self.lanes())
 
-    def quiet(self) -> asyncio.Future[None]:
+    def wait_until_idle(self) -> asyncio.Future[None]:
         """Done when no attempt of this partition runs and none of its records waits."""
         if self._quiet is None or self._quiet.done():
             self._quiet = asyncio.get_running_loop().create_future()
-            self.notify_quiet()
+            self.notify_waiters()
         return self._quiet
 
-    def progress(self) -> asyncio.Future[None]:
+    def wait_for_progress(self) -> asyncio.Future[None]:
         """Done when records have left a lane."""
         if self._progress is None or self._progress.done():
             self._progress = asyncio.get_running_loop().create_future()
         return self._progress
 
-    def notify_quiet(self) -> None:
+    def notify_waiters(self) -> None:
         """Called by the scheduler whenever records have left a lane."""
         if self._progress is not None and not self._progress.done():
             self._progress.set_result(None)
-        if self._quiet is not None and not self.busy and not self._quiet.done():
+        if self._quiet is not None and not self.is_busy and not self._quiet.done():
             self._quiet.set_result(None)
 
     # ------------------------------------------------------------------ for the status
 
-    def retrying(self) -> int:
+    def count_retrying_lanes(self) -> int:
         """How many lanes wait for their first record's next attempt."""
         return sum("retry_wait" in lane.reasons for lane in self.lanes())
 
@@ -601,7 +613,7 @@ class Partition:
         lane = self._oldest_lane()
         return max([lane.attempt - 1, *(write.tries for write in lane.writes)]) if lane is not None else 0
 
-    def blocked_by(self) -> frozenset[Reason]:
+    def block_reasons(self) -> frozenset[BlockReason]:
         """Why its oldest unfinished record does not begin; empty while it runs, or waits for an executor."""
         lane = self._oldest_lane()
         return lane.reasons if lane is not None else NO_REASONS
@@ -611,6 +623,6 @@ class Partition:
         oldest = self.ledger.oldest
         return next((lane for lane in self.lanes() if lane.queue and lane.queue[0].offset == oldest), None)
 
-    def writes(self) -> list[PendingWrite]:
+    def pending_writes(self) -> list[PendingWrite]:
         """What is being written to other topics."""
         return [write for lane in self.lanes() for write in lane.writes]

@@ -17,7 +17,7 @@ from evkafka.outcomes import FailureOutcome
 from evkafka.records import Record
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.interfaces import ConsumerServices, DeadLetterSink
-from evkafka.runtime.partition import Lane, Partition, PendingWrite, SettledBehind
+from evkafka.runtime.partition import Lane, Partition, PendingWrite, SettledAfterWrite
 from evkafka.runtime.ports import OutgoingRecord, Route, Slot
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, address_of, written_status
 
@@ -58,7 +58,7 @@ class PendingWrites:
             if write.task is not None:
                 self._tasks.cancel(write.task)
 
-    def begin(
+    def begin_write(
         self,
         lane: Lane,
         record: Record,
@@ -78,13 +78,13 @@ class PendingWrites:
         """
         partition, limit_reached = lane.partition, None
         if isinstance(verdict, SendToDeadLetter) and not partition.ledger.sealed:
-            limit_reached = partition.dead_letters.limit_reached(self._dead_letter_limit(slot.route))
-        self._report.failed(slot, record, outcome, verdict, limit_reached=limit_reached is not None)
+            limit_reached = partition.dead_letters.refusal_reason(self._dead_letter_limit(slot.route))
+        self._report.report_failed(slot, record, outcome, verdict, limit_reached=limit_reached is not None)
         if partition.ledger.sealed:  # it was revoked meanwhile: its next owner handles the record again
-            self._report.dropped(slot.route, record)
+            self._report.report_dropped(slot.route, record)
             return
         if limit_reached is not None:
-            raise self._limit.error(address_of(record), limit_reached, verdict.error)
+            raise self._limit.limit_error(address_of(record), limit_reached, verdict.error)
         if isinstance(verdict, SendToDeadLetter):
             partition.dead_letters.pending += 1
         slot.kept = None  # what the failed attempt has sent is not written
@@ -101,13 +101,13 @@ class PendingWrites:
         self._scheduler.begin_write(lane, write)
         self._start_write_task(write)
 
-    def add_settled_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None:
+    def add_settled_after_write(self, lane: Lane, behind: Sequence[SettledAfterWrite]) -> None:
         """These records end with the lane's pending writes."""
         if lane.writes:
-            self._scheduler.add_settled_behind(lane, behind)
+            self._scheduler.add_settled_after_write(lane, behind)
         else:  # it was revoked meanwhile
             for settled in behind:
-                self._report.dropped(settled.slot.route, settled.record)
+                self._report.report_dropped(settled.slot.route, settled.record)
 
     def _start_write_task(self, write: PendingWrite) -> None:
         write.task = self._tasks.start(f"write-{address_of(write.record)}", self._create_write(write))
@@ -125,11 +125,11 @@ class PendingWrites:
     def _on_write_failed(self, write: PendingWrite, topic: str, error: BaseException) -> None:
         """It could not be written, and is tried again, unless its partition is being revoked."""
         write.topic, write.error, write.tries = topic, error, write.tries + 1
-        if write.partition.begins_nothing and not write.ended and not self.at_most_once:
-            behind = write.lane.behind
+        if write.partition.forbids_retries and not write.ended and not self.at_most_once:
+            behind = write.lane.settled_after_writes
             write.abandon()
             self._remove_from_lane(write, behind)
-        write.partition.notify_quiet()
+        write.partition.notify_waiters()
 
     def _on_write_ended(self, write: PendingWrite, task: asyncio.Task[Sequence[OutgoingRecord]]) -> None:
         if task.cancelled() and not write.ended and self._tasks.ignores_cancellation:
@@ -140,11 +140,11 @@ class PendingWrites:
         if write.ended or task.cancelled():
             return
         if (error := task.exception()) is not None:
-            behind = write.lane.behind
+            behind = write.lane.settled_after_writes
             self._services.close_partition(write.partition)  # without an await in between: none behind it may begin
             if not write.ended:
-                write.end()
-            write.lane.behind = ()
+                write.mark_ended()
+            write.lane.settled_after_writes = ()
             self._remove_from_lane(write, behind)
             self._services.fail(error)
         else:
@@ -154,29 +154,31 @@ class PendingWrites:
         """It is written, or will be, by the transaction that commits its record."""
         partition, record = write.partition, write.record
         if isinstance(write.verdict, SendToDeadLetter):
-            partition.dead_letters.add()
-        settled = SettledBehind(record, write.slot, written_status(write.verdict), write.duration_s)
+            partition.dead_letters.add_dead_letter()
+        settled = SettledAfterWrite(record, write.slot, written_status(write.verdict), write.duration_s)
         self._finish_record(partition, settled, kept)
-        write.end()
-        behind: tuple[SettledBehind, ...] = ()
+        write.mark_ended()
+        behind: tuple[SettledAfterWrite, ...] = ()
         if not write.lane.writes:
-            behind, write.lane.behind = write.lane.behind, ()
+            behind, write.lane.settled_after_writes = write.lane.settled_after_writes, ()
         for settled in behind:
             self._finish_record(partition, settled)
         self._remove_from_lane(write, behind)
         self._services.note_progress()
 
-    def _finish_record(self, partition: Partition, settled: SettledBehind, kept: Sequence[OutgoingRecord] = ()) -> None:
+    def _finish_record(
+        self, partition: Partition, settled: SettledAfterWrite, kept: Sequence[OutgoingRecord] = ()
+    ) -> None:
         if partition.finish(settled.record.offset, kept):
-            self._report.finished(settled.slot, settled.record, settled.status, settled.duration_s)
+            self._report.report_finished(settled.slot, settled.record, settled.status, settled.duration_s)
         else:
-            self._report.dropped(settled.slot.route, settled.record)
+            self._report.report_dropped(settled.slot.route, settled.record)
 
-    def _remove_from_lane(self, write: PendingWrite, behind: Sequence[SettledBehind]) -> None:
+    def _remove_from_lane(self, write: PendingWrite, behind: Sequence[SettledAfterWrite]) -> None:
         self._scheduler.end_write(write.lane, [write.record, *(settled.record for settled in behind)])
 
     def _on_write_abandoned(self, write: PendingWrite) -> None:
-        self._report.dropped(write.slot.route, write.record)
-        behind, write.lane.behind = write.lane.behind, ()
+        self._report.report_dropped(write.slot.route, write.record)
+        behind, write.lane.settled_after_writes = write.lane.settled_after_writes, ()
         for settled in behind:
-            self._report.dropped(settled.slot.route, settled.record)
+            self._report.report_dropped(settled.slot.route, settled.record)

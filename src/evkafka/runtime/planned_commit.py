@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from evkafka.runtime.commit_metadata import CommitMetadata, place_of
-from evkafka.runtime.outbox import Coverage, Sent
+from evkafka.runtime.commit_metadata import CommitMetadata, partition_identity
 from evkafka.runtime.partition import Partition
+from evkafka.runtime.transaction_outbox import Coverage, Sent
 
 
 class PlannedCommit(NamedTuple):
@@ -32,7 +32,7 @@ class PlannedCommit(NamedTuple):
         partition = self.partition
         partition.saved, partition.committed = (self.offset, self.metadata), self.offset
         if self.coverage is not None:
-            partition.outbox.written(self.coverage, self.sent)
+            partition.outbox.confirm_written(self.coverage, self.sent)
 
 
 def plan_commit(partition: Partition, *, group: str, topic_id: str, epoch: int, longest: int) -> PlannedCommit | None:
@@ -46,14 +46,14 @@ def plan_commit(partition: Partition, *, group: str, topic_id: str, epoch: int, 
     metadata = _create_metadata(partition, topic_id, epoch)
     if metadata is None:
         return None
-    base, text = metadata.base, metadata.as_text(longest, place_of(group, partition.tp))
+    base, text = metadata.base, metadata.as_text(longest, partition_identity(group, partition.tp))
     return None if _changes_nothing(partition, base, text) else PlannedCommit(partition, base, text)
 
 
 def plan_transaction(
     partition: Partition, *, group: str, topic_id: str, epoch: int, longest: int
 ) -> PlannedCommit | None:
-    """The same, with what its records have sent. See the rules in `outbox.py`."""
+    """The same, with what its records have sent. See the rules in `transaction_outbox.py`."""
     outbox, everything = partition.outbox, _create_metadata(partition, topic_id, epoch)
     if everything is None or outbox.in_doubt:
         return None
@@ -64,11 +64,11 @@ def plan_transaction(
         return replace(everything, base=coverage.base, finished=coverage.ranges)
 
     finished = Coverage(everything.base, everything.finished)
-    coverage = outbox.fitting(finished, lambda some: metadata(some).lists_all(longest))
+    coverage = outbox.largest_fitting_coverage(finished, lambda some: metadata(some).fits_into(longest))
     if coverage is None:
         return None
     sent = outbox.covered_by(coverage)
-    text = metadata(coverage).as_text(longest, place_of(group, partition.tp))
+    text = metadata(coverage).as_text(longest, partition_identity(group, partition.tp))
     if not sent and _changes_nothing(partition, coverage.base, text):
         return None
     return PlannedCommit(partition, coverage.base, text, coverage, sent)
@@ -77,19 +77,19 @@ def plan_transaction(
 def _create_metadata(partition: Partition, topic_id: str, epoch: int) -> CommitMetadata | None:
     """What a commit says now, about all finished records; None while no offset is known."""
     ledger, inherited = partition.ledger, partition.inherited
-    offset, rate = ledger.committable(), partition.dead_letters.update()
+    offset, rate = ledger.committable(), partition.dead_letters.update_rate()
     # Reading began at the oldest unfinished record or before it, and nothing behind it is passed.
     base = offset if offset is not None else ledger.oldest
     if base is None:
         return None
     if base != partition.began_at:
-        partition.unmark()
+        partition.clear_own_mark()
     return CommitMetadata(
         base,
         topic_id,
         max(epoch, inherited.epoch) if inherited is not None else epoch,
         ledger.finished_from(base),
-        partition.counted_tries(base),
+        partition.attempts_by_offset(base),
         partition.mark,
         rate.as_text() if rate is not None else inherited.rate if inherited is not None else "",
     )

@@ -27,8 +27,8 @@ class _Poll:
 class PolledBytes:
     """How many bytes of values were read and are not finished yet.
 
-    Counted by poll: `release` is cheap and sees only polls of which all records are finished before the oldest
-    unfinished one; `shrink` looks at each unfinished record.
+    Counted by poll: `subtract_finished_polls` is cheap and sees only polls of which all records are finished before the
+    oldest unfinished one; `recount` looks at each unfinished record.
     """
 
     __slots__ = ("_polls", "_unfinished", "total")
@@ -36,7 +36,7 @@ class PolledBytes:
     def __init__(self) -> None:
         self.total = 0
         self._polls: deque[_Poll] = deque()  # oldest first
-        self._unfinished: int | None = None  # at the last `shrink`; None if records were added since
+        self._unfinished: int | None = None  # at the last `recount`; None if records were added since
 
     def add(self, records: Sequence[Record]) -> None:
         size = sum(map(len, filter(None, map(_value, records))))
@@ -44,17 +44,17 @@ class PolledBytes:
         self._polls.append(_Poll(records[0].offset, records[-1].offset, len(records), size, size))
         self._unfinished = None
 
-    def release(self, oldest: int | None) -> None:
+    def subtract_finished_polls(self, oldest: int | None) -> None:
         """Subtract the polls of which all records lie before this unfinished offset; all polls if there is none."""
         polls = self._polls
         while polls and (oldest is None or polls[0].last < oldest):
             self.total -= polls.popleft().left
 
-    def may_shrink(self, unfinished: int) -> bool:
-        """Whether so many records have ended since the last `shrink` that another one is worth its time."""
+    def is_recount_due(self, unfinished: int) -> bool:
+        """Whether so many records have ended since the last `recount` that another one is worth its time."""
         return self._unfinished is None or unfinished < self._unfinished * 7 // 8
 
-    def shrink(self, open_offsets: Sequence[int]) -> None:
+    def recount(self, open_offsets: Sequence[int]) -> None:
         """Count only these unfinished records, in ascending order."""
         self._unfinished = len(open_offsets)
         polls: deque[_Poll] = deque()

@@ -90,14 +90,14 @@ class Poller:
     def _partitions_to_read(self) -> Collection[TopicPartition] | None:
         if self._stop_signal.is_set or self._assignment.poll_size() == 0:
             return NO_PARTITIONS
-        return self._assignment.flow.wanted()
+        return self._assignment.flow.partitions_to_poll()
 
     async def _wait_until_readable(self) -> None:
         """Wait while nothing can be read. Half a second at most, because the membership needs a poll now and then."""
         room = self._assignment.flow.room
         room.clear()
         if not self._stop_signal.stopping.done():
-            self._progress.handle()  # records that were finished before `clear` may have made room
+            self._progress.handle_progress()  # records that were finished before `room.clear` may have made room
         if self.running and not room.is_set():
             waiter = asyncio.ensure_future(room.wait())
             try:
@@ -133,21 +133,21 @@ class Poller:
             self._assignment.telemetry.emit(
                 RecordsReceived(self._assignment.name, tp.topic, tp.partition, len(records), sizes)
             )
-        unfinished = self._take_over.unfinished(source, partition, records)
+        unfinished = self._take_over.without_finished(source, partition, records)
         if unfinished:
-            self._take_over.take(partition, unfinished)
+            self._take_over.hand_out_once_marked(partition, unfinished)
         else:
             partition.set_position(source.position(tp))
 
     def _prepare_for_reading(self, partition: Partition) -> bool:
         """Whether the partition may be read, by what the last commit says. If not, this stops the app."""
-        self._assignment.inherit(partition)
-        return self._limit.allows(partition)
+        self._assignment.inherit_last_commit(partition)
+        return self._limit.check_may_read(partition)
 
     def _may_hand_out(self, partition: Partition) -> bool:
         """Whether its records may still begin. In at-most-once mode, records that a poll returns while the partition is
         being revoked run within the drain time too."""
-        return not (partition.closed or (partition.leaving and not self._assignment.at_most_once))
+        return not (partition.is_closed or (partition.is_being_revoked and not self._assignment.at_most_once))
 
     def _seek_back(self, source: RecordSource, tp: TopicPartition, first: Record) -> None:
         """A poll has returned records of a partition that was revoked meanwhile: they are dropped.
@@ -204,7 +204,7 @@ class Poller:
                 partition: position
                 for tp, partition in assignment.partitions.items()
                 if self._may_hand_out(partition)
-                and not partition.leaving
+                and not partition.is_being_revoked
                 and (position := source.position(tp)) is not None
                 and position != partition.committed
             }
@@ -230,7 +230,7 @@ class Poller:
             # While a partition is being revoked, or is closed by a failing record, its position is not recorded: the
             # poll may have moved past dropped records.
             if (
-                not (partition.leaving or partition.closed)
+                not (partition.is_being_revoked or partition.is_closed)
                 and source.position(tp) is not None
                 and self._prepare_for_reading(partition)  # stops the app if the limit is reached
             ):
@@ -240,5 +240,5 @@ class Poller:
         # each interval.
         if now_s >= self._commits_due_s:
             self._commits_due_s = now_s + assignment.settings.commit_interval_s
-            if assignment.uncommitted:
-                assignment.commit_timer.note()
+            if assignment.has_uncommitted:
+                assignment.commit_timer.note_activity()

@@ -500,9 +500,9 @@ class Dispatch:
             endpoint asks for, and `NotReady` if the value's schema is still being asked for. A batch endpoint gets a
             batch of one record.
         route: the record's endpoint, without decoding its value; None if it is not known.
-        gated: the record's endpoint if it takes batches or has its own `concurrency`, else None: such a record must
-            pass `Admission`. The attribute is None if the handler has no such endpoint.
-        open_batch: one attempt at these records, all of them `gated` to the batch endpoint `slot.route`.
+        limited_route: the record's endpoint if it takes batches or has its own `concurrency`, else None: such a record
+            must pass `Admission`. The attribute is None if the handler has no such endpoint.
+        open_batch: one attempt at these records, all of them for the batch endpoint `slot.route`.
         thread_call: one attempt at this record, as a call for a thread that has just run another one; `Unmatched` if
             no endpoint takes the record; None if its endpoint is not a plain `def` without dependencies. The attribute
             is None if no attempt is such a call alone: there is no such endpoint, or something encloses the endpoints.
@@ -513,7 +513,7 @@ class Dispatch:
 
     call: Callable[[Record, Slot], Awaitable[object] | Unmatched]
     route: Callable[[Record], Route | None]
-    gated: Callable[[Record], Route | None] | None
+    limited_route: Callable[[Record], Route | None] | None
     open_batch: Callable[[Sequence[Record], Slot], BatchAttempt]
     thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None] | None = None
     awaited: Callable[[Record], asyncio.Future[None] | None] | None = None

@@ -16,17 +16,17 @@ class Progress:
         self._report = report
         self._noted = False
 
-    def note(self) -> None:
+    def note_progress(self) -> None:
         """An executor has made progress. It is handled once for all executors, in the event loop's next round."""
         if not self._noted:
             self._noted = True
-            self._assignment.commit_timer.note()
-            asyncio.get_running_loop().call_soon(self.handle)
+            self._assignment.commit_timer.note_activity()
+            asyncio.get_running_loop().call_soon(self.handle_progress)
 
-    def handle(self) -> None:
+    def handle_progress(self) -> None:
         assignment = self._assignment
         self._noted = False
-        assignment.flow.progress()
+        assignment.flow.reopen_partitions_with_room()
         self._report.flush()
         waits_for_room = assignment.at_most_once and not assignment.flow.room.is_set()
         if waits_for_room and assignment.pending <= assignment.settings.max_poll_records // 2:

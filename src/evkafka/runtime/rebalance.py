@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from evkafka.exceptions import BrokerRefused
 from evkafka.records import OffsetReset, TopicPartition, Unreadable
 from evkafka.runtime.assignment import Assignment
-from evkafka.runtime.clock import acquire, wait_any
+from evkafka.runtime.clock import acquire_lock, wait_any
 from evkafka.runtime.committer import COMMIT_TIMEOUT_S
 from evkafka.runtime.corrupt_records import CorruptRecords
 from evkafka.runtime.executor import Executor
@@ -46,7 +46,7 @@ class RebalanceListener:
         self._executors = executors
         self._report = report
         self._corrupt_records = corrupt_records
-        self.cut_at_stop = 0
+        self.cancelled_at_stop = 0
 
     # ------------------------------------------------------------------ the source's calls
 
@@ -56,7 +56,7 @@ class RebalanceListener:
         drain_s = await self._wait_for_hand_over(assignment.settings.revoke_drain_timeout_s)
         revoked = [assignment.partitions[tp] for tp in partitions if tp in assignment.partitions]
         try:
-            await self.release(revoked, drain_s, lambda: COMMIT_TIMEOUT_S)
+            await self.release_partitions(revoked, drain_s, lambda: COMMIT_TIMEOUT_S)
         except BrokerRefused as error:
             self._stop_signal.fail(error)
 
@@ -67,15 +67,15 @@ class RebalanceListener:
         """
         assignment = self._assignment
         lost = [assignment.partitions[tp] for tp in partitions if tp in assignment.partitions]
-        self._corrupt_records.release(lost)
+        self._corrupt_records.cancel_dead_letters(lost)
         self._end_assignment(lost, self._cancel_unfinished(lost), lost=True)
 
     async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
         """New ledgers for these partitions."""
         assignment = self._assignment
         for tp in partitions:
-            assignment.flow.forget(tp)
-            assignment.begin(tp)
+            assignment.flow.forget_assignment(tp)
+            assignment.start_partition(tp)
         assignment.flow.room.set()
         total = len(assignment.partitions)
         epoch = assignment.source.group_epoch() if assignment.source is not None else None
@@ -89,14 +89,14 @@ class RebalanceListener:
         assignment = self._assignment
         assignment.telemetry.emit(PositionReset(assignment.name, reset, assignment.settings.auto_offset_reset))
         partition = assignment.partitions.get(reset.partition)
-        if partition is None or partition.leaving:
+        if partition is None or partition.is_being_revoked:
             return
         to_offset = reset.to_offset
         partition.was_reset = reset.reason != "retention"
-        assignment.inherit(partition)
+        assignment.inherit_last_commit(partition)
         if to_offset <= partition.last_read:  # offsets will be read again: that needs a new ledger
             to_offset = self._seek_to_unfinished(partition, reset)
-            partition = assignment.restart(partition)
+            partition = assignment.restart_partition(partition)
         partition.set_position(to_offset)
         assignment.commit_timer.due.set()
 
@@ -114,10 +114,10 @@ class RebalanceListener:
 
     # ------------------------------------------------------------------ giving partitions back
 
-    async def release_all(self, drain_s: float, commit_s: Callable[[], float]) -> None:
-        """Give back everything, as `release` does."""
+    async def release_all_partitions(self, drain_s: float, commit_s: Callable[[], float]) -> None:
+        """Give back everything, as `release_partitions` does."""
         drain_s = await self._wait_for_hand_over(drain_s)
-        await self.release(list(self._assignment.partitions.values()), drain_s, commit_s)
+        await self.release_partitions(list(self._assignment.partitions.values()), drain_s, commit_s)
 
     async def _wait_for_hand_over(self, drain_s: float) -> float:
         """Wait until the records of a poll that has returned are in their lanes; returns the drain time that is left.
@@ -126,11 +126,13 @@ class RebalanceListener:
         commit without a response does not make the drain longer.
         """
         clock, until_s = self._assignment.clock, self._assignment.clock.now() + drain_s
-        if await acquire(clock, self._assignment.handing_over, drain_s):
+        if await acquire_lock(clock, self._assignment.handing_over, drain_s):
             self._assignment.handing_over.release()
         return max(until_s - clock.now(), 0.0)
 
-    async def release(self, revoked: Collection[Partition], drain_s: float, commit_s: Callable[[], float]) -> None:
+    async def release_partitions(
+        self, revoked: Collection[Partition], drain_s: float, commit_s: Callable[[], float]
+    ) -> None:
         """Give partitions back: let running attempts end, cancel those that do not, commit, end the assignment.
 
         In at-least-once mode, records that have not begun are dropped at once, because the next owner reads them. In
@@ -144,19 +146,19 @@ class RebalanceListener:
         revoked = [partition for partition in revoked if not partition.ledger.sealed]
         if not revoked:
             return
-        self._corrupt_records.release(revoked)
+        self._corrupt_records.cancel_dead_letters(revoked)
         for partition in revoked:
-            partition.give_back()
-            partition.leave()
+            partition.mark_released()
+            partition.begin_revoke()
             if not assignment.at_most_once:
-                scheduler.clear(partition)
+                scheduler.drop_unbegun_records(partition)
                 continue
-            scheduler.resume(partition)  # even if a user has paused it, what was read still runs
+            scheduler.resume_partition(partition)  # even if a user has paused it, what was read still runs
             scheduler.close_batches(partition)
         await self._wait_until_idle(revoked, drain_s)
         cut = self._cancel_unfinished(revoked)
         if self._stop_signal.stopping.done():
-            self.cut_at_stop += cut
+            self.cancelled_at_stop += cut
         if cut:
             await self._wait_until_idle(revoked, CANCEL_S)
         if assignment.committer is not None and not assignment.at_most_once:
@@ -166,7 +168,7 @@ class RebalanceListener:
     def _cancel_unfinished(self, partitions: Collection[Partition]) -> int:
         """No more of their records begin, and what runs or is written is cancelled; returns how much that was."""
         assignment, scheduler = self._assignment, self._assignment.scheduler
-        assignment.report_lost([record for partition in partitions for record in scheduler.close(partition)])
+        assignment.report_lost([record for partition in partitions for record in scheduler.close_partition(partition)])
         cut = self._cancel_attempts(partitions)
         unwritten = [record for partition in partitions for record in scheduler.abandon_writes(partition)]
         assignment.report_lost(unwritten)
@@ -177,7 +179,7 @@ class RebalanceListener:
         assignment = self._assignment
         ended = [partition for partition in partitions if not partition.ledger.sealed]
         for partition in ended:
-            assignment.drop(partition)
+            assignment.end_partition(partition)
         self._report.flush()
         if ended:
             addresses = tuple(sorted(partition.tp for partition in ended))
@@ -187,10 +189,10 @@ class RebalanceListener:
         # A seek or a reset begins a new `Partition`. An attempt of the one before may still run, and must end too
         # before another member begins the record.
         waiting = {*revoked, *(one.lane.partition for one in self._executors_of(revoked) if one.lane)}
-        if any(partition.busy for partition in waiting):
+        if any(partition.is_busy for partition in waiting):
             # A revoke and the stop may wait for the same partition; the one that stops waiting cancels the other's
             # wait.
-            all_quiet = asyncio.gather(*(partition.quiet() for partition in waiting), return_exceptions=True)
+            all_quiet = asyncio.gather(*(partition.wait_until_idle() for partition in waiting), return_exceptions=True)
             await wait_any(self._assignment.clock, all_quiet, timeout_s=timeout_s)
             if not all_quiet.done():
                 all_quiet.cancel()

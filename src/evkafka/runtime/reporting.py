@@ -68,7 +68,7 @@ class UnmatchedWarning:
         self._seen: Counter[str | None] = Counter()
         self._reported: set[UnmatchedKind] = set()
 
-    def note(self, event_type: str | None) -> None:
+    def note_type(self, event_type: str | None) -> None:
         """No endpoint takes a record of this type. The record is not finished yet."""
         if not self._left:
             return
@@ -104,18 +104,18 @@ class TelemetryReporter:
         as much as everything else that is done with its duration."""
         return self._plain_s[topic] if self.listening else None
 
-    def finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None:
+    def report_finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None:
         if not self.listening:
             return
         self._durations_s[record.topic, slot.route, status].append(duration_s)
 
-    def unmatched(self, record: Record, outcome: Unmatched) -> None:
+    def report_unmatched(self, record: Record, outcome: Unmatched) -> None:
         event_type = outcome.event_type
         if event_type is not None and len(event_type) > NAME_CHARACTERS:
             event_type = truncate(event_type, NAME_CHARACTERS)  # a producer may send a text of any length
         self._unmatched[record.topic, outcome.reason, event_type] += 1
         if self._unmatched_warning is not None:
-            self._unmatched_warning.note(event_type)
+            self._unmatched_warning.note_type(event_type)
 
     def flush(self) -> None:
         """Emit what was added up."""
@@ -146,7 +146,7 @@ class TelemetryReporter:
             topics.setdefault(topic, {}).setdefault((event_type, cast(Status, status)), []).extend(durations_s)
         return topics
 
-    def skipped(self, slot: Slot, record: Record, outcome: Skip) -> None:
+    def report_skipped(self, slot: Slot, record: Record, outcome: Skip) -> None:
         if outcome.reason:
             self._telemetry.emit(
                 RecordSkipped(
@@ -154,7 +154,7 @@ class TelemetryReporter:
                 )
             )
 
-    def failed(
+    def report_failed(
         self,
         slot: Slot,
         record: Record,
@@ -187,7 +187,7 @@ class TelemetryReporter:
             )
         )
 
-    def blocked(self, slot: Slot, record: Record, duration_s: float) -> None:
+    def report_loop_blocked(self, slot: Slot, record: Record, duration_s: float) -> None:
         self._telemetry.emit(
             EndpointBlocked(
                 self._consumer,
@@ -199,14 +199,14 @@ class TelemetryReporter:
             )
         )
 
-    def overran(self, slot: Slot, record: Record, limit_s: float) -> None:
+    def report_overrun(self, slot: Slot, record: Record, limit_s: float) -> None:
         self._telemetry.emit(
             EndpointOverran(
                 self._consumer, record.topic, record.partition, record.offset, _endpoint_name(slot), limit_s=limit_s
             )
         )
 
-    def dropped(self, route: Route | None, record: Record) -> None:
+    def report_dropped(self, route: Route | None, record: Record) -> None:
         endpoint = route.name if route is not None else ""
         self._telemetry.emit(ResultDropped(self._consumer, record.topic, record.partition, record.offset, endpoint))
 

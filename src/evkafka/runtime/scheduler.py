@@ -11,12 +11,12 @@ created with (`Lane`, `Batch`):
 
 | reason | added by | removed by | when the records are cleared (revoke, seek, stop, failure) |
 | --- | --- | --- | --- |
-| paused | `pause`; `Lane`, created in a paused partition | `resume` | stays; a new `Partition` begins paused |
-| retry_wait | `wait` | the timer, in `_end_retry_wait` | removed with the timer by `clear` |
-| straggler | `make_ready` | `release` of that attempt | stays until that attempt ends |
+| paused | `pause_partition`; `Lane` of a paused one | `resume_partition` | stays; a new `Partition` begins paused |
+| retry_wait | `wait_for_retry` | the timer, in `_end_retry_wait` | removed with the timer by `drop_unbegun_records` |
+| straggler | `make_ready` | `release_lane` of that attempt | stays until that attempt ends |
 | permit | `_admit` | `_release_permit` of another lane | stays until that release, which finds no record in it |
 | gathering | `Batch`, when it is created | `_stop_waiting` | stays, without a timer: it ends with its partition |
-| in_batch | `_move_to_batch` | `release` of the batch, `leave_batch` | stays until the batch ends |
+| in_batch | `_move_to_batch` | `release_lane` of the batch, `leave_batch` | stays until the batch ends |
 | writing | `begin_write` | the end of the lane's last write | failing writes are abandoned, others continue |
 | schema | `wait_for_schema` | the end of that request | stays until then; no record is left in the lane |
 
@@ -33,7 +33,16 @@ from heapq import heappop
 
 from evkafka.records import Record
 from evkafka.runtime.admission import Admission
-from evkafka.runtime.partition import Batch, Lane, LaneKey, LaneState, Partition, PendingWrite, Reason, SettledBehind
+from evkafka.runtime.partition import (
+    Batch,
+    BlockReason,
+    Lane,
+    LaneKey,
+    LaneState,
+    Partition,
+    PendingWrite,
+    SettledAfterWrite,
+)
 from evkafka.runtime.ports import BatchLimits, Clock, Route
 
 
@@ -41,7 +50,7 @@ class LaneScheduler:
     """The ready lanes of one consumer, and the executors that wait for one.
 
     Partitions with ready lanes take turns, lane by lane: a partition with thousands of busy keys delays no other.
-    Within a partition, the lane whose first record is oldest comes first (see `Partition.enqueue`).
+    Within a partition, the lane whose first record is oldest comes first (see `Partition.enqueue_lane`).
 
     Args:
         admission: None if the consumer has neither batch endpoints nor event types with their own `concurrency`.
@@ -56,7 +65,7 @@ class LaneScheduler:
         self._turns: deque[Partition] = deque()  # each partition with ready lanes once
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._stragglers: set[LaneKey] = set()
-        self._behind_stragglers: dict[LaneKey, Lane] = {}
+        self._waiting_for_stragglers: dict[LaneKey, Lane] = {}
         self.is_held = False
 
     @property
@@ -73,15 +82,15 @@ class LaneScheduler:
 
     def add_records(self, partition: Partition, records: Sequence[Record], position: int | None) -> None:
         """These records were just read, up to this position: put them into their lanes."""
-        partition.open(records, position)
-        if self._admission is None or partition.whole_lane is not None:
+        partition.add_read_records(records, position)
+        if self._admission is None or partition.only_lane is not None:
             for lane, added in partition.sort_into_lanes(records):
-                self.append(lane, added)
+                self.append_records(lane, added)
         else:  # each record by itself: a batch takes them in the order of the partition, each with its own attempts
             for record in records:
-                self.append(partition.lane_of(record) or partition.free_lane(), (record,))
+                self.append_records(partition.lane_of(record) or partition.new_lane_without_order(), (record,))
 
-    def append(self, lane: Lane, records: Sequence[Record]) -> None:
+    def append_records(self, lane: Lane, records: Sequence[Record]) -> None:
         """Append these records to the lane."""
         if lane.partition.tries and not lane.queue and lane.state is not LaneState.RUNNING:
             lane.attempt = lane.partition.tries.get(records[0].offset, 0) + 1  # an earlier owner has tried it
@@ -96,7 +105,7 @@ class LaneScheduler:
         if self._stragglers and lane.key in self._stragglers:
             # An attempt of the same lane in an earlier assignment is still running (a thread cannot be cancelled).
             # Two attempts of one key at once would break its order, so this lane waits until that attempt ends.
-            self._behind_stragglers[lane.key] = lane
+            self._waiting_for_stragglers[lane.key] = lane
             self.block(lane, "straggler")
             return
         if self._admission is not None and not self._admit(lane, self._admission):
@@ -105,7 +114,7 @@ class LaneScheduler:
         lane.state = LaneState.READY
         if not partition.ready:
             self._turns.append(partition)
-        partition.enqueue(lane)
+        partition.enqueue_lane(lane)
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -116,13 +125,13 @@ class LaneScheduler:
 
     def _admit(self, lane: Lane, admission: Admission) -> bool:
         """Try to admit the lane. False if it was blocked, or its records were moved into a batch."""
-        route = lane.route if isinstance(lane, Batch) else admission.gated(lane.queue[0])
+        route = lane.route if isinstance(lane, Batch) else admission.limited_route(lane.queue[0])
         if route is None:
             return True
         if route.batch is not None and not isinstance(lane, Batch):
             self._gather_into_batch(lane, route, route.batch)
             return False
-        if not admission.acquire(lane, route):
+        if not admission.acquire_permit(lane, route):
             self.block(lane, "permit")
             return False
         return True
@@ -130,7 +139,7 @@ class LaneScheduler:
     def _release_permit(self, lane: Lane) -> None:
         if lane.permit is None or self._admission is None:
             return
-        waiting = self._admission.release(lane, lane.permit)
+        waiting = self._admission.release_permit(lane, lane.permit)
         while waiting:
             following = waiting.popleft()
             self.unblock(following, "permit")
@@ -140,7 +149,7 @@ class LaneScheduler:
     def _gather_into_batch(self, lane: Lane, route: Route, limits: BatchLimits) -> None:
         batch = lane.partition.gathering.get((route, lane.attempt))
         if batch is None:
-            gathered = batch = lane.partition.gather(route, limits, lane.attempt)
+            gathered = batch = lane.partition.open_batch(route, limits, lane.attempt)
             batch.timer = self._clock.call_later(limits.max_wait_s, lambda: self._stop_waiting(gathered))
         self._move_to_batch(lane, batch)
 
@@ -154,7 +163,7 @@ class LaneScheduler:
         """Put the lane's first records into the batch, and let the lane wait for it."""
         assert self._admission is not None
         partition = lane.partition
-        self._admission.move(lane, batch)
+        self._admission.move_to_batch(lane, batch)
         lane.attempt = 1
         if lane.key is None:
             lane.state = LaneState.IDLE
@@ -163,9 +172,9 @@ class LaneScheduler:
             batch.members[lane] = None
             self.block(lane, "in_batch")
         if batch.is_full:
-            partition.stop_gathering(batch)
+            partition.close_batch(batch)
             self._stop_waiting(batch)
-        elif lane is partition.whole_lane and (lane.queue or batch.attempt > 1):
+        elif lane is partition.only_lane and (lane.queue or batch.attempt > 1):
             # No more records can be added: the partition's only lane continues with other records.
             self._stop_waiting(batch)
 
@@ -189,13 +198,13 @@ class LaneScheduler:
 
     # ------------------------------------------------------------------ reasons
 
-    def block(self, lane: Lane, reason: Reason) -> None:
+    def block(self, lane: Lane, reason: BlockReason) -> None:
         """No record of it begins until this reason is removed. Called by the reason's owner only."""
         lane.reasons |= {reason}
         if lane.state is not LaneState.RUNNING:
             lane.state = LaneState.BLOCKED
 
-    def unblock(self, lane: Lane, reason: Reason) -> None:
+    def unblock(self, lane: Lane, reason: BlockReason) -> None:
         """This reason is gone. If it was the last, the lane continues."""
         lane.reasons -= {reason}
         if lane.state is LaneState.BLOCKED:
@@ -214,7 +223,7 @@ class LaneScheduler:
 
     # ------------------------------------------------------------------ pausing
 
-    def pause(self, partition: Partition) -> None:
+    def pause_partition(self, partition: Partition) -> None:
         """No record of it begins any more; running attempts continue."""
         if partition.paused:
             return
@@ -230,7 +239,7 @@ class LaneScheduler:
         for lane in ready:  # only after all are blocked: otherwise another lane of this partition would get the permits
             self._release_permit(lane)
 
-    def resume(self, partition: Partition) -> None:
+    def resume_partition(self, partition: Partition) -> None:
         """Its records begin again, in their order."""
         if not partition.paused:
             return
@@ -240,8 +249,8 @@ class LaneScheduler:
 
     # ------------------------------------------------------------------ all lanes
 
-    def hold(self, partitions: Iterable[Partition]) -> None:
-        """No record begins any more, until `go_on`; running attempts continue.
+    def hold_all_lanes(self, partitions: Iterable[Partition]) -> None:
+        """No record begins any more, until `continue_all_lanes`; running attempts continue.
 
         Args:
             partitions: all of the consumer.
@@ -252,7 +261,7 @@ class LaneScheduler:
                 if lane.state is LaneState.RUNNING:
                     lane.stop_after_running_record()
 
-    def go_on(self) -> None:
+    def continue_all_lanes(self) -> None:
         """Records begin again, in their order. Does nothing unless they are held."""
         if not self.is_held:
             return
@@ -270,8 +279,8 @@ class LaneScheduler:
         self._waiters.append(waiter)
         await waiter
 
-    def take(self) -> Lane | None:
-        """Of the partition whose turn it is, the lane with the oldest record. It is the caller's until `release`."""
+    def take_lane(self) -> Lane | None:
+        """Of the partition whose turn it is, the lane with the oldest record; the caller's until `release_lane`."""
         turns = self._turns
         while turns and not self.is_held:
             ready = turns[0].ready
@@ -289,7 +298,7 @@ class LaneScheduler:
                 self._release_permit(lane)
         return None
 
-    def release(self, lane: Lane) -> None:
+    def release_lane(self, lane: Lane) -> None:
         """The executor leaves this lane: it is empty, it must wait, or to let another lane run."""
         partition = lane.partition
         partition.running -= 1
@@ -302,9 +311,9 @@ class LaneScheduler:
         if partition.ledger.sealed:
             for ended in (lane, *lane.members):
                 self._on_straggler_ended(ended)
-        partition.notify_quiet()
+        partition.notify_waiters()
 
-    def wait(self, lane: Lane, delay_s: float) -> None:
+    def wait_for_retry(self, lane: Lane, delay_s: float) -> None:
         """Try the lane's first record, or the batch's records, again after this time. The caller runs the lane."""
         for record in lane.queue:
             lane.partition.tries[record.offset] = lane.attempt - 1
@@ -334,17 +343,17 @@ class LaneScheduler:
         lane.writes = (*lane.writes, write)
         self.block(lane, "writing")
 
-    def add_settled_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None:
+    def add_settled_after_write(self, lane: Lane, behind: Sequence[SettledAfterWrite]) -> None:
         """These records are settled, but wait for earlier records that are still being written."""
-        lane.behind = (*lane.behind, *behind)
+        lane.settled_after_writes = (*lane.settled_after_writes, *behind)
         lane.queue.extendleft(settled.record for settled in behind)
 
     def end_write(self, lane: Lane, records: Iterable[Record]) -> None:
         """The write of these records has ended: they leave the lane, which continues after the last of its writes."""
-        lane.remove(records)
+        lane.remove_records(records)
         if not lane.writes:
             self.unblock(lane, "writing")
-        lane.partition.notify_quiet()
+        lane.partition.notify_waiters()
 
     def _abandon_lane_writes(self, lane: Lane, *, failing: bool) -> list[Record]:
         """Abandon writes of the lane; returns the records.
@@ -352,20 +361,20 @@ class LaneScheduler:
         Args:
             failing: only those that could not be written so far. The others are allowed to complete.
         """
-        abandoned = [write for write in lane.writes if write.fails or not failing]
+        abandoned = [write for write in lane.writes if write.has_failed or not failing]
         records = [write.record for write in abandoned]
         if abandoned:
-            records += [settled.record for settled in lane.behind]
+            records += [settled.record for settled in lane.settled_after_writes]
         for write in abandoned:
             write.abandon()
-        taken = lane.remove(records)
+        taken = lane.remove_records(records)
         if not lane.writes:
             self.unblock(lane, "writing")
         return taken
 
     # ------------------------------------------------------------------ a partition ends
 
-    def clear(self, partition: Partition) -> list[Record]:
+    def drop_unbegun_records(self, partition: Partition) -> list[Record]:
         """Remove every record of the partition that has not begun, and return them; running attempts continue."""
         partition.early.clear()
         partition.release_held()
@@ -374,24 +383,26 @@ class LaneScheduler:
     def _clear_lane(self, lane: Lane) -> list[Record]:
         """Remove the records that have not begun, and end the wait for a next attempt. A running attempt continues, and
         so does a write to another topic, unless it could not be written so far."""
-        in_flight = {id(write.record) for write in lane.writes} | {id(settled.record) for settled in lane.behind}
-        left = lane.remove([record for record in lane.queue if id(record) not in in_flight])
+        in_flight = {id(write.record) for write in lane.writes} | {
+            id(settled.record) for settled in lane.settled_after_writes
+        }
+        left = lane.remove_records([record for record in lane.queue if id(record) not in in_flight])
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
             self.unblock(lane, "retry_wait")
         return self._abandon_lane_writes(lane, failing=True) + left
 
-    def close(self, partition: Partition) -> list[Record]:
+    def close_partition(self, partition: Partition) -> list[Record]:
         """No more records of the partition begin; returns those that had not begun."""
         partition.close()
-        return self.clear(partition)
+        return self.drop_unbegun_records(partition)
 
     def abandon_writes(self, partition: Partition) -> list[Record]:
         """Abandon the partition's writes to other topics; returns the records."""
         return [record for lane in partition.lanes() for record in self._abandon_lane_writes(lane, failing=False)]
 
-    def end(self, partition: Partition) -> None:
+    def end_partition(self, partition: Partition) -> None:
         """The assignment is over. The results of attempts that still run will be refused."""
         self.abandon_writes(partition)
         for lane in partition.lanes():
@@ -399,11 +410,11 @@ class LaneScheduler:
                 self._stragglers.update(one.key for one in (lane, *lane.members) if one.key is not None)
         partition.end()
         partition.ledger.seal()
-        partition.notify_quiet()
+        partition.notify_waiters()
 
     def _on_straggler_ended(self, lane: Lane) -> None:
         if lane.key is not None:
             self._stragglers.discard(lane.key)
-            waiting = self._behind_stragglers.pop(lane.key, None)
+            waiting = self._waiting_for_stragglers.pop(lane.key, None)
             if waiting is not None:
                 self.unblock(waiting, "straggler")

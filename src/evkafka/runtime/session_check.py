@@ -28,10 +28,10 @@ class SessionCheck:
         self._at_most_once = assignment.at_most_once
         self._source: RecordSource | None = None
 
-    def watch(self, source: RecordSource | None) -> None:
+    def watch_source(self, source: RecordSource | None) -> None:
         """Check this source from now on; None while there is none."""
         self._source = source
-        self._scheduler.go_on()
+        self._scheduler.continue_all_lanes()
 
     def check(self) -> None:
         """Let no record begin while the group may have given the partitions to others: two members would handle
@@ -44,9 +44,9 @@ class SessionCheck:
         if source is None or self._at_most_once:
             return
         if source.in_session():
-            self._scheduler.go_on()
+            self._scheduler.continue_all_lanes()
         elif self._partitions and not self._scheduler.is_held:
-            self._scheduler.hold(self._partitions.values())
+            self._scheduler.hold_all_lanes(self._partitions.values())
             if source.state() != "joining":  # a join is answered when all members have joined
                 logger.warning(
                     "consumer %s: its group's coordinator has not answered for nearly a session, and may give the"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
 from evkafka.records import Record
-from evkafka.runtime.backoff import exponential
+from evkafka.runtime.backoff import exponential_delay_s
 from evkafka.runtime.failure_cause import find_exception, outcome_cause
 from evkafka.telemetry import Status
 
@@ -172,7 +172,7 @@ def _decide_retry(
     if after_ms is not None:
         return Wait(after_ms / 1000)
     return Wait(
-        exponential(
+        exponential_delay_s(
             attempt,
             first_s=policy.backoff_s,
             multiplier=policy.backoff_multiplier,

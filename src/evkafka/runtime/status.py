@@ -15,8 +15,8 @@ from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.blocking_records import BlockingRecords
 from evkafka.runtime.commit_metadata import Ownership
 from evkafka.runtime.executor import Executor
-from evkafka.runtime.flow_control import Reason as UnreadReason
-from evkafka.runtime.partition import Partition, PendingWrite, Reason
+from evkafka.runtime.flow_control import NotReadReason as UnreadReason
+from evkafka.runtime.partition import BlockReason, Partition, PendingWrite
 from evkafka.runtime.ports import GroupEpoch, SourceState
 from evkafka.runtime.watchdog import Watchdog
 
@@ -105,7 +105,7 @@ class PartitionStatus:
     high_watermark: int | None = None
     oldest_age_s: float | None = None
     failed_attempts: int = 0
-    blocked_by: tuple[Reason, ...] = ()
+    blocked_by: tuple[BlockReason, ...] = ()
     unwritten: tuple[UnwrittenStatus, ...] = ()
     done_ahead: int = 0
     unread_because: tuple[UnreadReason, ...] = ()
@@ -253,7 +253,7 @@ def consumer_status(
     """
     settings, now_s = assignment.settings, assignment.clock.now()
     topics = tuple(topic.name for topic in settings.topics)
-    late = overran(running)
+    late = overrunning_executors(running)
     return ConsumerStatus(
         name=assignment.name,
         group_id=settings.group_id,
@@ -267,7 +267,7 @@ def consumer_status(
         attempts=tuple(_attempt_status(executor, now_s, overran=executor in late) for executor in running),
         silent_s=watchdog.silent_s,
         joining_s=watchdog.joining_s,
-        longest_poll_s=watchdog.longest_poll_s,
+        longest_poll_s=watchdog.max_poll_s,
         rebuilds=rebuilds,
         stopping=stopping,
         transactions=_transaction_status(assignment, now_s) if settings.transactions is not None else None,
@@ -285,7 +285,7 @@ def _transaction_status(assignment: Assignment, now_s: float) -> TransactionStat
     )
 
 
-def overran(running: Collection[Executor]) -> list[Executor]:
+def overrunning_executors(running: Collection[Executor]) -> list[Executor]:
     """The executors whose endpoint is past its time limit and cannot be cancelled."""
     return [executor for executor in running if executor.overrun is executor.slot.record]
 
@@ -298,7 +298,7 @@ def _partition_status(
     written_ms = _oldest_timestamp_ms(partition, running)
     if ledger.oldest is None and not early and source is not None:
         written_ms = source.next_timestamp_ms(tp)
-    now_s, since_s = assignment.clock.now(), blocking.since_s(partition)
+    now_s, since_s = assignment.clock.now(), blocking.blocked_since_s(partition)
     return PartitionStatus(
         topic=tp.topic,
         partition=tp.partition,
@@ -308,7 +308,7 @@ def _partition_status(
         pending=ledger.unfinished + len(early) + len(partition.held),
         oldest=ledger.oldest,
         oldest_timestamp_ms=written_ms,
-        retrying=partition.retrying(),
+        retrying=partition.count_retrying_lanes(),
         held="unreadable" in assignment.flow.reasons(tp),
         paused=partition.paused,
         full=assignment.flow.is_full(tp),
@@ -316,8 +316,8 @@ def _partition_status(
         due_in_s=max(early[0].due_s - now_s, 0.0) if early else None,
         oldest_age_s=now_s - since_s if since_s is not None else None,
         failed_attempts=partition.failed_attempts(),
-        blocked_by=tuple(sorted(partition.blocked_by())),
-        unwritten=tuple(_unwritten_status(write, now_s) for write in partition.writes() if write.fails),
+        blocked_by=tuple(sorted(partition.block_reasons())),
+        unwritten=tuple(_unwritten_status(write, now_s) for write in partition.pending_writes() if write.has_failed),
         done_ahead=partition.done_ahead,
         unread_because=tuple(sorted(assignment.flow.reasons(tp))),
         one_at_a_time=_one_at_a_time_status(partition),

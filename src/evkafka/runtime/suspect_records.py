@@ -82,7 +82,7 @@ class SuspectRecords:
             asyncio.Lock() if intake.is_immediate else nullcontext()
         )
 
-    async def find(self, partition: Partition, found: OwnerMark) -> None:
+    async def handle_one_at_a_time(self, partition: Partition, found: OwnerMark) -> None:
         """Handle the records that are held one at a time, until the one that ends the process must be past.
 
         Args:
@@ -98,7 +98,9 @@ class SuspectRecords:
         )
         partition.mark = found  # until its first record begins, so that no commit forgets which one is suspect
         until_s = self._assignment.clock.now() + ALONE_S
-        while self._assignment.owns(partition) and (found.offset is not None or self._assignment.clock.now() < until_s):
+        while self._assignment.may_begin_records(partition) and (
+            found.offset is not None or self._assignment.clock.now() < until_s
+        ):
             if not partition.held:
                 # The record before has ended: a crash while the next one is waited for must not count against it.
                 await self._commit_all()
@@ -114,21 +116,21 @@ class SuspectRecords:
 
     async def _read_more(self, partition: Partition) -> bool:
         """Read more records of the partition. False if none came."""
-        flow, more = self._assignment.flow, partition.more_held()
-        flow.open(partition.tp, "beginning")
+        flow, more = self._assignment.flow, partition.wait_for_more_held()
+        flow.remove_reason(partition.tp, "beginning")
         await wait_any(self._assignment.clock, more, timeout_s=READ_S)
-        if self._assignment.owns(partition):  # else another assignment of it may be read meanwhile
-            flow.close(partition.tp, "beginning")
+        if self._assignment.may_begin_records(partition):  # else another assignment of it may be read meanwhile
+            flow.add_reason(partition.tp, "beginning")
         return bool(partition.held)
 
     async def _handle_record(self, partition: Partition, record: Record, found: OwnerMark) -> None:
         """Handle this record, and wait for the end of its attempt."""
-        if not self._assignment.owns(partition):
+        if not self._assignment.may_begin_records(partition):
             return
-        if partition.has_earlier_in_lane(self._intake.as_placed(record)):
+        if partition.has_earlier_in_lane(self._intake.record_in_lane(record)):
             # An earlier record of its lane has failed and is to be tried again, perhaps without an end. This one begins
             # after that: the partition must not wait for it, and no crash until then is its own.
-            self._intake.place(partition, [partition.held.popleft()])
+            self._intake.place_records(partition, [partition.held.popleft()])
             return
         offset, known = record.offset, record.offset == found.offset
         failed = partition.tries.get(offset, 0)
@@ -140,14 +142,14 @@ class SuspectRecords:
             partition.tries[offset], partition.counted = failed, (offset, failed + 1)
             partition.mark = OwnerMark(Ownership.ALONE, deaths + 1, offset, self._owner)
             await self._commit_all()
-            if not self._assignment.owns(partition):
+            if not self._assignment.may_begin_records(partition):
                 return
-            self._intake.place(partition, [partition.held.popleft()])
+            self._intake.place_records(partition, [partition.held.popleft()])
             self._services.scheduler.close_batches(partition)
         # A record that is written to another topic is waited for too: if the next record ended the process before that
         # is confirmed and committed, this one would begin again, and both could continue like that forever.
-        while self._assignment.owns(partition) and partition.is_in_attempt(offset, failed):
-            await partition.progress()
+        while self._assignment.may_begin_records(partition) and partition.is_in_attempt(offset, failed):
+            await partition.wait_for_progress()
         partition.counted = None
         if partition.mark.ownership is Ownership.ALONE:
             partition.mark = OwnerMark(Ownership.BEGUN, 1, owner=self._owner)
@@ -163,7 +165,7 @@ class SuspectRecords:
 
     def _settle_suspect(self, partition: Partition, record: Record, deaths: int, failed: int) -> bool:
         """Let the error policy decide on a record whose attempts are used up. False if it is to be tried again."""
-        read, slot = self._intake.as_placed(record), self._new_slot()
+        read, slot = self._intake.record_in_lane(record), self._new_slot()
         slot.route, slot.record, slot.attempt = self._dispatch.route(read), read, failed
         died = Failed(ProcessDied(f"its process died while it was handled, {deaths} times"))
         verdict = self._decide(record.topic, slot.route, died, failed)
@@ -179,17 +181,17 @@ class SuspectRecords:
             return False
         partition.held.popleft()
         self._assignment.taken += 1
-        partition.open([read], read.offset + 1)
+        partition.add_read_records([read], read.offset + 1)
         match verdict:
             case Finish(status=status):
-                report.failed(slot, read, died, verdict)
+                report.report_failed(slot, read, died, verdict)
                 partition.ledger.finish(read.offset)
-                report.finished(slot, read, status, 0.0)
+                report.report_finished(slot, read, status, 0.0)
             case SendToDeadLetter() | SendToRetryTopic():
-                lane = partition.free_lane()
-                self._writes.begin(lane, read, slot, died, verdict, 0.0)
+                lane = partition.new_lane_without_order()
+                self._writes.begin_write(lane, read, slot, died, verdict, 0.0)
             case StopConsuming(reason=reason):
-                report.failed(slot, read, died, verdict)
+                report.report_failed(slot, read, died, verdict)
                 self._services.close_partition(partition)
                 self._services.fail(StopApp(f"{address} stops the app: {reason}", died.error))
         return True

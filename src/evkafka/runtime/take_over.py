@@ -56,33 +56,35 @@ class TakeOver:
         self._marks_due: dict[Partition, None] = {}
         self._marking: asyncio.Task[None] | None = None
 
-    def unfinished(self, source: RecordSource, partition: Partition, records: Sequence[Record]) -> Sequence[Record]:
+    def without_finished(
+        self, source: RecordSource, partition: Partition, records: Sequence[Record]
+    ) -> Sequence[Record]:
         """Those of the records, which were just read, that no earlier owner has finished."""
         inherited, ledger, tp = partition.inherited, partition.ledger, partition.tp
-        if inherited is None or not ledger.inherits_from(records[0].offset):
+        if inherited is None or not ledger.has_inherited_from(records[0].offset):
             return records
         if -1 < inherited.epoch < source.leader_epoch(tp, records[-1].offset + 1):
             # The log was truncated, and other records were written at these offsets (KIP-320).
             ledger.forget_inherited(
                 next(one.offset for one in records if source.leader_epoch(tp, one.offset + 1) > inherited.epoch)
             )
-        return [one for one in records if not ledger.inherits(one.offset)]
+        return [one for one in records if not ledger.is_inherited(one.offset)]
 
     # ------------------------------------------------------------------ this owner's mark
 
-    def take(self, partition: Partition, records: Sequence[Record]) -> None:
+    def hand_out_once_marked(self, partition: Partition, records: Sequence[Record]) -> None:
         """Hand the records out as soon as the mark is committed. They were just read."""
         if partition.began_at is None and self._assignment.committer is not None and not self._assignment.at_most_once:
             partition.began_at = records[0].offset
-            partition.hold(records)
+            partition.hold_records(records)
             self._begin_partition(partition)
         elif partition.is_held:
-            partition.hold(records)
+            partition.hold_records(records)
         else:
             self._hand_out(partition, records)
 
     def _begin_partition(self, partition: Partition) -> None:
-        self._assignment.flow.close(partition.tp, "beginning")
+        self._assignment.flow.add_reason(partition.tp, "beginning")
         found = partition.inherited.mark if partition.inherited is not None else OPEN
         # A mark of our own is one that we could not take back, because the connection was lost: nobody has died.
         if found.ownership is not Ownership.OPEN and found.owner != self._owner:
@@ -107,13 +109,16 @@ class TakeOver:
                 del self._marks_due[partition]
 
     async def _handle_suspects(self, partition: Partition, found: OwnerMark) -> None:
-        await self._suspects.find(partition, found)
+        await self._suspects.handle_one_at_a_time(partition, found)
         partition.began_at = partition.first_unfinished
         await self._mark_and_hand_out([partition])
 
     async def _mark_and_hand_out(self, partitions: Sequence[Partition]) -> None:
         """Commit the mark, and let the partitions be read as usual."""
-        committer, owned = self._assignment.committer, [one for one in partitions if self._assignment.owns(one)]
+        committer, owned = (
+            self._assignment.committer,
+            [one for one in partitions if self._assignment.may_begin_records(one)],
+        )
         for partition in owned:
             partition.mark = OwnerMark(Ownership.BEGUN, 1, owner=self._owner)
         if committer is not None and owned:
@@ -126,9 +131,9 @@ class TakeOver:
 
     def _hand_out_held(self, partition: Partition) -> None:
         records = partition.release_held()
-        if not self._assignment.owns(partition):
+        if not self._assignment.may_begin_records(partition):
             return
-        self._assignment.flow.open(partition.tp, "beginning")
-        self._assignment.clock.call_later(BEGUN_S, partition.unmark)
+        self._assignment.flow.remove_reason(partition.tp, "beginning")
+        self._assignment.clock.call_later(BEGUN_S, partition.clear_own_mark)
         if records:
             self._hand_out(partition, records)

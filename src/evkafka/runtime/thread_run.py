@@ -20,7 +20,7 @@ RUN_S = 0.002
 """A thread begins no further record so long after its run has begun."""
 
 
-class Ended(NamedTuple):
+class EndedRecord(NamedTuple):
     """A record that has ended plainly in a thread.
 
     Attributes:
@@ -61,7 +61,7 @@ class ThreadRun:
         skips_unmatched: bool,
         now: Callable[[], float],
     ) -> None:
-        self._ended: list[Ended] = []
+        self._ended: list[EndedRecord] = []
         self._attempt = attempt
         self._lane = lane
         self._queue = lane.queue  # `Lane.stop_after_running_record` gives the lane another one: then this run ends
@@ -71,7 +71,7 @@ class ThreadRun:
         self._ends_s = time.monotonic() + RUN_S
         self._stopped = False
 
-    def following(self) -> ThreadCall | None:
+    def next_call(self) -> ThreadCall | None:
         """The call of the next record, which begins now; None if none may. The last one has ended plainly.
 
         Called in the thread.
@@ -82,7 +82,7 @@ class ThreadRun:
                 match self._take_next_call(now_s):
                     case Unmatched() as unmatched:
                         began_s, now_s = now_s, self._now()
-                        self._ended.append(Ended(self._queue.popleft(), now_s - began_s, None, unmatched))
+                        self._ended.append(EndedRecord(self._queue.popleft(), now_s - began_s, None, unmatched))
                     case call:
                         return call
 
@@ -97,7 +97,7 @@ class ThreadRun:
         if isinstance(call, Unmatched):
             return call if self._skips_unmatched else None
         if call is not None:
-            self._ended.append(Ended(record, now_s - attempt.started_s, route))
+            self._ended.append(EndedRecord(record, now_s - attempt.started_s, route))
             slot.record, slot.attempt, attempt.started_s = queue.popleft(), 1, now_s
         return call
 
@@ -112,7 +112,7 @@ class ThreadRun:
         with self._lane.partition.taking:
             self._stopped = True
 
-    def take_ended(self) -> Sequence[Ended]:
+    def take_ended(self) -> Sequence[EndedRecord]:
         """The records that have ended plainly in the thread since the last call; the record that runs, or was the last
         one that ran, is not one of them. Called on the event loop."""
         with self._lane.partition.taking:

@@ -44,7 +44,7 @@ class TimeSlice:
         self._begin_slice()
         return False
 
-    async def next(self) -> None:
+    async def wait_for_next(self) -> None:
         """Let other tasks run; returns in a later time slice."""
         await self._add_waiter(self._waiting)
         while self.is_over():

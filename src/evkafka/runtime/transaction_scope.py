@@ -31,7 +31,7 @@ class _Refusal:
     largest_bytes: int | None
     until_s: float
 
-    def why(self, record: OutgoingRecord, addresses: Collection[str], sink: RecordSink) -> str | None:
+    def refusal_text(self, record: OutgoingRecord, addresses: Collection[str], sink: RecordSink) -> str | None:
         """Why this record cannot be written either; None if it can."""
         if self.sent_at is not None:
             return str(self.error) if self.sent_at in addresses else None
@@ -70,7 +70,7 @@ class TransactionScope:
         self._compared: dict[Sequence[str], _ClusterPair] = {}
         self._comparing = asyncio.Lock()
 
-    def refuse(self, refused: OutputRefused) -> None:
+    def note_refusal(self, refused: OutputRefused) -> None:
         """A transaction could not write this record. The same send raises its error from now on, so that it fails the
         attempt at its own record, and not the transactions of all."""
         output, error, now_s = refused.output, refused.error, self._clock.now()
@@ -82,7 +82,7 @@ class TransactionScope:
         self._refused = {key: refusal for key, refusal in self._refused.items() if refusal.until_s >= now_s}
         self._refused[output.topic, sent_at] = _Refusal(error, sent_at, largest_bytes, now_s + REFUSED_S)
 
-    def check(self, record: OutgoingRecord, addresses: Collection[str], sink: RecordSink) -> None:
+    def check_not_refused(self, record: OutgoingRecord, addresses: Collection[str], sink: RecordSink) -> None:
         """Check that no transaction has been unable to write such a record lately.
 
         Args:
@@ -95,13 +95,13 @@ class TransactionScope:
         for (topic, _), refusal in self._refused.items():
             if topic != record.topic or self._clock.now() > refusal.until_s:
                 continue
-            if (why := refusal.why(record, addresses, sink)) is not None:
+            if (why := refusal.refusal_text(record, addresses, sink)) is not None:
                 error = refusal.error  # each attempt gets one of its own, with its own traceback and notes
                 raise type(error)(
                     why, topic=record.topic, event_type=record.event_type, may_have_been_written=False
                 ) from error
 
-    async def is_own(self, connection: ConnectionSettings) -> bool:
+    async def is_own_cluster(self, connection: ConnectionSettings) -> bool:
         """Whether this connection is to the cluster that the consumer reads from. It can have another list of servers.
 
         Raises:
@@ -119,7 +119,7 @@ class TransactionScope:
             ConfigError: it does not.
             BrokerUnavailable, BrokerRefused, BrokerError: a cluster did not answer.
         """
-        if await self.is_own(connection):
+        if await self.is_own_cluster(connection):
             return
         pair, own = await self._look_up_clusters(connection), self._connection
         raise ConfigError(

@@ -75,15 +75,15 @@ class Watchdog:
             self._timer.cancel()
             self._timer = None
 
-    def watch(self, source: RecordSource | None) -> None:
+    def watch_source(self, source: RecordSource | None) -> None:
         """Check this source from now on; None while there is none."""
         self._source = source
         self._joining_since_s = None
         self._unmoved.clear()
-        self._session.watch(source)
-        self.polled()
+        self._session.watch_source(source)
+        self.note_poll()
 
-    def polled(self) -> None:
+    def note_poll(self) -> None:
         """A poll has returned."""
         self._polled_at_s = self._clock.now()
 
@@ -99,7 +99,7 @@ class Watchdog:
         return self._clock.now() - since_s if self._source is not None and since_s is not None else 0.0
 
     @property
-    def longest_poll_s(self) -> float:
+    def max_poll_s(self) -> float:
         """A poll may take as long as a rebalance, and a rebalance as long as the rebalance timeout of a member."""
         return 2 * self._settings.rebalance_timeout_s + self._settings.session_timeout_s
 
@@ -131,7 +131,7 @@ class Watchdog:
     # ------------------------------------------------------------------ time limits
 
     def _check_limit(self, executor: Executor, now_s: float) -> None:
-        record, limit_s = executor.slot.record, executor.limit_s()
+        record, limit_s = executor.slot.record, executor.time_limit_s()
         ran_s = now_s - executor.started_s
         if ran_s <= limit_s:
             return
@@ -141,13 +141,13 @@ class Watchdog:
         if executor.overrun is not record:
             executor.overrun = record
             assert record is not None
-            self._report.overran(executor.slot, record, limit_s)
+            self._report.report_overrun(executor.slot, record, limit_s)
 
     # ------------------------------------------------------------------ stalls
 
     def _check_stall(self, source: RecordSource, now_s: float) -> None:
         silent_s = now_s - self._polled_at_s
-        longest_poll_s = self.longest_poll_s
+        longest_poll_s = self.max_poll_s
         if silent_s > longest_poll_s:
             self._report_stall(f"the poll has not returned for {silent_s:.0f} s")
         elif (joining_s := self._joining_s(source, now_s)) > longest_poll_s:
@@ -169,9 +169,9 @@ class Watchdog:
         unmoved, self._unmoved = self._unmoved, {}
         for tp, partition in self._partitions.items():
             position, end = source.position(tp), source.end_offset(tp)
-            idle = position is not None and end is not None and end > position and not partition.busy
+            idle = position is not None and end is not None and end > position and not partition.is_busy
             is_held = "unreadable" in self._flow.reasons(tp)
-            has_reason = is_held or partition.paused or partition.early or partition.retrying()
+            has_reason = is_held or partition.paused or partition.early or partition.count_retrying_lanes()
             if not idle or has_reason or source.receives(tp):
                 continue
             assert position is not None

@@ -15,7 +15,7 @@ from typing import Any
 from evkafka.context import App, Context
 from evkafka.endpoints.batch import DirectBatch, call_with_one_record, open_stack_batch
 from evkafka.endpoints.endpoint import Call, Endpoint, TypeOf
-from evkafka.handler import Handler, check_schema, unmatched_outcome
+from evkafka.handler import Handler, check_schema_is_known, unmatched_outcome
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, build_stack, type_header
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record
@@ -71,19 +71,21 @@ def build_dispatch(
         if formats is None
         else _create_type_lookup_by_schema(header, topic_types, formats)
     )
-    gated = _create_limited_endpoint_lookup(target, raw_type)
+    limited_route = _create_limited_endpoint_lookup(target, raw_type)
     if _is_default(middleware):
         if formats is None:
-            return _create_direct_dispatch(target, header, topic_types, raw_type, gated, overrides)
-        return _create_dispatch_by_format(target, raw_type, gated, overrides, formats)
-    if gated is not None and not any(layer.reads_types for layer in middleware or ()):
+            return _create_direct_dispatch(target, header, topic_types, raw_type, limited_route, overrides)
+        return _create_dispatch_by_format(target, raw_type, limited_route, overrides, formats)
+    if limited_route is not None and not any(layer.reads_types for layer in middleware or ()):
         logger.warning(
             "batch endpoints and endpoints with their own `concurrency` are chosen by the header %r; if a middleware"
             " sets the event type, their records are handled one by one",
             header,
         )
     untyped = _create_type_lookup_without_header(topic_types, formats)
-    return _create_stack_dispatch(stack, untyped, _create_route_lookup(target, raw_type), gated, overrides, formats)
+    return _create_stack_dispatch(
+        stack, untyped, _create_route_lookup(target, raw_type), limited_route, overrides, formats
+    )
 
 
 def _is_default(middleware: Sequence[Middleware] | None) -> bool:
@@ -159,7 +161,7 @@ def _create_route_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Rec
 
 
 def _create_limited_endpoint_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None] | None:
-    """`Dispatch.gated`; None if no endpoint takes batches or has its own `concurrency`."""
+    """`Dispatch.limited_route`; None if no endpoint takes batches or has its own `concurrency`."""
     limited_endpoints: dict[bytes | None, Endpoint | None] = {}
     default: Endpoint | None = None
     for endpoint in handler.endpoints:
@@ -171,13 +173,13 @@ def _create_limited_endpoint_lookup(handler: Handler, raw_type: RawTypeOf) -> Ca
     if default is None and not any(limited_endpoints.values()):
         return None
 
-    def gated(record: Record) -> Route | None:
+    def limited_route(record: Record) -> Route | None:
         endpoint = limited_endpoints.get(raw_type(record), default)
         if endpoint is not None and record.value is None and not endpoint.resolve().admits_none:
             return None
         return endpoint
 
-    return gated
+    return limited_route
 
 
 # ---------------------------------------------------------------------------- the default stack
@@ -229,7 +231,7 @@ def _create_direct_dispatch(
     header: str,
     topic_types: Mapping[str, str],
     raw_type: RawTypeOf,
-    gated: Callable[[Record], Route | None] | None,
+    limited_route: Callable[[Record], Route | None] | None,
     overrides: Overrides,
 ) -> Dispatch:
     """The default stack around a handler, compiled into one function."""
@@ -243,7 +245,9 @@ def _create_direct_dispatch(
     routes = [_compile_route(endpoint, type_of, overrides) for endpoint in handler.endpoints]
     call = _create_direct_call(routes, header, _encode_types(topic_types))
     route = _create_route_lookup(handler, raw_type)
-    return Dispatch(call, route, gated, open_batch, _create_thread_call(handler.endpoints, route, raw_type, type_of))
+    return Dispatch(
+        call, route, limited_route, open_batch, _create_thread_call(handler.endpoints, route, raw_type, type_of)
+    )
 
 
 def _create_thread_call(
@@ -352,7 +356,7 @@ class UnmatchedTypes(dict[tuple[bytes | None, bool], Unmatched]):
 def _create_dispatch_by_format(
     handler: Handler,
     raw_type: RawTypeOf,
-    gated: Callable[[Record], Route | None] | None,
+    limited_route: Callable[[Record], Route | None] | None,
     overrides: Overrides,
     formats: ConsumerFormats,
 ) -> Dispatch:
@@ -374,7 +378,7 @@ def _create_dispatch_by_format(
     return Dispatch(
         _create_call_by_format(routes, raw_type, formats),
         _route_if_schema_known(route, formats),
-        _route_if_schema_known(gated, formats) if gated is not None else None,
+        _route_if_schema_known(limited_route, formats) if limited_route is not None else None,
         open_batch,
         _call_in_thread_if_schema_known(thread_call, formats) if thread_call is not None else None,
         formats.schema_future,
@@ -412,7 +416,7 @@ def _create_call_by_format(
         route = route_by_type.get(event_type, default)
         if route is None or (payload is None and not route.admits_none):
             slot.route = None
-            check_schema(record, formats, None if event_type is None else "")
+            check_schema_is_known(record, formats, None if event_type is None else "")
             return unmatched[event_type, payload is None]
         slot.route = route.endpoint
         payload_call, by_format = route.payload_call, route.by_format
@@ -437,7 +441,7 @@ def _create_stack_dispatch(
     stack: App,
     untyped: Callable[[Record], str | None],
     route: Callable[[Record], Route | None],
-    gated: Callable[[Record], Route | None] | None,
+    limited_route: Callable[[Record], Route | None] | None,
     overrides: Overrides,
     formats: ConsumerFormats | None,
 ) -> Dispatch:
@@ -457,11 +461,11 @@ def _create_stack_dispatch(
         return open_stack_batch(stack, records, slot, untyped)
 
     if formats is None:
-        return Dispatch(run_stack, route, gated, open_batch)
+        return Dispatch(run_stack, route, limited_route, open_batch)
     return Dispatch(
         run_stack,
         _route_if_schema_known(route, formats),
-        _route_if_schema_known(gated, formats) if gated is not None else None,
+        _route_if_schema_known(limited_route, formats) if limited_route is not None else None,
         open_batch,
         awaited=formats.schema_future,
     )

@@ -41,7 +41,7 @@ def dispatch_events(dispatch: Dispatch, read: ReadEvent, trace: Callable[[Dispat
     return Dispatch(
         call,
         _apply_to_event(traced.route, read),
-        _apply_to_event(traced.gated, read) if traced.gated is not None else None,
+        _apply_to_event(traced.limited_route, read) if traced.limited_route is not None else None,
         open_batch,
         _create_thread_call(traced.thread_call, read) if traced.thread_call is not None else None,
         _apply_to_event(traced.awaited, read) if traced.awaited is not None else None,

@@ -80,7 +80,7 @@ class AppLifecycle:
 
     # ------------------------------------------------------------------ as its own process
 
-    def take_process(self) -> StopGuard:
+    def guard_process(self) -> StopGuard:
         """The process belongs to this app: the guard handles its signals until its end, and may end it by force."""
         guard = self._guard = StopGuard(
             self._app.stop_limit_s, running_attempts=self._running_attempts, ends_process=True
@@ -101,12 +101,12 @@ class AppLifecycle:
     async def _run_until_stop(self, guard: StopGuard) -> None:
         try:
             async with self._running_service(None, None) as service:
-                await service.until_stop()
+                await service.wait_until_stop()
                 if service.failure is not None:
                     guard.set_exit_code(FAILED)  # also if the stop that follows is blocked and ended by force
             if service.overdue:
                 raise ForcedExit(self._signum or signal.SIGTERM, f"{'; '.join(service.overdue)}, was cancelled")
-            if service.cut:
+            if service.cancelled_attempts:
                 raise ForcedExit(
                     self._signum or signal.SIGTERM,
                     "attempts that exceeded the drain time were cancelled; their records will be read again",
@@ -168,10 +168,10 @@ class AppLifecycle:
                     await watch
 
     async def _watch_failure(self, service: Service, on_failure: Callable[[BaseException], object] | None) -> None:
-        await service.until_stop()
+        await service.wait_until_stop()
         if service.failure is None:
             return
-        await service.until_ended()  # before the signal: some host programs end at once, without a drain
+        await service.wait_until_ended()  # before the signal: some host programs end at once, without a drain
         failure = service.failure
         assert failure is not None
         if on_failure is not None:
@@ -256,7 +256,7 @@ class AppLifecycle:
     def _begin_deadline(self) -> None:
         """Start the deadlines of the stop now: a blocked loop would start them too late. From any thread."""
         if self._guard is not None:
-            self._guard.begin(self._signum)
+            self._guard.begin_stop(self._signum)
         if self.service is not None:
             self.service.deadline.begin()
 

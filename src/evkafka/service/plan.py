@@ -27,7 +27,7 @@ from evkafka.runtime.dead_letters.retry_topics import (
 )
 from evkafka.runtime.delayed_records import dispatch_origins
 from evkafka.runtime.ports import Clock, Cluster, Dispatch, Route
-from evkafka.runtime.subscription import excluded_names
+from evkafka.runtime.topic_pattern import excluded_names
 from evkafka.sender import Sender
 from evkafka.serde.cloudevents.event import TYPE_HEADER as CLOUDEVENTS_TYPE_HEADER
 from evkafka.serde.cloudevents.reading import read_event
@@ -153,7 +153,7 @@ class DeclaredConsumer:
         """
         return ConsumerContract(self.name, self.settings, self.endpoints, self.endpoint_policies(), self.type_header)
 
-    def plan(
+    def compile_plan(
         self,
         *,
         overrides: Callable[[], Any],
@@ -284,12 +284,12 @@ class BoundProducer:
         return self.producer.settings
 
     def check(self) -> None:
-        if self.sender.bound:
+        if self.sender.is_bound:
             raise ConfigError("its Sender already uses another app's producer: create a second Sender")
-        self.sender.check(self.producer)
+        self.sender.check_events(self.producer)
 
     async def start(self) -> None:
-        await self.sender.prepare(self.producer.settings.topic)
+        await self.sender.prepare_schemas(self.producer.settings.topic)
         await self.producer.start()
         self.sender.bind(self.producer)
 

@@ -57,7 +57,7 @@ def run_to_exit_code(
             code = _run_app(runner, serve)
             if guard is not None:
                 guard.set_exit_code(code)
-                guard.begin()
+                guard.begin_stop()
     except KeyboardInterrupt:  # while the loop is being closed
         return 128 + signal.SIGINT
     return code
@@ -88,7 +88,7 @@ def _run_app(runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, Non
     return OK
 
 
-def leave(code: int, guard: StopGuard) -> None:
+def exit_with_code(code: int, guard: StopGuard) -> None:
     """Leave `run()` with this code: returns if it is 0, else raises SystemExit. After a forced stop the process ends
     here.
 
@@ -106,8 +106,8 @@ def leave(code: int, guard: StopGuard) -> None:
 
 
 def end_process(code: int) -> None:
-    """Like `leave`, for a process that has nothing else to do. Its guard watches until the interpreter has ended,
-    which waits for all threads, also those of other code."""
+    """Like `exit_with_code`, for a process that has nothing else to do. Its guard watches until the interpreter has
+    ended, which waits for all threads, also those of other code."""
     if code >= 128:
         force_exit(code)
     if code:

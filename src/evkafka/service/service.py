@@ -27,7 +27,7 @@ from evkafka.runtime.supervision.tasks import TaskEnded
 from evkafka.runtime.transaction_scope import TransactionScope
 from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.lifespan import BoundedLifespan, Lifespan, as_state
-from evkafka.service.transaction_checks import shared_transactional_ids, weaker_producers
+from evkafka.service.transaction_checks import shared_transactional_id_faults, weaker_producer_faults
 from evkafka.telemetry import Telemetry
 
 logger = logging.getLogger("evkafka")
@@ -140,7 +140,7 @@ class Service:
                 self._phase = "stopping"
                 self.deadline.begin()
 
-    async def until_stop(self) -> None:
+    async def wait_until_stop(self) -> None:
         """Wait until `stop()` is called, a consumer has ended by itself, or one has failed for good and drains. The
         others then drain at the same time, within one deadline."""
         while not self._has_reason_to_stop():
@@ -150,7 +150,7 @@ class Service:
             finally:
                 woken.cancel()
 
-    async def until_ended(self) -> None:
+    async def wait_until_ended(self) -> None:
         """Wait until a consumer has ended, which is after its drain."""
         if not any(task.done() for task in self._running):
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
@@ -179,11 +179,13 @@ class Service:
                 return error
             if task.cancelled() and not self._abandoned:
                 return TaskEnded(f"task {task.get_name()} was cancelled by code outside EVKafka")
-        return next((verdict for _, consumer in self.alive() if (verdict := consumer.verdict) is not None), None)
+        return next(
+            (verdict for _, consumer in self.running_consumers() if (verdict := consumer.fatal_error) is not None), None
+        )
 
     def status(self) -> AppStatus:
         """The state of its consumers and producers, for health, metrics and pages."""
-        alive = {name for name, _ in self.alive()}
+        alive = {name for name, _ in self.running_consumers()}
         return AppStatus(
             phase="stopping" if self._stop.is_set() else self._phase,
             failure=self.failure,
@@ -204,7 +206,7 @@ class Service:
         """A consumer's plan, by its name; None if there is none."""
         return next((plan for plan in self._plans if plan.name == name), None)
 
-    def alive(self) -> list[tuple[str, Consumer]]:
+    def running_consumers(self) -> list[tuple[str, Consumer]]:
         """The consumers that have not ended, by name."""
         return [
             (name, consumer)
@@ -218,9 +220,9 @@ class Service:
         return (self._stop.is_set() or self.failure is not None) and any(not task.done() for task in self._running)
 
     @property
-    def cut(self) -> int:
+    def cancelled_attempts(self) -> int:
         """How many attempts were cancelled because the stop's drain time was over."""
-        return sum(consumer.cut_at_stop for consumer in self.consumers.values())
+        return sum(consumer.cancelled_at_stop for consumer in self.consumers.values())
 
     def abandon(self) -> None:
         """Drop everything without drain, commit or leaving the group, like a killed process. For tests of crashes."""
@@ -245,8 +247,8 @@ class Service:
             if plan.retries is not None and plan.retries.name in names
         ]
         consumers = [named for plan in self._plans for named in plan.named_settings]
-        faults += shared_transactional_ids(consumers)
-        faults += weaker_producers(consumers, [(one.name, one.settings) for one in self._producers])
+        faults += shared_transactional_id_faults(consumers)
+        faults += weaker_producer_faults(consumers, [(one.name, one.settings) for one in self._producers])
         for producer in self._producers:
             try:
                 producer.check()
@@ -291,8 +293,8 @@ class Service:
         longer than their drain time."""
         self.deadline.begin()
         timeout_s = max(
-            self.deadline.at_most(math.inf, reserve_s=CLOSE_S - FLUSH_S),
-            self.deadline.at_most(FLUSH_S, reserve_s=LIFESPAN_RESERVE_S),
+            self.deadline.limit_timeout_s(math.inf, reserve_s=CLOSE_S - FLUSH_S),
+            self.deadline.limit_timeout_s(FLUSH_S, reserve_s=LIFESPAN_RESERVE_S),
         )
         await asyncio.gather(*(producer.stop(timeout_s=timeout_s) for producer in self._producers))
 
@@ -306,7 +308,7 @@ class Service:
     def _create_bounded_lifespan(self) -> BoundedLifespan:
         def left_s() -> float:
             self.deadline.begin()
-            return self.deadline.at_most(math.inf, reserve_s=EXIT_RESERVE_S)
+            return self.deadline.limit_timeout_s(math.inf, reserve_s=EXIT_RESERVE_S)
 
         return BoundedLifespan(self._lifespan(), left_s=left_s, on_overdue=self._on_lifespan_overdue)
 
@@ -344,7 +346,7 @@ class Service:
         consumer, dead_letters = self.consumers[plan.name], self._dead_letters[plan.name]
         try:
             await consumer.start()
-            await dead_letters.prepare(plan.dead_letter_policies)
+            await dead_letters.prepare_dead_letter_topics(plan.dead_letter_policies)
             if plan.retries is not None:
                 await dead_letters.prepare_retry_topics(plan.retries.retry_topics)
                 await self.consumers[plan.retries.name].start()
@@ -372,7 +374,7 @@ class Service:
         )
 
         async def stop_writer() -> None:
-            await dead_letters.stop(timeout_s=self.deadline.at_most(FLUSH_S, reserve_s=LIFESPAN_RESERVE_S))
+            await dead_letters.stop(timeout_s=self.deadline.limit_timeout_s(FLUSH_S, reserve_s=LIFESPAN_RESERVE_S))
 
         stack.push_async_callback(stop_writer)
         spec = ConsumerSpec(

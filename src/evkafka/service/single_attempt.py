@@ -16,8 +16,15 @@ from typing import Literal
 from evkafka.exceptions import EndpointTimeout, RegistryUnavailable
 from evkafka.outcomes import BatchError, DeadLetter, Failed, FailureOutcome, PartialFailure, Retry, Skip, Unmatched
 from evkafka.records import Record
-from evkafka.runtime.attempt import CancelReason, classify, classify_failure, may_cancel, time_limit_s, timeout_error
-from evkafka.runtime.attempt_context import first_context
+from evkafka.runtime.attempt import (
+    CancelReason,
+    classify,
+    classify_failure,
+    make_cancellable,
+    time_limit_s,
+    timeout_error,
+)
+from evkafka.runtime.attempt_context import copy_context_for_attempts
 from evkafka.runtime.deadline import remaining
 from evkafka.runtime.ports import Dispatch, Route, Slot
 
@@ -98,7 +105,7 @@ class TimedAttempt:
         """
         loop = asyncio.get_running_loop()
         task = self._task = loop.create_task(
-            self._run_with_limit(call), name="evkafka-attempt", context=first_context()
+            self._run_with_limit(call), name="evkafka-attempt", context=copy_context_for_attempts()
         )
         try:
             await asyncio.wait({task})
@@ -137,7 +144,7 @@ class TimedAttempt:
 
     def _time_out(self) -> None:
         """Cancel it. As in production, a plain `def` in its thread is waited for, and its result counts."""
-        if not may_cancel(self._slot):
+        if not make_cancellable(self._slot):
             assert self._slot.route is not None
             self._overran = True
             logger.warning(
@@ -172,7 +179,7 @@ class RecordCall:
     async def __call__(self) -> object:
         [record] = self.records
         if self._dispatch.awaited is not None:
-            await until_ready(self._dispatch.awaited, self.records)
+            await wait_until_schemas_known(self._dispatch.awaited, self.records)
         attempt = self._dispatch.call(record, self.slot)
         return attempt if isinstance(attempt, Unmatched) else await attempt
 
@@ -197,7 +204,7 @@ class BatchCall:
 
     async def __call__(self) -> object:
         if self._dispatch.awaited is not None:
-            await until_ready(self._dispatch.awaited, self.records)
+            await wait_until_schemas_known(self._dispatch.awaited, self.records)
         batch = self._dispatch.open_batch(self.records, self.slot)
         try:
             self._settled.update(await batch.prepare())
@@ -229,7 +236,9 @@ class BatchCall:
                 return next((end.error for end in self._settled.values() if isinstance(end, Failed)), None)
 
 
-async def until_ready(awaited: Callable[[Record], asyncio.Future[None] | None], records: Sequence[Record]) -> None:
+async def wait_until_schemas_known(
+    awaited: Callable[[Record], asyncio.Future[None] | None], records: Sequence[Record]
+) -> None:
     """Wait for the schemas of the records' values. A consumer would wait, too, without a limit.
 
     Raises:
@@ -256,7 +265,7 @@ def calls_for(
     """
     left = list(records)
     while left:
-        route = dispatch.gated(left[0]) if dispatch.gated is not None else None
+        route = dispatch.limited_route(left[0]) if dispatch.limited_route is not None else None
         if route is None or route.batch is None:
             yield RecordCall(dispatch, left.pop(0), slot())
             continue
@@ -268,9 +277,9 @@ def calls_for(
 
 
 def _belong_to_one_batch(dispatch: Dispatch, first: Record, other: Record) -> bool:
-    assert dispatch.gated is not None
+    assert dispatch.limited_route is not None
     return (first.topic, first.partition) == (other.topic, other.partition) and (
-        dispatch.gated(first) is dispatch.gated(other)
+        dispatch.limited_route(first) is dispatch.limited_route(other)
     )
 
 

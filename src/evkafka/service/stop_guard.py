@@ -1,6 +1,6 @@
 """Enforces the deadline of a stop from a thread: code that blocks the event loop also blocks timers in it.
 
-A signal reaches the thread in two ways. Python's own handler calls `begin`, once the main thread runs Python code
+A signal reaches the thread in two ways. Python's own handler calls `begin_stop`, once the main thread runs Python code
 again. And the interpreter writes the signal's number into a pipe at once, also while the main thread is in a C function
 that ignores signals (a database driver that waits for a lock).
 """
@@ -88,7 +88,7 @@ class StopGuard:
         """Note the app's loop and its thread. Called in the loop."""
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
 
-    def begin(self, signum: int = 0) -> None:
+    def begin_stop(self, signum: int = 0) -> None:
         """The stop begins now. From any thread, also from a signal handler; idempotent: the first call counts."""
         self._signum = self._signum or signum
         if self._began_s == math.inf:
@@ -152,7 +152,7 @@ class StopGuard:
             os.write(self._forward_to, bytes([byte]))
         # Other code may have replaced our signal handler since.
         if byte in STOP_SIGNALS and signal.getsignal(byte) == self._handler:
-            self.begin(byte)
+            self.begin_stop(byte)
             self._signal_count += 1
             if self._signal_count > 1 and self.ends_process:
                 self._code, self._signum = 0, byte

@@ -8,7 +8,7 @@ from itertools import combinations
 from evkafka.config.settings import ConsumerSettings, ProducerSettings
 
 
-def shared_transactional_ids(consumers: Iterable[tuple[str, ConsumerSettings]]) -> Iterator[str]:
+def shared_transactional_id_faults(consumers: Iterable[tuple[str, ConsumerSettings]]) -> Iterator[str]:
     """The faults: two consumers of one cluster with the same transactional id end each other's transactions.
 
     Args:
@@ -24,7 +24,7 @@ def shared_transactional_ids(consumers: Iterable[tuple[str, ConsumerSettings]]) 
             )
 
 
-def weaker_producers(
+def weaker_producer_faults(
     consumers: Iterable[tuple[str, ConsumerSettings]], producers: Iterable[tuple[str, ProducerSettings]]
 ) -> Iterator[str]:
     """The faults: a transaction is confirmed by all replicas and written once, whatever the producer's config says."""

@@ -13,7 +13,7 @@ from typing import Any
 from evkafka.app import EVKafkaApp
 from evkafka.exceptions import ConfigError, EncodeError, RegistryUnavailable
 from evkafka.handler import Handler
-from evkafka.producer import EVKafkaProducer, Headers, Key, header_list, key_bytes
+from evkafka.producer import EVKafkaProducer, Headers, Key, build_headers, encode_key
 from evkafka.records import Record
 from evkafka.runtime.backend import Backend, current_backend, use_backend
 from evkafka.runtime.clock import SystemClock
@@ -28,7 +28,14 @@ from evkafka.serde.formats.interface import Outgoing, ValueFormat
 from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.lifespan import as_state
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.single_attempt import Delivery, OutcomeName, TimedAttempt, calls_for, delivery_of, until_ready
+from evkafka.service.single_attempt import (
+    Delivery,
+    OutcomeName,
+    TimedAttempt,
+    calls_for,
+    delivery_of,
+    wait_until_schemas_known,
+)
 from evkafka.testing.memory.partition_log import MemoryRecord
 from evkafka.testing.recording import Positions, RecordingCluster, SentEvent, SentEvents
 
@@ -41,7 +48,7 @@ TEST_SOURCE = "/test"
 
 async def _prepare_sender(sender: Sender, topic: str | None) -> None:
     try:
-        await sender.prepare(topic)
+        await sender.prepare_schemas(topic)
     except RegistryUnavailable as error:
         raise RegistryUnavailable(
             f"{error}; in tests, `with use_registry():` (evkafka.testing) replaces the registries of the app"
@@ -120,7 +127,7 @@ class Harness:
         Raises what the lifespan raises.
         """
         app = self._app
-        if app.service is not None or any(one.sender.bound for one in app.producers.values()):
+        if app.service is not None or any(one.sender.is_bound for one in app.producers.values()):
             raise RuntimeError("this app is already running, on its own or in another test client: stop that first")
         app.mark_started()
         async with AsyncExitStack() as stack:
@@ -199,7 +206,7 @@ class Harness:
         later = event is not None and not isinstance(event, bytes) and consumer.format_of(topic) is not None
         try:
             value = None if event is None or later else encode(event)
-            own_key, pairs = key_bytes(key), header_list(headers, event_type, consumer.type_header)
+            own_key, pairs = encode_key(key), build_headers(headers, event_type, consumer.type_header)
             if consumer.envelope is not None:
                 pairs = complete_headers(pairs, source=TEST_SOURCE)
         except (TypeError, ValueError, RecursionError) as error:
@@ -249,7 +256,7 @@ class Harness:
         deliveries: list[Delivery] = []
         records = [await self._encode_record(consumer, one) for one in given]
         if consumer.plan.dispatch.awaited is not None:
-            await until_ready(consumer.plan.dispatch.awaited, records)
+            await wait_until_schemas_known(consumer.plan.dispatch.awaited, records)
         for call in calls_for(consumer.plan.dispatch, records, lambda: self._create_slot(consumer)):
             attempt = TimedAttempt(
                 call.records[0],

@@ -15,7 +15,7 @@ from evkafka.config import dead_letter_producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.topics import topic_shapes
-from evkafka.runtime.subscription import name_pattern
+from evkafka.runtime.topic_pattern import name_pattern
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.ui.app_topics import AppTopic, configured_dead_letter_topics
 from evkafka.ui.background import BackgroundRunner

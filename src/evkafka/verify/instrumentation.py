@@ -74,7 +74,7 @@ def instrument(app: EVKafkaApp, task: WorkerTask, history: History) -> None:
         settings=_settings_of_run(declared.settings, choose_topic(declared, task.app_topic), task),
         middleware=(Middleware(RecordedAttempts, history), *stack),
     )
-    app.redeclare(
+    app.replace_declarations(
         [recorded], [replace(one, config=_producer_config_of_run(one.config, task)) for one in app.producers.values()]
     )
     app.web = app.expose_asyncapi = False

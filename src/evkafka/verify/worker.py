@@ -20,7 +20,7 @@ from evkafka.app import EVKafkaApp
 from evkafka.context import Request
 from evkafka.handler import Handler
 from evkafka.sender import Sender
-from evkafka.service.process import leave, run_to_exit_code
+from evkafka.service.process import exit_with_code, run_to_exit_code
 from evkafka.verify.history import History
 from evkafka.verify.instrumentation import instrument
 from evkafka.verify.task_canceller import TaskCanceller
@@ -56,8 +56,8 @@ def run(app: EVKafkaApp, canceller: TaskCanceller) -> None:
         canceller.set_main_task(lambda: app.status().phase == "running")
         await app.serve()
 
-    guard = app.take_process()
-    leave(run_to_exit_code(serve, guard=guard), guard)
+    guard = app.guard_process()
+    exit_with_code(run_to_exit_code(serve, guard=guard), guard)
 
 
 def create_built_in_app(task: WorkerTask, history: History) -> EVKafkaApp:

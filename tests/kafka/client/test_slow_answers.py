@@ -130,7 +130,7 @@ class TestAPositionThatDoesNotMove:
         clock, stalls = VirtualClock(), list[Exception]()
         settings = ConsumerSettings(session_timeout_s=session_timeout_s)
         assignment = Assignment("it", settings, LaneScheduler(clock), clock=clock, telemetry=Telemetry())
-        assignment.begin(TP)
+        assignment.start_partition(TP)
         watchdog = Watchdog(
             assignment,
             executors=(),
@@ -141,10 +141,10 @@ class TestAPositionThatDoesNotMove:
             each_second=lambda _: None,
             on_failure=stalls.append,
         )
-        watchdog.watch(cast(Any, source))
+        watchdog.watch_source(cast(Any, source))
         watchdog.start()
         while clock.now() < for_s:
-            watchdog.polled()
+            watchdog.note_poll()
             clock.jump(clock.next_due() or for_s)
         watchdog.stop()
         return stalls

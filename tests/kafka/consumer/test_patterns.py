@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import CommitRefused
 from evkafka.records import TopicPartition
-from evkafka.runtime.subscription import TopicPattern
+from evkafka.runtime.topic_pattern import TopicPattern
 from tests.support.kafka_reader import Read, Reader
 from tests.support.kafka_topics import MakeTopic, committed, produce
 from tests.support.waiting import eventually

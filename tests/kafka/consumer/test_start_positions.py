@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerRefused
 from evkafka.records import OffsetReset, TopicPartition
-from evkafka.runtime.commit_metadata import CommitMetadata, place_of
+from evkafka.runtime.commit_metadata import CommitMetadata, partition_identity
 from evkafka.runtime.completed_offsets import OffsetRange
 from tests.support.fake_kafka import FakeKafka
 from tests.support.kafka_reader import Read
@@ -26,7 +26,9 @@ async def _leave_commit(
     reader = await read(servers, topic, group)
     await eventually(lambda: reader.source.assignment())
     texts = {
-        tp: CommitMetadata(offset, reader.source.topic_id(topic), finished=finished).as_text(500, place_of(group, tp))
+        tp: CommitMetadata(offset, reader.source.topic_id(topic), finished=finished).as_text(
+            500, partition_identity(group, tp)
+        )
         for tp in reader.source.assignment()
     }
     await reader.source.commit(dict.fromkeys(texts, offset), timeout_s=5, metadata=texts)

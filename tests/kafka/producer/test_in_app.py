@@ -218,7 +218,7 @@ def _executors(app: EVKafkaApp) -> Any:
 async def _settled(app: EVKafkaApp) -> bool:
     assert app.service is not None
     [consumer] = app.service.consumers.values()
-    return all(not p.busy and not p.retrying() for p in consumer._assignment.partitions.values())
+    return all(not p.is_busy and not p.count_retrying_lanes() for p in consumer._assignment.partitions.values())
 
 
 class NotingCluster:
@@ -311,7 +311,7 @@ class TestOrder:
         with pytest.raises(StartFailed, match="the app could not start: nobody there"):
             async with app.running(cluster=cluster):
                 raise AssertionError("it starts")
-        assert not sender.bound
+        assert not sender.is_bound
 
     async def test_an_app_that_is_told_to_stop_while_its_producer_connects_does_so(self, proxy: Proxy) -> None:
         await proxy.set("blackhole")

@@ -49,19 +49,19 @@ class TestTheLimit:
     def test_is_reached_exactly_when_a_list_of_all_outcomes_reaches_it(
         self, steps: Steps, limit: DeadLetterLimitSettings
     ) -> None:
-        assert (told(steps, limit.window).reached(limit) is not None) == naively(steps, limit)
+        assert (told(steps, limit.window).refusal_reason(limit) is not None) == naively(steps, limit)
 
     def test_of_a_ratio_counts_only_once_the_window_is_full(self) -> None:
         limit = DeadLetterLimitSettings(consecutive=100, ratio=0.5, window=10)
-        assert told([0, 1, 0, 1, 0, 1, 0, 1, 0], 10).reached(limit) is None
-        assert told([0, 1, 0, 1, 0, 1, 0, 1, 0, 1], 10).reached(limit) == (
+        assert told([0, 1, 0, 1, 0, 1, 0, 1, 0], 10).refusal_reason(limit) is None
+        assert told([0, 1, 0, 1, 0, 1, 0, 1, 0, 1], 10).refusal_reason(limit) == (
             "5 of the last 10 became dead letters, and `ratio` is 0.5 (`window` 10)"
         )
 
     def test_counts_those_that_are_being_written(self) -> None:
         limit = DeadLetterLimitSettings(consecutive=3)
-        assert told([0], 1000).reached(limit, under_way=1) is None
-        assert told([0], 1000).reached(limit, under_way=2) is not None
+        assert told([0], 1000).refusal_reason(limit, under_way=1) is None
+        assert told([0], 1000).refusal_reason(limit, under_way=2) is not None
 
 
 class TestAcrossARestart:
@@ -75,13 +75,13 @@ class TestAcrossARestart:
         follow(after, behind)
         if after.as_text():
             assert after.as_text().split()[2] == without.as_text().split()[2]
-        reached, expected = after.reached(limit), without.reached(limit)
+        reached, expected = after.refusal_reason(limit), without.refusal_reason(limit)
         # Where there were no dead letters, nothing is kept: the window fills anew, and so it counts a little later.
         assert reached == expected or without._ended >= limit.window > after._ended
 
     def test_a_stop_is_kept(self) -> None:
         tally = DeadLetterRate(10)
-        tally.stop()
+        tally.mark_stopped()
         assert DeadLetterRate.from_text(tally.as_text(), 10).stopped
         assert not DeadLetterRate.from_text("", 10).stopped
 
@@ -102,4 +102,4 @@ class TestAcrossARestart:
 
     @given(text=st.text(alphabet="0123456789~ AZaz=+/"))
     def test_corrupt_metadata_is_ignored(self, text: str) -> None:
-        DeadLetterRate.from_text(f"evkafka-dlq/1 {text}", 10).reached(DeadLetterLimitSettings())
+        DeadLetterRate.from_text(f"evkafka-dlq/1 {text}", 10).refusal_reason(DeadLetterLimitSettings())

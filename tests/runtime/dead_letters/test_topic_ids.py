@@ -62,50 +62,50 @@ def incarnations(cluster: Cluster, clock: Clock) -> TopicIncarnations:
 async def test_is_looked_up_once_for_all_dead_letters_of_a_moment(
     incarnations: TopicIncarnations, cluster: Cluster
 ) -> None:
-    found = {await incarnations.of(Source(offset=offset)) for offset in range(100)}
+    found = {await incarnations.incarnation_of(Source(offset=offset)) for offset in range(100)}
     assert (found, cluster.asked) == ({TopicIncarnation("c", "orders-1")}, 1)
 
 
 async def test_is_looked_up_again_when_an_address_occurs_again(
     incarnations: TopicIncarnations, cluster: Cluster
 ) -> None:
-    assert await incarnations.of(Source(offset=7)) == TopicIncarnation("c", "orders-1")
-    assert await incarnations.of(Source(offset=7)) == TopicIncarnation("c", "orders-2")
+    assert await incarnations.incarnation_of(Source(offset=7)) == TopicIncarnation("c", "orders-1")
+    assert await incarnations.incarnation_of(Source(offset=7)) == TopicIncarnation("c", "orders-2")
     assert cluster.asked == 2
 
 
 async def test_is_looked_up_again_when_it_is_no_longer_fresh(incarnations: TopicIncarnations, clock: Clock) -> None:
-    await incarnations.of(Source(offset=7))
+    await incarnations.incarnation_of(Source(offset=7))
     clock.now_s += FRESH_S
-    assert await incarnations.of(Source(offset=8)) == TopicIncarnation("c", "orders-2")
+    assert await incarnations.incarnation_of(Source(offset=8)) == TopicIncarnation("c", "orders-2")
 
 
 async def test_of_a_topic_that_was_just_deleted_is_the_last_known_one(
     incarnations: TopicIncarnations, cluster: Cluster, clock: Clock
 ) -> None:
-    await incarnations.of(Source(offset=7))
+    await incarnations.incarnation_of(Source(offset=7))
     clock.now_s += FRESH_S
     cluster.exists = False
-    assert await incarnations.of(Source(offset=8)) == TopicIncarnation("c", "orders-1")
+    assert await incarnations.incarnation_of(Source(offset=8)) == TopicIncarnation("c", "orders-1")
 
 
 async def test_is_the_last_known_one_while_the_cluster_does_not_answer(
     incarnations: TopicIncarnations, cluster: Cluster, clock: Clock
 ) -> None:
-    await incarnations.of(Source(offset=7))
+    await incarnations.incarnation_of(Source(offset=7))
     clock.now_s += FRESH_S
     cluster.refusal = BrokerUnavailable("away")
-    assert await incarnations.of(Source(offset=8)) == TopicIncarnation("c", "orders-1")
+    assert await incarnations.incarnation_of(Source(offset=8)) == TopicIncarnation("c", "orders-1")
 
 
 async def test_is_waited_for_if_none_is_known(incarnations: TopicIncarnations, cluster: Cluster) -> None:
     cluster.refusal = BrokerUnavailable("away")
     with pytest.raises(BrokerUnavailable):
-        await incarnations.of(Source())
+        await incarnations.incarnation_of(Source())
     cluster.refusal = None
-    assert await incarnations.of(Source()) == TopicIncarnation("c", "orders-2")
+    assert await incarnations.incarnation_of(Source()) == TopicIncarnation("c", "orders-2")
 
 
 async def test_is_left_out_if_the_client_may_not_look_it_up(incarnations: TopicIncarnations, cluster: Cluster) -> None:
     cluster.refusal = BrokerRefused("an ACL is missing")
-    assert await incarnations.of(Source()) == TopicIncarnation()
+    assert await incarnations.incarnation_of(Source()) == TopicIncarnation()

@@ -190,16 +190,16 @@ class TestALaneThatWaitsForAStraggler:
         lanes, tp = LaneScheduler(SystemClock()), TopicPartition("t", 0)
         before = Partition(tp, ordering="key")
         lanes.add_records(before, [OneRecord(0, key=b"k")], 1)
-        straggler = lanes.take()
+        straggler = lanes.take_lane()
         assert straggler is not None
         straggler.queue.popleft()
-        lanes.end(before)
+        lanes.end_partition(before)
         after = Partition(tp, ordering="key")
         lanes.add_records(after, [OneRecord(0, key=b"k")], 1)
-        assert lanes.take() is None
-        lanes.clear(after)
-        lanes.release(straggler)
+        assert lanes.take_lane() is None
+        lanes.drop_unbegun_records(after)
+        lanes.release_lane(straggler)
         lanes.add_records(after, [OneRecord(1, key=b"k")], 2)
-        lane = lanes.take()
+        lane = lanes.take_lane()
         assert lane is not None
         assert [record.offset for record in lane.queue] == [1]

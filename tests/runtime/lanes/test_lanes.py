@@ -28,7 +28,7 @@ def lanes() -> LaneScheduler:
 
 
 def taken(lanes: LaneScheduler) -> Lane:
-    lane = lanes.take()
+    lane = lanes.take_lane()
     assert lane is not None
     return lane
 
@@ -43,7 +43,7 @@ def test_a_record_that_is_retried_comes_after_all_that_were_read_before(lanes: L
     partition(lanes, b"a", b"b", b"c")
     failed = taken(lanes)
     failed.attempt = 2
-    lanes.release(failed)  # with its record, as if that was due at once
+    lanes.release_lane(failed)  # with its record, as if that was due at once
     assert [taken(lanes).queue[0].offset for _ in range(3)] == [1, 2, 0]
 
 
@@ -51,38 +51,38 @@ def test_a_key_waits_while_an_attempt_of_its_earlier_assignment_runs(lanes: Lane
     before = partition(lanes, b"k")
     straggler = taken(lanes)
     straggler.queue.popleft()
-    lanes.close(before)
-    lanes.end(before)
+    lanes.close_partition(before)
+    lanes.end_partition(before)
     partition(lanes, b"k", b"other", first=1)
     assert taken(lanes).queue[0].offset == 2
-    assert lanes.take() is None
-    lanes.release(straggler)
+    assert lanes.take_lane() is None
+    lanes.release_lane(straggler)
     assert taken(lanes).queue[0].offset == 1
 
 
 @pytest.mark.parametrize("event", get_args(PartitionEvent))
 def test_a_partition_that_ends_begins_nothing(event: PartitionEvent) -> None:
     one = Partition(TopicPartition("t", 0), ordering="key")
-    assert not one.begins_nothing
+    assert not one.forbids_retries
     getattr(one, event)()
-    assert one.begins_nothing
+    assert one.forbids_retries
 
 
 @pytest.mark.parametrize(
     ("events", "closed", "leaving"),
     [
         (["close"], True, False),
-        (["close", "leave"], True, True),
-        (["leave"], False, True),
-        (["leave", "leave"], False, True),
-        (["leave", "close"], True, True),
-        (["leave", "close", "close", "end"], True, True),
-        (["end", "close", "leave"], True, True),
+        (["close", "begin_revoke"], True, True),
+        (["begin_revoke"], False, True),
+        (["begin_revoke", "begin_revoke"], False, True),
+        (["begin_revoke", "close"], True, True),
+        (["begin_revoke", "close", "close", "end"], True, True),
+        (["end", "close", "begin_revoke"], True, True),
     ],
 )
 def test_a_partition_never_goes_back(events: list[PartitionEvent], closed: bool, leaving: bool) -> None:
     one = Partition(TopicPartition("t", 0), ordering="key")
     for event in events:
         getattr(one, event)()
-    assert (one.closed, one.leaving) == (closed, leaving)
+    assert (one.is_closed, one.is_being_revoked) == (closed, leaving)
     assert one.state is not PartitionState.ACTIVE

@@ -9,7 +9,7 @@ from typing import Any
 from evkafka import Handler, Request
 from evkafka.exceptions import BrokerUnavailable
 from evkafka.records import TopicPartition
-from evkafka.runtime.commit_metadata import CommitMetadata, OwnerMark, Ownership, place_of
+from evkafka.runtime.commit_metadata import CommitMetadata, OwnerMark, Ownership, partition_identity
 from evkafka.telemetry import OffsetsCommitted, PartitionsAssigned, PartitionsRevoked
 from tests.support.engine import GROUP, TOPIC, Bench, Gates
 
@@ -146,7 +146,7 @@ class TestARevokeAfterASeek:
             bench.consumer.seek(MOVED, 0)
             revoking = revoke(bench, MOVED)
             await bench.until(revoking.done, ms=1_000)
-            assert [one.lane.partition.tp for one in bench.consumer.at_work if one.lane is not None] == [KEPT]
+            assert [one.lane.partition.tp for one in bench.consumer.busy_executors if one.lane is not None] == [KEPT]
             gates.open_all()
 
 
@@ -170,7 +170,7 @@ class TestALostPartition:
             await bench.send(b"done", partition=1)
             gates.open(b"done")
             await bench.send(b"moved", partition=1, event_type="C")
-            await bench.until(lambda: gates.ended == [b"done"] and len(bench.consumer.at_work) == 2)
+            await bench.until(lambda: gates.ended == [b"done"] and len(bench.consumer.busy_executors) == 2)
             before = bench.consumer._assignment.partitions[KEPT]
             losing = asyncio.ensure_future(bench.consumer._rebalance_listener.on_lost([MOVED]))
             await asyncio.sleep(0)
@@ -272,7 +272,9 @@ class TestAPartitionThatIsLostWhileItsRecordsAreHandledOneAtATime:
     async def test_is_read_when_it_is_assigned_again(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         """An earlier owner has died; all its records have run alone, and more are waited for when it is lost."""
         mark = OwnerMark(Ownership.BEGUN, deaths=1, owner="another")
-        text = CommitMetadata(0, bench.kafka.topics.id(TOPIC), mark=mark).as_text(3_500, place_of(GROUP, KEPT))
+        text = CommitMetadata(0, bench.kafka.topics.id(TOPIC), mark=mark).as_text(
+            3_500, partition_identity(GROUP, KEPT)
+        )
         bench.kafka.commit(GROUP, TOPIC, KEPT.partition, offset=0, metadata=text)
         gates.open_all()
         await bench.send(b"alone", partition=0)

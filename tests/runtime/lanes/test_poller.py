@@ -21,7 +21,7 @@ def partition_of(bench: Bench) -> Partition:
     return bench.consumer._assignment.partitions[TP]
 
 
-@pytest.mark.parametrize("event", ["leave", "close"])
+@pytest.mark.parametrize("event", ["begin_revoke", "close"])
 async def test_records_of_a_partition_that_begins_nothing_more_are_not_taken(
     bench: Bench, gates: Gates, handler: Handler, event: PartitionEvent
 ) -> None:
@@ -34,7 +34,7 @@ async def test_records_of_a_partition_that_begins_nothing_more_are_not_taken(
     assert gates.begun == []
 
 
-@pytest.mark.parametrize("event", ["leave", "close"])
+@pytest.mark.parametrize("event", ["begin_revoke", "close"])
 async def test_the_position_behind_them_is_not_committed(bench: Bench, handler: Handler, event: PartitionEvent) -> None:
     async with bench.running(handler):
         partition = partition_of(bench)

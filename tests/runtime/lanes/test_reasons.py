@@ -12,13 +12,13 @@ import pytest
 from evkafka import Handler
 from evkafka.records import TopicPartition
 from evkafka.runtime.admission import Admission
-from evkafka.runtime.partition import Batch, Lane, LaneState, Partition, Reason
+from evkafka.runtime.partition import Batch, BlockReason, Lane, LaneState, Partition
 from evkafka.runtime.ports import BatchLimits
 from evkafka.runtime.scheduler import LaneScheduler
 from tests.support.engine import TOPIC, Bench, Gates
 from tests.support.executors import OneRecord
 
-REASONS: tuple[Reason, ...] = get_args(Reason)
+REASONS: tuple[BlockReason, ...] = get_args(BlockReason)
 PAIRS = list(permutations(REASONS, 2))
 PLAIN, FEW, MANY = b"plain", b"few", b"many"
 
@@ -62,7 +62,7 @@ class OneWrite:
 
     lane: Lane
     record: OneRecord
-    fails: bool = False
+    has_failed: bool = False
 
     @property
     def partition(self) -> Partition:
@@ -80,20 +80,20 @@ class Engine:
 
     def __post_init__(self) -> None:
         few, many = Bounded(concurrency=1), Bounded(batch=BatchLimits(10, 1.0))
-        gated: dict[bytes | None, Any] = {FEW: few, MANY: many}
-        self.lanes = LaneScheduler(self.timers, Admission(lambda record: gated.get(record.key)))
+        limited_route: dict[bytes | None, Any] = {FEW: few, MANY: many}
+        self.lanes = LaneScheduler(self.timers, Admission(lambda record: limited_route.get(record.key)))
 
     def partition(self, number: int = 0, **keys: Any) -> Partition:
         return Partition(TopicPartition("t", number), ordering="key", **keys)
 
     def take(self) -> Lane:
-        lane = self.lanes.take()
+        lane = self.lanes.take_lane()
         assert lane is not None
         return lane
 
-    def is_blocked(self, lane: Lane, *reasons: Reason) -> bool:
+    def is_blocked(self, lane: Lane, *reasons: BlockReason) -> bool:
         """Whether the lane is blocked by these reasons, and no executor gets it."""
-        return lane.reasons == set(reasons) and lane.state is LaneState.BLOCKED and self.lanes.take() is None
+        return lane.reasons == set(reasons) and lane.state is LaneState.BLOCKED and self.lanes.take_lane() is None
 
 
 @pytest.fixture
@@ -111,69 +111,71 @@ def offsets(lane: Lane) -> list[int]:
 
 class TestAnyReason:
     @pytest.mark.parametrize("reason", REASONS)
-    def test_keeps_a_lane_from_executors_until_it_is_removed(self, engine: Engine, reason: Reason) -> None:
-        lane = engine.partition().free_lane()
+    def test_keeps_a_lane_from_executors_until_it_is_removed(self, engine: Engine, reason: BlockReason) -> None:
+        lane = engine.partition().new_lane_without_order()
         engine.lanes.block(lane, reason)
-        engine.lanes.append(lane, records(PLAIN, 0))
+        engine.lanes.append_records(lane, records(PLAIN, 0))
         assert engine.is_blocked(lane, reason)
         engine.lanes.unblock(lane, reason)
-        assert engine.lanes.take() is lane
+        assert engine.lanes.take_lane() is lane
 
     @pytest.mark.parametrize("reason", REASONS)
-    def test_that_is_added_to_a_ready_lane_applies_at_once(self, engine: Engine, reason: Reason) -> None:
-        lane = engine.partition().free_lane()
-        engine.lanes.append(lane, records(PLAIN, 0))
+    def test_that_is_added_to_a_ready_lane_applies_at_once(self, engine: Engine, reason: BlockReason) -> None:
+        lane = engine.partition().new_lane_without_order()
+        engine.lanes.append_records(lane, records(PLAIN, 0))
         engine.lanes.block(lane, reason)
         assert engine.is_blocked(lane, reason)
         engine.lanes.unblock(lane, reason)
-        assert engine.lanes.take() is lane
-        assert engine.lanes.take() is None
+        assert engine.lanes.take_lane() is lane
+        assert engine.lanes.take_lane() is None
 
     @pytest.mark.parametrize("reason", REASONS)
-    def test_that_is_added_to_a_running_lane_applies_once_it_is_released(self, engine: Engine, reason: Reason) -> None:
+    def test_that_is_added_to_a_running_lane_applies_once_it_is_released(
+        self, engine: Engine, reason: BlockReason
+    ) -> None:
         engine.lanes.add_records(engine.partition(), records(PLAIN, 0, 1), 2)
         lane = engine.take()
         lane.queue.popleft()
         engine.lanes.block(lane, reason)
         assert lane.state is LaneState.RUNNING
-        engine.lanes.release(lane)
+        engine.lanes.release_lane(lane)
         assert engine.is_blocked(lane, reason)
         engine.lanes.unblock(lane, reason)
-        assert engine.lanes.take() is lane
+        assert engine.lanes.take_lane() is lane
 
     @pytest.mark.parametrize("reason", REASONS)
-    def test_that_is_removed_while_the_lane_runs_has_no_effect(self, engine: Engine, reason: Reason) -> None:
+    def test_that_is_removed_while_the_lane_runs_has_no_effect(self, engine: Engine, reason: BlockReason) -> None:
         engine.lanes.add_records(engine.partition(), records(PLAIN, 0, 1), 2)
         lane = engine.take()
         engine.lanes.block(lane, reason)
         engine.lanes.unblock(lane, reason)
         assert lane.state is LaneState.RUNNING
-        engine.lanes.release(lane)
-        assert engine.lanes.take() is lane
+        engine.lanes.release_lane(lane)
+        assert engine.lanes.take_lane() is lane
 
     @pytest.mark.parametrize("reason", REASONS)
-    def test_that_is_added_twice_is_removed_once(self, engine: Engine, reason: Reason) -> None:
-        lane = engine.partition().free_lane()
+    def test_that_is_added_twice_is_removed_once(self, engine: Engine, reason: BlockReason) -> None:
+        lane = engine.partition().new_lane_without_order()
         engine.lanes.block(lane, reason)
         engine.lanes.block(lane, reason)
-        engine.lanes.append(lane, records(PLAIN, 0))
+        engine.lanes.append_records(lane, records(PLAIN, 0))
         engine.lanes.unblock(lane, reason)
-        assert engine.lanes.take() is lane
+        assert engine.lanes.take_lane() is lane
 
     @pytest.mark.parametrize("reason", REASONS)
-    def test_that_was_never_added_changes_nothing_when_it_is_removed(self, engine: Engine, reason: Reason) -> None:
+    def test_that_was_never_added_changes_nothing_when_it_is_removed(self, engine: Engine, reason: BlockReason) -> None:
         partition = engine.partition()
-        lane = partition.free_lane()
+        lane = partition.new_lane_without_order()
         engine.lanes.unblock(lane, reason)
-        engine.lanes.append(lane, records(PLAIN, 0))
+        engine.lanes.append_records(lane, records(PLAIN, 0))
         engine.lanes.unblock(lane, reason)
         assert len(partition.ready) == 1
-        assert engine.lanes.take() is lane
+        assert engine.lanes.take_lane() is lane
 
     @pytest.mark.parametrize("reason", REASONS)
-    def test_that_is_the_last_removes_a_lane_without_records(self, engine: Engine, reason: Reason) -> None:
+    def test_that_is_the_last_removes_a_lane_without_records(self, engine: Engine, reason: BlockReason) -> None:
         partition = engine.partition()
-        lane = partition.free_lane()
+        lane = partition.new_lane_without_order()
         engine.lanes.block(lane, reason)
         assert list(partition.lanes()) == [lane]
         engine.lanes.unblock(lane, reason)
@@ -185,32 +187,32 @@ class TestTwoReasons:
     @pytest.mark.parametrize(("first", "second"), PAIRS)
     @pytest.mark.parametrize("reverse", [False, True])
     def test_both_must_be_removed_in_any_order(
-        self, engine: Engine, first: Reason, second: Reason, reverse: bool
+        self, engine: Engine, first: BlockReason, second: BlockReason, reverse: bool
     ) -> None:
-        lane = engine.partition().free_lane()
+        lane = engine.partition().new_lane_without_order()
         engine.lanes.block(lane, first)
         engine.lanes.block(lane, second)
-        engine.lanes.append(lane, records(PLAIN, 0))
+        engine.lanes.append_records(lane, records(PLAIN, 0))
         assert engine.is_blocked(lane, first, second)
         one, other = (second, first) if reverse else (first, second)
         engine.lanes.unblock(lane, one)
         assert engine.is_blocked(lane, other)
         engine.lanes.unblock(lane, other)
-        assert engine.lanes.take() is lane
+        assert engine.lanes.take_lane() is lane
 
     @pytest.mark.parametrize(("first", "second"), PAIRS)
     def test_one_may_be_removed_before_the_lane_is_released(
-        self, engine: Engine, first: Reason, second: Reason
+        self, engine: Engine, first: BlockReason, second: BlockReason
     ) -> None:
         engine.lanes.add_records(engine.partition(), records(PLAIN, 0, 1), 2)
         lane = engine.take()
         engine.lanes.block(lane, first)
         engine.lanes.block(lane, second)
         engine.lanes.unblock(lane, first)
-        engine.lanes.release(lane)
+        engine.lanes.release_lane(lane)
         assert engine.is_blocked(lane, second)
         engine.lanes.unblock(lane, second)
-        assert engine.lanes.take() is lane
+        assert engine.lanes.take_lane() is lane
 
 
 # Each owner: blocks a lane of this partition, and returns the lane and what removes the reason.
@@ -220,15 +222,15 @@ Owner = Callable[[Engine, Partition], "tuple[Lane, Callable[[], object]]"]
 def paused(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
     engine.lanes.add_records(partition, records(PLAIN, 0), 1)
     [lane] = partition.lanes()
-    engine.lanes.pause(partition)
-    return lane, lambda: engine.lanes.resume(partition)
+    engine.lanes.pause_partition(partition)
+    return lane, lambda: engine.lanes.resume_partition(partition)
 
 
 def retry_wait(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
     engine.lanes.add_records(partition, records(PLAIN, 0), 1)
     lane = engine.take()
-    engine.lanes.wait(lane, 1.0)
-    engine.lanes.release(lane)
+    engine.lanes.wait_for_retry(lane, 1.0)
+    engine.lanes.release_lane(lane)
     return lane, engine.timers.fire
 
 
@@ -237,10 +239,10 @@ def straggler(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], 
     engine.lanes.add_records(before, records(PLAIN, 0), 1)
     earlier = engine.take()
     earlier.queue.clear()
-    engine.lanes.end(before)
+    engine.lanes.end_partition(before)
     engine.lanes.add_records(partition, records(PLAIN, 0), 1)
     [lane] = partition.lanes()
-    return lane, lambda: engine.lanes.release(earlier)
+    return lane, lambda: engine.lanes.release_lane(earlier)
 
 
 def permit(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
@@ -249,7 +251,7 @@ def permit(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], obj
     other.queue.clear()
     engine.lanes.add_records(partition, records(FEW, 0), 1)
     [lane] = partition.lanes()
-    return lane, lambda: engine.lanes.release(other)
+    return lane, lambda: engine.lanes.release_lane(other)
 
 
 def gathering(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
@@ -264,12 +266,12 @@ def in_batch(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], o
     engine.timers.fire()
     batch = engine.take()
     assert isinstance(batch, Batch)
-    batch.begin()
+    batch.close_and_take_records()
     engine.lanes.add_records(partition, records(MANY, 1), 2)  # behind what is in the batch
     assert offsets(lane) == [1]
 
     def end() -> None:
-        engine.lanes.release(batch)
+        engine.lanes.release_lane(batch)
         engine.timers.fire()  # the next batch is gathered
 
     return lane, end
@@ -280,7 +282,7 @@ def writing(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], ob
     lane = engine.take()
     write: Any = OneWrite(lane, lane.queue.popleft())  # type: ignore[arg-type]
     engine.lanes.begin_write(lane, write)
-    engine.lanes.release(lane)
+    engine.lanes.release_lane(lane)
 
     def confirm() -> None:
         write.abandon()  # in the place of Write.end
@@ -307,11 +309,11 @@ def schema(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], obj
     engine.lanes.add_records(partition, records(PLAIN, 0), 1)
     lane, ready = engine.take(), Ready()
     engine.lanes.wait_for_schema(lane, ready)  # type: ignore[arg-type]
-    engine.lanes.release(lane)
+    engine.lanes.release_lane(lane)
     return lane, ready.done
 
 
-OWNERS: dict[Reason, Owner] = {
+OWNERS: dict[BlockReason, Owner] = {
     "paused": paused,
     "retry_wait": retry_wait,
     "straggler": straggler,
@@ -323,7 +325,7 @@ OWNERS: dict[Reason, Owner] = {
 }
 
 
-OTHERS: list[Reason] = [reason for reason in OWNERS if reason != "paused"]
+OTHERS: list[BlockReason] = [reason for reason in OWNERS if reason != "paused"]
 
 
 class TestTheOwner:
@@ -331,7 +333,7 @@ class TestTheOwner:
         assert set(OWNERS) == set(REASONS)
 
     @pytest.mark.parametrize("reason", OWNERS)
-    def test_adds_its_reason_and_removes_it(self, engine: Engine, reason: Reason) -> None:
+    def test_adds_its_reason_and_removes_it(self, engine: Engine, reason: BlockReason) -> None:
         lane, remove = OWNERS[reason](engine, engine.partition())
         assert engine.is_blocked(lane, reason)
         remove()
@@ -340,40 +342,40 @@ class TestTheOwner:
         assert taken.reasons == set()
 
     @pytest.mark.parametrize("reason", OTHERS)
-    def test_removes_it_while_the_partition_is_paused(self, engine: Engine, reason: Reason) -> None:
+    def test_removes_it_while_the_partition_is_paused(self, engine: Engine, reason: BlockReason) -> None:
         partition = engine.partition()
         lane, remove = OWNERS[reason](engine, partition)
-        engine.lanes.pause(partition)
+        engine.lanes.pause_partition(partition)
         assert engine.is_blocked(lane, reason, "paused")
         remove()
         assert engine.is_blocked(lane, "paused")
-        engine.lanes.resume(partition)
+        engine.lanes.resume_partition(partition)
         engine.timers.fire()
         taken = engine.take()
         assert taken is lane or lane in taken.members
 
     @pytest.mark.parametrize("reason", OTHERS)
-    def test_keeps_it_when_the_partition_is_resumed(self, engine: Engine, reason: Reason) -> None:
+    def test_keeps_it_when_the_partition_is_resumed(self, engine: Engine, reason: BlockReason) -> None:
         partition = engine.partition()
         lane, remove = OWNERS[reason](engine, partition)
-        engine.lanes.pause(partition)
-        engine.lanes.resume(partition)
+        engine.lanes.pause_partition(partition)
+        engine.lanes.resume_partition(partition)
         assert engine.is_blocked(lane, reason)
         remove()
         taken = engine.take()
         assert taken is lane or lane in taken.members
 
     @pytest.mark.parametrize("reason", ["retry_wait", "writing", "gathering"])
-    def test_a_lane_that_is_cleared_has_no_records(self, engine: Engine, reason: Reason) -> None:
+    def test_a_lane_that_is_cleared_has_no_records(self, engine: Engine, reason: BlockReason) -> None:
         partition = engine.partition()
         lane, _ = OWNERS[reason](engine, partition)
-        left = engine.lanes.clear(partition)
+        left = engine.lanes.drop_unbegun_records(partition)
         engine.lanes.abandon_writes(partition)
         assert [record.offset for record in left] == [1 if reason == "writing" else 0]
         assert "retry_wait" not in lane.reasons
         engine.timers.fire()
-        assert engine.lanes.take() is None
-        assert not partition.busy
+        assert engine.lanes.take_lane() is None
+        assert not partition.is_busy
 
 
 class TestALaneOfAPausedPartition:
@@ -382,8 +384,8 @@ class TestALaneOfAPausedPartition:
         engine.lanes.add_records(partition, records(PLAIN, 0), 1)
         [lane] = partition.lanes()
         assert engine.is_blocked(lane, "paused")
-        engine.lanes.resume(partition)
-        assert engine.lanes.take() is lane
+        engine.lanes.resume_partition(partition)
+        assert engine.lanes.take_lane() is lane
 
     def test_keeps_its_records_in_its_queue_and_the_walk_does_not_see_them(self, engine: Engine) -> None:
         partition = engine.partition()
@@ -391,13 +393,13 @@ class TestALaneOfAPausedPartition:
         lane = engine.take()
         walked = lane.queue
         walked.popleft()
-        engine.lanes.pause(partition)
+        engine.lanes.pause_partition(partition)
         engine.lanes.add_records(partition, records(PLAIN, 3), 4)
         assert not walked
         assert offsets(lane) == [1, 2, 3]
-        engine.lanes.resume(partition)
+        engine.lanes.resume_partition(partition)
         assert not walked  # another walk has them
-        engine.lanes.release(lane)
+        engine.lanes.release_lane(lane)
         assert offsets(engine.take()) == [1, 2, 3]
 
     def test_returns_its_permit_to_another_partition(self, engine: Engine) -> None:
@@ -406,8 +408,8 @@ class TestALaneOfAPausedPartition:
         engine.lanes.add_records(second, records(FEW, 0), 1)
         [lane] = second.lanes()
         assert lane.reasons == {"permit"}
-        engine.lanes.pause(first)
-        assert engine.lanes.take() is lane
+        engine.lanes.pause_partition(first)
+        assert engine.lanes.take_lane() is lane
 
 
 class TestAWholeBatchThatIsTriedAgain:
@@ -418,9 +420,9 @@ class TestAWholeBatchThatIsTriedAgain:
         batch = engine.take()
         assert isinstance(batch, Batch)
         [lane] = batch.members
-        batch.queue.extend(batch.begin())
-        engine.lanes.wait(batch, 1.0)
-        engine.lanes.release(batch)
+        batch.queue.extend(batch.close_and_take_records())
+        engine.lanes.wait_for_retry(batch, 1.0)
+        engine.lanes.release_lane(batch)
         assert batch.reasons == {"retry_wait"}
         assert lane.reasons == {"in_batch"}
         engine.timers.fire()
@@ -433,7 +435,7 @@ class TestAWholeBatchThatIsTriedAgain:
         batch = engine.take()
         assert isinstance(batch, Batch)
         [lane] = batch.members
-        engine.lanes.wait(lane, 1.0)
+        engine.lanes.wait_for_retry(lane, 1.0)
         engine.lanes.leave_batch(batch, lane)
         assert lane.reasons == {"retry_wait"}
         assert list(batch.members) == []

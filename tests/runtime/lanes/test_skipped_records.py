@@ -45,7 +45,7 @@ async def walk(records: list[OneRecord], decide_for: DecideFor) -> Effects:
     [executor] = executors(1, lanes, build_dispatch(handler, None), decide=decide_for, telemetry=telemetry)
     lanes.add_records(partition, records, len(records))
     executor.start("executor", fail)
-    await partition.quiet()
+    await partition.wait_until_idle()
     executor.kill()
     effects.committable = partition.ledger.committable()
     executor._report.flush()

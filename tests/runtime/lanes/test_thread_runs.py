@@ -98,7 +98,7 @@ class Walked:
 
     async def all_of(self, records: list[OneRecord]) -> Effects:
         self.start(records)
-        await self.partition.quiet()
+        await self.partition.wait_until_idle()
         self.end()
         self.effects.handled = [(offset, attempt) for offset, attempt, _ in self.handled]
         self.effects.committable = self.partition.ledger.committable()
@@ -229,16 +229,16 @@ class TestRecordsThatMayNotBegin:
         walked.start([record_of(offset) for offset in range(5)])
         await asyncio.to_thread(walked.began.wait)
         if kind == "cleared":
-            walked.lanes.clear(walked.partition)
+            walked.lanes.drop_unbegun_records(walked.partition)
         else:
-            walked.lanes.pause(walked.partition)
+            walked.lanes.pause_partition(walked.partition)
         walked.opened.set()
         await eventually(lambda: walked.executor.lane is None)
         assert walked.offsets == [0, 1, 2]
         assert walked.partition.ledger.committable() == 3
         if kind == "paused":
-            walked.lanes.resume(walked.partition)
-            await walked.partition.quiet()
+            walked.lanes.resume_partition(walked.partition)
+            await walked.partition.wait_until_idle()
             assert walked.offsets == [0, 1, 2, 3, 4]
 
     async def test_do_not_begin_in_a_thread_whose_attempt_was_cancelled(self, walked: Walked) -> None:
@@ -250,7 +250,7 @@ class TestRecordsThatMayNotBegin:
         await eventually(lambda: walked.executor.slot.attempt == 2)
         walked.blocks = None
         walked.opened.set()
-        await walked.partition.quiet()
+        await walked.partition.wait_until_idle()
         assert [(offset, attempt) for offset, attempt, _ in walked.handled] == [
             (0, 1), (1, 1), (2, 1), (2, 2), (3, 1), (4, 1),
         ]  # fmt: skip

@@ -63,9 +63,9 @@ class TestWhichLaneComesNext:
         partition = Partition(TopicPartition("t", 0), ordering="key")
         lanes.add_records(partition, keyed(b"a", b"a", b"b", b"c"), 4)
         came = []
-        while (lane := lanes.take()) is not None:
+        while (lane := lanes.take_lane()) is not None:
             came.append(lane.queue.popleft().offset)
-            lanes.release(lane)
+            lanes.release_lane(lane)
         assert came == [0, 1, 2, 3]
 
     async def test_a_lane_is_not_walked_to_its_end_while_older_records_wait(self) -> None:

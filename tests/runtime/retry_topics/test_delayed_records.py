@@ -59,7 +59,7 @@ class Given:
         clock = cast(Any, self.clock)
         self.held = Assignment("orders.retry", settings, LaneScheduler(clock), clock=clock, telemetry=Telemetry())
         self.held.source = cast(Any, object())
-        self.partition = self.held.begin(TP)
+        self.partition = self.held.start_partition(TP)
         self.taken: list[int] = []
         self.waiting = DelayedRecords(self.held, {TOPIC: RETRY_TOPIC}, self._take)
 
@@ -69,7 +69,7 @@ class Given:
     def keep(self, *ages_s: float) -> None:
         now_ms = self.clock.timestamp_ms()
         records = [Source(TOPIC, 0, offset, round(now_ms - age_s * 1000)) for offset, age_s in enumerate(ages_s)]
-        self.waiting.keep(self.partition, records)
+        self.waiting.keep_until_due(self.partition, records)
 
     @property
     def is_read(self) -> bool:
@@ -112,10 +112,10 @@ class TestWaiting:
 
     def test_nothing_is_handed_out_after_the_assignment_has_ended(self) -> None:
         for end in (
-            lambda given: given.held.begin(TP),
-            lambda given: given.held.drop(given.partition),
+            lambda given: given.held.start_partition(TP),
+            lambda given: given.held.end_partition(given.partition),
             lambda given: setattr(given.held, "source", None),
-            lambda given: given.partition.leave(),
+            lambda given: given.partition.begin_revoke(),
         ):
             given = Given()
             given.keep(1)
@@ -125,7 +125,7 @@ class TestWaiting:
 
     def test_a_pause_by_a_user_is_kept(self) -> None:
         given = Given()
-        given.held.flow.close(TP, "user")
+        given.held.flow.add_reason(TP, "user")
         given.keep(1)
         given.clock.move(10)
         assert given.held.flow.reasons(TP) == {"user"}
@@ -152,7 +152,7 @@ class FirstDispatch:
 
     def __init__(self, *, gate: bool = False) -> None:
         self.seen: list[Any] = []
-        self.gated = self._gated if gate else None
+        self.limited_route = self._gated if gate else None
 
     def call(self, record: Record, slot: Slot) -> Awaitable[object] | Unmatched:
         self.seen.append((record.topic, record.offset, list(record.headers), slot.earlier))
@@ -180,11 +180,11 @@ class TestDispatchOrigins:
 
     def test_passes_the_origin_to_the_gate_if_there_is_one(self) -> None:
         first = FirstDispatch(gate=True)
-        gate = dispatch_origins(cast(Any, first)).gated
+        gate = dispatch_origins(cast(Any, first)).limited_route
         assert gate is not None
         assert gate(delayed_record(41)) is None
         assert first.seen == [("orders", 41)]
-        assert dispatch_origins(cast(Any, FirstDispatch())).gated is None
+        assert dispatch_origins(cast(Any, FirstDispatch())).limited_route is None
 
 
 class TestDelayedRecordSink:

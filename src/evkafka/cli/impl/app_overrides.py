@@ -38,7 +38,7 @@ def _choose_consumers(app: EVKafkaApp, only: tuple[str, ...], exclude: tuple[str
     kept = [name for name in names if (not only or name in only) and name not in exclude]
     if names and not kept:
         raise ConfigError("--only and --exclude leave no consumer of this app to run")
-    app.redeclare(consumers=[app.consumers[name] for name in kept])
+    app.replace_declarations(consumers=[app.consumers[name] for name in kept])
 
 
 def _override_web(app: EVKafkaApp, options: RunOptions) -> None:
@@ -80,4 +80,4 @@ def _number_ids(app: EVKafkaApp, worker: int) -> None:
         )
         return replace(declared, settings=settings)
 
-    app.redeclare(consumers=map(changed, app.consumers.values()))
+    app.replace_declarations(consumers=map(changed, app.consumers.values()))

@@ -35,7 +35,7 @@ from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
 from evkafka.serde.safe_text import escape_line, escape_lines
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.transaction_checks import shared_transactional_ids, weaker_producers
+from evkafka.service.transaction_checks import shared_transactional_id_faults, weaker_producer_faults
 
 Level = Literal["ok", "warning", "error"]
 STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
@@ -144,10 +144,10 @@ def _check_wiring(app: EVKafkaApp) -> Iterator[Finding]:
             yield Finding("warning", "wiring", declared.name, "its handler has no endpoint", '@handler.event("Type")')
         if fault := missing_group_id(declared.settings):
             yield Finding("error", "config", declared.name, fault, 'give one: "group_id": "my-service"')
-    for fault in shared_transactional_ids(_named_settings(app)):
+    for fault in shared_transactional_id_faults(_named_settings(app)):
         yield Finding("error", "config", "transactional_id", fault)
     settings = [(name, producer_settings(producer.config)) for name, producer in app.producers.items()]
-    for fault in weaker_producers(_named_settings(app), settings):
+    for fault in weaker_producer_faults(_named_settings(app), settings):
         yield Finding("error", "config", "acks", fault)
     for name, producer in app.producers.items():
         for endpoint in producer.sender.endpoints:

@@ -24,7 +24,7 @@ from evkafka.kafka.admin.groups import (
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 from evkafka.kafka.admin.topics import topic_shapes
 from evkafka.records import TopicPartition
-from evkafka.runtime.commit_metadata import Unusable, parse_metadata, place_of
+from evkafka.runtime.commit_metadata import Unusable, parse_metadata, partition_identity
 from evkafka.runtime.completed_offsets import OffsetRanges
 
 NOTHING = OffsetRanges()
@@ -62,7 +62,7 @@ class PartitionOffsets:
 
     @property
     def done_ahead(self) -> int:
-        return self.finished.offsets
+        return self.finished.offset_count
 
     @property
     def lag(self) -> int:
@@ -143,7 +143,7 @@ async def _finished(
     finished = {}
     for at, (offset, metadata) in commits.items():
         with suppress(Unusable):  # another program's, or from before the topic was created again
-            found = parse_metadata(metadata, offset, topic_ids.get(at.topic, ""), place_of(query.group, at))
+            found = parse_metadata(metadata, offset, topic_ids.get(at.topic, ""), partition_identity(query.group, at))
             finished[at] = OffsetRanges(found.finished)
     return finished
 

@@ -25,7 +25,7 @@ from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.formats.consumer_formats import ConsumerFormats
 from evkafka.serde.safe_text import escape_line
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.single_attempt import until_ready
+from evkafka.service.single_attempt import wait_until_schemas_known
 
 MAX_FAILURES = 20
 """The reasons of so many failures are printed."""
@@ -192,7 +192,7 @@ def _decode_with(declared: DeclaredConsumer, formats: ConsumerFormats | None) ->
             return "would fail", str(error)
         event_type = event_type_of(event, declared.stack_type_header)
         if formats is not None:
-            await until_ready(formats.schema_future, [event])
+            await wait_until_schemas_known(formats.schema_future, [event])
             return predict_by_format(declared.handler, formats, event, event_type=event_type, topic_event_types=types)
         event_type = event_type or types.get(record.topic)
         return predict_outcome(declared.handler, event_type=event_type, value=event.value)

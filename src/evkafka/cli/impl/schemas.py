@@ -104,7 +104,7 @@ def sent_schemas(app: EVKafkaApp) -> list[SentSchema]:
     for declared in app.producers.values():
         topic = declared.contract().settings.topic
         for endpoint in declared.sender.endpoints:
-            event, value_format = endpoint.described(topic), endpoint.value_format
+            event, value_format = endpoint.describe_outgoing(topic), endpoint.value_format
             if event is not None and isinstance(value_format, RegistryFormat):
                 found.append(SentSchema(event, value_format, value_format.plan_schema(event)))
     return found

@@ -210,7 +210,7 @@ def offset_rows(
     """Offsets with their metadata by topic, with the leader epochs of the records before them."""
     by_topic: dict[str, list[OffsetRow]] = {}
     for tp, (offset, metadata) in offsets.items():
-        by_topic.setdefault(tp.topic, []).append((tp.partition, offset, epochs.before(tp, offset), metadata))
+        by_topic.setdefault(tp.topic, []).append((tp.partition, offset, epochs.epoch_before(tp, offset), metadata))
     return list(by_topic.items())
 
 

@@ -29,9 +29,9 @@ from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.subscriptions import Subscriptions
 from evkafka.kafka.options import consumer_options, coordinator_options, fetcher_options
 from evkafka.records import TopicPartition
-from evkafka.runtime.commit_metadata import lists_finished, place_of
+from evkafka.runtime.commit_metadata import has_finished_offsets_after, partition_identity
 from evkafka.runtime.leader_epochs import LeaderEpochs
-from evkafka.runtime.subscription import TopicPattern
+from evkafka.runtime.topic_pattern import TopicPattern
 
 F = TypeVar("F", bound=ContainedFetcher)
 
@@ -149,7 +149,7 @@ class ContainedConsumer(AIOKafkaConsumer):
     def _open_classic(self, listener: Any) -> None:
         settings, subscription = self._settings, self._subscription
         if settings.topic_pattern is not None:
-            subscription.subscribe_pattern(TopicPattern.of(settings), listener=listener)
+            subscription.subscribe_pattern(TopicPattern.from_settings(settings), listener=listener)
         else:
             subscription.subscribe({topic.name for topic in settings.topics}, listener=listener)
         if settings.group_id is None:
@@ -208,8 +208,10 @@ class ContainedConsumer(AIOKafkaConsumer):
     def _has_finished_after(self, tp: ClientPartition, offset: int) -> bool:
         if self._group_id is None or self._settings.at_most_once:
             return False
-        place = place_of(self._group_id, TopicPartition(*tp))
-        return self._member is not None and lists_finished(self._member.found_commits.get(tp), offset, place)
+        place = partition_identity(self._group_id, TopicPartition(*tp))
+        return self._member is not None and has_finished_offsets_after(
+            self._member.found_commits.get(tp), offset, place
+        )
 
     # ------------------------------------------------------------------ topic ids
 

@@ -38,7 +38,7 @@ from evkafka.kafka.errors import ErrorCode, code_name, translate
 from evkafka.kafka.options import to_ms, uses_auto_commit
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.ports import GroupEpoch
-from evkafka.runtime.subscription import TopicPattern
+from evkafka.runtime.topic_pattern import TopicPattern
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -74,7 +74,7 @@ class ConsumerCoordinator:
         self._subscriptions = subscriptions
         self._settings = settings
         self._on_failure = on_failure
-        self._pattern = TopicPattern.of(settings) if settings.topic_pattern is not None else None
+        self._pattern = TopicPattern.from_settings(settings) if settings.topic_pattern is not None else None
         self._warnings = LogThrottle(logger)
         self._outage = Outage(logger)
         self._due = asyncio.Event()  # the next heartbeat may be due earlier than it was

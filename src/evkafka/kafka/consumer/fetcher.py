@@ -165,7 +165,7 @@ class ContainedFetcher(RawFetcher):
                 continue
             records = entry.take(max_records)
             if entry.epoch_starts:
-                self._epochs.read(tp, entry.epoch_starts)
+                self._epochs.add_read(tp, entry.epoch_starts)
                 entry.epoch_starts.clear()
             entry.assignment.state_value(tp).consumed_to(entry.position)
             if entry.exhausted:
@@ -296,7 +296,7 @@ class ContainedFetcher(RawFetcher):
         They are of a new leader, which may have truncated the log and then written past our position. Nothing that it
         wrote can have the epoch of the records that it removed.
         """
-        fetched, known = leader_epoch_of_batch(raw), self._epochs.latest(tp)
+        fetched, known = leader_epoch_of_batch(raw), self._epochs.latest_epoch(tp)
         if fetched in (known, UNKNOWN) or known == UNKNOWN:
             return None
         self._unverified.add(tp)
@@ -327,7 +327,7 @@ class ContainedFetcher(RawFetcher):
                 continue  # without a position yet: it is verified when the position is found
             if tp in self._records:
                 self._leaders_changed = True  # first hand out what was fetched before, then check again
-            elif self._epochs.latest(tp) == UNKNOWN:
+            elif self._epochs.latest_epoch(tp) == UNKNOWN:
                 self._verified[tp] = leader
             else:
                 self._records[tp] = UnverifiedPosition(UNKNOWN)
@@ -400,7 +400,7 @@ class ContainedFetcher(RawFetcher):
             elif tp in self._out_of_range or tp not in positions:
                 to_look_up[tp] = self._choose_reset(tp)
             else:
-                self._epochs.begin(tp, positions[tp].epoch)
+                self._epochs.start_at(tp, positions[tp].epoch)
                 assignment.state_value(tp).seek(positions[tp].offset)
         if to_look_up:
             await self._reset_to_log_ends(assignment, node_id, to_look_up)
@@ -415,7 +415,7 @@ class ContainedFetcher(RawFetcher):
             state = assignment.state_value(tp)
             at = state.position if state.has_valid_position else self._out_of_range.get(tp)
             if at is not None:
-                positions[tp] = EpochOffset(at, self._epochs.before(tp, at))
+                positions[tp] = EpochOffset(at, self._epochs.epoch_before(tp, at))
             elif tp in committed:
                 positions[tp] = committed[tp]
         return positions
@@ -425,7 +425,7 @@ class ContainedFetcher(RawFetcher):
         entry = self._records.get(tp)
         if isinstance(entry, UnverifiedPosition):
             at = self._subscriptions.subscription.assignment.state_value(tp).position
-            self._epochs.read(tp, [EpochStart(at, entry.epoch)])
+            self._epochs.add_read(tp, [EpochStart(at, entry.epoch)])
             self._drop_buffer(tp)
 
     def _follow_truncation(
@@ -454,7 +454,7 @@ class ContainedFetcher(RawFetcher):
     def _reset_position(
         self, assignment: Any, tp: ClientPartition, from_offset: int | None, to: EpochOffset, reason: Any
     ) -> None:
-        self._epochs.begin(tp, to.epoch)
+        self._epochs.start_at(tp, to.epoch)
         self._resets.append((assignment, OffsetReset(TopicPartition(*tp), from_offset, to.offset, reason)))
         assignment.state_value(tp).seek(to.offset)
         self._drop_buffer(tp)

@@ -349,7 +349,7 @@ class KafkaSource:
         return self._started_consumer().topic_ids.get(topic, "")
 
     def leader_epoch(self, partition: TopicPartition, offset: int) -> int:
-        return self._started_consumer().epochs.before(partition, offset)
+        return self._started_consumer().epochs.epoch_before(partition, offset)
 
     async def commit(
         self,

@@ -28,7 +28,7 @@ from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refus
 from evkafka.kafka.producer.output_queue import MOST_BYTES, batch_bytes, too_large_reason
 from evkafka.kafka.producer.partition_queue import PartitionQueue
 from evkafka.records import RecordMetadata, TopicPartition
-from evkafka.runtime.backoff import exponential
+from evkafka.runtime.backoff import exponential_delay_s
 from evkafka.runtime.partitioner import partition_for
 from evkafka.runtime.ports import OutgoingRecord
 from evkafka.runtime.supervision.tasks import loop_is_closing
@@ -335,7 +335,9 @@ class KafkaSink:
             except EVKafkaError as error:
                 attempt += 1
                 self._last_start_error = str(error)
-                wait_s = exponential(attempt, first_s=0.1, multiplier=2, most_s=5, jitter=0.2, random=random.random)
+                wait_s = exponential_delay_s(
+                    attempt, first_s=0.1, multiplier=2, most_s=5, jitter=0.2, random=random.random
+                )
                 logger.warning("no new producer yet, trying again in %.1f s: %s", wait_s, error)
                 await asyncio.sleep(wait_s)
             else:

@@ -28,29 +28,29 @@ class DeadLetterCount:
         """So many records were just read."""
         self._read += records
 
-    def limit_reached(self, limit: DeadLetterLimitSettings | None) -> str | None:
+    def refusal_reason(self, limit: DeadLetterLimitSettings | None) -> str | None:
         """Why no record may become a dead letter now; None if it may."""
-        rate = self.update()
+        rate = self.update_rate()
         if rate is None or limit is None:
             return None
-        why = rate.reached(limit, under_way=self.pending)
+        why = rate.refusal_reason(limit, under_way=self.pending)
         if why is not None:
-            rate.stop()
+            rate.mark_stopped()
         return why
 
-    def add(self) -> None:
+    def add_dead_letter(self) -> None:
         """A record has just become a dead letter, and ends without an `await` in between."""
-        rate = self.update()
+        rate = self.update_rate()
         if rate is not None:
             rate.count_dead_letter()
             self._counted += 1
 
     def add_unreadable(self) -> None:
         """The same for a record that the client could not read, and that is not in the ledger."""
-        self.add()
+        self.add_dead_letter()
         self._read += 1
 
-    def update(self) -> DeadLetterRate | None:
+    def update_rate(self) -> DeadLetterRate | None:
         """Count the records that have ended since the last update; returns the rate."""
         if self.rate is not None and not self._ledger.sealed:
             ended = self._read - self._ledger.unfinished

@@ -173,7 +173,7 @@ class _DeadLetterHeaders:
         self.first_origin = first_origin
         self.origin = {**origin_values(record, failure, id_), **first_origin}
         self.error_type = error_type_of(error)
-        self.message = cut(failure.message, message_bytes)
+        self.message = truncate_end(failure.message, message_bytes)
         self.traceback = _truncate_start(_format_traceback(error) if error else "", traceback_bytes)
 
     def as_evkafka(self) -> Headers:
@@ -232,7 +232,7 @@ def error_type_of(error: BaseException | None) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def cut(text: str, most: int) -> bytes:
+def truncate_end(text: str, most: int) -> bytes:
     return text.encode(errors="replace")[:most].decode(errors="ignore").encode()
 
 

@@ -27,7 +27,7 @@ class DeadLetterProducer:
         self._partitions: dict[str, int] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    async def look_up(self, wanted: Mapping[str, str]) -> None:
+    async def look_up_partition_counts(self, wanted: Mapping[str, str]) -> None:
         """Look up the partition counts of these topics, and create those that do not exist.
 
         Args:
@@ -36,7 +36,7 @@ class DeadLetterProducer:
         counts = await self._cluster.ensure_topics(self.settings.connection, wanted, timeout_s=LOOK_UP_S)
         self._partitions.update(counts)
 
-    async def sink(self) -> RecordSink:
+    async def started_sink(self) -> RecordSink:
         if self._sink is None:
             await self._share_attempt("", self._start)
         assert self._sink is not None
@@ -47,19 +47,19 @@ class DeadLetterProducer:
         await sink.start()
         self._sink = sink
 
-    async def partition(self, topic: str, record: Record) -> int | None:
+    async def choose_partition(self, topic: str, record: Record) -> int | None:
         """The record's own partition, if the topic has so many; None to let the key decide."""
         while topic not in self._partitions:  # another write may have dropped the count before this one continues
-            await self._share_attempt(topic, lambda: self.look_up({topic: record.topic}))
+            await self._share_attempt(topic, lambda: self.look_up_partition_counts({topic: record.topic}))
         return record.partition if record.partition < self._partitions[topic] else None
 
-    async def changed(self, topic: str, record: Record, partition: int | None) -> bool:
+    async def has_partition_changed(self, topic: str, record: Record, partition: int | None) -> bool:
         """Look the topic up again, create it if it is gone, and return whether the record now belongs to another
         partition."""
-        self.forget(topic)
-        return await self.partition(topic, record) != partition
+        self.forget_partition_count(topic)
+        return await self.choose_partition(topic, record) != partition
 
-    def forget(self, topic: str) -> None:
+    def forget_partition_count(self, topic: str) -> None:
         """Look the topic up again before the next write: it may have been created again with fewer partitions."""
         self._partitions.pop(topic, None)
 

@@ -12,7 +12,7 @@ import zlib
 from collections import deque
 
 from evkafka.config.settings import DeadLetterLimitSettings
-from evkafka.runtime.completed_offsets import varint_bytes, varints
+from evkafka.runtime.completed_offsets import decode_varints, encode_varints
 
 PREFIX = "evkafka-dlq/1"
 
@@ -57,7 +57,7 @@ class DeadLetterRate:
         while self._dead and self._dead[0] <= self._ended - self._window:
             self._dead.popleft()
 
-    def reached(self, limit: DeadLetterLimitSettings, *, under_way: int = 0) -> str | None:
+    def refusal_reason(self, limit: DeadLetterLimitSettings, *, under_way: int = 0) -> str | None:
         """Why no further record may become a dead letter; None if one may.
 
         Args:
@@ -75,7 +75,7 @@ class DeadLetterRate:
                 )
         return None
 
-    def stop(self) -> None:
+    def mark_stopped(self) -> None:
         self.stopped = True
 
     # ------------------------------------------------------------------ across restarts
@@ -114,7 +114,7 @@ class DeadLetterRate:
 def _pack_gaps(gaps: list[int]) -> str:
     """Seven bits per byte, compressed. If the text is too long, only the number of gaps and their sum are kept, and
     the dead letters are spread evenly when it is read."""
-    text = base64.b64encode(zlib.compress(varint_bytes(gaps), 9)).decode()
+    text = base64.b64encode(zlib.compress(encode_varints(gaps), 9)).decode()
     return text if len(text) <= LONGEST_TEXT else f"~{len(gaps)}~{sum(gaps)}"
 
 
@@ -123,4 +123,4 @@ def _unpack_gaps(text: str) -> list[int]:
         many, total = map(int, text[1:].split("~"))
         ends = [total * number // many for number in range(1, many + 1)] if 0 < many <= total else []
         return [end - before for before, end in zip([0, *ends], ends, strict=False)]
-    return list(varints(zlib.decompress(base64.b64decode(text, validate=True))))
+    return list(decode_varints(zlib.decompress(base64.b64decode(text, validate=True))))

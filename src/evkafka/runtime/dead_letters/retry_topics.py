@@ -16,7 +16,7 @@ from evkafka.config import retry_topic
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, TopicSettings
 from evkafka.exceptions import ConfigError
 from evkafka.records import Record
-from evkafka.runtime.dead_letters.headers import FailureInfo, Headers, cut, error_type_of, origin_values
+from evkafka.runtime.dead_letters.headers import FailureInfo, Headers, error_type_of, origin_values, truncate_end
 
 PREFIX = "evkafka-retry-"
 
@@ -94,7 +94,7 @@ def retry_headers(record: Record, failure: FailureInfo, *, id_: str, reduced: in
         "event-type": (failure.event_type or "").encode(),
         "attempts": b"%d" % failure.attempts,
         "error-type": error_type_of(failure.error).encode(),
-        "error-message": cut(failure.message, MESSAGE_BYTES[reduced]),
+        "error-message": truncate_end(failure.message, MESSAGE_BYTES[reduced]),
     }
     return [*record.headers, *((PREFIX + name, value) for name, value in values.items())]
 

@@ -31,7 +31,7 @@ class TopicIncarnations:
         self._addresses: dict[str, set[tuple[int, int]]] = {}  # of records seen since then
         self._asking = asyncio.Lock()
 
-    async def of(self, record: Record) -> TopicIncarnation:
+    async def incarnation_of(self, record: Record) -> TopicIncarnation:
         """The current incarnation of the record's topic; while the cluster does not answer, the last known one. Its
         parts are None if they are unknown.
 

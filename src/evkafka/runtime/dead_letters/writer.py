@@ -14,8 +14,8 @@ from evkafka.config import dead_letter_producer_settings, dead_letter_topic, ret
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.exceptions import ConfigError, EVKafkaError, RecordRefused, RecordTooLarge
 from evkafka.records import Record, Unreadable
-from evkafka.runtime.backoff import exponential
-from evkafka.runtime.clock import sleep, wait_any, within
+from evkafka.runtime.backoff import exponential_delay_s
+from evkafka.runtime.clock import sleep, wait_any, wait_for
 from evkafka.runtime.dead_letters.headers import (
     REDUCED_BYTES,
     FailureInfo,
@@ -30,7 +30,7 @@ from evkafka.runtime.dead_letters.retry_topics import MESSAGE_BYTES, Origin, Ret
 from evkafka.runtime.dead_letters.topic_ids import TopicIncarnations
 from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, RecordSink, Route, Slot, WriteFailed
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, StopApp, address_of
-from evkafka.runtime.subscription import UNMATCHED, UNREADABLE
+from evkafka.runtime.topic_pattern import UNMATCHED, UNREADABLE
 from evkafka.runtime.transaction_scope import TransactionScope
 
 logger = logging.getLogger("evkafka.dead_letters")
@@ -117,9 +117,11 @@ class DeadLetterWriter:
         """
         if retry_topics:
             producer = self._producer_for(dataclasses.replace(self._settings.on_error, dead_letter_producer=None))
-            await producer.look_up({name: retry_topic.source for name, retry_topic in retry_topics.items()})
+            await producer.look_up_partition_counts(
+                {name: retry_topic.source for name, retry_topic in retry_topics.items()}
+            )
 
-    async def prepare(self, policies: Mapping[Route | None, ErrorPolicySettings]) -> None:
+    async def prepare_dead_letter_topics(self, policies: Mapping[Route | None, ErrorPolicySettings]) -> None:
         """Look up the topics that these policies may write to, and create those that do not exist, each with as many
         partitions as its source. A topic whose name depends on the record is looked up for its first dead letter.
 
@@ -135,7 +137,7 @@ class DeadLetterWriter:
                 self._dead_letter_topic(policy, topic.name, event_type): topic.name for topic in self._settings.topics
             }
             if wanted:
-                await self._producer_for(policy).look_up(wanted)
+                await self._producer_for(policy).look_up_partition_counts(wanted)
 
     async def stop(self, *, timeout_s: float) -> None:
         """Close the producers. Never raises. All writes have been cancelled before this is called."""
@@ -236,7 +238,7 @@ class DeadLetterWriter:
         """The id of the record's dead letter. A delayed record has had one since it was written to a retry topic."""
         if isinstance(record, Origin) and record.id is not None:
             return record.id
-        return dead_letter_id(self._group_id, record, await self._incarnations.of(record))
+        return dead_letter_id(self._group_id, record, await self._incarnations.incarnation_of(record))
 
     def _failure_info(self, slot: Slot, verdict: SendToDeadLetter | SendToRetryTopic) -> FailureInfo:
         event_type = slot.route.event_type if slot.route is not None else None
@@ -262,7 +264,7 @@ class DeadLetterWriter:
             except (EVKafkaError, TimeoutError) as error:
                 tries += 1
                 failed(write.topic, error)
-                write.producer.forget(write.topic)
+                write.producer.forget_partition_count(write.topic)
                 if tries == self._most_tries:
                     logger.error("could not write %s, it is lost: %s", write.name, error)
                     return ()
@@ -270,13 +272,13 @@ class DeadLetterWriter:
 
     async def _write_once(self, write: TopicWrite, reduced: int) -> Sequence[OutgoingRecord]:
         record, producer = write.record, write.producer
-        partition = await producer.partition(write.topic, record)
-        sink, headers = await producer.sink(), await write.headers(reduced)
+        partition = await producer.choose_partition(write.topic, record)
+        sink, headers = await producer.started_sink(), await write.headers(reduced)
         address = address_of(record)
         outgoing = OutgoingRecord(write.topic, record.value, record.key, partition, headers=headers, sent_at=address)
-        if self._scope is not None and await self._scope.is_own(producer.settings.connection):
+        if self._scope is not None and await self._scope.is_own_cluster(producer.settings.connection):
             placed = await sink.place(outgoing, timeout_s=SEND_TIMEOUT_S)
-            self._scope.check(placed, (address,), sink)
+            self._scope.check_not_refused(placed, (address,), sink)
             return (placed,)
         await self._write_outside_transaction(write, sink, outgoing)
         return ()
@@ -291,14 +293,14 @@ class DeadLetterWriter:
             # has fewer partitions, the client would wait for a partition that does not exist.
             if await self._has_topic_changed(write, outgoing.partition):
                 raise TopicChanged(f"{write.topic} has a different number of partitions than before")
-            await within(self._clock, confirmed, SEND_TIMEOUT_S - LOOK_AGAIN_S)
+            await wait_for(self._clock, confirmed, SEND_TIMEOUT_S - LOOK_AGAIN_S)
         finally:
             if not confirmed.done():
                 confirmed.cancel()
 
     async def _has_topic_changed(self, write: TopicWrite, partition: int | None) -> bool:
         try:
-            return await write.producer.changed(write.topic, write.record, partition)
+            return await write.producer.has_partition_changed(write.topic, write.record, partition)
         except EVKafkaError as error:
             logger.debug(
                 "cannot find out whether topic %s has changed: %s", write.topic, error
@@ -306,7 +308,7 @@ class DeadLetterWriter:
             return False
 
     async def _wait_before_retry(self, write: TopicWrite, tries: int, error: BaseException) -> None:
-        wait_s = exponential(tries, first_s=0.5, multiplier=2, most_s=30, jitter=0, random=lambda: 0.5)
+        wait_s = exponential_delay_s(tries, first_s=0.5, multiplier=2, most_s=30, jitter=0, random=lambda: 0.5)
         logger.error("could not write %s to %s, trying again in %.1f s: %r", write.name, write.topic, wait_s, error)
         await sleep(self._clock, wait_s)
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from evkafka.exceptions import BrokerUnavailable, CommitUnknown
-from evkafka.runtime.backoff import exponential
+from evkafka.runtime.backoff import exponential_delay_s
 from evkafka.runtime.ports import OutputRefused
 from evkafka.runtime.supervision.stop_signal import ENDS_APP
 from evkafka.runtime.supervision.tasks import TaskEnded
@@ -27,7 +27,7 @@ class RestartPolicy:
         self._rebuilds: deque[float] = deque()
         self._in_a_row = 0
 
-    def recovered(self) -> None:
+    def note_recovered(self) -> None:
         """A source has connected: the next wait is short again."""
         self._in_a_row = 0
 
@@ -47,4 +47,6 @@ class RestartPolicy:
                 self._rebuilds.append(now_s)
                 most_s = 30.0
         self._in_a_row += 1
-        return exponential(self._in_a_row, first_s=0.5, multiplier=2.0, most_s=most_s, jitter=0.2, random=self._random)
+        return exponential_delay_s(
+            self._in_a_row, first_s=0.5, multiplier=2.0, most_s=most_s, jitter=0.2, random=self._random
+        )

@@ -35,6 +35,6 @@ class StopDeadline:
         if self._at_s == math.inf:
             self._at_s = self._clock.now() + self.limit_s
 
-    def at_most(self, timeout_s: float, *, reserve_s: float = 0.0) -> float:
+    def limit_timeout_s(self, timeout_s: float, *, reserve_s: float = 0.0) -> float:
         """The timeout, or less if the deadline is nearer. `reserve_s` is left for later steps of the stop."""
         return max(min(timeout_s, self._at_s - self._clock.now() - reserve_s), 0.0)

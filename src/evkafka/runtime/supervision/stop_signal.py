@@ -34,7 +34,7 @@ class StopSignal:
         return self.stopping.done() or self.failure.done()
 
     @property
-    def verdict(self) -> BaseException | None:
+    def fatal_error(self) -> BaseException | None:
         """The failure that ends the app, if there is one. Records in flight may still be draining."""
         failure = self.failure.exception() if self.failure.done() else None
         return failure if isinstance(failure, ENDS_APP) else None
@@ -60,7 +60,7 @@ class StopSignal:
         """The failure was handled, and a new source follows."""
         self.failure = asyncio.get_running_loop().create_future()
 
-    def final_failure(self, failure: BaseException | None) -> BaseException | None:
+    def failure_after_drain(self, failure: BaseException | None) -> BaseException | None:
         """The given failure, or a record's verdict that came while draining, which takes precedence."""
         if self.failure.done() and isinstance(later := self.failure.exception(), StopApp):
             return later

@@ -77,7 +77,7 @@ class SupervisedTasks:
         """The tasks that have not ended, in the order of their starts."""
         return tuple(self._running)
 
-    def adopt(self, task: asyncio.Task[Any] | None) -> None:
+    def adopt_task(self, task: asyncio.Task[Any] | None) -> None:
         """Treat a task that other code has started as one of the owner's."""
         if task is not None:
             self._running[task] = None

@@ -84,7 +84,7 @@ class RunningApp:
             self.failures[event.topic, event.partition, event.offset] = event
 
     def consumers(self) -> list[tuple[str, Consumer]]:
-        return self.service.alive() if self.service is not None else []
+        return self.service.running_consumers() if self.service is not None else []
 
     @property
     def joined(self) -> bool:
@@ -114,7 +114,7 @@ class RunningApp:
             plan = self.service.plan(name) if self.service is not None else None
             if plan is not None and plan.formats is not None and plan.formats.is_asking:
                 found.append(Attempt(name, "", -1, -1, 0, "the schema registry", in_thread=False))
-            for executor in consumer.at_work:
+            for executor in consumer.busy_executors:
                 record, slot = executor.slot.record, executor.slot
                 if record is None or executor.started_s == math.inf or executor.task in sending:
                     continue  # it writes a dead letter, or waits for a send
@@ -134,7 +134,7 @@ class RunningApp:
         for name, consumer in self.consumers():
             if consumer.pending:
                 words.append(f"consumer {name} has {consumer.pending} records unfinished")
-            elif consumer.uncommitted:
+            elif consumer.has_uncommitted:
                 words.append(f"consumer {name} has not committed all finished records")
             elif not consumer.connected:
                 words.append(f"consumer {name} is not connected")
@@ -161,7 +161,7 @@ class RunningApp:
 
     def _is_open(self, event: AttemptFailed) -> bool:
         for _, consumer in self.consumers():
-            oldest = consumer.oldest(event.topic, event.partition)
+            oldest = consumer.oldest_unfinished_offset(event.topic, event.partition)
             if oldest is not None and event.offset >= oldest:
                 return True
         return False

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from evkafka.producer import key_bytes
+from evkafka.producer import encode_key
 from evkafka.records import TopicPartition
 from evkafka.serde.cloudevents.reading import event_data_of
 from evkafka.serde.encoding import encode
@@ -96,7 +96,7 @@ def assert_sent(
         for record in in_topic
         if (event_type is None or record.event_type == event_type)
         and (event is ANY or _has_same_value(record, event))
-        and (key is ANY or record.key == key_bytes(key))
+        and (key is ANY or record.key == encode_key(key))
         and wanted.items() <= dict(record.headers).items()
     ]
     if len(found) == times or (times is None and found):

@@ -184,5 +184,5 @@ class Group:
         self.committed.update(offsets)
         for tp in offsets:
             self.metadata.pop(tp, None)
-            self.epochs[tp] = epochs.before(tp, offsets[tp]) if epochs is not None else UNKNOWN
+            self.epochs[tp] = epochs.epoch_before(tp, offsets[tp]) if epochs is not None else UNKNOWN
         self.metadata.update({tp: text for tp, text in metadata.items() if tp in offsets})

@@ -9,7 +9,7 @@ from typing import Protocol
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerUnavailable, CommitRefused, CommitUnknown
 from evkafka.records import TopicPartition
-from evkafka.runtime.clock import sleep, within
+from evkafka.runtime.clock import sleep, wait_for
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.ports import MetadataTooLarge, TimerHandle
 from evkafka.testing.memory.group import Group
@@ -72,7 +72,7 @@ class OffsetCommits:
             await answer
             return
         try:
-            await within(self._cluster.clock, answer, timeout_s)
+            await wait_for(self._cluster.clock, answer, timeout_s)
         except TimeoutError:
             raise CommitUnknown(f"no answer to a commit within {timeout_s:g} s") from None
 

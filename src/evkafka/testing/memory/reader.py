@@ -8,7 +8,7 @@ from typing import Literal
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerRefused
 from evkafka.records import OffsetReset, Record, TopicPartition, Unreadable
-from evkafka.runtime.commit_metadata import lists_finished, place_of
+from evkafka.runtime.commit_metadata import has_finished_offsets_after, partition_identity
 from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
 from evkafka.runtime.ports import SourceListener
 from evkafka.testing.memory.group import Group
@@ -57,7 +57,7 @@ class PartitionReader:
         log = self._cluster.topics.log(tp)
         committed = self._group.committed.get(tp) if self._group is not None else None
         epoch = self._group.epochs.get(tp, UNKNOWN) if self._group is not None else UNKNOWN
-        self.epochs.begin(tp, epoch)
+        self.epochs.start_at(tp, epoch)
         if committed is not None and epoch != UNKNOWN and log.end_of_epoch(epoch) < committed:
             self._reset_after_truncation(log, committed, epoch)
         elif committed is not None and log.start <= committed <= log.end:
@@ -87,7 +87,7 @@ class PartitionReader:
         if rule == "none":
             raise BrokerRefused(f"{tp.topic}[{tp.partition}] has no valid offset, and auto_offset_reset is 'none'")
         if from_offset is not None and from_offset < log.start and self._has_finished_after(tp, from_offset):
-            self.epochs.begin(tp, UNKNOWN)
+            self.epochs.start_at(tp, UNKNOWN)
             self._apply_reset(tp, OffsetReset(tp, from_offset, log.start, "retention"))
             return
         new = from_offset is None and (siblings or tp.topic not in self.known_topics)
@@ -95,13 +95,15 @@ class PartitionReader:
         reason: Literal["new_partition", "no_commit", "out_of_range"] = "out_of_range"
         if from_offset is None:
             reason = "new_partition" if new else "no_commit"
-        self.epochs.begin(tp, UNKNOWN)
+        self.epochs.start_at(tp, UNKNOWN)
         self._apply_reset(tp, OffsetReset(tp, from_offset, to, reason))
 
     def _has_finished_after(self, tp: TopicPartition, offset: int) -> bool:
         if self._settings.at_most_once or self._settings.group_id is None:
             return False
-        return lists_finished(self.starting_commit(tp), offset, place_of(self._settings.group_id, tp))
+        return has_finished_offsets_after(
+            self.starting_commit(tp), offset, partition_identity(self._settings.group_id, tp)
+        )
 
     def _apply_reset(self, tp: TopicPartition, reset: OffsetReset) -> None:
         self._cluster.trace.note(
@@ -138,7 +140,7 @@ class PartitionReader:
 
     def _read_partition(self, tp: TopicPartition, most: int) -> list[MemoryRecord]:
         log, position = self._cluster.topics.log(tp), self.positions[tp]
-        epoch = self.epochs.latest(tp)
+        epoch = self.epochs.latest_epoch(tp)
         if epoch not in (UNKNOWN, log.epoch) and log.end_of_epoch(epoch) < position:
             self._reset_after_truncation(log, position, epoch)
             return []
@@ -147,7 +149,7 @@ class PartitionReader:
             return []
         records = log.read(position, most, self.isolation)
         if records:
-            self.epochs.read(tp, log.epochs_from(records[0].offset, records[-1].offset))
+            self.epochs.add_read(tp, log.epochs_from(records[0].offset, records[-1].offset))
             self.positions[tp] = log.next_position(records[-1].offset + 1, self.isolation)
             return records
         blocked = log.next_unreadable_offset(position)

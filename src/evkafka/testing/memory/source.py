@@ -12,7 +12,7 @@ from evkafka.runtime.clock import wait_any
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.ports import GroupEpoch, OutgoingRecord, SourceListener, SourceState
 from evkafka.runtime.session_check import SAFE_SHARE
-from evkafka.runtime.subscription import TopicPattern
+from evkafka.runtime.topic_pattern import TopicPattern
 from evkafka.testing.memory.group import Group
 from evkafka.testing.memory.offsets import OffsetCommits
 from evkafka.testing.memory.reader import PartitionReader
@@ -59,7 +59,7 @@ class MemorySource:
         self._topic_ids: dict[str, str] = {}  # of the assigned topics, as they were when they were assigned
         self._cluster = cluster
         self._settings = settings
-        self._pattern = TopicPattern.of(settings) if settings.topic_pattern is not None else None
+        self._pattern = TopicPattern.from_settings(settings) if settings.topic_pattern is not None else None
         self._group = group
         self._commits = OffsetCommits(cluster, self, group, settings)
         self._transactions: TransactionalMember | None = None
@@ -360,7 +360,7 @@ class MemorySource:
         return self._topic_ids.get(topic, "")
 
     def leader_epoch(self, partition: TopicPartition, offset: int) -> int:
-        return self.epochs.before(partition, offset)
+        return self.epochs.epoch_before(partition, offset)
 
     async def commit(
         self,

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from evkafka.exceptions import BrokerUnavailable
-from evkafka.producer import Headers, Key, header_list, key_bytes
+from evkafka.producer import Headers, Key, build_headers, encode_key
 from evkafka.records import TopicPartition
 from evkafka.serde.encoding import encode
 from evkafka.testing.memory.clock import VirtualClock
@@ -79,8 +79,8 @@ class ClusterState:
         transaction: int | None,
     ) -> MemoryRecord:
         """Write one record, encoded as by a producer; without an event type no header is added."""
-        value, own_key = None if event is None else encode(event), key_bytes(key)
-        pairs = tuple(header_list(headers, event_type))
+        value, own_key = None if event is None else encode(event), encode_key(key)
+        pairs = tuple(build_headers(headers, event_type))
         return self.append(
             self.topics.choose(topic, own_key, partition),
             key=own_key,

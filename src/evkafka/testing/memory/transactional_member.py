@@ -14,7 +14,7 @@ from evkafka.exceptions import (
     RecordTooLarge,
 )
 from evkafka.records import TopicPartition
-from evkafka.runtime.clock import sleep, within
+from evkafka.runtime.clock import sleep, wait_for
 from evkafka.runtime.ports import MetadataTooLarge, OutgoingRecord, OutputRefused
 from evkafka.testing.memory.offsets import CommittingMember, OffsetCommits, OffsetRequest
 from evkafka.testing.memory.pending_record import delivery_error
@@ -75,7 +75,7 @@ class TransactionalMember:
             if self._cluster.faults.commit_s[1] == 0.0:
                 await answer
             else:
-                await within(self._cluster.clock, answer, timeout_s)
+                await wait_for(self._cluster.clock, answer, timeout_s)
         except BaseException as error:
             self._epoch = None
             if self._last is not None:

@@ -19,7 +19,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from evkafka.runtime.completed_offsets import OffsetRange
-from evkafka.runtime.kept_sends import size_of
+from evkafka.runtime.kept_sends import memory_size_of
 from evkafka.runtime.ports import OutgoingRecord
 
 _start = attrgetter("start")
@@ -81,14 +81,14 @@ class Outbox:
     def add(self, offsets: Sequence[int], records: Sequence[OutgoingRecord]) -> None:
         """These records, which were finished without an `await` in between, have sent this."""
         if records:
-            self._sent.append(Sent(offsets, records, sum(map(size_of, records))))
+            self._sent.append(Sent(offsets, records, sum(map(memory_size_of, records))))
             self.size += self._sent[-1].size
 
-    def left(self) -> list[Sent]:
+    def unwritten(self) -> list[Sent]:
         """All that is not written."""
         return [] if self.in_doubt else list(self._sent)
 
-    def take_over(self, sent: Iterable[Sent]) -> None:
+    def add_unwritten(self, sent: Iterable[Sent]) -> None:
         """The partition begins again at another offset. What was sent before is written with the next commit."""
         for one in sent:
             one.offsets = ()
@@ -107,7 +107,7 @@ class Outbox:
         covers = coverage.covers
         return [one for one in self._sent if not one.written and all(map(covers, one.offsets))]
 
-    def written(self, coverage: Coverage, sent: Iterable[Sent]) -> None:
+    def confirm_written(self, coverage: Coverage, sent: Iterable[Sent]) -> None:
         """A transaction has committed this coverage, and written this."""
         self.covered = coverage
         for one in sent:
@@ -117,7 +117,7 @@ class Outbox:
 
     # ------------------------------------------------------------------ what fits into a commit
 
-    def fitting(self, finished: Coverage, fits: Callable[[Coverage], bool]) -> Coverage | None:
+    def largest_fitting_coverage(self, finished: Coverage, fits: Callable[[Coverage], bool]) -> Coverage | None:
         """The largest coverage that a commit has room for, about; None if there is room for nothing new.
 
         Args:

@@ -32,7 +32,7 @@ class TopicPattern:
         self._excluded: set[str] = set()
 
     @classmethod
-    def of(cls, settings: ConsumerSettings) -> TopicPattern:
+    def from_settings(cls, settings: ConsumerSettings) -> TopicPattern:
         assert settings.topic_pattern is not None
         own = excluded_names(settings.on_error.dead_letter_topic, group_id=settings.group_id, event_type=None)
         return cls(settings.topic_pattern, settings.dead_letter_topics or own)

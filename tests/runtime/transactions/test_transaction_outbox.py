@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evkafka.runtime.completed_offsets import OffsetRange
-from evkafka.runtime.outbox import Coverage, Outbox
 from evkafka.runtime.ports import OutgoingRecord
+from evkafka.runtime.transaction_outbox import Coverage, Outbox
 
 
 def sent(*names: str) -> list[OutgoingRecord]:
@@ -47,7 +47,7 @@ class TestCoveredBy:
         outbox = Outbox()
         outbox.add((1,), sent("1"))
         coverage = Coverage(2)
-        outbox.written(coverage, outbox.covered_by(coverage))
+        outbox.confirm_written(coverage, outbox.covered_by(coverage))
         assert names(outbox, Coverage(9)) == []
         assert (len(outbox), outbox.size) == (0, 0)
 
@@ -56,32 +56,32 @@ class TestCoveredBy:
         before.add((1,), sent("1"))
         before.add((8,), sent("8"))
         in_flight = before.covered_by(Coverage(2))
-        after.take_over(before.left())
-        before.written(Coverage(2), in_flight)
+        after.add_unwritten(before.unwritten())
+        before.confirm_written(Coverage(2), in_flight)
         assert names(after, Coverage(0)) == ["8"]
 
 
 class TestFitting:
     def test_all_is_covered_if_there_is_room(self) -> None:
         finished = Coverage(3, ranges((5, 6), (8, 9)))
-        assert Outbox().fitting(finished, at_most(2)) == finished
+        assert Outbox().largest_fitting_coverage(finished, at_most(2)) == finished
 
     def test_what_was_covered_stays_so_even_if_it_lies_behind_what_does_not_fit(self) -> None:
         outbox = Outbox()
         outbox.covered = Coverage(0, ranges((50, 60)))
-        coverage = outbox.fitting(Coverage(2, ranges((5, 6), (8, 9), (50, 60))), at_most(1))
+        coverage = outbox.largest_fitting_coverage(Coverage(2, ranges((5, 6), (8, 9), (50, 60))), at_most(1))
         assert coverage == Coverage(2, ranges((50, 60)))
 
     def test_nothing_is_committed_if_what_was_covered_would_not_fit(self) -> None:
         outbox = Outbox()
         outbox.covered = Coverage(0, ranges((5, 6), (50, 60)))
-        assert outbox.fitting(Coverage(0, ranges((5, 6), (8, 9), (50, 60))), at_most(1)) is None
+        assert outbox.largest_fitting_coverage(Coverage(0, ranges((5, 6), (8, 9), (50, 60))), at_most(1)) is None
 
     def test_a_batch_that_does_not_fit_holds_the_base_back(self) -> None:
         outbox = Outbox()
         outbox.covered = Coverage(0)
         outbox.add((3, 7), sent("batch"))
-        assert outbox.fitting(Coverage(5, ranges((7, 8))), at_most(0)) == Coverage(3, [])
+        assert outbox.largest_fitting_coverage(Coverage(5, ranges((7, 8))), at_most(0)) == Coverage(3, [])
 
     @given(st.data())
     def test_in_any_order_of_ends_nothing_is_written_twice_or_by_half(self, data: st.DataObject) -> None:
@@ -97,7 +97,7 @@ class TestFitting:
             finished |= set(group)
             groups[str(group)] = group
             outbox.add(group, sent(str(group)))
-            coverage = outbox.fitting(_coverage(finished), at_most(room))
+            coverage = outbox.largest_fitting_coverage(_coverage(finished), at_most(room))
             if coverage is None:
                 continue
             some = outbox.covered_by(coverage)
@@ -107,10 +107,10 @@ class TestFitting:
             now = [groups[(one.value or b"").decode()] for each in some for one in each.records]
             assert {offset for one in now for offset in one} == covered - before
             written += now
-            outbox.written(coverage, some)
+            outbox.confirm_written(coverage, some)
             before = covered
         assert len(written) == len(set(written))
-        assert outbox.fitting(_coverage(finished), at_most(0)) is not None
+        assert outbox.largest_fitting_coverage(_coverage(finished), at_most(0)) is not None
 
 
 def _coverage(finished: set[int]) -> Coverage:
