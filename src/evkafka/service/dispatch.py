@@ -59,7 +59,7 @@ def build_dispatch(
     topic_types = dict(topic_event_types or {})
     if not isinstance(target, Handler):
         return _create_stack_dispatch(
-            stack, _create_type_lookup_without_header(topic_types, formats), lambda _: None, None, overrides, formats
+            stack, _type_lookup_without_header(topic_types, formats), lambda _: None, None, overrides, formats
         )
     target.freeze()
     for endpoint in target.endpoints:
@@ -67,11 +67,9 @@ def build_dispatch(
             endpoint.dependency_plan(overrides())
     header = type_header(middleware)
     raw_type = (
-        _create_type_lookup(header, topic_types)
-        if formats is None
-        else _create_type_lookup_by_schema(header, topic_types, formats)
+        _type_lookup(header, topic_types) if formats is None else _type_lookup_by_schema(header, topic_types, formats)
     )
-    limited_route = _create_limited_endpoint_lookup(target, raw_type)
+    limited_route = _limited_route_lookup(target, raw_type)
     if _is_default(middleware):
         if formats is None:
             return _create_direct_dispatch(target, header, topic_types, raw_type, limited_route, overrides)
@@ -82,10 +80,8 @@ def build_dispatch(
             " sets the event type, their records are handled one by one",
             header,
         )
-    untyped = _create_type_lookup_without_header(topic_types, formats)
-    return _create_stack_dispatch(
-        stack, untyped, _create_route_lookup(target, raw_type), limited_route, overrides, formats
-    )
+    untyped = _type_lookup_without_header(topic_types, formats)
+    return _create_stack_dispatch(stack, untyped, _route_lookup(target, raw_type), limited_route, overrides, formats)
 
 
 def _is_default(middleware: Sequence[Middleware] | None) -> bool:
@@ -102,7 +98,7 @@ def _is_default(middleware: Sequence[Middleware] | None) -> bool:
 # ---------------------------------------------------------------------------- the look-up of types
 
 
-def _create_type_lookup(header: str, topic_types: Mapping[str, str]) -> RawTypeOf:
+def _type_lookup(header: str, topic_types: Mapping[str, str]) -> RawTypeOf:
     """The type is in the first header of this name; if there is none, or it is null, the topic decides."""
     type_by_topic = _encode_types(topic_types)
 
@@ -115,7 +111,7 @@ def _create_type_lookup(header: str, topic_types: Mapping[str, str]) -> RawTypeO
     return raw_type
 
 
-def _create_type_lookup_by_schema(header: str, topic_types: Mapping[str, str], formats: ConsumerFormats) -> RawTypeOf:
+def _type_lookup_by_schema(header: str, topic_types: Mapping[str, str], formats: ConsumerFormats) -> RawTypeOf:
     """The same, except that before the topic the name of the value's schema decides. Raises NotReady while the schema
     is being asked for."""
     type_of = formats.event_type_reader(topic_types)
@@ -130,7 +126,7 @@ def _create_type_lookup_by_schema(header: str, topic_types: Mapping[str, str], f
     return raw_type
 
 
-def _create_type_lookup_without_header(
+def _type_lookup_without_header(
     topic_types: Mapping[str, str], formats: ConsumerFormats | None
 ) -> Callable[[Record], str | None]:
     """The event type of a record without a type header."""
@@ -139,7 +135,7 @@ def _create_type_lookup_without_header(
     )
 
 
-def _create_decoded_type_lookup(raw_type: RawTypeOf) -> TypeOf:
+def _decoded_type_lookup(raw_type: RawTypeOf) -> TypeOf:
     def type_of(record: Record) -> str | None:
         event_type = raw_type(record)
         return event_type.decode(errors="replace") if event_type is not None else None
@@ -151,7 +147,7 @@ def _encode_types(topic_types: Mapping[str, str]) -> dict[str, bytes]:
     return {topic: event_type.encode() for topic, event_type in topic_types.items()}
 
 
-def _create_route_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None]:
+def _route_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None]:
     """`Dispatch.route`."""
     default = next((endpoint for endpoint in handler.endpoints if endpoint.is_default), None)
     by_type: dict[bytes | None, Endpoint] = {
@@ -160,7 +156,7 @@ def _create_route_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Rec
     return lambda record: by_type.get(raw_type(record), default)
 
 
-def _create_limited_endpoint_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None] | None:
+def _limited_route_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None] | None:
     """`Dispatch.limited_route`; None if no endpoint takes batches or has its own `concurrency`."""
     limited_endpoints: dict[bytes | None, Endpoint | None] = {}
     default: Endpoint | None = None
@@ -235,7 +231,7 @@ def _create_direct_dispatch(
     overrides: Overrides,
 ) -> Dispatch:
     """The default stack around a handler, compiled into one function."""
-    type_of = _create_decoded_type_lookup(raw_type)
+    type_of = _decoded_type_lookup(raw_type)
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         assert isinstance(slot.route, Endpoint)
@@ -244,7 +240,7 @@ def _create_direct_dispatch(
 
     routes = [_compile_route(endpoint, type_of, overrides) for endpoint in handler.endpoints]
     call = _create_direct_call(routes, header, _encode_types(topic_types))
-    route = _create_route_lookup(handler, raw_type)
+    route = _route_lookup(handler, raw_type)
     return Dispatch(
         call, route, limited_route, open_batch, _create_thread_call(handler.endpoints, route, raw_type, type_of)
     )
@@ -288,7 +284,7 @@ def _create_direct_call(
 ) -> Callable[[Record, Slot], Awaitable[object] | Unmatched]:
     """`Dispatch.call`. With `Executor._run_lane`, this runs most often.
 
-    To save a call per record, `_create_type_lookup` is repeated in it. A record with the very headers of the one before
+    To save a call per record, `_type_lookup` is repeated in it. A record with the very headers of the one before
     (the decoder shares the tuple) has the same route. A route's functions are bound to a name before they are called:
     CPython 3.11 does not cache a call through a `__slots__` attribute, as `route.decode(...)` would be.
     """
@@ -365,7 +361,7 @@ def _create_dispatch_by_format(
     A record whose schema is not known yet raises NotReady, and is dispatched again once it is. Its endpoint may be
     unknown until then: so it is neither admitted to a batch nor begun in a thread before.
     """
-    type_of = _create_decoded_type_lookup(raw_type)
+    type_of = _decoded_type_lookup(raw_type)
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         assert isinstance(slot.route, Endpoint)
@@ -373,7 +369,7 @@ def _create_dispatch_by_format(
         return DirectBatch(slot.route, records, slot)
 
     routes = [_compile_route(endpoint, type_of, overrides, formats) for endpoint in handler.endpoints]
-    route = _create_route_lookup(handler, raw_type)
+    route = _route_lookup(handler, raw_type)
     thread_call = _create_thread_call(handler.endpoints, route, raw_type, type_of, formats)
     return Dispatch(
         _create_call_by_format(routes, raw_type, formats),
