@@ -14,7 +14,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from evkafka import EVKafkaApp, Handler
-from tests.cli.support import Call
+from tests.cli.support import Call, evkafka
 from tests.support.backends import RealBackend, committed_is
 from tests.support.kafka_topics import read_committed
 from tests.support.waiting import eventually
@@ -99,21 +99,23 @@ class Shop:
         return self._evkafka("run", "shop:app", *arguments, **environment)
 
     def _evkafka(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        variables = {**os.environ, "CONFIG": json.dumps(self.config), "JOURNAL": str(self.journal), "NO_COLOR": "1"}
         return subprocess.Popen(
             [sys.executable, "-m", "evkafka.cli", *arguments],
             cwd=self.home,
-            env={**variables, "COLUMNS": "200", **environment},
+            env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **self._variables(), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
+    def _variables(self) -> dict[str, str]:
+        return {"CONFIG": json.dumps(self.config), "JOURNAL": str(self.journal)}
+
     def dlq(self, *arguments: str, code: int = 0, **environment: str) -> str:
-        process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=240)
-        assert process.returncode == code, (out, err)
-        return out
+        variables = self._variables() | environment
+        ended = evkafka(self.home, "dlq", arguments[0], self.dead, *arguments[1:], env=variables)
+        assert ended.returncode == code, (ended.stdout, ended.stderr)
+        return ended.stdout
 
     def json(self, *arguments: str, code: int = 0, **environment: str) -> Any:
         return json.loads(self.dlq(*arguments, "--json", code=code, **environment))
