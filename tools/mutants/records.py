@@ -47,7 +47,7 @@ LEDGER = [
         "runtime/offsets.py",
         "            self._committable = self.committable()",
         "            pass",
-        "a commit goes back behind a transaction marker",
+        "a commit goes back to before a transaction marker",
         (OFFSETS,),
     ),
 ]

@@ -51,7 +51,7 @@ LANES = [
         ("tests/runtime/lanes/test_control.py",),
     ),
     Breakage(
-        "records queued behind the running one are lost when their partition is paused",
+        "records queued after the running one are lost when their partition is paused",
         "runtime/partition.py",
         "running, self.queue = self.queue, self.queue.copy()",
         "running, self.queue = self.queue, deque()",
@@ -165,7 +165,7 @@ ATTEMPTS = [
         "runtime/executor.py",
         "            self._ignore_cancellation(unrelated)\n        except GeneratorExit:",
         "            raise unrelated\n        except GeneratorExit:",
-        "a timeout that an endpoint left behind rebuilds its consumer, and records are handled again",
+        "a timeout that an endpoint left open rebuilds its consumer, and records are handled again",
         ("tests/runtime/lanes/test_idle_executors.py",),
     ),
     Breakage(
@@ -213,7 +213,7 @@ ATTEMPTS = [
         "runtime/batch_executor.py",
         "            if owner is not None and index > self._failed.get(owner, index):",
         "            if False:",
-        "records behind one that is retried count as done before it",
+        "records after one that is retried count as done before it",
         ("tests/runtime/lanes/test_batches.py",),
     ),
 ]

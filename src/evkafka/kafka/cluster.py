@@ -1,4 +1,4 @@
-"""The port `Cluster` for real brokers."""
+"""Implements `Cluster` for real brokers."""
 
 from __future__ import annotations
 

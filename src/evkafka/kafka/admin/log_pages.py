@@ -1,9 +1,9 @@
 """Reads a page of a topic's records without a group: of one partition, or of several, merged by time.
 
-A page begins at a place and continues in one direction until it has enough records that match. The partition that is
-furthest behind in time is read next, so a search among rare matches covers all partitions alike, and the merge needs
-no more of a partition than it shows. Kafka reads forward only: a page backward reads windows of offsets, each before
-the last one.
+A page begins at a place and continues in one direction until it has enough records that match. The partition that has
+been read least far in time is read next, so a search among rare matches covers all partitions alike, and the merge
+needs no more of a partition than it shows. Kafka reads forward only: a page backward reads windows of offsets, each
+before the last one.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ class _Page:
         return self._examined >= limits.examined or self._bytes >= limits.bytes or self._clock() >= self._ends_s
 
     def _next_track(self) -> _Track | None:
-        """The partition that is furthest behind in time; None if no record that is left belongs to the page."""
+        """The partition that has been read least far in time; None if no record that is left belongs to the page."""
         track = self._least_advanced(self._unfinished_tracks())
         if track is None or track.edge_ms is None:
             return track

@@ -38,7 +38,7 @@ DECIDE_S = 2.0
 
 
 class Reader(AIOKafkaConsumer):
-    """AIOKafkaConsumer without a group, with a contained client. Start it, and stop it in any case."""
+    """AIOKafkaConsumer without a group, with our client. Start it, and stop it in any case."""
 
     _closed = True  # until the constructor has succeeded: aiokafka's __del__ fails for a constructor that raised
 

@@ -1,4 +1,4 @@
-"""aiokafka's connection, contained: login errors are precise, logins are renewed in time, slow answers may arrive."""
+"""aiokafka's connection without its defects: precise login errors, logins renewed in time, slow answers may arrive."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class SilenceLimit:
 
 
 class Connection(AIOKafkaConnection):
-    """AIOKafkaConnection, contained.
+    """AIOKafkaConnection without its defects.
 
     Attributes:
         renew_at_s: when to replace it by a new connection, by the loop's clock; None if the login does not expire.

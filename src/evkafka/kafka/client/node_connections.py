@@ -1,4 +1,4 @@
-"""AIOKafkaClient, contained: one connection per node and purpose; a silent node does not block the others.
+"""AIOKafkaClient without its defects: one connection per node and purpose; a silent node does not block the others.
 
 A broker may be frozen, or the network may drop its packets: connections stay open, and nothing is answered. A request
 that any node can answer then goes to another node after a moment. A request that only the silent node can answer is

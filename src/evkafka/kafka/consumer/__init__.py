@@ -1,1 +1,1 @@
-"""The source: a contained AIOKafkaConsumer with its coordinator, fetcher and decoder."""
+"""The source: our AIOKafkaConsumer subclass with its coordinator, fetcher and decoder."""

@@ -1,4 +1,4 @@
-"""AIOKafkaConsumer with its client, coordinator, fetcher and subscription replaced by contained ones."""
+"""AIOKafkaConsumer with its client, coordinator, fetcher and subscription replaced by ours."""
 
 from __future__ import annotations
 

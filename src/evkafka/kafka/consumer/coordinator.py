@@ -1,4 +1,4 @@
-"""aiokafka's GroupCoordinator with its defects contained: joins, heartbeats, and the offsets a member may commit."""
+"""aiokafka's GroupCoordinator without its defects: joins, heartbeats, and the offsets a member may commit."""
 
 from __future__ import annotations
 

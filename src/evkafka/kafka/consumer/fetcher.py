@@ -1,4 +1,4 @@
-"""aiokafka's Fetcher with its defects contained: buffers per partition, start positions, unreadable records."""
+"""aiokafka's Fetcher without its defects: buffers per partition, start positions, unreadable records."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class RawFetcher(Fetcher):
 
 
 class ContainedFetcher(RawFetcher):
-    """aiokafka's Fetcher, contained.
+    """aiokafka's Fetcher without its defects.
 
     Args:
         committed: looks up the group's committed offsets of these partitions, with their leader epochs.

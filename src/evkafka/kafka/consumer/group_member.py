@@ -23,8 +23,8 @@ class GroupMember(Protocol):
 
     @property
     def confirmed_at_s(self) -> float:
-        """Since when, at the least, the group's present session with this member runs. At its end the group gives the
-        partitions to others."""
+        """When the group last confirmed this member, at the earliest. If it does not again within a session, it gives
+        the partitions to others."""
 
     @property
     def coordinator_id(self) -> int | None:

@@ -15,7 +15,7 @@ from evkafka.kafka.consumer.leader_epochs import EpochOffset
 
 
 class GrouplessCoordinator(NoGroupCoordinator):
-    """aiokafka's NoGroupCoordinator, contained (aiokafka-defects.md#groupless-positions).
+    """aiokafka's NoGroupCoordinator without its defects (aiokafka-defects.md#groupless-positions).
 
     aiokafka's calls no listener, and forgets all positions when a new partition appears: the other partitions are then
     read again, or skipped, by the reset rule.

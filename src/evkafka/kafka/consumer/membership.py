@@ -297,7 +297,7 @@ class Membership:
         return Verdict.UNRELEASED
 
     def schedule_heartbeat_now(self, now_s: float) -> None:
-        """Send the next heartbeat now: somebody has heard that the epoch is an old one."""
+        """Make the next heartbeat due now: an answer has shown that the epoch is old."""
         self._next_s = min(self._next_s, now_s)
 
     def subscribe(self, topics: Iterable[str]) -> None:

@@ -37,7 +37,7 @@ POSITIONS_COMMIT_S = 10.0
 
 
 class AssignmentListener(Protocol):
-    """What is told of the changes. It contains its own errors."""
+    """Is told of the changes. It handles its own errors: no method raises."""
 
     async def on_assigned(self, assigned: Collection[ClientPartition]) -> None: ...
 

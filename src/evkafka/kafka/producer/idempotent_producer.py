@@ -193,11 +193,11 @@ def was_sent(batch: Any) -> bool:
     return begun
 
 
-# ---------------------------------------------------------------------------- aiokafka's parts, contained
+# ---------------------------------------------------------------------------- aiokafka's parts without their defects
 
 
 class ContainedProducer(AIOKafkaProducer):
-    """AIOKafkaProducer with a contained client and sender."""
+    """AIOKafkaProducer with our client and sender."""
 
     client: ProducerClient
     _sender: ContainedSender
@@ -282,7 +282,7 @@ class ContainedSender(Sender):
 
 
 class ProducerClient(Client):
-    """The contained client, which keeps refusals of batches and limits the rate of metadata requests.
+    """Our client, which keeps refusals of batches and limits the rate of metadata requests.
 
     While a partition has no leader (its topic was deleted, for example), aiokafka's sender requests metadata again
     right after each answer, as fast as the broker can answer (aiokafka-defects.md#metadata-storm).

@@ -49,7 +49,7 @@ estimate = DefaultRecordBatchBuilder.estimate_size_in_bytes
 
 
 class KafkaSink:
-    """The port `RecordSink`. One producer at a time takes records. Start once, stop once."""
+    """Implements `RecordSink`. One producer at a time takes records. Start once, stop once."""
 
     def __init__(self, settings: ProducerSettings) -> None:
         self._settings = settings
@@ -364,7 +364,7 @@ class KafkaSink:
             closing.add_done_callback(self._closing.discard)
 
     def unavailable_reason(self) -> str:
-        """As the port says. A broker that is away does not count while another one answers.
+        """See `RecordSink`. A broker that is away does not count while another one answers.
 
         An idle client would refresh its metadata only a minute later, so this call makes it try now.
         """

@@ -119,7 +119,7 @@ class TransactionConnection:
             await asyncio.sleep(next(pauses))
 
     async def await_answer(self, answering: Awaitable[T]) -> T:
-        """Send a request, and return its answer. If there is none, the state knows."""
+        """Await the answer to a request, and tell the state whether there was one."""
         self._state.on_request()
         try:
             answer = await answering
