@@ -68,7 +68,7 @@ EVENTS = {"small": 500_000, "real": 100_000}
 """How many events a row handles, by profile; slow rows handle a part of them."""
 
 
-def consuming(profile: str) -> tuple[Table, ...]:
+def consuming_tables(profile: str) -> tuple[Table, ...]:
     """The tables of consuming: decoded by pydantic, decoded by msgspec, and the paths beside the plain one."""
     events = EVENTS[profile]
     pydantic = (
@@ -94,11 +94,11 @@ def consuming(profile: str) -> tuple[Table, ...]:
                 Row("confluent-kafka, msgspec", "bench.rows.confluent_consume", events, ("msgspec",)),
             ),
         ),
-        _paths(events),
+        _paths_table(events),
     )
 
 
-def _paths(events: int) -> Table:
+def _paths_table(events: int) -> Table:
     def path(name: str, title: str, part: int) -> Row:
         return Row(title, "bench.rows.evkafka_path", events // part, (name,))
 
@@ -156,8 +156,8 @@ def compare(table: Table, bootstrap_servers: str, topic: str, *, pairs: int) -> 
             )
         baselines += [before for before, _ in runs]
         ratios = tuple(before.cpu_us_per_event / after.cpu_us_per_event for before, after in runs)
-        results.append(_result(row, [after for _, after in runs], ratios))
-    return [_result(table.baseline, baselines, (1.0,)), *results]
+        results.append(_summarize(row, [after for _, after in runs], ratios))
+    return [_summarize(table.baseline, baselines, (1.0,)), *results]
 
 
 def run(row: Row, bootstrap_servers: str, topic: str) -> Run:
@@ -178,5 +178,5 @@ def run_module(command: list[str], timeout_s: float = RUN_TIMEOUT_S) -> dict[str
     return measured
 
 
-def _result(row: Row, runs: list[Run], ratios: tuple[float, ...]) -> Result:
+def _summarize(row: Row, runs: list[Run], ratios: tuple[float, ...]) -> Result:
     return Result(row.title, Spread.of([run.cpu_us_per_event for run in runs]), Spread.of(ratios), ratios)

@@ -159,7 +159,7 @@ def _measure(curve: Curve, servers: str, runs: int) -> Measured:
     lines: dict[str, list[float]] = {line.title: [] for line in curve.lines}
     for point in curve.points:
         topic = f"{curve.name}-{point.x}"
-        asyncio.run(_fill(servers, topic, point))
+        asyncio.run(_fill_topic(servers, topic, point))
         found: dict[str, list[float]] = {line.title: [] for line in curve.lines}
         for _ in range(runs):  # in turn, so that a slow minute affects every line
             for line in curve.lines:
@@ -176,11 +176,11 @@ def _measure(curve: Curve, servers: str, runs: int) -> Measured:
     return Measured(curve.name, curve.title, curve.axis, [point.x for point in curve.points], lines, curve.in_tens)
 
 
-async def _fill(servers: str, topic: str, point: Point) -> None:
+async def _fill_topic(servers: str, topic: str, point: Point) -> None:
     """Write events evenly over partitions, types and keys; each key in one partition."""
     await create_topic(servers, topic, point.partitions)
-    value = _value(point.size)
-    headers = cycle(_headers(point))
+    value = _payload_of_size(point.size)
+    headers = cycle(_cycle_of_headers(point))
     left = point.events
     per_batch = max(1, min(400, BATCH_BYTES // point.size))
     keys = [
@@ -202,7 +202,7 @@ async def _fill(servers: str, topic: str, point: Point) -> None:
         await producer.flush()
 
 
-def _headers(point: Point) -> list[list[tuple[str, bytes]]]:
+def _cycle_of_headers(point: Point) -> list[list[tuple[str, bytes]]]:
     """The records' headers, in turn: the share without an endpoint has a type of its own, evenly among the others."""
     if not point.unmatched_percent:
         return [[("Event-Type", event_type(number).encode())] for number in range(point.handlers)]
@@ -213,7 +213,7 @@ def _headers(point: Point) -> list[list[tuple[str, bytes]]]:
     ]
 
 
-def _value(size: int) -> bytes:
+def _payload_of_size(size: int) -> bytes:
     order = {"order_id": "7c9e6679", "customer": 7, "total": 11.5, "paid": True, "text": ""}
     bare = len(json.dumps(order))
     return json.dumps(order | {"text": "x" * max(0, size - bare)}).encode()

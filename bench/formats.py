@@ -146,12 +146,12 @@ def measure(row: Row, headers: tuple[tuple[str, bytes | None], ...]) -> tuple[fl
     def call_through_dispatch() -> None:
         run(call(record, slot))  # type: ignore[arg-type]
 
-    rounds = [(_timed(call_directly), _timed(call_through_dispatch)) for _ in range(ROUNDS)]
+    rounds = [(_time_of(call_directly), _time_of(call_through_dispatch)) for _ in range(ROUNDS)]
     direct_s, dispatch_s = (min(column) for column in zip(*rounds, strict=True))
     return direct_s / CALLS * 1e6, dispatch_s / CALLS * 1e6
 
 
-def _timed(call: Callable[[], None]) -> float:
+def _time_of(call: Callable[[], None]) -> float:
     return timeit.timeit(call, number=CALLS, timer=time.process_time)
 
 

@@ -52,7 +52,7 @@ class Latency:
 def latencies(bootstrap_servers: str, relays: Relays = RELAYS, *, runs: int) -> Sequence[Latency]:
     measured: dict[str, list[dict[str, float]]] = {DIRECT: [], **{title: [] for title, *_ in relays}}
     for number in range(1, runs + 1):
-        for title, run in _runs(bootstrap_servers, relays):
+        for title, run in _kinds_of_run(bootstrap_servers, relays):
             found = run()
             measured[title].append(found)
             print_progress(
@@ -64,7 +64,7 @@ def latencies(bootstrap_servers: str, relays: Relays = RELAYS, *, runs: int) -> 
     ]
 
 
-def _runs(bootstrap_servers: str, relays: Relays) -> Iterator[tuple[str, Callable[[], dict[str, float]]]]:
+def _kinds_of_run(bootstrap_servers: str, relays: Relays) -> Iterator[tuple[str, Callable[[], dict[str, float]]]]:
     yield DIRECT, partial(_run_direct, bootstrap_servers)
     for title, module, settings in relays:
         yield title, partial(_run_relay, bootstrap_servers, module, settings)

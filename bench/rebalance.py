@@ -155,7 +155,7 @@ async def _measure(servers: str, row: Member) -> RollingRestart:
     measured = [
         one for one in handled if one.at_s < end_s and (row.slow_s != SLOW_S or one.partition != SLOW_PARTITION)
     ]
-    return _row(row.title, measured, signals_s, end_s)
+    return _summarize_row(row.title, measured, signals_s, end_s)
 
 
 @asynccontextmanager
@@ -200,12 +200,12 @@ async def _stop(process: asyncio.subprocess.Process) -> list[Any]:
 # ---------------------------------------------------------------------------- the figures
 
 
-def _row(title: str, handled: Sequence[Handled], signals_s: Sequence[float], end_s: float) -> RollingRestart:
+def _summarize_row(title: str, handled: Sequence[Handled], signals_s: Sequence[float], end_s: float) -> RollingRestart:
     by_partition: defaultdict[int, list[Handled]] = defaultdict(list)
     for one in handled:
         by_partition[one.partition].append(one)
     windows = pairwise([*signals_s, end_s])
-    restarts = [_restart(by_partition, begin_s, until_s) for begin_s, until_s in windows]
+    restarts = [_summarize_restart(by_partition, begin_s, until_s) for begin_s, until_s in windows]
     records = len({(one.partition, one.offset) for one in handled})
     zero_s = signals_s[0] - BEFORE_S
     pauses = [
@@ -218,10 +218,10 @@ def _row(title: str, handled: Sequence[Handled], signals_s: Sequence[float], end
     return RollingRestart(title, restarts, records, len(handled) - records, signals, pauses)
 
 
-def _restart(by_partition: Mapping[int, Sequence[Handled]], begin_s: float, until_s: float) -> Restart:
+def _summarize_restart(by_partition: Mapping[int, Sequence[Handled]], begin_s: float, until_s: float) -> Restart:
     stayed, moved, steady_s = [], [], 0.0
     for calls in by_partition.values():
-        window = list(_window(calls, begin_s, until_s))
+        window = list(_calls_within(calls, begin_s, until_s))
         standstill_s = max((after.at_s - before.at_s for before, after in pairwise(window)), default=until_s - begin_s)
         kept = len({one.member for one in window}) == 1
         (stayed if kept else moved).append(max(standstill_s - INTERVAL_S, 0.0))
@@ -230,7 +230,7 @@ def _restart(by_partition: Mapping[int, Sequence[Handled]], begin_s: float, unti
     return Restart(stayed, moved, steady_s)
 
 
-def _window(calls: Sequence[Handled], begin_s: float, until_s: float) -> Iterator[Handled]:
+def _calls_within(calls: Sequence[Handled], begin_s: float, until_s: float) -> Iterator[Handled]:
     """The calls of this time, and the last one before it."""
     before = [one for one in calls if one.at_s < begin_s]
     yield from before[-1:]
@@ -246,12 +246,13 @@ def markdown(figures: RebalanceFigures) -> str:
         stayed = [one for restart in row.restarts for one in restart.stayed]
         moved = [one for restart in row.restarts for one in restart.moved]
         lines.append(
-            f"| {row.title} | {len(stayed)} of {len(stayed) + len(moved)} | {_seconds(stayed)} | {_seconds(moved)} |"
+            f"| {row.title} | {len(stayed)} of {len(stayed) + len(moved)}"
+            f" | {_format_seconds(stayed)} | {_format_seconds(moved)} |"
             f" {sum(to_s - from_s for _, from_s, to_s in row.pauses):.0f} s |"
             f" {median(one.steady_s for one in row.restarts):.1f} s | {row.twice:,} of {row.records:,} |"
         )
     return "\n".join([*lines, "", METHOD, "", f"{figures.date}, {figures.machine}.", ""])
 
 
-def _seconds(standstills: Sequence[float]) -> str:
+def _format_seconds(standstills: Sequence[float]) -> str:
     return f"{max(standstills):.2f} s" if standstills else "-"

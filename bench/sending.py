@@ -32,12 +32,12 @@ async def measure_sends(mode: str, send: Send, queue: Queue, events: int) -> Non
     """Send the events, wait until all are confirmed, and print the figures."""
     await send(0)  # topic metadata and connections exist from here on
     cpu_s, wall_s = time.process_time(), time.perf_counter()
-    sent = await (_awaited(send, events) if mode == "awaited" else _pipelined(queue, events))
+    sent = await (_send_awaited(send, events) if mode == "awaited" else _send_pipelined(queue, events))
     measured = {"events": sent, "cpu_s": time.process_time() - cpu_s, "wall_s": time.perf_counter() - wall_s}
     print(json.dumps(measured), flush=True)
 
 
-async def _awaited(send: Send, events: int) -> int:
+async def _send_awaited(send: Send, events: int) -> int:
     """A thousand tasks, each of which waits for the confirmation of every send."""
     each = events // TASKS
 
@@ -49,7 +49,7 @@ async def _awaited(send: Send, events: int) -> int:
     return each * TASKS
 
 
-async def _pipelined(queue: Queue, events: int) -> int:
+async def _send_pipelined(queue: Queue, events: int) -> int:
     """One task that queues `IN_FLIGHT` sends, and then waits for all their confirmations."""
     for start in range(0, events, IN_FLIGHT):
         await asyncio.gather(*[await queue(number) for number in range(start, min(start + IN_FLIGHT, events))])

@@ -61,12 +61,12 @@ def measure_all(servers: str, *, runs: int) -> TransactionFigures:
     print_progress(f"Filling a topic with {most:,} events")
     asyncio.run(fill_keys(servers, "orders", most))
     asyncio.run(create_topic(servers, output_topic("orders")))
-    workloads = [_measured(servers, runs, *workload) for workload in WORKLOADS]
+    workloads = [_measure_workload(servers, runs, *workload) for workload in WORKLOADS]
     latency = latencies(servers, EXACTLY_ONCE, runs=min(runs, 5))
     return TransactionFigures(today(), machine(), workloads, latency)
 
 
-def _measured(servers: str, runs: int, title: str, events: int, concurrency: str, wait_ms: str) -> Workload:
+def _measure_workload(servers: str, runs: int, title: str, events: int, concurrency: str, wait_ms: str) -> Workload:
     rows = [Row(mode, "bench.rows.relay_throughput", events, (mode, concurrency, wait_ms)) for mode in MODES]
     found: list[tuple[Run, Run]] = []
     for number in range(1, runs + 1):

@@ -29,19 +29,19 @@ def main(command: Sequence[str] = COMMAND, deadline_s: float = DEADLINE_S) -> in
             command, capture_output=True, text=True, timeout=deadline_s, check=False
         )
     except subprocess.TimeoutExpired:
-        return _unreachable(f"no answer within {deadline_s:g} s")
+        return _report_unreachable(f"no answer within {deadline_s:g} s")
     try:
         packages: list[dict[str, Any]] = json.loads(completed.stdout)["dependencies"]
     except (ValueError, KeyError, TypeError):
         errors = completed.stderr.strip().splitlines() or [f"pip-audit ended with {completed.returncode}"]
-        return _unreachable(errors[-1])
-    return _report(packages)
+        return _report_unreachable(errors[-1])
+    return _print_findings(packages)
 
 
-def _report(packages: list[dict[str, Any]]) -> int:
+def _print_findings(packages: list[dict[str, Any]]) -> int:
     audited = [package for package in packages if "skip_reason" not in package]
     if not audited:
-        return _unreachable(f"the index knows no advisories for any of {len(packages)} packages")
+        return _report_unreachable(f"the index knows no advisories for any of {len(packages)} packages")
     unknown = len(packages) - len(audited)
     findings = [(package, vulnerability) for package in audited for vulnerability in package["vulns"]]
     for package, vulnerability in findings:
@@ -54,7 +54,7 @@ def _report(packages: list[dict[str, Any]]) -> int:
     return 1 if findings else 0
 
 
-def _unreachable(why: str) -> int:
+def _report_unreachable(why: str) -> int:
     print(f"Advisories unreachable, nothing was audited: {why}")
     return 0
 

@@ -35,24 +35,24 @@ class Example:
     page: str
 
 
-def example_of(path: tuple[str, ...]) -> Example | None:
+def first_example_of(path: tuple[str, ...]) -> Example | None:
     """The first example of the command with output; None if no page has one."""
-    return next((one for one in _examples() if _runs(one.line, path)), None)
+    return next((one for one in _read_examples() if _runs_command(one.line, path)), None)
 
 
 @cache
-def _examples() -> tuple[Example, ...]:
-    return tuple(one for page in PAGES for one in _examples_of(page))
+def _read_examples() -> tuple[Example, ...]:
+    return tuple(one for page in PAGES for one in _read_examples_of(page))
 
 
-def _examples_of(page: str) -> Iterator[Example]:
+def _read_examples_of(page: str) -> Iterator[Example]:
     for found in _EXAMPLE.finditer((DOCS / page).read_text(encoding="utf-8")):
         if len(found["between"]) <= _BETWEEN_MAX:
             line = _EXIT_CODE.sub("", found["lines"].splitlines()[-1])
             yield Example(line, found["output"], page)
 
 
-def _runs(line: str, path: tuple[str, ...]) -> bool:
+def _runs_command(line: str, path: tuple[str, ...]) -> bool:
     if path == ("asyncapi", "print"):  # `evkafka asyncapi MODULE:APP` prints
         return line.startswith("evkafka asyncapi ") and not line.startswith("evkafka asyncapi diff ")
     return f"{line} ".startswith(f"evkafka {' '.join(path)} ")

@@ -160,10 +160,10 @@ def pages_of(source: str) -> dict[str, str]:
     """The text of each page, for the package in this directory."""
     logging.getLogger("griffe").setLevel(logging.CRITICAL)  # it warns about parameters that one line describes together
     package = griffe.load("evkafka", search_paths=[source])
-    return {file: "".join(_page(package, page)) for file, page in PAGES.items()}
+    return {file: "".join(_format_page(package, page)) for file, page in PAGES.items()}
 
 
-def _page(package: Any, page: Page) -> Iterator[str]:
+def _format_page(package: Any, page: Page) -> Iterator[str]:
     yield f"# {page.title}\n\n{page.text}\n"
     for named in page.names:
         found = package
@@ -171,16 +171,16 @@ def _page(package: Any, page: Page) -> Iterator[str]:
             found = found[part]
         found = found.final_target if found.is_alias else found
         head = named.name if (named.module, named.name) not in _QUALIFIED else f"{named.module}.{named.name}"
-        yield f"\n## `{head}`\n\n```text\nfrom {named.module} import {named.name}\n\n{_signature(found)}\n```\n"
-        yield from _docstring(found)
-        for member in _members(found, named.members):
+        yield f"\n## `{head}`\n\n```text\nfrom {named.module} import {named.name}\n\n{_format_signature(found)}\n```\n"
+        yield from _format_docstring(found)
+        for member in _find_members(found, named.members):
             yield f"\n### `{named.name}.{member.name}`\n"
             if member.is_function:
-                yield f"\n```text\n{_signature(member)}\n```\n"
-            yield from _docstring(member)
+                yield f"\n```text\n{_format_signature(member)}\n```\n"
+            yield from _format_docstring(member)
 
 
-def _members(found: Any, names: tuple[str, ...]) -> Iterator[Any]:
+def _find_members(found: Any, names: tuple[str, ...]) -> Iterator[Any]:
     if names != ("*",):
         yield from (found.all_members[name] for name in names)
         return
@@ -190,12 +190,12 @@ def _members(found: Any, names: tuple[str, ...]) -> Iterator[Any]:
 # ---------------------------------------------------------------------------- one name
 
 
-def _signature(found: Any) -> str:
+def _format_signature(found: Any) -> str:
     if not (found.is_function or found.is_class):
         return f"{found.name} = {found.value}"
     if found.is_class and not _is_created_by_users(found):
-        return f"class {found.name}{_bases(found)}"
-    parameters = list(_parameters(found.parameters))
+        return f"class {found.name}{_format_bases(found)}"
+    parameters = list(_format_parameters(found.parameters))
     is_async = found.is_function and "async" in found.labels
     result = f" -> {found.returns}" if found.is_function and found.returns is not None else ""
     before = "async " if is_async else ""
@@ -209,11 +209,11 @@ def _is_created_by_users(found: Any) -> bool:
     return not any("Exception" in str(base) or "Error" in str(base) for base in found.bases)
 
 
-def _bases(found: Any) -> str:
+def _format_bases(found: Any) -> str:
     return f"({', '.join(map(str, found.bases))})" if found.bases else ""
 
 
-def _parameters(parameters: Any) -> Iterator[str]:
+def _format_parameters(parameters: Any) -> Iterator[str]:
     keywords = False
     for one in parameters:
         if one.name in ("self", "cls"):
@@ -229,13 +229,13 @@ def _parameters(parameters: Any) -> Iterator[str]:
         yield f"{stars}{one.name}{kind_of}{given}"
 
 
-def _docstring(found: Any) -> Iterator[str]:
+def _format_docstring(found: Any) -> Iterator[str]:
     if found.docstring is None:
         return
     for section in found.docstring.parse("google", warn_unknown_params=False):
         match section.kind.value:
             case "text":
-                yield f"\n{_text(section.value)}\n"
+                yield f"\n{_format_paragraphs(section.value)}\n"
             case "parameters" | "other parameters" | "attributes":
                 head = "attribute" if section.kind.value == "attributes" else "argument"
                 yield f"\n| {head} | |\n| --- | --- |\n"
@@ -250,7 +250,7 @@ def _docstring(found: Any) -> Iterator[str]:
                 raise ValueError(f"{found.path}: a section {other!r} of a docstring has no place in the reference")
 
 
-def _text(text: str) -> str:
+def _format_paragraphs(text: str) -> str:
     """Paragraphs; indented ones are code, fenced as text: the runnable examples are in the guides."""
     parts = []
     for part in text.split("\n\n"):

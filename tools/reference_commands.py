@@ -11,7 +11,7 @@ from typing import Any
 
 from evkafka.cli.main import command_line
 from evkafka.cli.options import AppOptions, ClusterOptions, OutputOptions, ProcessOptions
-from tools.command_examples import example_of
+from tools.command_examples import first_example_of
 from tools.table_cells import cell
 
 HEAD = """# Commands
@@ -60,38 +60,38 @@ class Shared:
         return f"[{self.title.lower()}](#{self.title.lower().replace(' ', '-')})"
 
 
-def _names(options: Any, *without: str) -> frozenset[str]:
+def _option_names(options: Any, *without: str) -> frozenset[str]:
     return frozenset(field.name for field in dataclasses.fields(options)) - {*without}
 
 
 # In this order: the options of the cluster include those of the app.
 SHARED = (
-    Shared("Cluster options", _names(ClusterOptions), ("tail",)),
-    Shared("App options", _names(AppOptions, "target"), ("check",)),
-    Shared("Process options", _names(ProcessOptions), ("run",)),
-    Shared("Output options", _names(OutputOptions), ("run",)),
+    Shared("Cluster options", _option_names(ClusterOptions), ("tail",)),
+    Shared("App options", _option_names(AppOptions, "target"), ("check",)),
+    Shared("Process options", _option_names(ProcessOptions), ("run",)),
+    Shared("Output options", _option_names(OutputOptions), ("run",)),
 )
 
 
 def page() -> str:
     """The text of the page."""
     root = command_line()
-    leaves = dict(_leaves(root, ()))
-    parts = [HEAD, *_overview(root, leaves), SHARED_HEAD, *_shared_tables(leaves)]
+    leaves = dict(_all_commands(root, ()))
+    parts = [HEAD, *_format_overview(root, leaves), SHARED_HEAD, *_format_shared_tables(leaves)]
     for path, command in leaves.items():
-        parts += _command(path, command)
-    return "".join([*parts, VARIABLES_HEAD, *_variables(leaves)])
+        parts += _format_command(path, command)
+    return "".join([*parts, VARIABLES_HEAD, *_format_variables(leaves)])
 
 
-def _leaves(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _all_commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     below = getattr(command, "commands", {})
     for name, one in sorted(below.items()):
-        yield from _leaves(one, (*path, name))
+        yield from _all_commands(one, (*path, name))
     if not below:
         yield path, command
 
 
-def _overview(root: Any, leaves: Mapping[tuple[str, ...], Any]) -> Iterator[str]:
+def _format_overview(root: Any, leaves: Mapping[tuple[str, ...], Any]) -> Iterator[str]:
     """A list of the panels that `evkafka -h` shows, with their commands."""
     panels: dict[str, list[str]] = {str(one.rich_help_panel): [] for one in root.commands.values()}
     for path in leaves:
@@ -118,14 +118,14 @@ def _shared_by(command: Any) -> list[Shared]:
     return found
 
 
-def _shared_tables(leaves: Mapping[tuple[str, ...], Any]) -> Iterator[str]:
+def _format_shared_tables(leaves: Mapping[tuple[str, ...], Any]) -> Iterator[str]:
     for shared in SHARED:
         yield f"\n### {shared.title}\n"
         options = [one for one in _options(leaves[shared.shown_by]) if one.name in shared.parameters]
-        yield from _option_table(options)
+        yield from _format_option_table(options)
 
 
-def _option_table(options: Sequence[Any]) -> Iterator[str]:
+def _format_option_table(options: Sequence[Any]) -> Iterator[str]:
     if options:
         yield OPTIONS_HEAD
         yield from (f"| {_flags(one)} | {cell(one.help)} | {_default(one)} |\n" for one in options)
@@ -159,41 +159,41 @@ def _default(option: Any) -> str:
 # ---------------------------------------------------------------------------- one command
 
 
-def _command(path: tuple[str, ...], command: Any) -> Iterator[str]:
+def _format_command(path: tuple[str, ...], command: Any) -> Iterator[str]:
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     options = _options(command)
     shared = _shared_by(command)
     own = [one for one in options if not any(one.name in group.parameters for group in shared)]
-    usage = " ".join(["evkafka", *path, *(_argument(one) for one in arguments)])
-    yield f"\n## `evkafka {' '.join(path)}`\n\n{_paragraphs(command.help)}\n"
+    usage = " ".join(["evkafka", *path, *(_format_argument(one) for one in arguments)])
+    yield f"\n## `evkafka {' '.join(path)}`\n\n{_format_paragraphs(command.help)}\n"
     yield f"\n```text\n{usage}{' [OPTIONS]' if options else ''}\n```\n"
-    yield from _example(path)
+    yield from _format_example(path)
     if arguments:
         yield "\n| argument | meaning |\n| --- | --- |\n"
-        yield from (f"| `{_argument(one)}` | {cell(one.help)} |\n" for one in arguments)
-    yield from _option_table(own)
+        yield from (f"| `{_format_argument(one)}` | {cell(one.help)} |\n" for one in arguments)
+    yield from _format_option_table(own)
     if shared:
         yield f"\nAlso: {', '.join(group.link for group in shared)}.\n"
 
 
-def _argument(argument: Any) -> str:
+def _format_argument(argument: Any) -> str:
     return str(argument.metavar or argument.name.upper())
 
 
-def _example(path: tuple[str, ...]) -> Iterator[str]:
-    if (example := example_of(path)) is not None:
+def _format_example(path: tuple[str, ...]) -> Iterator[str]:
+    if (example := first_example_of(path)) is not None:
         yield f"\nExample, from [this page](../{example.page}):\n"
         yield f"\n```text\n$ {example.line}\n{example.output}```\n"
 
 
-def _paragraphs(text: str | None) -> str:
+def _format_paragraphs(text: str | None) -> str:
     return "\n\n".join(" ".join(part.split()) for part in (text or "").split("\n\n"))
 
 
 # ---------------------------------------------------------------------------- environment variables
 
 
-def _variables(leaves: Mapping[tuple[str, ...], Any]) -> Iterator[str]:
+def _format_variables(leaves: Mapping[tuple[str, ...], Any]) -> Iterator[str]:
     """A row for each variable. One that belongs to many commands says so once."""
     flags: dict[str, str] = {}
     commands: dict[str, list[str]] = defaultdict(list)
@@ -201,7 +201,7 @@ def _variables(leaves: Mapping[tuple[str, ...], Any]) -> Iterator[str]:
         for one in command.params:
             if one.envvar and one.name != "help":
                 flag = one.opts[0] if one.param_type_name == "argument" else max(one.opts, key=len)
-                flags.setdefault(one.envvar, _argument(one) if one.param_type_name == "argument" else flag)
+                flags.setdefault(one.envvar, _format_argument(one) if one.param_type_name == "argument" else flag)
                 commands[one.envvar].append(f"`{' '.join(path)}`")
     for variable in sorted(flags):
         yield f"| `{variable}` | `{flags[variable]}` | {', '.join(commands[variable])} |\n"

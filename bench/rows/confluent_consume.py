@@ -25,7 +25,7 @@ def main() -> None:
     args, (library,) = arguments(), options()
     done: list[bool] = []
     meter = Meter(args.events if library != "nothing" else PROFILE.records(args.events), lambda: done.append(True))
-    handle_messages = meter_messages(meter) if library == "nothing" else decoding(meter, library)
+    handle_messages = create_counter(meter) if library == "nothing" else create_decoding_handler(meter, library)
     consumer = Consumer(
         {
             "bootstrap.servers": args.bootstrap_servers,
@@ -55,7 +55,7 @@ def main() -> None:
     consumer.close()
 
 
-def meter_messages(meter: Meter) -> Callable[[list[Any]], None]:
+def create_counter(meter: Meter) -> Callable[[list[Any]], None]:
     """Return what only counts."""
 
     def count(messages: list[Any]) -> None:
@@ -64,7 +64,7 @@ def meter_messages(meter: Meter) -> Callable[[list[Any]], None]:
     return count
 
 
-def decoding(meter: Meter, library: str) -> Callable[[list[Any]], None]:
+def create_decoding_handler(meter: Meter, library: str) -> Callable[[list[Any]], None]:
     """Return what decodes and handles the messages of the handled types."""
     decode = decoder(library)
     handlers = {name.encode(): decode for name in PROFILE.handled}

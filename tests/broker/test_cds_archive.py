@@ -38,22 +38,22 @@ def archive_of(tmp_path: Path, java: str = WRITES, *options: str) -> ClassArchiv
 
 
 def recorded(one: ClassArchive, home: Path, classes: int = 9_000) -> None:
-    [option] = one.recording(home)
+    [option] = one.recording_options(home)
     Path(option.partition("=")[2]).write_text("java/lang/Object\n" * classes)
-    one.keep(home)
+    one.keep_class_list(home)
 
 
 class TestTheArchive:
     def test_is_created_from_the_class_list_of_the_first_start(self, cache: Path, home: Path, tmp_path: Path) -> None:
         one = archive_of(tmp_path)
-        one.make()
+        one.create()
         assert one.options() == []
         recorded(one, home)
         assert not list(home.iterdir())
-        assert one.options() == one.recording(home) == []
-        one.make()
+        assert one.options() == one.recording_options(home) == []
+        one.create()
         assert one.options() == [f"-XX:SharedArchiveFile={one.file}", "-Xshare:auto"]
-        assert one.recording(home) == []
+        assert one.recording_options(home) == []
         assert one.file.read_text() == "made\n"
 
     def test_is_not_created_from_the_list_of_a_kafka_that_did_not_start(
@@ -61,14 +61,14 @@ class TestTheArchive:
     ) -> None:
         one = archive_of(tmp_path)
         recorded(one, home, classes=100)
-        assert one.recording(home)
+        assert one.recording_options(home)
 
     def test_is_not_tried_again_if_java_cannot_create_it(self, cache: Path, home: Path, tmp_path: Path) -> None:
         one = archive_of(tmp_path, FAILS)
         recorded(one, home)
-        one.make()
-        one.make()
-        assert one.options() == one.recording(home) == []
+        one.create()
+        one.create()
+        assert one.options() == one.recording_options(home) == []
         assert "it cannot be done" in one.file.with_suffix(".log").read_text()
 
     def test_is_created_by_one_process_while_the_others_start_without(
@@ -78,11 +78,11 @@ class TestTheArchive:
         recorded(one, home)
         lock = one.file.with_suffix(".making")
         lock.touch()
-        one.make()
+        one.create()
         assert one.options() == []
         long_ago = time.time() - 3 * archive.CREATION_S
         os.utime(lock, (long_ago, long_ago))  # its maker was killed
-        one.make()
+        one.create()
         assert one.options()
         assert not lock.exists()
 
@@ -97,7 +97,7 @@ class TestTheArchive:
         monkeypatch.setenv("EVKAFKA_CACHE_DIR", str(tmp_path / "file"))
         one = archive_of(tmp_path)
         recorded(one, home)
-        one.make()
+        one.create()
         assert one.options() == []
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evkafka.broker import java
-from evkafka.broker.java import check_extra, find_java, java_version
+from evkafka.broker.java import find_java, java_version, require_extra
 from evkafka.exceptions import ConfigError
 
 FakeJava = Callable[[str], Path]
@@ -95,4 +95,4 @@ class TestRefusal:
     def test_missing_extra_is_one_sentence(self, monkeypatch):
         monkeypatch.setattr(java.importlib.util, "find_spec", lambda name: None)
         with pytest.raises(ConfigError, match=r"needs an extra that is not installed: pip install 'evkafka\[broker\]'"):
-            check_extra()
+            require_extra()

@@ -11,7 +11,7 @@ import pytest
 from evkafka.broker import KafkaBroker
 from evkafka.broker import broker as broker_module
 from evkafka.broker.process import ChildProcess
-from evkafka.broker.properties import as_arguments_file, write_private
+from evkafka.broker.properties import format_arguments_file, write_private
 
 PASSWORD = 'hunter2-"planted"\\x'
 
@@ -34,7 +34,7 @@ class TestFiles:
 
 
 def test_arguments_for_java_are_quoted() -> None:
-    assert as_arguments_file(["-cp", 'a b"c\\d']) == '"-cp"\n"a b\\"c\\\\d"\n'
+    assert format_arguments_file(["-cp", 'a b"c\\d']) == '"-cp"\n"a b\\"c\\\\d"\n'
 
 
 def test_a_user_s_password_is_on_no_command_line_and_in_no_file_that_others_can_read(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.broker.properties import as_properties_file, server_properties
+from evkafka.broker.properties import format_properties_file, server_properties
 from evkafka.exceptions import ConfigError
 
 
@@ -26,14 +26,14 @@ class TestFile:
         ],
     )
     def test_values_are_escaped_as_java_reads_them(self, value, line):
-        assert as_properties_file({"k": value}) == line
+        assert format_properties_file({"k": value}) == line
 
     def test_keys_are_escaped(self):
-        assert as_properties_file({"a b:c": 1}) == "a\\ b\\:c=1\n"
+        assert format_properties_file({"a b:c": 1}) == "a\\ b\\:c=1\n"
 
     def test_other_values_are_rejected_by_name(self):
         with pytest.raises(ConfigError, match=r"broker property 'log.dirs' is \['a'\]"):
-            as_properties_file({"log.dirs": ["a"]})
+            format_properties_file({"log.dirs": ["a"]})
 
 
 class TestDefaults:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from evkafka.broker import KafkaBroker
-from evkafka.broker.readiness import knows_itself
+from evkafka.broker.readiness import is_in_own_metadata
 from tests.support.ports import closed_port
 
 Answering = Callable[[bytes], int]
@@ -42,15 +42,15 @@ def answering() -> Iterator[Answering]:
 
 class TestABroker:
     def test_that_is_ready_is_in_its_metadata(self, kafka_broker: KafkaBroker) -> None:
-        assert knows_itself(kafka_broker.port) is True
+        assert is_in_own_metadata(kafka_broker.port) is True
 
     @pytest.mark.parametrize(("brokers", "ready"), [(0, False), (1, True)])
     def test_that_is_not_in_its_metadata_is_not_ready(self, answering: Answering, brokers: int, ready: bool) -> None:
-        assert knows_itself(answering(struct.pack(">iiii", 12, 1, 0, brokers))) is ready
+        assert is_in_own_metadata(answering(struct.pack(">iiii", 12, 1, 0, brokers))) is ready
 
     def test_that_hangs_up_cannot_be_asked(self, answering: Answering) -> None:
-        assert knows_itself(answering(b"\x15\x03")) is None  # as TLS does where plain text comes
+        assert is_in_own_metadata(answering(b"\x15\x03")) is None  # as TLS does where plain text comes
 
     def test_that_does_not_run_cannot_be_asked(self) -> None:
         with closed_port() as port:
-            assert knows_itself(port) is None
+            assert is_in_own_metadata(port) is None

@@ -15,7 +15,7 @@ FEWEST = 30
 
 @pytest.mark.parametrize("breakage", BREAKAGES, ids=lambda one: one.name)
 def test_each_breakage_applies(breakage: Breakage) -> None:
-    assert breakage.fault(ROOT) is None
+    assert breakage.find_fault(ROOT) is None
     assert breakage.old != breakage.new
 
 
@@ -70,4 +70,4 @@ def test_a_breakage_whose_tests_cannot_run_is_not_red(tree: Path) -> None:
     ],
 )
 def test_a_breakage_that_cannot_be_applied_has_a_reason(tree: Path, one: Breakage, why: str) -> None:
-    assert why in (one.fault(tree) or "")
+    assert why in (one.find_fault(tree) or "")

@@ -6,7 +6,7 @@ import random
 
 import pytest
 from tools.soak import judge
-from tools.soak.app import sample
+from tools.soak.app import measure_process
 
 QUIET = {"rss_mb": 80.0, "blocks": 250_000.0, "tasks": 70.0, "threads": 6.0, "descriptors": 15.0}
 STEPS = {"rss_mb": 0.1, "blocks": 500.0, "tasks": 0.2, "threads": 0.2, "descriptors": 0.2}
@@ -50,4 +50,4 @@ class TestTheJudge:
 
 
 async def test_a_sample_has_every_quantity_of_the_judge() -> None:
-    assert sample().keys() == judge.ALLOWED.keys()
+    assert measure_process().keys() == judge.ALLOWED.keys()

@@ -54,10 +54,10 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="parallel runs (one for each core)")
     options = parser.parse_args()
     chosen = [one for one in BREAKAGES if options.only in f"{one.file}: {one.name}"]
-    if faults := [f"{one.name}: {fault}" for one in chosen if (fault := one.fault(ROOT))]:
+    if faults := [f"{one.name}: {fault}" for one in chosen if (fault := one.find_fault(ROOT))]:
         sys.exit("cannot be applied:\n" + "\n".join(faults))
-    with copies(options.jobs) as trees:
-        unbroken = pytest(ROOT, sorted({tests for one in chosen for tests in one.seen_by}), timeout_s=3600)
+    with copy_trees(options.jobs) as trees:
+        unbroken = run_pytest(ROOT, sorted({tests for one in chosen for tests in one.seen_by}), timeout_s=3600)
         if unbroken.returncode != PASSED:
             sys.exit(f"the tests fail without any breakage:\n{unbroken.stdout}")
         results = []
@@ -73,7 +73,7 @@ def main() -> int:
 
 
 @contextmanager
-def copies(count: int) -> Iterator[queue.SimpleQueue[Path]]:
+def copy_trees(count: int) -> Iterator[queue.SimpleQueue[Path]]:
     """Yield `count` copies of the tree, one for each parallel run."""
     trees: queue.SimpleQueue[Path] = queue.SimpleQueue()
     with tempfile.TemporaryDirectory(prefix="evkafka-mutants-") as scratch:
@@ -99,9 +99,9 @@ def run_all(chosen: Sequence[Breakage], trees: queue.SimpleQueue[Path]) -> Itera
 def run_one(one: Breakage, tree: Path) -> Result:
     """Apply the breakage to the tree and run its tests."""
     began_s = time.monotonic()
-    with one.applied(tree):
+    with one.apply(tree):
         try:
-            ended = pytest(tree, one.seen_by, timeout_s=LONGEST_S)
+            ended = run_pytest(tree, one.seen_by, timeout_s=LONGEST_S)
         except subprocess.TimeoutExpired:
             return Result(one, False, f"no test had failed after {LONGEST_S:.0f} s", time.monotonic() - began_s)
     took_s = time.monotonic() - began_s
@@ -114,7 +114,7 @@ def run_one(one: Breakage, tree: Path) -> Result:
     return Result(one, False, f"pytest ended with {ended.returncode}: {''.join(last_line)}", took_s)
 
 
-def pytest(tree: Path, tests: Iterable[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
+def run_pytest(tree: Path, tests: Iterable[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
     """Run these tests of a tree; stop at the first failure."""
     return subprocess.run(  # nosec B603 # our own command
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *TEST_TIMEOUT, *tests],

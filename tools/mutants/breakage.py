@@ -31,19 +31,19 @@ class Breakage:
     cost: str
     seen_by: tuple[str, ...]
 
-    def fault(self, root: Path) -> str | None:
+    def find_fault(self, root: Path) -> str | None:
         """Return why it cannot be applied to this tree, or None if it can."""
         path = root / SOURCE / self.file
         if not path.is_file():
             return f"{path} does not exist"
         if (times := path.read_text(encoding="utf-8").count(self.old)) != 1:
             return f"its text occurs {times} times in {path}, and must occur once"
-        if missing := [one for one in self.seen_by if not _exists(root, one)]:
+        if missing := [one for one in self.seen_by if not _test_exists(root, one)]:
             return f"the tests {', '.join(missing)} do not exist"
         return None
 
     @contextmanager
-    def applied(self, root: Path) -> Iterator[None]:
+    def apply(self, root: Path) -> Iterator[None]:
         """Break the tree inside this context, and restore it afterwards."""
         path = root / SOURCE / self.file
         original = path.read_text(encoding="utf-8")
@@ -54,7 +54,7 @@ class Breakage:
             _write(path, original)
 
 
-def _exists(root: Path, test: str) -> bool:
+def _test_exists(root: Path, test: str) -> bool:
     path, *names = test.partition("[")[0].split("::")
     if not (root / path).is_file():
         return False

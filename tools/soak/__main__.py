@@ -70,16 +70,16 @@ class Soak:
             with suppress(ProcessLookupError):
                 first.kill()
         if first.exit_code != 0:
-            self._faults.append(f"the app ended with code {first.exit_code}: {self._tail('first')}")
+            self._faults.append(f"the app ended with code {first.exit_code}: {self._log_tail('first')}")
         if lag:
             self._faults.append(f"lag {lag} at the end")
         print(
             f"{self._sent} records in {time.monotonic() - began:.0f} s, {self._rebalances} times a second member came"
-            f" and went, {await self._dead_letters()} dead letters, lag {lag}"
+            f" and went, {await self._count_dead_letters()} dead letters, lag {lag}"
         )
-        return self._report()
+        return self._print_report()
 
-    def _report(self) -> int:
+    def _print_report(self) -> int:
         samples = [json.loads(line) for line in (self._home / "first.samples").read_text().splitlines()]
         verdicts = judge.judge(samples, every_s=app.SAMPLE_EVERY_S)
         print(
@@ -102,7 +102,7 @@ class Soak:
         if not await asyncio.to_thread(process.wait, STOP_TIMEOUT_S):
             self._faults.append(f"a process had not ended {STOP_TIMEOUT_S:g} s after SIGTERM")
 
-    def _tail(self, name: str) -> str:
+    def _log_tail(self, name: str) -> str:
         return "\n".join((self._home / f"{name}.log").read_text(errors="replace").splitlines()[-15:])
 
     # ------------------------------------------------------------------ load
@@ -141,7 +141,7 @@ class Soak:
                 await self._stop(second)
                 self._rebalances += 1
                 if second.exit_code != 0:
-                    self._faults.append(f"a second member ended with {second.exit_code}: {self._tail('second')}")
+                    self._faults.append(f"a second member ended with {second.exit_code}: {self._log_tail('second')}")
             finally:
                 with suppress(ProcessLookupError):
                     second.kill()
@@ -172,13 +172,13 @@ class Soak:
     async def _lag(self, topic: str, group: str) -> int:
         async with self._admin() as admin:
             committed = await admin.list_consumer_group_offsets(group)
-        ends = await self._ends(topic)
+        ends = await self._end_offsets(topic)
         return sum(end - max(committed[tp].offset if tp in committed else 0, 0) for tp, end in ends.items())
 
-    async def _dead_letters(self) -> int:
-        return sum((await self._ends(f"{app.TOPIC}.{app.GROUP}.dlq")).values())
+    async def _count_dead_letters(self) -> int:
+        return sum((await self._end_offsets(f"{app.TOPIC}.{app.GROUP}.dlq")).values())
 
-    async def _ends(self, topic: str) -> dict[TopicPartition, int]:
+    async def _end_offsets(self, topic: str) -> dict[TopicPartition, int]:
         reader = AIOKafkaConsumer(bootstrap_servers=self._servers)
         await reader.start()
         try:

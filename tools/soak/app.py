@@ -50,7 +50,7 @@ class Work(BaseModel):
     padding: str = ""
 
 
-def sample() -> dict[str, float]:
+def measure_process() -> dict[str, float]:
     """Measure this process. Garbage is collected first, because it is no leak."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -68,7 +68,7 @@ async def _write_samples(file: Path, app: EVKafkaApp) -> None:
         await asyncio.sleep(SAMPLE_EVERY_S)
         await asyncio.to_thread(_scrape, f"{app.web_url}metrics")
         with file.open("a") as lines:
-            lines.write(json.dumps(sample()) + "\n")
+            lines.write(json.dumps(measure_process()) + "\n")
 
 
 def _scrape(url: str) -> None:

@@ -9,20 +9,20 @@ from pathlib import Path
 
 from evkafka.broker.cds_archive import ClassArchive
 from evkafka.broker.jars import KAFKA_VERSION, kafka_jars
-from evkafka.broker.java import JVM_OPTIONS, check_extra, find_java
-from evkafka.broker.listeners import checked_listeners, scram_options
+from evkafka.broker.java import JVM_OPTIONS, find_java, require_extra
+from evkafka.broker.listeners import check_listeners, scram_options
 from evkafka.broker.local_server import CLIENT, LocalServer
 from evkafka.broker.locked import is_locked
 from evkafka.broker.process import ChildProcess
 from evkafka.broker.properties import (
     LOG4J_PROPERTIES,
     PropertyValue,
-    as_arguments_file,
-    as_properties_file,
+    format_arguments_file,
+    format_properties_file,
     server_properties,
     write_private,
 )
-from evkafka.broker.readiness import knows_itself
+from evkafka.broker.readiness import is_in_own_metadata
 from evkafka.exceptions import BrokerError
 
 CONTROLLER = "CONTROLLER"
@@ -79,7 +79,7 @@ class KafkaBroker(LocalServer):
         program = f"Kafka {KAFKA_VERSION}"
         super().__init__("broker", program, port=port, data_dir=data_dir, start_timeout_s=start_timeout_s)
         self._properties = dict(properties or {})
-        self._listeners = checked_listeners(listeners or {})
+        self._listeners = check_listeners(listeners or {})
         self._scram = scram_options(scram_users or {})
         self._java = java
         self._archive: ClassArchive | None = None
@@ -97,7 +97,7 @@ class KafkaBroker(LocalServer):
         does."""
         if listener != CLIENT and listener not in self._listeners:
             raise KeyError(listener)
-        return f"127.0.0.1:{self._port(listener)}"
+        return f"127.0.0.1:{self._port_of(listener)}"
 
     def kill(self) -> None:
         """Kill Kafka, as in a crash. `start()` or `restart()` starts it again with its port and data.
@@ -107,28 +107,28 @@ class KafkaBroker(LocalServer):
         """
         super().kill()
 
-    def _end(self, timeout_s: float) -> None:
+    def _end_process(self, timeout_s: float) -> None:
         ran = self._process is not None
-        super()._end(timeout_s)
+        super()._end_process(timeout_s)
         if ran and self._archive is not None:
-            self._archive.keep(self.home)
+            self._archive.keep_class_list(self.home)
 
     # ------------------------------------------------------------------ steps of a start
 
     def _launch(self) -> None:
-        check_extra()
+        require_extra()
         java = find_java(self._java)
         jars = kafka_jars()
-        self._reserve([CONTROLLER, *self._listeners], directories=["log"])
+        self._reserve_ports_and_directory([CONTROLLER, *self._listeners], directories=["log"])
         self._archive = ClassArchive(java, jars, self._jvm_options)
-        self._archive.make()
+        self._archive.create()
         command = self._java_command(java, jars)
         self._refuse_used_directory()
         self._write_files()
-        self._format_once(command)
-        self._begin_log()
-        served = [*self._archive.recording(self.home), "kafka.Kafka", str(self.home / "server.properties")]
-        self._serve(ChildProcess([*command, *served], self._log))
+        self._format_directory_once(command)
+        self._note_log_start()
+        served = [*self._archive.recording_options(self.home), "kafka.Kafka", str(self.home / "server.properties")]
+        self._register_process(ChildProcess([*command, *served], self._log_file))
         self._wait_until_ready()
 
     def _java_command(self, java: Path, jars: list[Path]) -> list[str]:
@@ -139,45 +139,47 @@ class KafkaBroker(LocalServer):
     def _refuse_used_directory(self) -> None:
         """Kafka checks its own lock late: until then a second broker reads, and may truncate, the log of the first."""
         if is_locked(self.home / "log" / ".lock"):
-            raise BrokerError(self._used_text())
+            raise BrokerError(self._directory_in_use_text())
 
-    def _used_text(self) -> str:
+    def _directory_in_use_text(self) -> str:
         return f"another Kafka is using the data directory {self.home}: stop it, or use another directory"
 
     def _write_files(self) -> None:
-        listeners = {name: (protocol, self._port(name)) for name, protocol in self._listeners.items()}
-        defaults = server_properties(self.port, self._port(CONTROLLER), self.home / "log", listeners)
-        text = as_properties_file(defaults | self._properties)
+        listeners = {name: (protocol, self._port_of(name)) for name, protocol in self._listeners.items()}
+        defaults = server_properties(self.port, self._port_of(CONTROLLER), self.home / "log", listeners)
+        text = format_properties_file(defaults | self._properties)
         write_private(self.home / "server.properties", text)
         write_private(self.home / "log4j2.properties", LOG4J_PROPERTIES)
 
-    def _format_once(self, command: list[str]) -> None:
+    def _format_directory_once(self, command: list[str]) -> None:
         if (self.home / "log" / "meta.properties").exists():
             return
-        self._begin_log()
+        self._note_log_start()
         java, *options = command
         tool = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(self.home / "server.properties")]
         # Its arguments have passwords, and every user of the machine can read a command line: Java reads them from a
         # file.
         arguments = self.home / "format.arguments"
-        write_private(arguments, as_arguments_file([*options, *tool, *self._scram]))
+        write_private(arguments, format_arguments_file([*options, *tool, *self._scram]))
         try:
-            formatting = ChildProcess([java, f"@{arguments}"], self._log)
+            formatting = ChildProcess([java, f"@{arguments}"], self._log_file)
             self._process = formatting
             if not formatting.wait(self._start_timeout_s):
-                raise self._failed(f"did not finish formatting its data directory within {self._start_timeout_s:g} s")
+                raise self._start_error(
+                    f"did not finish formatting its data directory within {self._start_timeout_s:g} s"
+                )
             if formatting.exit_code != 0:
-                raise self._failed(f"could not format its data directory (exit code {formatting.exit_code})")
+                raise self._start_error(f"could not format its data directory (exit code {formatting.exit_code})")
         finally:
             arguments.unlink(missing_ok=True)
 
     def _wait_until_ready(self) -> None:
         deadline_s = time.monotonic() + self._start_timeout_s
-        self._wait_until(lambda: _READY in self._log_since_launch(), deadline_s=deadline_s, poll_s=_POLL_S)
-        while knows_itself(self.port) is False and time.monotonic() < deadline_s:
-            self._pause(_POLL_S)
+        self._wait_until(lambda: _READY in self._read_log_since_launch(), deadline_s=deadline_s, poll_s=_POLL_S)
+        while is_in_own_metadata(self.port) is False and time.monotonic() < deadline_s:
+            self._wait_or_fail(_POLL_S)
 
-    def _failed(self, what: str) -> BrokerError:
+    def _start_error(self, what: str) -> BrokerError:
         if "Failed to acquire lock on file .lock" in self.log_tail():
-            return BrokerError(self._used_text())
-        return super()._failed(what)
+            return BrokerError(self._directory_in_use_text())
+        return super()._start_error(what)

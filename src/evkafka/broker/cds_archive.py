@@ -53,13 +53,13 @@ class ClassArchive:
 
     # ------------------------------------------------------------------ the class list
 
-    def recording(self, home: Path) -> list[str]:
+    def recording_options(self, home: Path) -> list[str]:
         """The options that make Java write the class list into the broker's directory; none if it is not needed."""
         if self.file.exists() or self._list.exists() or self._failed.exists():
             return []
         return [f"-XX:DumpLoadedClassList={home / CLASS_LIST}"]
 
-    def keep(self, home: Path) -> None:
+    def keep_class_list(self, home: Path) -> None:
         """Keep the class list of a Kafka that has ended without being killed: it is complete."""
         recorded = home / CLASS_LIST
         with contextlib.suppress(OSError):
@@ -73,15 +73,15 @@ class ClassArchive:
 
     # ------------------------------------------------------------------ the archive
 
-    def make(self) -> None:
+    def create(self) -> None:
         """Create the archive, if there is a list and no other process creates it."""
         if self.file.exists() or not self._list.exists() or self._failed.exists():
             return
-        with contextlib.suppress(OSError), self._lock() as locked:
+        with contextlib.suppress(OSError), self._try_to_lock() as locked:
             if locked:
-                self._dump()
+                self._dump_archive()
 
-    def _dump(self) -> None:
+    def _dump_archive(self) -> None:
         scratch = self.file.with_suffix(f".jsa-{os.getpid()}")
         log = self.file.with_suffix(".log")
         dump = ["-Xshare:dump", f"-XX:SharedClassListFile={self._list}", f"-XX:SharedArchiveFile={scratch}"]
@@ -98,7 +98,7 @@ class ClassArchive:
             self._failed.touch()
 
     @contextlib.contextmanager
-    def _lock(self) -> Iterator[bool]:
+    def _try_to_lock(self) -> Iterator[bool]:
         """False if another process creates the archive: this one starts without it."""
         lock = self.file.with_suffix(".making")
         with contextlib.suppress(FileNotFoundError):

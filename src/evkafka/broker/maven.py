@@ -89,7 +89,7 @@ def download(files: Sequence[MavenFile], home: Path, product: Product) -> None:
             tempfile.TemporaryDirectory(prefix=".download-", dir=home) as scratch,
             _progress_bar(product, sum(file.size for file in files)) as advance,
         ):
-            fetch = _fetcher(Path(scratch), product, advance)
+            fetch = _create_fetcher(Path(scratch), product, advance)
             pool = ThreadPoolExecutor(DOWNLOADS_AT_ONCE)
             try:
                 for file, path in zip(files, pool.map(fetch, files), strict=True):
@@ -101,7 +101,7 @@ def download(files: Sequence[MavenFile], home: Path, product: Product) -> None:
         raise BrokerError(f"{product.files} cannot be stored in {home}: {error}") from error
 
 
-def _fetcher(scratch: Path, product: Product, advance: Callable[[int], None]) -> Callable[[MavenFile], Path]:
+def _create_fetcher(scratch: Path, product: Product, advance: Callable[[int], None]) -> Callable[[MavenFile], Path]:
     """A function that copies one file into the temporary directory, from the local Maven repository or by download."""
     import requests
     from jgo.config import GlobalSettings
@@ -134,8 +134,8 @@ def _fetcher(scratch: Path, product: Product, advance: Callable[[int], None]) ->
             downloaded: Path = artifact.resolve()
         except (requests.RequestException, RuntimeError) as error:
             raise BrokerError(
-                f"{product.file} {file.name} cannot be downloaded ({_cause(error)}). The first start of"
-                f" {product.server} needs internet access, or a Maven mirror under [repositories] in jgo's"
+                f"{product.file} {file.name} cannot be downloaded ({_describe_innermost_cause(error)}). The first start"
+                f" of {product.server} needs internet access, or a Maven mirror under [repositories] in jgo's"
                 " configuration file"
             ) from error
         return downloaded
@@ -151,7 +151,7 @@ def _check_checksum(file: MavenFile, path: Path) -> None:
         )
 
 
-def _cause(error: BaseException) -> str:
+def _describe_innermost_cause(error: BaseException) -> str:
     """The innermost cause: "Connection refused", "Name or service not known"."""
     causes = [error]
     while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None:

@@ -27,7 +27,7 @@ class ChildProcess:
         self._ended = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._start_error: OSError | None = None
-        threading.Thread(target=self._run, name="evkafka-broker", daemon=True).start()
+        threading.Thread(target=self._start_and_wait, name="evkafka-broker", daemon=True).start()
         self._started.wait()
         if self._start_error is not None:
             raise BrokerError(f"{command[0]} cannot be run: {self._start_error}") from self._start_error
@@ -57,7 +57,7 @@ class ChildProcess:
         self._child.kill()
         self.wait()
 
-    def _run(self) -> None:
+    def _start_and_wait(self) -> None:
         try:
             # Kafka may log a password in an invalid argument: only the user may read the file.
             with open(self._log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:

@@ -65,16 +65,18 @@ def server_properties(
     }
 
 
-def as_properties_file(properties: Mapping[str, PropertyValue]) -> str:
+def format_properties_file(properties: Mapping[str, PropertyValue]) -> str:
     """The text of a `.properties` file, with the escapes of Java.
 
     Raises:
         ConfigError: a value is not text, a number or a boolean.
     """
-    return "".join(f"{_escaped(key, in_key=True)}={_escaped(_text(key, value))}\n" for key, value in properties.items())
+    return "".join(
+        f"{_escape(key, in_key=True)}={_escape(_format_value(key, value))}\n" for key, value in properties.items()
+    )
 
 
-def as_arguments_file(arguments: Sequence[str]) -> str:
+def format_arguments_file(arguments: Sequence[str]) -> str:
     """The text of an argument file of Java (`java @file`)."""
     return "".join('"' + one.replace("\\", "\\\\").replace('"', '\\"') + '"\n' for one in arguments)
 
@@ -90,7 +92,7 @@ def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _text(key: str, value: object) -> str:
+def _format_value(key: str, value: object) -> str:
     match value:
         case bool():
             return "true" if value else "false"
@@ -100,14 +102,14 @@ def _text(key: str, value: object) -> str:
             raise ConfigError(f"broker property {key!r} is {value!r}: use a string, a number, True or False")
 
 
-def _escaped(text: str, *, in_key: bool = False) -> str:
+def _escape(text: str, *, in_key: bool = False) -> str:
     special = "\\ :=#!" if in_key else "\\"
-    escaped = "".join(_escaped_character(character, special) for character in text)
+    escaped = "".join(_escape_character(character, special) for character in text)
     # Java would ignore a leading space of a value, as it does around the "=".
     return "\\" + escaped if escaped.startswith(" ") and not in_key else escaped
 
 
-def _escaped_character(character: str, special: str) -> str:
+def _escape_character(character: str, special: str) -> str:
     match character:
         case "\n":
             return "\\n"

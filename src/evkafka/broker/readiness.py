@@ -15,7 +15,7 @@ _REQUEST = struct.pack(">hhihib", _METADATA, _VERSION, 1, -1, _OF_NO_TOPICS, _CR
 _HEAD = struct.Struct(">iiii")  # size, correlation, throttling time, number of brokers
 
 
-def knows_itself(port: int, *, timeout_s: float = 1.0) -> bool | None:
+def is_in_own_metadata(port: int, *, timeout_s: float = 1.0) -> bool | None:
     """Whether the metadata has a broker; None if this listener cannot be asked (TLS, a login)."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout_s) as connection:

@@ -7,7 +7,7 @@ import json
 import time
 from pathlib import Path
 
-from evkafka.broker.java import JVM_OPTIONS, check_extra, find_java
+from evkafka.broker.java import JVM_OPTIONS, find_java, require_extra
 from evkafka.broker.local_server import LocalServer
 from evkafka.broker.process import ChildProcess
 from evkafka.broker.registry_files import REGISTRY_VERSION, registry_jar
@@ -85,13 +85,13 @@ class LocalRegistry(LocalServer):
     # ------------------------------------------------------------------ steps of a start
 
     def _launch(self) -> None:
-        check_extra("registry")
+        require_extra("registry")
         java = find_java(self._java, OLDEST_JAVA, PROGRAM)
         jar = registry_jar()
-        self._reserve([MANAGEMENT])
+        self._reserve_ports_and_directory([MANAGEMENT])
         self._is_new = self._wanted_dir is None or not (self.home / f"{SCHEMAS}.mv.db").exists()
-        self._begin_log()
-        self._serve(ChildProcess(self._java_command(java, jar), self._log))
+        self._note_log_start()
+        self._register_process(ChildProcess(self._java_command(java, jar), self._log_file))
         self._wait_until(self._is_ready, deadline_s=time.monotonic() + self._start_timeout_s, poll_s=_POLL_S)
 
     def _java_command(self, java: Path, jar: Path) -> list[str]:
@@ -99,7 +99,7 @@ class LocalRegistry(LocalServer):
             "quarkus.http.host": "127.0.0.1",
             "quarkus.http.port": self.port,
             "quarkus.management.host": "127.0.0.1",
-            "quarkus.management.port": self._port(MANAGEMENT),
+            "quarkus.management.port": self._port_of(MANAGEMENT),
             # Warnings only: the log of a registry that runs for days stays small.
             "quarkus.log.level": "WARN",
             'quarkus.log.category."io.apicurio".level': "WARN",

@@ -73,7 +73,7 @@ def _install(home: Path, files: Path) -> None:
             archive, unpacked = Path(scratch) / ARCHIVE.name, Path(scratch) / "files"
             download([ARCHIVE], archive.parent, REGISTRY)
             _unpack(archive, unpacked)
-            _replace(files, unpacked)
+            _move_into_place(files, unpacked)
     except (OSError, tarfile.TarError) as error:
         raise BrokerError(f"{REGISTRY.files} cannot be stored in {home}: {error}") from error
 
@@ -105,7 +105,7 @@ def _unpack(archive: Path, target: Path) -> None:
     (target / SUMS).write_text(json.dumps(sums), encoding="utf-8")
 
 
-def _replace(files: Path, unpacked: Path) -> None:
+def _move_into_place(files: Path, unpacked: Path) -> None:
     """Give the new directory its name. If another process was faster, its files stay."""
     with contextlib.suppress(OSError):
         unpacked.rename(files)

@@ -41,9 +41,9 @@ class Connections:
         """Add a connection; close another one if there are too many."""
         address = connection.address
         if self._of_address[address] >= CONNECTIONS_PER_ADDRESS_MAX:
-            self._close_one(address)
+            self._close_oldest(address)
         elif len(self._open) >= CONNECTIONS_MAX:
-            self._close_one(None)
+            self._close_oldest(None)
         self._open[connection] = None
         self._of_address[address] += 1
 
@@ -56,7 +56,7 @@ class Connections:
         if not self._of_address[connection.address]:
             del self._of_address[connection.address]
 
-    def _close_one(self, address: str | None) -> None:
+    def _close_oldest(self, address: str | None) -> None:
         """Close the oldest connection that waits for its client; the oldest of all if none does."""
         candidates = (connection for connection in self._open if address is None or connection.address == address)
         oldest = min(candidates, key=lambda connection: not connection.waits_for_client)
@@ -155,7 +155,7 @@ class ClientConnection(H11Protocol):
 
     def _update_request_deadline(self) -> None:
         """Start the deadline of the next part of a request. More bytes of the same part do not extend it."""
-        awaited = self._awaited_part()
+        awaited = self._part_awaited_from_client()
         if awaited == self._awaited:
             return
         self._awaited = awaited
@@ -165,7 +165,7 @@ class ClientConnection(H11Protocol):
         if awaited and not self.transport.is_closing():
             self._request_deadline = self.loop.call_later(HEAD_S if awaited == "head" else BODY_S, self.abort)
 
-    def _awaited_part(self) -> str:
+    def _part_awaited_from_client(self) -> str:
         match self.conn.their_state:
             case h11.IDLE:
                 return "head"

@@ -12,10 +12,10 @@ def encode_json(value: object) -> bytes:
 
     The rows of a list are encoded one by one: while one is encoded, no other thread of the process runs.
     """
-    return "".join(_pieces(value)).encode()
+    return "".join(_json_chunks(value)).encode()
 
 
-def _pieces(value: object) -> Iterator[str]:
+def _json_chunks(value: object) -> Iterator[str]:
     if not isinstance(value, Mapping):
         yield json_text(value)
         return

@@ -65,7 +65,7 @@ class RequestRefused(Exception):
         self.status = status
 
 
-def check_site(request: Request, *, page: bool = False) -> None:
+def refuse_other_sites(request: Request, *, page: bool = False) -> None:
     """Refuse requests that the page of another site makes.
 
     Such a page can make a browser send any request, with the visitor's cookies. It cannot read the answer, but the

@@ -47,7 +47,7 @@ class WebServer:
         Raises:
             CannotListen: the port is in use, or another reason.
         """
-        listener = _listen(self.host, self.port)
+        listener = _open_listening_socket(self.host, self.port)
         self.port = listener.getsockname()[1]
 
         class OwnConnection(ClientConnection):
@@ -108,7 +108,7 @@ def is_loopback(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _open_listening_socket(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -44,13 +44,13 @@ class WorkerThread:
             raise TooBusy("too many requests at once; try again in a moment")
         self._waiting += 1
         done = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        done.add_done_callback(self._count_done)
+        done.add_done_callback(self._on_done)
         return await done
 
-    def _count_done(self, done: object) -> None:
+    def _on_done(self, done: object) -> None:
         self._waiting -= 1
 
-    def end(self, *, cancel: bool = False) -> None:
+    def shut_down(self, *, cancel: bool = False) -> None:
         """Accept no more work. Does not wait.
 
         Args:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from starlette.requests import Request
 
-from evkafka.http.security import RequestRefused, check_site
+from evkafka.http.security import RequestRefused, refuse_other_sites
 from evkafka.serde.safe_text import escape_line, json_text, truncate
 from evkafka.ui.sessions import Sessions
 from evkafka.ui.wrong_tokens import WRONG_TOKENS_PERIOD_S, WrongTokenLimit
@@ -81,7 +81,7 @@ class Authenticator:
         Raises:
             RequestRefused: the request comes from another site's page, or has no token.
         """
-        check_site(request)
+        refuse_other_sites(request)
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise RequestRefused(415, "an action is JSON: content-type application/json")
         if not self._has_token(request):

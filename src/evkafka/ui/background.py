@@ -48,7 +48,7 @@ class BackgroundRunner:
 
     def end(self) -> None:
         """Cancel the running coroutine, and drop the waiting ones."""
-        self._thread.end(cancel=True)
+        self._thread.shut_down(cancel=True)
         if (running := self._running) is not None:
             loop, task = running
             with contextlib.suppress(RuntimeError):  # the coroutine has just ended, and its loop is closed

@@ -16,7 +16,7 @@ from evkafka.control import ConsumerControl
 from evkafka.dlq import ReplayReport, TakenOver
 from evkafka.exceptions import EVKafkaError
 from evkafka.http.encoding import encode_json
-from evkafka.http.security import RequestRefused, check_site
+from evkafka.http.security import RequestRefused, refuse_other_sites
 from evkafka.http.worker_thread import TooBusy, WorkerThread
 from evkafka.serde.safe_text import escape_lines
 from evkafka.ui.app_option import app_option
@@ -106,7 +106,7 @@ class OperationsPage:
         self._open_dead_letters.end()
         self._background.end()
         self._dead_letters.end()
-        self._encoder.end()
+        self._encoder.shut_down()
 
     def _sample(self) -> None:
         self._statistics.sample(self._app.status())
@@ -147,7 +147,7 @@ class OperationsPage:
 
     async def _page(self, request: Request) -> Response:
         try:
-            check_site(request, page=True)
+            refuse_other_sites(request, page=True)
             may_read = self._auth.may_read(request)
         except RequestRefused as refused:
             return _refusal(refused)
@@ -178,7 +178,7 @@ class OperationsPage:
     async def _enter(self, request: Request) -> Response:
         """The form for the token, which starts a session."""
         try:
-            check_site(request)
+            refuse_other_sites(request)
             body = await read_body(request, FORM_BYTES)
             token = dict(parse_qsl(body.decode(errors="replace"), max_num_fields=10)).get("token", "")
             cookie = self._auth.begin_session(request, token)
@@ -198,7 +198,7 @@ class OperationsPage:
     async def _leave(self, request: Request) -> Response:
         """End the session of the browser."""
         try:
-            check_site(request)
+            refuse_other_sites(request)
         except RequestRefused as refused:
             return _refusal(refused)
         self._auth.end_session(request)
@@ -222,7 +222,7 @@ class OperationsPage:
         Raises:
             RequestRefused: the request comes from another site's page, or has no token.
         """
-        check_site(request)
+        refuse_other_sites(request)
         if not self._auth.may_read(request):
             raise RequestRefused(401, "reading needs the token: reload the page")
 

@@ -20,7 +20,7 @@ from evkafka import ui
 from evkafka.exceptions import ConfigError
 from evkafka.http.app_view import AppView
 from evkafka.http.encoding import encode_json
-from evkafka.http.security import OnlyLocalNames, RequestRefused, SecureHeaders, check_site
+from evkafka.http.security import OnlyLocalNames, RequestRefused, SecureHeaders, refuse_other_sites
 from evkafka.http.worker_thread import TooBusy, WorkerThread
 from evkafka.observe.health import Check, Health
 from evkafka.ui.routes import OperationsPage
@@ -91,7 +91,7 @@ class _Pages:
     # ------------------------------------------------------------------ the contract
 
     async def contract(self, request: Request) -> Response:
-        check_site(request, page=True)
+        refuse_other_sites(request, page=True)
         query = contract.normalize_query(request.query_params.get("q", ""))
         return HTMLResponse(
             await (self._render_search(query) if query else self._render_document("page", self._contract_page))
