@@ -68,7 +68,7 @@ class OffsetReset:
         to_offset: the new position.
         reason: `no_commit` (the group has never committed here), `new_partition` (the partition was added after the
             group's start, so it is read from its beginning), `out_of_range` (the records were deleted by retention),
-            `retention` (the same, and the group has finished records behind the committed offset: reading continues
+            `retention` (the same, and the group has finished records after the committed offset: reading continues
             with the first record that is left), `truncated` (an unclean election has truncated the log before the
             position: reading continues where the logs diverge).
     """
@@ -85,7 +85,7 @@ class Unreadable:
 
     Attributes:
         offset: the position at which reading stops.
-        next_offset: the offset behind it, from which reading could continue.
+        next_offset: the offset after it, from which reading could continue.
     """
 
     partition: TopicPartition

@@ -132,9 +132,9 @@ class Assignment:
             self.end_partition(partition)
 
     def close_partition(self, partition: Partition) -> None:
-        """A record of the partition fails its consumer: no record behind it begins, in this assignment.
+        """A record of the partition fails its consumer: no later record begins, in this assignment.
 
-        In at-most-once mode the failed record is never handled again and those behind it are committed: they still run
+        In at-most-once mode the failed record is never handled again and those after it are committed: they still run
         within the drain time.
         """
         if not self.at_most_once:
@@ -168,7 +168,7 @@ class Assignment:
         return self.taken - sum(partition.ledger.unfinished for partition in self.partitions.values())
 
     def _has_waiting_records(self) -> bool:
-        """Whether a lane waits for an executor, or records of a partition's only lane wait behind its running one.
+        """Whether a lane waits for an executor, or records of a partition's only lane wait for its running one.
         Records that wait for an earlier one of their key do not count: there are executors that have time."""
         return self.scheduler.has_ready_lane or any(partition.has_backlog for partition in self.partitions.values())
 

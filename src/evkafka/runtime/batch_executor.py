@@ -1,8 +1,8 @@
 """Step 3 of 7 for batches: one attempt at many records, and a verdict on each of them.
 
 If the whole batch failed it is tried again unchanged, with one count of attempts. If the endpoint named the records
-that failed (`BatchError`), each of those has its own verdict. Records of the same lane behind a failed one count as not
-done: the endpoint may have stopped there, and does not know whether it is tried again. Records behind one to which the
+that failed (`BatchError`), each of those has its own verdict. Records of the same lane after a failed one count as not
+done: the endpoint may have stopped there, and does not know whether it is tried again. Records after one to which the
 endpoint gave an outcome are done; if that outcome is a dead letter, once the dead letter is confirmed.
 
 What an exactly-once batch has sent belongs to all of its records, because nobody knows which send belongs to which one.
@@ -74,7 +74,7 @@ class BatchRun:
         self._writes = writes
         self._records = batch.close_and_take_records()
         self._open = dict(enumerate(self._records))  # the records that are not settled, by index
-        self._failed: dict[Lane, int] = {}  # the record of a lane behind which none of the lane counts as done
+        self._failed: dict[Lane, int] = {}  # the record of a lane after which none of the lane counts as done
         self._written: dict[Lane, int] = {}  # the first record of a lane that is written to another topic
         self._waits: list[tuple[int, float]] = []  # (index, seconds until its next attempt)
         self._done_first: dict[int, FailureOutcome | None] = {}  # done before the endpoint ran, and settled with it
@@ -123,7 +123,7 @@ class BatchRun:
         return result
 
     def _runnable_indexes(self) -> list[int]:
-        """The records to run: none behind a failed record of the same lane, and none of a lane with a pending write:
+        """The records to run: none after a failed record of the same lane, and none of a lane with a pending write:
         the rest of that lane runs together when the write is confirmed."""
         if self._again:
             return []
@@ -222,12 +222,12 @@ class BatchRun:
         """
         share_s = (self._clock.now() - self._runner.started_s) / count
         judged = list(self._decide_each(ends, partial and not self._writes.at_most_once))
-        behind: dict[Lane, list[SettledAfterWrite]] = {}
+        settled_after: dict[Lane, list[SettledAfterWrite]] = {}
         for index, end, verdict in judged:
             if isinstance(verdict, Finish):
                 owner = self._lanes_of_records[index]
                 if owner is not None and index > self._written.get(owner, index):
-                    behind.setdefault(owner, []).append(self._settled_after_write(index, end, verdict, share_s))
+                    settled_after.setdefault(owner, []).append(self._settled_after_write(index, end, verdict, share_s))
                 elif not self._finish_record(index, end, verdict, share_s):
                     return False
         for index, end, verdict in judged:
@@ -238,7 +238,7 @@ class BatchRun:
         for index, end, verdict in judged:
             if isinstance(verdict, SendToRetryTopic | SendToDeadLetter):
                 self._begin_write(index, end, verdict, share_s)
-        for lane, settled in behind.items():
+        for lane, settled in settled_after.items():
             self._writes.add_settled_after_write(lane, settled)
         for index, end, verdict in judged:
             if isinstance(verdict, StopConsuming):

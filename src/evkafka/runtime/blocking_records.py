@@ -1,8 +1,8 @@
 """Which record is the oldest unfinished one of each partition, and since when.
 
-What is read and not finished is limited, and so is what a commit can say about records that are finished behind the
+What is read and not finished is limited, and so is what a commit can say about records that are finished after the
 oldest unfinished one. So records that fail again and again may finally stop the reading of their partition, and with it
-all records behind them that could be handled.
+all later records that could be handled.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class Unusable(Exception):
 
 
 def has_finished_offsets_after(commit: tuple[int, str] | None, base: int, place: str) -> bool:
-    """Whether this commit, of an offset and its metadata, is at the base and names finished offsets behind it. The
+    """Whether this commit, of an offset and its metadata, is at the base and names finished offsets after it. The
     topic's id is not compared: it may not be known yet."""
     try:
         return commit is not None and bool(parse_metadata(commit[1], base, None, place).finished)

@@ -29,7 +29,8 @@ class Transactions:
 
     Attributes:
         owns: whether this partition is assigned now, and is not being revoked.
-        take_back: called with the error of a transaction after which the records must be read again, by a new source.
+        take_back: called with the error if a transaction failed so that its records must be read again: restarts the
+            source.
     """
 
     scope: TransactionScope
@@ -130,7 +131,7 @@ class Committer:
                 await self._send_commit(commits, offsets, timeout_s=max(until_s - began_s, 0.0))
             except MetadataTooLarge as error:
                 longest = max(len(commit.metadata) for commit in commits.values())
-                if longest == refused:  # it lists what a transaction has written, and cannot be shorter
+                if longest == refused:  # already the minimum: a transaction's metadata must list all its offsets
                     return self._report_failed(offsets, error)
                 refused = longest
                 self._shorten_metadata(error, longest)

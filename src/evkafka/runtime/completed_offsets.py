@@ -1,6 +1,6 @@
 """Which offsets beyond the committed one are finished, as a short text in the metadata of a commit. Pure.
 
-A commit is one offset: all before it is finished. Records of other keys may be finished behind it, and would be handled
+A commit is one offset: all before it is finished. Records of other keys may be finished after it, and would be handled
 again by the next owner of the partition. The text says which ones, so that they are skipped.
 """
 

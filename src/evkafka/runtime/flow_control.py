@@ -31,7 +31,7 @@ NO_PARTITIONS: Collection[TopicPartition] = ()
 
 NotReadReason = Literal["user", "full", "unreadable", "early", "beginning", "metadata"]
 """Why a partition is not read: a user has paused it; its share is full; the client cannot read its next record; records
-of it that were read are not due yet, or wait for this owner's mark; what is finished behind its oldest unfinished
+of it that were read are not due yet, or wait for this owner's mark; what is finished after its oldest unfinished
 record does not fit into the metadata of a commit."""
 
 

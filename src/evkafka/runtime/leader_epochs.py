@@ -31,7 +31,7 @@ class LeaderEpochs:
 
     def start_at(self, tp: Key, epoch: int) -> None:
         """Reading starts at a position, and the record before it has this epoch."""
-        # A later epoch of the same log is valid for all lower offsets too: it ends behind them.
+        # A later epoch of the same log is valid for all lower offsets too: it ends after them.
         self._starts[tp] = [EpochStart(-1, epoch)] if epoch != UNKNOWN else []
 
     def add_read(self, tp: Key, starts: Iterable[EpochStart]) -> None:

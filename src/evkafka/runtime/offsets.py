@@ -54,7 +54,7 @@ class OffsetLedger:
         self._some_early = bool(self._ranges)
 
     def has_inherited_from(self, offset: int) -> bool:
-        """Whether an offset that is not lower than this one was finished in an earlier assignment."""
+        """Whether any offset from this one on was finished in an earlier assignment."""
         return bool(self._ranges) and self._ranges[-1].end > offset
 
     def is_inherited(self, offset: int) -> bool:
@@ -103,13 +103,13 @@ class OffsetLedger:
         return True
 
     def _advance_past_early(self) -> None:
-        """The head has moved: move past the records behind it that were finished before it."""
+        """The oldest open record was finished: also pass the following records that were finished before it."""
         open_, early, ranges = self._open, self._early, self._ranges
         while open_ and open_[0] in early:
             head = open_.popleft()
             early.discard(head)
             self._committable = head + 1
-        # Ranges hold no open offset: those that begin before the oldest open one, or before the position, are passed.
+        # Ranges hold no open offset: those that end at or before the oldest open one (or `_last + 1`) are passed.
         passed = open_[0] if open_ else self._last + 1
         while ranges and ranges[0].end <= passed:
             self._committable = max(self._committable or 0, ranges.popleft().end)
@@ -126,7 +126,7 @@ class OffsetLedger:
         self._ranges = deque(self._merge_ranges(ranges))
 
     def _early_ranges(self) -> Iterator[OffsetRange]:
-        """The offsets of `_early`, those without an open one between them together."""
+        """The offsets of `_early` as ranges: merged where no open offset lies between."""
         early = self._early
         start = last = None
         for offset in self._open:
@@ -159,7 +159,7 @@ class OffsetLedger:
     def finished_from(self, base: int) -> Sequence[OffsetRange]:
         """The finished offsets from this one on, in ascending ranges.
 
-        The committable offset itself is among them only while reading has not passed what was inherited.
+        They contain the committable offset only until reading has passed the inherited ranges.
         """
         if not self._some_early:
             return ()
@@ -203,7 +203,7 @@ class OffsetLedger:
 
     @property
     def max_ranges(self) -> int:
-        """`finished_from` has no more ranges than this."""
+        """Upper bound of the number of ranges in `finished_from`."""
         return len(self._early) + len(self._ranges)
 
     def is_open(self, offset: int) -> bool:

@@ -128,7 +128,7 @@ class Lane:
 class Batch(Lane):
     """Records of one partition for one batch endpoint, which are handled in one attempt.
 
-    A batch is a lane too, made of the first records of other lanes. Those lanes, with the records behind, are blocked
+    A batch is a lane too, made of the first records of other lanes. Those lanes, with their later records, are blocked
     until the batch has run: so the records of one key stay in order. It gathers records until it is full, or
     until its time is up and an executor takes it. Records that were tried before gather by themselves, with others of
     as many attempts, because a batch has one count of attempts.
@@ -282,7 +282,7 @@ class Partition:
         state: what may happen to its records. Changed by `begin_revoke`, `close` and `end` alone.
         gathering: the batches that still take records, by endpoint and attempt.
         committed: the offset last confirmed by the cluster in this assignment; None while there is none. An offset that
-            the group committed before does not count: behind a transaction marker the first position lies past it.
+            the group committed before does not count: after a transaction marker the first position lies past it.
         saved: that offset, or the one that the assignment began at, with its metadata; None if there is none.
         inherited: what the metadata says that the assignment began at; None while that is not known.
         mark: what its commits say about this owner. Written by `TakeOver` and `SuspectRecords`.
@@ -427,7 +427,7 @@ class Partition:
 
     @property
     def done_ahead(self) -> int:
-        """How many offsets behind its first unfinished one are finished."""
+        """How many offsets after its first unfinished one are finished."""
         base = self.first_unfinished
         return OffsetRanges(self.ledger.finished_from(base)).offset_count if base is not None else 0
 
@@ -440,7 +440,7 @@ class Partition:
         if self.counted is not None:
             offset, attempt = self.counted
             counted[offset] = attempt
-        # Those behind the last record that was read are inherited, and still to be read.
+        # Those after the last record that was read are inherited, and still to be read.
         counted = {at: tried for at, tried in counted.items() if at >= base and (at in unfinished or at > last)}
         self.tries = {at: self.tries[at] for at in counted if at in self.tries}
         return counted
@@ -565,7 +565,7 @@ class Partition:
     def enqueue_lane(self, lane: Lane) -> None:
         """Put it in the queue for an executor, in which the lane with the oldest record comes first.
 
-        Commits stop at the oldest unfinished record, and all that ends behind it is handled again after a crash. In
+        Commits stop at the oldest unfinished record; later ones that are finished are handled again after a crash. In
         order of arrival, the lanes of a thousand keys would hold the commit back for as long as all of them take.
         A record that is tried again comes after all that was read before: if it were first again and again, a few
         keys that fail at once would keep the others from ever being taken.

@@ -101,12 +101,12 @@ class PendingWrites:
         self._scheduler.begin_write(lane, write)
         self._start_write_task(write)
 
-    def add_settled_after_write(self, lane: Lane, behind: Sequence[SettledAfterWrite]) -> None:
+    def add_settled_after_write(self, lane: Lane, settled_after: Sequence[SettledAfterWrite]) -> None:
         """These records end with the lane's pending writes."""
         if lane.writes:
-            self._scheduler.add_settled_after_write(lane, behind)
+            self._scheduler.add_settled_after_write(lane, settled_after)
         else:  # it was revoked meanwhile
-            for settled in behind:
+            for settled in settled_after:
                 self._report.report_dropped(settled.slot.route, settled.record)
 
     def _start_write_task(self, write: PendingWrite) -> None:
@@ -126,9 +126,9 @@ class PendingWrites:
         """It could not be written, and is tried again, unless its partition is being revoked."""
         write.topic, write.error, write.tries = topic, error, write.tries + 1
         if write.partition.forbids_retries and not write.ended and not self.at_most_once:
-            behind = write.lane.settled_after_writes
+            settled_after = write.lane.settled_after_writes
             write.abandon()
-            self._remove_from_lane(write, behind)
+            self._remove_from_lane(write, settled_after)
         write.partition.notify_waiters()
 
     def _on_write_ended(self, write: PendingWrite, task: asyncio.Task[Sequence[OutgoingRecord]]) -> None:
@@ -140,12 +140,12 @@ class PendingWrites:
         if write.ended or task.cancelled():
             return
         if (error := task.exception()) is not None:
-            behind = write.lane.settled_after_writes
-            self._services.close_partition(write.partition)  # without an await in between: none behind it may begin
+            settled_after = write.lane.settled_after_writes
+            self._services.close_partition(write.partition)  # without an await in between: no later one may begin
             if not write.ended:
                 write.mark_ended()
             write.lane.settled_after_writes = ()
-            self._remove_from_lane(write, behind)
+            self._remove_from_lane(write, settled_after)
             self._services.fail(error)
         else:
             self._on_write_confirmed(write, task.result())
@@ -158,12 +158,12 @@ class PendingWrites:
         settled = SettledAfterWrite(record, write.slot, written_status(write.verdict), write.duration_s)
         self._finish_record(partition, settled, kept)
         write.mark_ended()
-        behind: tuple[SettledAfterWrite, ...] = ()
+        settled_after: tuple[SettledAfterWrite, ...] = ()
         if not write.lane.writes:
-            behind, write.lane.settled_after_writes = write.lane.settled_after_writes, ()
-        for settled in behind:
+            settled_after, write.lane.settled_after_writes = write.lane.settled_after_writes, ()
+        for settled in settled_after:
             self._finish_record(partition, settled)
-        self._remove_from_lane(write, behind)
+        self._remove_from_lane(write, settled_after)
         self._services.note_progress()
 
     def _finish_record(
@@ -174,11 +174,11 @@ class PendingWrites:
         else:
             self._report.report_dropped(settled.slot.route, settled.record)
 
-    def _remove_from_lane(self, write: PendingWrite, behind: Sequence[SettledAfterWrite]) -> None:
-        self._scheduler.end_write(write.lane, [write.record, *(settled.record for settled in behind)])
+    def _remove_from_lane(self, write: PendingWrite, settled_after: Sequence[SettledAfterWrite]) -> None:
+        self._scheduler.end_write(write.lane, [write.record, *(settled.record for settled in settled_after)])
 
     def _on_write_abandoned(self, write: PendingWrite) -> None:
         self._report.report_dropped(write.slot.route, write.record)
-        behind, write.lane.settled_after_writes = write.lane.settled_after_writes, ()
-        for settled in behind:
+        settled_after, write.lane.settled_after_writes = write.lane.settled_after_writes, ()
+        for settled in settled_after:
             self._report.report_dropped(settled.slot.route, settled.record)

@@ -1,4 +1,4 @@
-"""What is committed of one partition: an offset, and the metadata about what is finished behind it.
+"""What is committed of one partition: an offset, and the metadata about what is finished after it.
 
 In a transaction also what these records have sent. Pure.
 """
@@ -78,7 +78,7 @@ def _create_metadata(partition: Partition, topic_id: str, epoch: int) -> CommitM
     """What a commit says now, about all finished records; None while no offset is known."""
     ledger, inherited = partition.ledger, partition.inherited
     offset, rate = ledger.committable(), partition.dead_letters.update_rate()
-    # Reading began at the oldest unfinished record or before it, and nothing behind it is passed.
+    # Reading began at the oldest unfinished record or before it, and nothing after it is passed.
     base = offset if offset is not None else ledger.oldest
     if base is None:
         return None

@@ -101,7 +101,7 @@ class RebalanceListener:
         assignment.commit_timer.due.set()
 
     def _seek_to_unfinished(self, partition: Partition, reset: OffsetReset) -> int:
-        """A truncated log still has the records before the truncation: those that are unfinished are read again."""
+        """After a truncation, go back to the first unfinished record if it lies before the truncation point."""
         done, source = partition.ledger.committable(), self._assignment.source
         if reset.reason != "truncated" or done is None or done >= reset.to_offset or self._assignment.at_most_once:
             return reset.to_offset
@@ -190,8 +190,8 @@ class RebalanceListener:
         # before another member begins the record.
         waiting = {*revoked, *(one.lane.partition for one in self._executors_of(revoked) if one.lane)}
         if any(partition.is_busy for partition in waiting):
-            # A revoke and the stop may wait for the same partition; the one that stops waiting cancels the other's
-            # wait.
+            # A revoke and the stop may wait for the same partition; cancelling one gather cancels
+            # the futures of the other too, hence return_exceptions.
             all_quiet = asyncio.gather(*(partition.wait_until_idle() for partition in waiting), return_exceptions=True)
             await wait_any(self._assignment.clock, all_quiet, timeout_s=timeout_s)
             if not all_quiet.done():

@@ -343,10 +343,10 @@ class LaneScheduler:
         lane.writes = (*lane.writes, write)
         self.block(lane, "writing")
 
-    def add_settled_after_write(self, lane: Lane, behind: Sequence[SettledAfterWrite]) -> None:
+    def add_settled_after_write(self, lane: Lane, settled_after: Sequence[SettledAfterWrite]) -> None:
         """These records are settled, but wait for earlier records that are still being written."""
-        lane.settled_after_writes = (*lane.settled_after_writes, *behind)
-        lane.queue.extendleft(settled.record for settled in behind)
+        lane.settled_after_writes = (*lane.settled_after_writes, *settled_after)
+        lane.queue.extendleft(settled.record for settled in settled_after)
 
     def end_write(self, lane: Lane, records: Iterable[Record]) -> None:
         """The write of these records has ended: they leave the lane, which continues after the last of its writes."""

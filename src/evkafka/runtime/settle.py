@@ -137,7 +137,7 @@ def decide_at_most_once(outcome: Outcome | Unmatched | Failed | None) -> Verdict
 
 
 def _decide_dead_letter(outcome: DeadLetter) -> SendToDeadLetter:
-    """Includes the error that the outcome was raised from, if there is one: the dead letter names it."""
+    """Passes the outcome as the error if it has a cause, so that the headers show the cause."""
     return SendToDeadLetter(outcome.reason, outcome if outcome_cause(outcome) is not None else None)
 
 

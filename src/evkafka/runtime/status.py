@@ -68,7 +68,7 @@ class PartitionStatus:
         end: the end of the partition as last seen; with `isolation_level=read_committed` the last stable offset. None
             while unknown.
         high_watermark: the end of everything written, as last seen; None while unknown. Between `end` and this are
-            open transactions, and the records behind them.
+            open transactions, and the records after them.
         pending: records that were read and are not finished.
         oldest: the oldest unfinished offset; None if there is none.
         oldest_timestamp_ms: when that record was written, or if there is none, when the next record to read was
@@ -83,7 +83,7 @@ class PartitionStatus:
         blocked_by: why that record cannot begin; empty if it runs, waits for an executor, or there is none. See
             `Reason` in `partition.py`.
         unwritten: records that could not be written to another topic so far.
-        done_ahead: how many offsets behind the oldest unfinished one are finished. The partition's next owner skips
+        done_ahead: how many offsets after the oldest unfinished one are finished. The partition's next owner skips
             those that the last commit names.
         unread_because: why it is not read at the moment; empty if it is. See `Reason` in `flow_control.py`.
         one_at_a_time: records are handled one at a time, because processes died; None if they are not.
@@ -113,13 +113,13 @@ class PartitionStatus:
 
     @property
     def metadata_full(self) -> bool:
-        """Whether it is not read because what is finished behind its oldest unfinished record does not fit into the
+        """Whether it is not read because what is finished after its oldest unfinished record does not fit into the
         metadata of a commit."""
         return "metadata" in self.unread_because
 
     @property
     def undecided(self) -> int:
-        """Offsets behind the first open transaction, which a reader of committed records cannot read yet."""
+        """Offsets after the first open transaction, which a reader of committed records cannot read yet."""
         if self.high_watermark is None or self.end is None:
             return 0
         return max(self.high_watermark - self.end, 0)
@@ -199,7 +199,7 @@ class ConsumerStatus:
 
     @property
     def done_ahead(self) -> int:
-        """How many offsets behind the oldest unfinished ones of its partitions are finished."""
+        """How many offsets after the oldest unfinished ones of its partitions are finished."""
         return sum(partition.done_ahead for partition in self.partitions)
 
 

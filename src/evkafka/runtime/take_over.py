@@ -1,7 +1,7 @@
 """The beginning of a partition: what its earlier owner has left, and the mark of this one.
 
 Before the first record of an assignment begins, this owner commits its mark (`BEGUN`) at the offset that it begins at.
-The mark goes with the first commit behind that offset, after a minute, or when the partition is released. So an owner
+The mark goes with the first commit after that offset, after a minute, or when the partition is released. So an owner
 that finds the mark knows that an earlier one has died there, and looks for the record that did it
 (`suspect_records.py`).
 
@@ -23,7 +23,7 @@ from evkafka.runtime.supervision.tasks import SupervisedTasks
 from evkafka.runtime.suspect_records import SuspectRecords
 
 BEGUN_S = 60.0
-"""How long the mark of an owner stays, if nothing is committed behind the offset that it began at."""
+"""How long the mark of an owner stays, if nothing is committed after the offset that it began at."""
 
 MARK_S = 3.0
 """How long the first records of an assignment wait for the commit of the mark at most."""

@@ -26,7 +26,7 @@ _start = attrgetter("start")
 
 
 class Coverage(NamedTuple):
-    """The records that a commit covers: all before the base, and those in the ranges behind it."""
+    """The records that a commit covers: all before the base, and those in the ranges after it."""
 
     base: int
     ranges: Sequence[OffsetRange] = ()
