@@ -21,7 +21,7 @@ from evkafka.cli.app_loader import load_app
 from evkafka.testing import InMemoryRegistry
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.record_browser import read_records
-from evkafka.ui.record_query import record_query
+from evkafka.ui.record_query import parse_record_query
 from tests.cli.support import Call
 from tests.support.kafka_topics import MakeTopic
 
@@ -116,7 +116,7 @@ async def test_the_page_of_records_shows_decoded_values(orders: str, call_here: 
     app: Any = load_app("avro_shop:app", Path())
     background = BackgroundRunner()
     try:
-        page = await read_records(app, background, record_query({"topic": orders}))
+        page = await read_records(app, background, parse_record_query({"topic": orders}))
     finally:
         background.end()
     texts = {row["offset"]: (row["event_type"], row["value"]["text"]) for row in page["records"] if row["value"]}

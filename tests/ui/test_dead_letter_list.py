@@ -43,12 +43,12 @@ class TestAPage:
         for offset in range(5):
             await given.write(offset)
         lists = DeadLetterLists()
-        first = await lists.page(given.dead_letters, ListQuery(limit=2))
+        first = await lists.find_page(given.dead_letters, ListQuery(limit=2))
         await dropped(given, 1)
         within = DeadLetterFilter(within=first.within)
-        second = await lists.page(given.dead_letters, ListQuery(within, skip=2, limit=2))
+        second = await lists.find_page(given.dead_letters, ListQuery(within, skip=2, limit=2))
         assert [(row["offset"], row["status"]) for row in second.rows] == [(2, "open"), (1, "open")]
-        again = await lists.page(given.dead_letters, ListQuery(limit=2))
+        again = await lists.find_page(given.dead_letters, ListQuery(limit=2))
         assert again.counts["open"] == 4
 
     async def test_has_the_wanted_status_and_the_number_of_each(self, given: Given) -> None:

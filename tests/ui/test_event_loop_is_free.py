@@ -93,7 +93,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
             for record in there:
                 yield read_dead_letter(record), "open"
 
-        async def batches(
+        async def read_in_batches(
             self, selected: Collection[DeadLetterPosition], max_records: int
         ) -> AsyncIterator[list[DeadLetterRecord]]:
             yield [one for one in map(read_dead_letter, there) if one.position in selected]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evkafka.ui.payload_text import as_text, headers_as_text
+from evkafka.ui.payload_text import headers_as_text, payload_as_text
 from tests.support.odd_records import HOSTILE
 from tests.support.unsafe_text import acted_on
 
@@ -62,7 +62,7 @@ PLAIN_NAMES = (
 class TestText:
     def test_json_is_indented_and_nested_secrets_are_hidden(self) -> None:
         value = {"id": 1, "card": {"card_number": "4111 1111", "owners": [{"iban": "DE02", "name": "Ana"}]}}
-        shown = as_text(json.dumps(value).encode())
+        shown = payload_as_text(json.dumps(value).encode())
         assert shown is not None
         assert shown["kind"] == "json"
         assert shown["masked"]
@@ -70,7 +70,7 @@ class TestText:
 
     @pytest.mark.parametrize("name", SECRET_NAMES)
     def test_a_field_or_header_with_a_secret_name_is_hidden(self, name: str) -> None:
-        shown = as_text(json.dumps({"a": [{name: "hunter2"}], name: ["hunter2", {"b": "hunter2"}]}).encode())
+        shown = payload_as_text(json.dumps({"a": [{name: "hunter2"}], name: ["hunter2", {"b": "hunter2"}]}).encode())
         assert shown is not None
         assert "hunter2" not in shown["text"]
         assert shown["masked"]
@@ -78,7 +78,7 @@ class TestText:
 
     @pytest.mark.parametrize("name", PLAIN_NAMES)
     def test_other_names_are_shown(self, name: str) -> None:
-        shown = as_text(json.dumps({name: "seen"}).encode())
+        shown = payload_as_text(json.dumps({name: "seen"}).encode())
         assert shown is not None
         assert (json.loads(shown["text"]), shown["masked"]) == ({name: "seen"}, False)
         assert headers_as_text([(name, b"seen")]) == [(name, "seen")]
@@ -105,7 +105,7 @@ class TestText:
         ids=lambda value: value[:40],
     )
     def test_a_secret_is_hidden_in_every_format(self, value: str) -> None:
-        shown = as_text(value.encode())
+        shown = payload_as_text(value.encode())
         assert shown is not None
         assert "hunter2" not in shown["text"]
         assert shown["masked"] or shown["cut"]
@@ -113,12 +113,12 @@ class TestText:
 
     def test_json_in_a_string_without_secrets_is_shown_unchanged(self) -> None:
         value = {"body": json.dumps({"id": 1, "name": "Ana"})}
-        shown = as_text(json.dumps(value).encode())
+        shown = payload_as_text(json.dumps(value).encode())
         assert shown is not None
         assert json.loads(shown["text"]) == value
 
     def test_levels_deeper_than_32_are_left_out(self) -> None:
-        shown = as_text(b'{"a":' * 40 + b"1" + b"}" * 40)
+        shown = payload_as_text(b'{"a":' * 40 + b"1" + b"}" * 40)
         assert shown is not None
         assert shown["cut"]
         assert shown["text"].count('"a"') == 32
@@ -126,7 +126,7 @@ class TestText:
     @pytest.mark.parametrize("text", HOSTILE)
     def test_control_characters_are_escaped(self, text: str) -> None:
         for data in (text.encode(), json.dumps({text: [text]}).encode(), json.dumps(text).encode()):
-            shown = as_text(data)
+            shown = payload_as_text(data)
             assert shown is not None
             assert set(acted_on(shown["text"])) <= {"\n", "\t"}
         [(name, value)] = headers_as_text([(text, text.encode())])
@@ -139,18 +139,18 @@ class TestText:
         assert len(headers_as_text((f"h{number}", b"x" * 2000) for number in range(60))) < 6
 
     def test_cut_json_shows_nothing_of_its_secrets(self) -> None:
-        shown = as_text(b'{"password": "hunter2", "rest": "' + b"x" * 300_000)
+        shown = payload_as_text(b'{"password": "hunter2", "rest": "' + b"x" * 300_000)
         assert shown is not None
         assert "hunter2" not in shown["text"]
         assert shown["masked"]
 
     def test_binary_data_is_hexadecimal(self) -> None:
-        shown = as_text(b"\xff\x00\x01")
+        shown = payload_as_text(b"\xff\x00\x01")
         assert shown is not None
         assert (shown["kind"], shown["text"]) == ("hex", "ff 00 01")
 
     def test_none_stays_none(self) -> None:
-        assert as_text(None) is None
+        assert payload_as_text(None) is None
 
     def test_secret_headers_are_hidden_and_tracebacks_are_left_out(self) -> None:
         headers = [("Authorization", b"Bearer x"), ("a", b"1"), ("b", None), ("evkafka-dlq-error-traceback", b"...")]
@@ -158,7 +158,7 @@ class TestText:
 
     @given(st.binary(max_size=2000), st.integers(10, 500))
     def test_the_text_of_any_bytes_respects_the_limit(self, data: bytes, most: int) -> None:
-        shown = as_text(data, most=most)
+        shown = payload_as_text(data, most=most)
         assert shown is not None
         assert len(shown["text"]) <= max(most, 3)
         assert shown["size"] == len(data)

@@ -9,7 +9,7 @@ import pytest
 
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.safe_text import CUT
-from evkafka.ui.payload_text import as_text, headers_as_text
+from evkafka.ui.payload_text import headers_as_text, payload_as_text
 from evkafka.ui.record_filter import RecordFilter
 from tests.support.odd_records import VALUES, OddRecord, odd_records
 
@@ -19,7 +19,7 @@ def record(value: bytes | None = b"{}", key: bytes | None = None, **headers: byt
 
 
 def finds(text: str, one: OddRecord) -> bool:
-    return RecordFilter.of("", text).matches(one)
+    return RecordFilter.from_texts("", text).matches(one)
 
 
 class TestText:
@@ -39,13 +39,15 @@ class TestText:
         assert finds("fffe", record(b"\xff\xfe\x00"))
 
     def test_is_found_in_the_reason_why_a_record_cannot_be_read(self) -> None:
-        assert RecordFilter.of("", "too large").matches(UnreadRecord("orders", 0, 1, 4, ValueError("Too large")))
+        assert RecordFilter.from_texts("", "too large").matches(
+            UnreadRecord("orders", 0, 1, 4, ValueError("Too large"))
+        )
 
     @pytest.mark.parametrize("seed", range(2))
     def test_that_the_page_shows_is_always_found(self, seed: int) -> None:
         rng = random.Random(seed)
         for one in (*odd_records(40, seed=seed), *(record(value) for value in VALUES[seed::2])):
-            shown = [as_text(one.value), as_text(one.key, most=1024)]
+            shown = [payload_as_text(one.value), payload_as_text(one.key, most=1024)]
             texts = [part["text"] for part in shown if part is not None and part["text"]]
             texts += [value for name, value in headers_as_text(one.headers) if value and name != CUT]
             for text in texts:
@@ -57,14 +59,14 @@ class TestText:
 class TestKey:
     def test_is_the_whole_key(self) -> None:
         one = record(key=b"order-17")
-        assert RecordFilter.of("order-17", "").matches(one)
-        assert not any(RecordFilter.of(key, "").matches(one) for key in ("order-1", "ORDER-17", "17"))
+        assert RecordFilter.from_texts("order-17", "").matches(one)
+        assert not any(RecordFilter.from_texts(key, "").matches(one) for key in ("order-1", "ORDER-17", "17"))
 
     def test_of_json_is_found_with_any_spaces(self) -> None:
-        assert RecordFilter.of('{"id": 1}', "").matches(record(key=b'{"id":1}'))
+        assert RecordFilter.from_texts('{"id": 1}', "").matches(record(key=b'{"id":1}'))
 
     def test_is_not_found_in_a_record_without_one(self) -> None:
-        assert not RecordFilter.of("17", "").matches(record(key=None))
+        assert not RecordFilter.from_texts("17", "").matches(record(key=None))
 
 
 class TestHiddenFields:
@@ -84,8 +86,8 @@ class TestHiddenFields:
 
     def test_cannot_be_searched_by_key(self) -> None:
         one = record(key=b"token=4111111111111111")
-        assert not RecordFilter.of("token=4111111111111111", "").matches(one)
-        assert not RecordFilter.of("***", "").matches(one)
+        assert not RecordFilter.from_texts("token=4111111111111111", "").matches(one)
+        assert not RecordFilter.from_texts("***", "").matches(one)
 
 
 class TestFailures:

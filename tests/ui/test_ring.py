@@ -38,7 +38,7 @@ class TestRing:
 
     def test_spreads_a_value_over_the_steps_between_two_times(self) -> None:
         ring = Ring(MINUTE)
-        ring.spread(1005, 1025, 40)
+        ring.add_over_time(1005, 1025, 40)
         assert known(ring, range(90, 110)) == {100: 10, 101: 20, 102: 10}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evkafka.runtime.status import OneAtATimeStatus, TransactionStatus
-from evkafka.ui.status_text import consumer_state, duration, failed_attempts, partition_state, transactions_text
+from evkafka.ui.status_text import consumer_state, duration_text, failed_attempts, partition_state, transactions_text
 from tests.ui.statuses import attempt, consumer, partition, retrying
 
 
@@ -79,4 +79,4 @@ class TestAConsumer:
     [(0.9, "0 s"), (59, "59 s"), (60, "1 min"), (303, "5 min 3 s"), (7800, "2 h 10 min"), (90_000, "1 d 1 h")],
 )
 def test_durations_have_at_most_two_units(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert duration_text(seconds) == text

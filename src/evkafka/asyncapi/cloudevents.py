@@ -20,7 +20,9 @@ DESCRIPTIONS = {
 }
 
 
-def cloudevents_headers(event_type: str | None, source: str | None = None, mode: Mode = "binary") -> dict[str, Any]:
+def cloudevents_headers_schema(
+    event_type: str | None, source: str | None = None, mode: Mode = "binary"
+) -> dict[str, Any]:
     """The schema of the headers of CloudEvents.
 
     Args:
@@ -30,7 +32,7 @@ def cloudevents_headers(event_type: str | None, source: str | None = None, mode:
     if mode == "structured":
         content = {"type": "string", "const": STRUCTURED_JSON}
         return {"type": "object", "properties": {CONTENT_TYPE: content}, "required": [CONTENT_TYPE]}
-    attributes = _attributes(event_type, source)
+    attributes = _attribute_schemas(event_type, source)
     content_type = attributes.pop("datacontenttype")
     return {
         "type": "object",
@@ -42,7 +44,7 @@ def cloudevents_headers(event_type: str | None, source: str | None = None, mode:
     }
 
 
-def structured_payload(data: dict[str, Any], event_type: str | None, source: str | None) -> dict[str, Any]:
+def structured_payload_schema(data: dict[str, Any], event_type: str | None, source: str | None) -> dict[str, Any]:
     """The schema of a value in structured mode.
 
     Args:
@@ -50,7 +52,7 @@ def structured_payload(data: dict[str, Any], event_type: str | None, source: str
     """
     return {
         "type": "object",
-        "properties": {**_attributes(event_type, source), "data": data},
+        "properties": {**_attribute_schemas(event_type, source), "data": data},
         "required": list(REQUIRED),
     }
 
@@ -65,7 +67,7 @@ def structured_example(data: Any, event_type: str | None, source: str | None) ->
     }
 
 
-def _attributes(event_type: str | None, source: str | None) -> dict[str, Any]:
+def _attribute_schemas(event_type: str | None, source: str | None) -> dict[str, Any]:
     schemas: dict[str, Any] = {name: {"type": "string", "description": text} for name, text in DESCRIPTIONS.items()}
     schemas["specversion"]["const"] = SPECVERSION
     if event_type is not None:

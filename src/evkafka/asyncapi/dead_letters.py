@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from evkafka.asyncapi.messages import Message, typed_headers
+from evkafka.asyncapi.messages import Message, event_type_headers_schema
 from evkafka.asyncapi.model import ConsumerContract
 from evkafka.asyncapi.operations import ContractTopic, Operation, received_message, topics_of
 from evkafka.config import dead_letter_producer_settings
@@ -56,17 +56,17 @@ def dead_letter_operations(consumer: ConsumerContract) -> Iterator[Operation]:
         for endpoint in consumer.endpoints or ():
             policy = consumer.policies[endpoint]
             if policy.then == "dead_letter":
-                yield _operation(consumer, topic, endpoint, policy)
+                yield _create_operation(consumer, topic, endpoint, policy)
         if settings.unmatched == "dead_letter" or (
             consumer.endpoints is None and settings.on_error.then == "dead_letter"
         ):
-            yield _operation(consumer, topic, None, settings.on_error)
+            yield _create_operation(consumer, topic, None, settings.on_error)
 
 
-def _operation(
+def _create_operation(
     consumer: ConsumerContract, topic: ContractTopic, endpoint: Endpoint | None, policy: ErrorPolicySettings
 ) -> Operation:
-    message = _message(consumer, topic, endpoint, policy)
+    message = _create_message(consumer, topic, endpoint, policy)
     dead_letter_topic = _dead_letter_topic(consumer, topic, endpoint, policy)
     return Operation(
         action="send",
@@ -80,11 +80,11 @@ def _operation(
     )
 
 
-def _message(
+def _create_message(
     consumer: ConsumerContract, topic: ContractTopic, endpoint: Endpoint | None, policy: ErrorPolicySettings
 ) -> Message:
     if endpoint is None:
-        message = Message("Any other event", None, Any, "in", typed_headers(consumer.type_header, None))
+        message = Message("Any other event", None, Any, "in", event_type_headers_schema(consumer.type_header, None))
     else:
         message = received_message(consumer, topic, endpoint)
     return dataclasses.replace(
@@ -92,7 +92,7 @@ def _message(
         title=f"{message.title}, dead letter",
         summary="A record whose last attempt failed: its key, value and headers, unchanged.",
         description=None,
-        headers=message.headers_with(SPRING_HEADERS if policy.dead_letter_header_style == "spring" else HEADERS),
+        headers=message.headers_schema_with(SPRING_HEADERS if policy.dead_letter_header_style == "spring" else HEADERS),
     )
 
 

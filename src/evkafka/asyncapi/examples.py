@@ -35,33 +35,33 @@ def example_of(schema: Any, schemas: Mapping[str, dict[str, Any]], depth: int = 
     if "$ref" in schema:
         return example_of(schemas.get(schema["$ref"].rpartition("/")[2]), schemas, depth + 1)
     if "allOf" in schema:
-        return _merged([example_of(part, schemas, depth) for part in schema["allOf"]])
+        return _merge_schemas([example_of(part, schemas, depth) for part in schema["allOf"]])
     if arms := schema.get("anyOf") or schema.get("oneOf"):
-        return _first_of(arms, schemas, depth)
-    return _of_type(schema, schemas, depth)
+        return _example_of_first_arm(arms, schemas, depth)
+    return _example_of_type(schema, schemas, depth)
 
 
-def _of_type(schema: dict[str, Any], schemas: Mapping[str, dict[str, Any]], depth: int) -> Any:
+def _example_of_type(schema: dict[str, Any], schemas: Mapping[str, dict[str, Any]], depth: int) -> Any:
     match schema.get("type"):
         case "null":
             return None
         case "boolean":
             return True
         case "integer":
-            return _number(schema, 1)
+            return _example_number(schema, 1)
         case "number":
-            return _number(schema, 1.5)
+            return _example_number(schema, 1.5)
         case "string":
-            return _text(schema)
+            return _example_string(schema)
         case "array":
-            return _array(schema, schemas, depth)
+            return _example_array(schema, schemas, depth)
         case "object":
-            return _object(schema, schemas, depth)
+            return _example_object(schema, schemas, depth)
         case _:
             return NO_EXAMPLE
 
 
-def _number(schema: dict[str, Any], default: float) -> float:
+def _example_number(schema: dict[str, Any], default: float) -> float:
     step = schema.get("multipleOf", 1)
     low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
     high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
@@ -76,7 +76,7 @@ def _number(schema: dict[str, Any], default: float) -> float:
     return default
 
 
-def _text(schema: dict[str, Any]) -> Any:
+def _example_string(schema: dict[str, Any]) -> Any:
     if "format" in schema and schema["format"] not in TEXTS:
         return NO_EXAMPLE
     text = TEXTS.get(schema.get("format", ""), "text")
@@ -84,7 +84,7 @@ def _text(schema: dict[str, Any]) -> Any:
     return text.ljust(least, "x")[:most] if "format" not in schema else text
 
 
-def _array(schema: dict[str, Any], schemas: Mapping[str, dict[str, Any]], depth: int) -> Any:
+def _example_array(schema: dict[str, Any], schemas: Mapping[str, dict[str, Any]], depth: int) -> Any:
     items = schema.get("items", {})
     if isinstance(items, list):
         values = [example_of(item, schemas, depth + 1) for item in items]
@@ -95,7 +95,7 @@ def _array(schema: dict[str, Any], schemas: Mapping[str, dict[str, Any]], depth:
     return values
 
 
-def _object(schema: dict[str, Any], schemas: Mapping[str, dict[str, Any]], depth: int) -> Any:
+def _example_object(schema: dict[str, Any], schemas: Mapping[str, dict[str, Any]], depth: int) -> Any:
     required = schema.get("required", ())
     found: dict[str, Any] = {}
     for name, property_ in schema.get("properties", {}).items():
@@ -107,13 +107,13 @@ def _object(schema: dict[str, Any], schemas: Mapping[str, dict[str, Any]], depth
     return found
 
 
-def _first_of(arms: list[Any], schemas: Mapping[str, dict[str, Any]], depth: int) -> Any:
+def _example_of_first_arm(arms: list[Any], schemas: Mapping[str, dict[str, Any]], depth: int) -> Any:
     """The example of the first arm that has one; null only if no arm has another."""
     found = [value for arm in arms if (value := example_of(arm, schemas, depth)) is not NO_EXAMPLE]
     return next((value for value in found if value is not None), found[0] if found else NO_EXAMPLE)
 
 
-def _merged(parts: list[Any]) -> Any:
+def _merge_schemas(parts: list[Any]) -> Any:
     if len(parts) == 1:
         return parts[0]
     if not all(isinstance(part, dict) for part in parts):

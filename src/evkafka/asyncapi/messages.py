@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evkafka.asyncapi.cloudevents import structured_example, structured_payload
+from evkafka.asyncapi.cloudevents import structured_example, structured_payload_schema
 from evkafka.asyncapi.examples import NO_EXAMPLE, example_of
-from evkafka.asyncapi.references import without_none
+from evkafka.asyncapi.references import drop_empty_fields
 from evkafka.asyncapi.value_formats import schema_binding, schema_extensions
 from evkafka.serde.cloudevents.event import STRUCTURED_JSON
 from evkafka.serde.cloudevents.writing import CloudEventsEnvelope
@@ -49,7 +49,7 @@ class Message:
     value_format: ValueFormat | None = None
     sent: Outgoing | None = None
 
-    def document(self, payload: dict[str, Any], schemas: Schemas) -> dict[str, Any]:
+    def message_object(self, payload: dict[str, Any], schemas: Schemas) -> dict[str, Any]:
         """The message object of the document.
 
         Args:
@@ -59,12 +59,12 @@ class Message:
         examples, content_type = self._examples(payload, schemas), self._media_type()
         if self.structured is not None:
             source = self.structured.source
-            payload, content_type = structured_payload(payload, self.name, source), STRUCTURED_JSON
+            payload, content_type = structured_payload_schema(payload, self.name, source), STRUCTURED_JSON
             examples = [
                 {**example, "payload": structured_example(example["payload"], self.name, source)}
                 for example in examples
             ]
-        return without_none(
+        return drop_empty_fields(
             name=self.name,
             title=self.title,
             summary=self.summary,
@@ -85,7 +85,7 @@ class Message:
         kafka = {**({"key": dict(self.key)} if self.key else {}), **schema_binding(self.value_format)}
         return {"kafka": {**kafka, "bindingVersion": BINDING}} if kafka else None
 
-    def headers_with(self, descriptions: Mapping[str, str]) -> dict[str, Any]:
+    def headers_schema_with(self, descriptions: Mapping[str, str]) -> dict[str, Any]:
         """The schema of the headers, with more string headers."""
         more = {name: {"type": "string", "description": text} for name, text in descriptions.items()}
         return {**self.headers, "properties": {**self.headers["properties"], **more}}
@@ -105,7 +105,7 @@ class Message:
         return [{"summary": "Generated from the schema", "payload": example}]
 
 
-def typed_headers(header: str, event_type: str | None, *, required: bool = True) -> dict[str, Any]:
+def event_type_headers_schema(header: str, event_type: str | None, *, required: bool = True) -> dict[str, Any]:
     """The schema of headers that have the event type.
 
     Args:

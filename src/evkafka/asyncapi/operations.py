@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from evkafka.asyncapi.cloudevents import cloudevents_headers
-from evkafka.asyncapi.messages import BINDING, Message, typed_headers
+from evkafka.asyncapi.cloudevents import cloudevents_headers_schema
+from evkafka.asyncapi.messages import BINDING, Message, event_type_headers_schema
 from evkafka.asyncapi.model import ConsumerContract, ProducerContract
 from evkafka.config.settings import AutoCommitMode, ConnectionSettings
 from evkafka.endpoints.endpoint import Endpoint
@@ -109,9 +109,9 @@ def received_message(consumer: ConsumerContract, topic: ContractTopic, endpoint:
         name=event_type,
         payload=endpoint.payload,
         direction="in",
-        headers=cloudevents_headers(event_type)
+        headers=cloudevents_headers_schema(event_type)
         if consumer.settings.envelope is not None
-        else typed_headers(
+        else event_type_headers_schema(
             consumer.type_header, event_type, required=topic.name is None or types.get(topic.name) != event_type
         ),
         summary=endpoint.summary,
@@ -169,9 +169,9 @@ def send_operations(producer: ProducerContract) -> Iterator[Operation]:
 def _sent_message(endpoint: OutboundEndpoint[Any], envelope: CloudEventsEnvelope | None, topic: str | None) -> Message:
     sent = endpoint.describe_outgoing(topic)
     headers = (
-        typed_headers(TYPE_HEADER, endpoint.event_type)
+        event_type_headers_schema(TYPE_HEADER, endpoint.event_type)
         if envelope is None
-        else cloudevents_headers(endpoint.event_type, envelope.source, envelope.mode)
+        else cloudevents_headers_schema(endpoint.event_type, envelope.source, envelope.mode)
     )
     return Message(
         title=endpoint.event_type,
@@ -182,14 +182,14 @@ def _sent_message(endpoint: OutboundEndpoint[Any], envelope: CloudEventsEnvelope
         summary=endpoint.summary,
         description=endpoint.description,
         tags=endpoint.tags,
-        key=_key(endpoint.key, endpoint.payload),
+        key=_key_schema(endpoint.key, endpoint.payload),
         structured=envelope if envelope is not None and envelope.mode == "structured" else None,
         value_format=endpoint.value_format if sent is not None else None,
         sent=sent,
     )
 
 
-def _key(key: object, payload: Any) -> dict[str, Any] | None:
+def _key_schema(key: object, payload: Any) -> dict[str, Any] | None:
     match key:
         case None:
             return None

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from evkafka.asyncapi.messages import Message, typed_headers
+from evkafka.asyncapi.messages import Message, event_type_headers_schema
 from evkafka.asyncapi.model import ConsumerContract
 from evkafka.asyncapi.operations import (
     ContractTopic,
@@ -63,7 +63,7 @@ def retry_topic_operations(consumer: ConsumerContract) -> Iterator[Operation]:
         for endpoint, policy in policies.items():
             if delayed.delay_ms not in policy.retry_topics:
                 continue
-            message = _message(consumer, source, endpoint)
+            message = _create_message(consumer, source, endpoint)
             yield Operation(
                 action="send",
                 owner=consumer.name,
@@ -87,9 +87,9 @@ def retry_topic_operations(consumer: ConsumerContract) -> Iterator[Operation]:
             )
 
 
-def _message(consumer: ConsumerContract, source: ContractTopic, endpoint: Endpoint | None) -> Message:
+def _create_message(consumer: ConsumerContract, source: ContractTopic, endpoint: Endpoint | None) -> Message:
     if endpoint is None:
-        message = Message("Any event", None, Any, "in", typed_headers(consumer.type_header, None))
+        message = Message("Any event", None, Any, "in", event_type_headers_schema(consumer.type_header, None))
     else:
         message = received_message(consumer, source, endpoint)
     return dataclasses.replace(
@@ -97,5 +97,5 @@ def _message(consumer: ConsumerContract, source: ContractTopic, endpoint: Endpoi
         title=f"{message.title}, to be retried",
         summary="A record that waits for its next attempt, with its original key, value and headers.",
         description=None,
-        headers=message.headers_with({PREFIX + name: text for name, text in HEADERS.items()}),
+        headers=message.headers_schema_with({PREFIX + name: text for name, text in HEADERS.items()}),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from evkafka.asyncapi.references import free_key, ref, without_none
+from evkafka.asyncapi.references import drop_empty_fields, reference_to, unused_key
 from evkafka.config.masking import without_userinfo
 from evkafka.config.settings import ConnectionSettings
 
@@ -35,20 +35,20 @@ class Servers:
         for connection in connections:
             identity = self._identity(connection)
             if identity not in self._keys:
-                self._keys[identity] = free_key(identity[1] or "kafka", self._connections)
+                self._keys[identity] = unused_key(identity[1] or "kafka", self._connections)
             self._connections.setdefault(self._keys[identity], []).append(connection)
 
     def key(self, connection: ConnectionSettings) -> str:
         """The key of a connection's cluster."""
         return self._keys[self._identity(connection)]
 
-    def document(self) -> dict[str, Any]:
-        return {key: _server(connections) for key, connections in self._connections.items()}
+    def server_objects(self) -> dict[str, Any]:
+        return {key: _server_object(connections) for key, connections in self._connections.items()}
 
     def security_schemes(self) -> dict[str, Any]:
         """The SASL mechanisms that the servers use."""
         used = {_mechanism(connection) for connections in self._connections.values() for connection in connections}
-        return {_scheme(mechanism): SCHEMES[mechanism] for mechanism in SCHEMES if mechanism in used}
+        return {_scheme_key(mechanism): SCHEMES[mechanism] for mechanism in SCHEMES if mechanism in used}
 
     def _identity(self, connection: ConnectionSettings) -> Identity:
         """Brokers and name. A connection without a name belongs to the named cluster with the same brokers."""
@@ -60,19 +60,19 @@ def _brokers(connection: ConnectionSettings) -> tuple[str, ...]:
     return tuple(sorted(connection.bootstrap_servers))
 
 
-def _server(connections: list[ConnectionSettings]) -> dict[str, Any]:
+def _server_object(connections: list[ConnectionSettings]) -> dict[str, Any]:
     first = connections[0]
     names = [connection.cluster_name for connection in connections if connection.cluster_name]
     descriptions = [connection.cluster_description for connection in connections if connection.cluster_description]
     mechanisms = dict.fromkeys(
         mechanism for connection in connections if (mechanism := _mechanism(connection)) is not None
     )
-    return without_none(
+    return drop_empty_fields(
         host=without_userinfo(",".join(first.bootstrap_servers)),
         protocol="kafka-secure" if _protocol(first).endswith("SSL") else "kafka",
         title=names[0] if names else None,
         description=descriptions[0] if descriptions else None,
-        security=[ref("components", "securitySchemes", _scheme(mechanism)) for mechanism in mechanisms],
+        security=[reference_to("components", "securitySchemes", _scheme_key(mechanism)) for mechanism in mechanisms],
     )
 
 
@@ -88,5 +88,5 @@ def _mechanism(connection: ConnectionSettings) -> str | None:
     return mechanism if mechanism in SCHEMES else None
 
 
-def _scheme(mechanism: str) -> str:
+def _scheme_key(mechanism: str) -> str:
     return "sasl-" + mechanism.lower()

@@ -11,7 +11,7 @@ from evkafka.ui.operated_app import OperatedApp
 UNKNOWN = "--app MODULE:APP"
 
 
-def app_option(app: OperatedApp) -> str:
+def app_option_text(app: OperatedApp) -> str:
     """As `evkafka run` started it, otherwise the first module that has it; a placeholder if there is none."""
     if app.started_as is not None:
         return app.started_as

@@ -92,7 +92,7 @@ class Authenticator:
         return scheme.lower() == "bearer" and self._is_token(request, token.strip())
 
     def _is_token(self, request: Request, token: str) -> bool:
-        address = address_of(request)
+        address = client_address(request)
         if wait_s := self._wrong_tokens.wait_s(address):
             raise RequestRefused(429, f"too many wrong tokens from {address}: try again in {wait_s:.0f} s")
         if hmac.compare_digest(token.encode(errors="replace"), self.token.encode()):
@@ -105,13 +105,13 @@ class Authenticator:
         return False
 
 
-def address_of(request: Request) -> str:
+def client_address(request: Request) -> str:
     return request.client.host if request.client is not None else "unknown"
 
 
-def audit(request: Request, action: str, target: Mapping[str, object], result: str) -> None:
+def log_action(request: Request, action: str, target: Mapping[str, object], result: str) -> None:
     """Log one line for an action, done or refused: from which address, what, on what, and the result."""
-    address, result = address_of(request), escape_line(result, AUDIT_CHARACTERS)
+    address, result = client_address(request), escape_line(result, AUDIT_CHARACTERS)
     shown = truncate(json_text(target, compact=False), AUDIT_CHARACTERS)
     audit_logger.info(
         "%s from %s: %s: %s",

@@ -31,9 +31,9 @@ class BackgroundRunner:
             TooBusy: too many coroutines wait.
             TimeoutError: the coroutine did not end in this time, and was cancelled.
         """
-        return await self._thread.run(lambda: self._run_here(work, timeout_s))
+        return await self._thread.run(lambda: self._run_in_thread(work, timeout_s))
 
-    def _run_here(self, work: Callable[[], Coroutine[Any, Any, T]], timeout_s: float) -> T:
+    def _run_in_thread(self, work: Callable[[], Coroutine[Any, Any, T]], timeout_s: float) -> T:
         async def run_with_timeout() -> T:
             task = asyncio.current_task()
             assert task is not None
@@ -46,7 +46,7 @@ class BackgroundRunner:
 
         return asyncio.run(run_with_timeout())
 
-    def end(self) -> None:
+    def shut_down(self) -> None:
         """Cancel the running coroutine, and drop the waiting ones."""
         self._thread.shut_down(cancel=True)
         if (running := self._running) is not None:

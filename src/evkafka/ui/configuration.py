@@ -11,23 +11,23 @@ from evkafka.ui.operated_app import OperatedApp
 MASKED = "***"
 
 
-def configuration(app: OperatedApp) -> Config:
+def config_sections(app: OperatedApp) -> Config:
     defaults = masked_settings(consumer_settings({"topics": ["t"]}))
     sections = [
-        ConfigSection(name=f"Consumer {name}", keys=_keys(masked_settings(declared.settings), defaults))
+        ConfigSection(name=f"Consumer {name}", keys=_config_keys(masked_settings(declared.settings), defaults))
         for name, declared in app.consumers.items()
     ]
     defaults = masked_settings(producer_settings({}))
     sections += [
         ConfigSection(
-            name=f"Producer {name}", keys=_keys(masked_settings(producer_settings(declared.config)), defaults)
+            name=f"Producer {name}", keys=_config_keys(masked_settings(producer_settings(declared.config)), defaults)
         )
         for name, declared in app.producers.items()
     ]
     return Config(parts=sections)
 
 
-def _keys(shown: Mapping[str, str], defaults: Mapping[str, str]) -> list[ConfigKey]:
+def _config_keys(shown: Mapping[str, str], defaults: Mapping[str, str]) -> list[ConfigKey]:
     return [
         ConfigKey(
             name=name,

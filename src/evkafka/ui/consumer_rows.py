@@ -46,16 +46,16 @@ class ConsumerRows:
             if check.kind == "consumer":
                 known = reasons.setdefault(check.name, [])
                 known += [reason for reason in check.reasons if reason not in known]
-        rows = [self._row(consumer, reasons.get(consumer.name, [])) for consumer in self.status.consumers]
+        rows = [self._create_row(consumer, reasons.get(consumer.name, [])) for consumer in self.status.consumers]
         return sorted(rows, key=lambda row: SEVERITY[row["kind"]])
 
-    def _row(self, consumer: ConsumerStatus, reasons: list[str]) -> ConsumerRow:
+    def _create_row(self, consumer: ConsumerStatus, reasons: list[str]) -> ConsumerRow:
         state, kind = consumer_state(consumer, ended=consumer.name in self.status.ended)
-        partitions = self._most_important(PARTITIONS_SHOWN, consumer.partitions, key=_importance)
-        attempts = self._most_important(ATTEMPTS_SHOWN, consumer.attempts, key=lambda attempt: attempt.age_s)
+        partitions = self._limit_to_most_important(PARTITIONS_SHOWN, consumer.partitions, key=_importance_key)
+        attempts = self._limit_to_most_important(ATTEMPTS_SHOWN, consumer.attempts, key=lambda attempt: attempt.age_s)
         ages_s = [age_s for one in consumer.partitions if (age_s := _oldest_age_s(one, self.now_ms)) is not None]
         failed = failed_attempts(consumer)
-        rows = [self._partition(one, failed[one.topic, one.partition]) for one in partitions]
+        rows = [self._create_partition_row(one, failed[one.topic, one.partition]) for one in partitions]
         notes = self.health.consumer_notes(consumer)
         if (hidden := len(consumer.partitions) - len(partitions)) > 0:
             notes = *notes[: REASONS_SHOWN - 1], f"{hidden:,} more partitions are in the metrics only"
@@ -69,26 +69,26 @@ class ConsumerRows:
             topics=list(consumer.topics[:PARTITIONS_SHOWN]),
             state=state,
             kind=kind,
-            reasons=_sentences(reasons),
-            notes=_sentences(notes),
+            reasons=_escape_sentences(reasons),
+            notes=_escape_sentences(notes),
             lag=total_lag([consumer]),
             lag_s=max(ages_s, default=None),
             handled_per_s=self.statistics.rate_of_consumer(consumer.name),
-            partitions=sorted(rows, key=_order),
+            partitions=sorted(rows, key=_order_key),
             rebuilds=consumer.rebuilds,
-            attempts=[_attempt(attempt) for attempt in attempts],
+            attempts=[_create_attempt_row(attempt) for attempt in attempts],
         )
 
-    def _most_important(self, shown: int, items: Sequence[T], *, key: Callable[[T], Any]) -> Sequence[T]:
+    def _limit_to_most_important(self, shown: int, items: Sequence[T], *, key: Callable[[T], Any]) -> Sequence[T]:
         """All items in their order; the most important ones if they are more than this consumer's share of `shown`."""
         most = max(MIN_SHOWN, shown // max(len(self.status.consumers), 1))
         return items if len(items) <= most else heapq.nlargest(most, items, key=key)
 
-    def _partition(self, partition: PartitionStatus, failed: int) -> PartitionRow:
+    def _create_partition_row(self, partition: PartitionStatus, failed: int) -> PartitionRow:
         state, kind, why = partition_state(partition, failed)
         error = None
         if failed and partition.oldest is not None:
-            error = self.statistics.error_at(partition.topic, partition.partition, partition.oldest)
+            error = self.statistics.error_id_of_record(partition.topic, partition.partition, partition.oldest)
         return PartitionRow(
             topic=partition.topic,
             partition=partition.partition,
@@ -111,13 +111,13 @@ class ConsumerRows:
         )
 
 
-def _importance(partition: PartitionStatus) -> tuple[bool, bool, float, int]:
+def _importance_key(partition: PartitionStatus) -> tuple[bool, bool, float, int]:
     is_full = partition.full or partition.metadata_full
     waits = bool(partition.retrying or partition.paused or is_full or partition.unwritten)
     return partition.held, waits, partition.oldest_age_s or 0.0, partition.lag or 0
 
 
-def _order(row: PartitionRow) -> tuple[int, float, str, int]:
+def _order_key(row: PartitionRow) -> tuple[int, float, str, int]:
     """The worst first. Only of bad ones the longest first: the others would change their places all the time."""
     stuck_s = (row["stuck_s"] or 0.0) if row["kind"] == "bad" else 0.0
     return SEVERITY[row["kind"]], -stuck_s, row["topic"], row["partition"]
@@ -130,12 +130,12 @@ def _oldest_age_s(partition: PartitionStatus, now_ms: int) -> float | None:
     return max(now_ms - at_ms, 0) / 1000
 
 
-def _sentences(sentences: Sequence[str]) -> list[str]:
+def _escape_sentences(sentences: Sequence[str]) -> list[str]:
     """Escape and cut the sentences: they may quote an error, which may quote a record."""
     return [escape_line(sentence, SENTENCE_CHARACTERS) for sentence in sentences[:REASONS_SHOWN]]
 
 
-def _attempt(attempt: AttemptStatus) -> AttemptRow:
+def _create_attempt_row(attempt: AttemptStatus) -> AttemptRow:
     return AttemptRow(
         topic=attempt.topic,
         partition=attempt.partition,

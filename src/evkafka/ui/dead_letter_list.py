@@ -17,7 +17,7 @@ from evkafka.dlq.state_topic import Status
 from evkafka.kafka.admin.topic_reader import partition_numbers
 from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line, escape_lines
 from evkafka.ui.models import DeadLetterCounts, DeadLetterGroup, DeadLetterRow, RecordAddress
-from evkafka.ui.payload_text import KEY_BYTES, as_text, headers_as_text, unshowable
+from evkafka.ui.payload_text import KEY_BYTES, headers_as_text, payload_as_text, unshowable_text
 
 logger = logging.getLogger("evkafka.web")
 
@@ -80,12 +80,12 @@ class DeadLetterLists:
     def __init__(self) -> None:
         self._last: _Search | None = None
 
-    async def page(self, topic: DeadLetterTopic, query: ListQuery) -> Listed:
+    async def find_page(self, topic: DeadLetterTopic, query: ListQuery) -> Listed:
         """A page; an empty one if the topic does not exist yet: the first dead letter creates it."""
         if not await partition_numbers(topic.connection, [topic.name]):
             return Listed()
         search = self._last
-        if search is None or not query.skip or not search.is_for(topic.name, query):
+        if search is None or not query.skip or not search.matches_query(topic.name, query):
             search = self._last = await _search(topic, query)
         page = search.page(query.skip, query.limit)
         rows: dict[DeadLetterPosition, DeadLetterRow] = {}
@@ -96,8 +96,8 @@ class DeadLetterLists:
             rows=[rows[position] for position in page if position in rows],
             counts=search.counts(),
             open=search.open,
-            groups=search.groups.largest(),
-            other=search.groups.other(),
+            groups=search.groups.largest_groups(),
+            other=search.groups.count_other(),
             within=search.within,
             older=search.older,
         )
@@ -127,7 +127,7 @@ class _Search:
         self.open = 0
         self.groups = _Groups()
 
-    def is_for(self, topic: str, query: ListQuery) -> bool:
+    def matches_query(self, topic: str, query: ListQuery) -> bool:
         """Whether this search has the pages of that query."""
         own = replace(self._query.wanted, within=self.within)
         return (topic, query.status, query.wanted) == (self._topic, self._query.status, own)
@@ -176,7 +176,7 @@ class _Groups:
             group = self._groups[key] = DeadLetterGroup(
                 error_type=escape_line(error_type, NAME_CHARACTERS),
                 event_type=None if event_type is None else escape_line(event_type, NAME_CHARACTERS),
-                error=_exact(error),
+                error=_text_if_showable(error),
                 message="",
                 dead_letters=0,
                 first_ms=at_ms,
@@ -187,15 +187,15 @@ class _Groups:
         if at_ms >= group["last_ms"]:
             group["last_ms"], group["message"] = at_ms, escape_lines(message, MESSAGE_CHARACTERS)
 
-    def largest(self) -> list[DeadLetterGroup]:
+    def largest_groups(self) -> list[DeadLetterGroup]:
         by_number = sorted(self._groups.values(), key=lambda group: group["dead_letters"], reverse=True)
         return by_number[:GROUPS_SHOWN]
 
-    def other(self) -> int:
-        return self._all - sum(group["dead_letters"] for group in self.largest())
+    def count_other(self) -> int:
+        return self._all - sum(group["dead_letters"] for group in self.largest_groups())
 
 
-def _exact(text: str) -> str | None:
+def _text_if_showable(text: str) -> str | None:
     """The text if it can be shown as it is; otherwise nobody could read what it selects."""
     return text if text and len(text) <= NAME_CHARACTERS and escape_line(text) == text else None
 
@@ -207,11 +207,11 @@ def dead_letter_row(dead_letter: DeadLetterRecord, status: Status) -> DeadLetter
     """One row. If the content cannot be shown, the row says so, and the other rows of the list are shown."""
     record = dead_letter.record
     try:
-        key, value = as_text(record.key, most=KEY_BYTES), as_text(record.value, most=VALUE_BYTES)
+        key, value = payload_as_text(record.key, most=KEY_BYTES), payload_as_text(record.value, most=VALUE_BYTES)
         headers = headers_as_text(record.headers)
     except Exception as error:
         logger.exception("dead letter %s[%d]@%d cannot be shown", record.topic, record.partition, record.offset)
-        key, value, headers = None, unshowable(record.value, error), []
+        key, value, headers = None, unshowable_text(record.value, error), []
     event_type, timestamp_ms = dead_letter.event_type, dead_letter.timestamp_ms
     return DeadLetterRow(
         topic=record.topic,
@@ -224,7 +224,7 @@ def dead_letter_row(dead_letter: DeadLetterRecord, status: Status) -> DeadLetter
         event_type=None if event_type is None else escape_line(event_type, NAME_CHARACTERS),
         error_type=escape_line(dead_letter.error_type, NAME_CHARACTERS),
         error_message=escape_lines(dead_letter.error_message, MESSAGE_CHARACTERS),
-        origin=_origin(dead_letter),
+        origin=_origin_of(dead_letter),
         attempts=dead_letter.attempts,
         replays=dead_letter.replays,
         timestamp_ms=timestamp_ms if timestamp_ms is not None else record.timestamp,
@@ -239,7 +239,7 @@ def _failed_at_ms(dead_letter: DeadLetterRecord) -> int:
     return int(dead_letter.failed_at.timestamp() * 1000)
 
 
-def _origin(dead_letter: DeadLetterRecord) -> RecordAddress | None:
+def _origin_of(dead_letter: DeadLetterRecord) -> RecordAddress | None:
     topic, partition, offset = dead_letter.topic, dead_letter.partition, dead_letter.offset
     if topic is None or partition is None or offset is None:
         return None

@@ -44,17 +44,17 @@ class DeadLetterTopics:
         self._listed: Mapping[str, AppTopic] = {}
         self._due_s = now()
 
-    async def read(self) -> Mapping[str, AppTopic]:
+    async def list_topics(self) -> Mapping[str, AppTopic]:
         """The topics that there are now."""
         self._listed = await self._background.run(lambda: dead_letter_topics(self._app), timeout_s=LIST_TIMEOUT_S)
         if self._listed:
             self._due_s = self._now() + LISTED_EVERY_S
         return self._listed
 
-    async def known(self, wanted: str | None = None) -> Mapping[str, AppTopic]:
+    async def list_topics_with(self, wanted: str | None = None) -> Mapping[str, AppTopic]:
         """The topics as listed not long ago; they are listed again if the wanted one is not among them."""
         if self._now() >= self._due_s or (wanted is not None and wanted not in self._listed):
-            return await self.read()
+            return await self.list_topics()
         return self._listed
 
 

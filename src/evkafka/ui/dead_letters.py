@@ -64,7 +64,7 @@ class DeadLetterScreen:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="evkafka-replay")
 
     def end(self) -> None:
-        self._actions.end()
+        self._actions.shut_down()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     # ------------------------------------------------------------------ reading
@@ -82,12 +82,14 @@ class DeadLetterScreen:
             ConfigError: the app has no such dead-letter topic.
             TimeoutError, BrokerError, TooBusy: the topic could not be read.
         """
-        topics = await self._topics.known(topic)
+        topics = await self._topics.list_topics_with(topic)
         name = topic or self._default_topic(topics, consumer, source, query)
         found = Listed()
         if name is not None:
-            dead_letters = _dead_letter_topic(topics, name)
-            found = await self._background.run(lambda: self._lists.page(dead_letters, query), timeout_s=READ_TIMEOUT_S)
+            dead_letters = _require_dead_letter_topic(topics, name)
+            found = await self._background.run(
+                lambda: self._lists.find_page(dead_letters, query), timeout_s=READ_TIMEOUT_S
+            )
         return DeadLetterList(
             topics=list(topics),
             topic=name,
@@ -125,11 +127,11 @@ class DeadLetterScreen:
             ConfigError: there is no such topic, or no consumer of this app handles its dead letters.
             TakenOver, TimeoutError, BrokerError, TooBusy: the replay ended early; what was done is marked.
         """
-        topics = await self._topics.known(topic)
-        dead_letters, source = _dead_letter_topic(topics, topic), topics[topic]
-        target = Target(sources=source_topics_of(self._consumer(source).settings_with_dead_letter_topics()))
+        topics = await self._topics.list_topics_with(topic)
+        dead_letters, source = _require_dead_letter_topic(topics, topic), topics[topic]
+        target = Target(sources=source_topics_of(self._consumer_of(source).settings_with_dead_letter_topics()))
         if dry_run:
-            would = create_dry_run_check(self._consumer(source)) if to_handler else target
+            would = create_dry_run_check(self._consumer_of(source)) if to_handler else target
             result = await self._background.run(
                 lambda: dry_run_replay(dead_letters, would, wanted), timeout_s=READ_TIMEOUT_S
             )
@@ -143,13 +145,13 @@ class DeadLetterScreen:
 
     async def drop(self, topic: str, wanted: DeadLetterFilter, report: ReplayReport) -> ReplayResult:
         """Drop dead letters; raises the same errors as `replay`."""
-        dead_letters = _dead_letter_topic(await self._topics.known(topic), topic)
+        dead_letters = _require_dead_letter_topic(await self._topics.list_topics_with(topic), topic)
         await self._actions.run(
             lambda: drop_dead_letters(dead_letters, wanted, report=report), timeout_s=REPLAY_TIMEOUT_S
         )
         return _result_of(report)
 
-    def _consumer(self, topic: AppTopic) -> DeclaredConsumer:
+    def _consumer_of(self, topic: AppTopic) -> DeclaredConsumer:
         return self._app.consumers[topic.consumer or ""]
 
     def _local_handler(self, topic: AppTopic) -> LocalHandler:
@@ -184,7 +186,7 @@ def _replay_result(chosen: int, done: int, failed: Sequence[tuple[DeadLetterReco
     return ReplayResult(chosen=chosen, done=done, failed=shown, failed_count=len(failed))
 
 
-def _dead_letter_topic(topics: Mapping[str, AppTopic], name: str) -> DeadLetterTopic:
+def _require_dead_letter_topic(topics: Mapping[str, AppTopic], name: str) -> DeadLetterTopic:
     """
     Raises:
         ConfigError: the app has no such dead-letter topic.

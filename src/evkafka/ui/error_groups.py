@@ -76,7 +76,7 @@ class ErrorGroups:
             del self._groups[next(iter(self._groups))]
         row = group.row
         if at_ms - row["last_ms"] >= 1000:  # many errors at once: format one traceback a second
-            row["traceback"] = "" if error is None else _traceback(error)
+            row["traceback"] = "" if error is None else _format_traceback(error)
             row["message"] = message
         row["count"] += 1
         row["last_ms"] = at_ms
@@ -86,11 +86,11 @@ class ErrorGroups:
         group.count(at_s)
         return row
 
-    def id_at(self, record: RecordAddress) -> str | None:
+    def group_id_of_record(self, record: RecordAddress) -> str | None:
         """The group of the newest error of this record, if it is known."""
         return next((id_ for id_, group in reversed(self._groups.items()) if record in group.row["records"]), None)
 
-    def newest(self, now_s: float) -> list[ErrorGroup]:
+    def newest_groups(self, now_s: float) -> list[ErrorGroup]:
         """The groups, the newest first."""
         return [{**group.row, "counts": group.counts(now_s)} for group in reversed(self._groups.values())]
 
@@ -100,7 +100,7 @@ def cut_event_type(event_type: str | None) -> str | None:
     return None if event_type is None else escape_line(event_type, NAME_CHARACTERS)
 
 
-def _traceback(error: BaseException) -> str:
+def _format_traceback(error: BaseException) -> str:
     """The last frames of each error in the chain. A recursion has a thousand, and this runs in the event loop."""
     try:
         formatted = traceback.TracebackException(

@@ -57,20 +57,20 @@ class History:
         self, at_s: float, consumer: str, topic: str, *, handled: int, failed: int, durations_s: Sequence[float]
     ) -> None:
         """Attempts have ended; `durations_s` are those of some of them."""
-        for subject in (self._app, self._subject(consumer, None), self._subject(consumer, topic)):
+        for subject in (self._app, self._find_subject(consumer, None), self._find_subject(consumer, topic)):
             if subject is not None:
                 subject.count(int(at_s), handled, failed, durations_s)
 
     def sample(self, at_s: float, status: AppStatus) -> None:
         """Record the lag of everything, and forget partitions that are not assigned any more."""
-        self._app.lag(at_s, total_lag(status.consumers))
+        self._app.put_lag(at_s, total_lag(status.consumers))
         assigned: dict[tuple[str, str, int], _Partition] = {}
         for consumer in status.consumers:
             for topic, lag in lag_by_topic(consumer).items():
-                if (subject := self._subject(consumer.name, topic)) is not None:
-                    subject.lag(at_s, lag)
-            if (subject := self._subject(consumer.name, None)) is not None:
-                subject.lag(at_s, total_lag([consumer]))
+                if (subject := self._find_subject(consumer.name, topic)) is not None:
+                    subject.put_lag(at_s, lag)
+            if (subject := self._find_subject(consumer.name, None)) is not None:
+                subject.put_lag(at_s, total_lag([consumer]))
             for partition in consumer.partitions[: PARTITIONS_MAX - len(assigned)]:
                 key = consumer.name, partition.topic, partition.partition
                 known = assigned[key] = self._partitions.get(key) or _Partition()
@@ -94,7 +94,7 @@ class History:
         known = self._partitions.get((consumer, topic, partition)) or _Partition()
         return known.series(span, Window(DETAILS[span], now_s, self._started_s))
 
-    def _subject(self, consumer: str, topic: str | None) -> _Subject | None:
+    def _find_subject(self, consumer: str, topic: str | None) -> _Subject | None:
         subject = self._subjects.get((consumer, topic))
         if subject is None and len(self._subjects) < SUBJECTS_MAX:
             subject = self._subjects[consumer, topic] = _Subject(DETAILS)
@@ -103,22 +103,22 @@ class History:
 
 def total_lag(consumers: Sequence[ConsumerStatus]) -> int | None:
     """The sum over all partitions whose lag is known; None if none is."""
-    return _sum(partition.lag for consumer in consumers for partition in consumer.partitions)
+    return _sum_if_known(partition.lag for consumer in consumers for partition in consumer.partitions)
 
 
 def lag_by_topic(consumer: ConsumerStatus) -> dict[str, int | None]:
     topics: dict[str, list[int | None]] = {}
     for partition in consumer.partitions:
         topics.setdefault(partition.topic, []).append(partition.lag)
-    return {topic: _sum(lags) for topic, lags in topics.items()}
+    return {topic: _sum_if_known(lags) for topic, lags in topics.items()}
 
 
-def _sum(values: Iterable[int | None]) -> int | None:
+def _sum_if_known(values: Iterable[int | None]) -> int | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
 
-def _known_sum(values: Iterable[float]) -> float:
+def _sum_without_nan(values: Iterable[float]) -> float:
     return sum(value for value in values if not isnan(value))
 
 
@@ -155,7 +155,7 @@ class _Subject:
         self._handled = self._failed = 0
         del self._durations_s[:]
 
-    def lag(self, at_s: float, lag: int | None) -> None:
+    def put_lag(self, at_s: float, lag: int | None) -> None:
         for steps in self._spans.values():
             steps.lag.put(at_s, lag)
 
@@ -163,7 +163,7 @@ class _Subject:
         self._flush()
         steps, seconds = self._spans["5m"], range(int(now_s) - 5, int(now_s))
         handled, failed = (ring.values(seconds) for ring in (steps.handled, steps.failed))
-        return _known_sum(handled) / 5, _known_sum(failed) / 5
+        return _sum_without_nan(handled) / 5, _sum_without_nan(failed) / 5
 
     def series(self, span: str, window: Window) -> TimeSeries:
         self._flush()
@@ -223,7 +223,7 @@ class _Partition:
             lags.put(at_s, partition.lag)
             if read is not None:
                 begin_s, records = read
-                reads.spread(begin_s, at_s, records)
+                reads.add_over_time(begin_s, at_s, records)
 
     def _read_since_last(self, at_s: float, position: int | None) -> tuple[float, int] | None:
         """The time of the last sample, and how many offsets were read since; None after a seek backwards."""

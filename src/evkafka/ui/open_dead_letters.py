@@ -88,7 +88,7 @@ class OpenDeadLetterCount:
             written: how many dead letters this process had written when the count started.
         """
         try:
-            topics = await self._topics.read()
+            topics = await self._topics.list_topics()
             for name, topic in topics.items():
                 dead_letters = DeadLetterTopic(topic.connection, name, type_header=topic.type_header)
                 count = partial(dead_letters.count_open, self._counts.get(name))

@@ -47,7 +47,7 @@ def is_secret(name: str) -> bool:
     return SECRET.search(_WORD_BEGINS.sub("_", name[:NAME_CHARACTERS]).lower()) is not None
 
 
-def as_text(data: bytes | None, *, most: int = SHOWN_BYTES) -> PayloadText | None:
+def payload_as_text(data: bytes | None, *, most: int = SHOWN_BYTES) -> PayloadText | None:
     """The text of a key or value; None for None.
 
     JSON that can be parsed is indented, and its secret fields are hidden. Other text is hidden completely if it may
@@ -56,7 +56,7 @@ def as_text(data: bytes | None, *, most: int = SHOWN_BYTES) -> PayloadText | Non
     if data is None:
         return None
     size = len(data)
-    if size <= PARSED_BYTES and (found := _parsed(data)) is not None:
+    if size <= PARSED_BYTES and (found := _parse_payload(data)) is not None:
         writer = _JsonWriter(most)
         writer.write(found, 0)
         return PayloadText(text=writer.text, kind="json", cut=writer.cut, size=size, masked=writer.masked)
@@ -70,18 +70,18 @@ def as_text(data: bytes | None, *, most: int = SHOWN_BYTES) -> PayloadText | Non
     return PayloadText(text=shown, kind="text", cut=len(text) > most or size > 4 * most, size=size, masked=False)
 
 
-def unshowable(data: bytes | None, error: BaseException) -> PayloadText:
+def unshowable_text(data: bytes | None, error: BaseException) -> PayloadText:
     """Shown instead of a value that could not be converted to text."""
     text = escape_line(f"cannot be shown: {type(error).__name__}", NAME_CHARACTERS)
     return PayloadText(text=text, kind="text", cut=True, size=len(data or b""), masked=False)
 
 
-def unreadable(record: UnreadRecord) -> PayloadText:
+def unreadable_text(record: UnreadRecord) -> PayloadText:
     """Shown instead of a record that the client could not read."""
     return PayloadText(text=escape_line(str(record), NAME_CHARACTERS), kind="text", cut=True, size=0, masked=False)
 
 
-def _parsed(data: bytes | str) -> Any:
+def _parse_payload(data: bytes | str) -> Any:
     """The parsed object, list or string; None for any other text, and for JSON that is nested too deep."""
     if data[:16].lstrip()[:1] not in (b"{", b"[", b'"', "{", "[", '"'):
         return None
@@ -121,7 +121,7 @@ class _JsonWriter:
         match value:
             case dict() | list() if level >= self._levels:
                 self._left_out = True
-                self._add(CUT)
+                self._append_text(CUT)
             case dict() if value:
                 self._write_object(value, level)
             case list() if value:
@@ -129,50 +129,52 @@ class _JsonWriter:
             case str():
                 self._write_string(value)
             case _:
-                self._add(json.dumps(value))
+                self._append_text(json.dumps(value))
 
     def _write_object(self, value: dict[str, Any], level: int) -> None:
         pair = _is_secret_pair(value)
         for number, (name, field) in enumerate(value.items()):
-            self._add(("," if number else "{") + self._break(level + 1) + _quoted(truncate(name, self._most)) + ": ")
+            self._append_text(
+                ("," if number else "{") + self._line_break(level + 1) + _quote(truncate(name, self._most)) + ": "
+            )
             if field is not None and (is_secret(name) or (pair and name == "value")):
-                self._hide()
+                self._write_mask()
             else:
                 self.write(field, level + 1)
             if self._length > self._most:
                 return
-        self._add(self._break(level) + "}")
+        self._append_text(self._line_break(level) + "}")
 
     def _write_list(self, value: list[Any], level: int) -> None:
         pair = len(value) == 2 and isinstance(value[0], str) and is_secret(value[0])
         for number, item in enumerate(value):
-            self._add(("," if number else "[") + self._break(level + 1))
+            self._append_text(("," if number else "[") + self._line_break(level + 1))
             if pair and number:
-                self._hide()
+                self._write_mask()
             else:
                 self.write(item, level + 1)
             if self._length > self._most:
                 return
-        self._add(self._break(level) + "]")
+        self._append_text(self._line_break(level) + "]")
 
     def _write_string(self, value: str) -> None:
         shown, masked = _string_without_secrets(value)
         self.masked = self.masked or masked
-        self._add(_quoted(truncate(shown, self._most)))
+        self._append_text(_quote(truncate(shown, self._most)))
 
-    def _break(self, level: int) -> str:
+    def _line_break(self, level: int) -> str:
         return "\n" + "  " * level if self._indented else ""
 
-    def _hide(self) -> None:
+    def _write_mask(self) -> None:
         self.masked = True
-        self._add(f'"{HIDDEN}"')
+        self._append_text(f'"{HIDDEN}"')
 
-    def _add(self, text: str) -> None:
+    def _append_text(self, text: str) -> None:
         self._parts.append(text)
         self._length += len(text)
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """A string as JSON, with its control characters escaped."""
     return escape_lines(json.dumps(text, ensure_ascii=False))
 
@@ -188,7 +190,7 @@ def _string_without_secrets(text: str) -> tuple[str, bool]:
     JSON inside the string is shown without its secrets. Any other string that may contain a secret, as a query or a
     URL with a password, is hidden completely.
     """
-    parsed = _parsed(text) if len(text) <= PARSED_BYTES else None
+    parsed = _parse_payload(text) if len(text) <= PARSED_BYTES else None
     if isinstance(parsed, (dict, list)):
         inner = _JsonWriter(SHOWN_BYTES, levels=LEVELS // 4, indented=False)
         inner.write(parsed, 0)
@@ -208,7 +210,7 @@ def headers_as_text(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[s
     kept = [header for header in headers if not header[0].endswith(("error-traceback", "exception-stacktrace"))]
     length = 0
     for name, value in kept[:HEADERS_MAX]:
-        text = _header(name, value)
+        text = _header_text(name, value)
         length += len(text or "")
         if length > ALL_HEADERS_CHARACTERS:
             break
@@ -218,17 +220,17 @@ def headers_as_text(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[s
     return shown
 
 
-def _header(name: str, value: bytes | None) -> str | None:
+def _header_text(name: str, value: bytes | None) -> str | None:
     if value is None:
         return None
     if is_secret(name):
         return HIDDEN
     try:
-        text, _ = _string_without_secrets(value[: 4 * HEADER_CHARACTERS].decode(errors=_errors(value)))
+        text, _ = _string_without_secrets(value[: 4 * HEADER_CHARACTERS].decode(errors=_errors_header_text(value)))
     except UnicodeDecodeError:
         return value[: HEADER_CHARACTERS // 3].hex(" ")
     return escape_line(text, HEADER_CHARACTERS)
 
 
-def _errors(value: bytes) -> str:
+def _errors_header_text(value: bytes) -> str:
     return "strict" if len(value) <= 4 * HEADER_CHARACTERS else "ignore"

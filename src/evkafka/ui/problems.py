@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from evkafka.observe.health import Health
 from evkafka.runtime.status import AppStatus
 from evkafka.ui.models import ConsumerRow, OpenDeadLetters, PartitionRow, Problem
-from evkafka.ui.status_text import CANNOT_READ, CANNOT_WRITE, PAUSED, RETRYING, RETRYING_S, STUCK, duration, plural
+from evkafka.ui.status_text import CANNOT_READ, CANNOT_WRITE, PAUSED, RETRYING, RETRYING_S, STUCK, duration_text, plural
 
 LATE_S = 60.0
 """If the oldest record of a partition was written longer ago than this, that is a problem."""
@@ -40,7 +40,7 @@ class ProblemList:
             *_problems_of_dead_letters(dead_letters["open"]),
         ]
         self._listed = frozenset(problem["key"] for problem in found)
-        return sorted(found, key=_badness, reverse=True)
+        return sorted(found, key=_severity, reverse=True)
 
     def _problems_of_partitions(self, row: ConsumerRow) -> Iterator[Problem]:
         for partition in row["partitions"]:
@@ -49,7 +49,7 @@ class ProblemList:
                 yield problem
 
 
-def _badness(problem: Problem) -> tuple[bool, float]:
+def _severity(problem: Problem) -> tuple[bool, float]:
     """A bad problem that lasts for an unknown time is about a whole consumer, or the app."""
     is_bad, for_s = problem["kind"] == "bad", problem["for_s"]
     return is_bad, for_s if for_s is not None else inf if is_bad else 0.0
@@ -80,13 +80,13 @@ def _problems_of_health(live: Health, ready: Health, ignored: frozenset[str]) ->
                     where=check.name,
                     what=reason,
                     for_s=None,
-                    first=_advice(alive=health is ready, is_consumer=is_consumer),
+                    first=_advice_text(alive=health is ready, is_consumer=is_consumer),
                     screen="check" if is_consumer else "",
                     link="Run self-check" if is_consumer else "",
                 )
 
 
-def _advice(*, alive: bool, is_consumer: bool) -> str:
+def _advice_text(*, alive: bool, is_consumer: bool) -> str:
     if not alive:
         return "Only a restart of the process helps. First find out what the endpoint is waiting for."
     if is_consumer:
@@ -121,7 +121,7 @@ def _partition_problem(consumer: str, partition: PartitionRow, key: str, *, was_
             if age_s is None or state == "Waiting" or age_s <= (LATE_ENDS_S if was_late else LATE_S):
                 return None
             kind, for_s = "warn", age_s
-            what = f"{where} is late: its oldest record was written {duration(age_s)} ago; {behind}"
+            what = f"{where} is late: its oldest record was written {duration_text(age_s)} ago; {behind}"
             first = "If it does not catch up, raise `concurrency` or add members to the group."
     return Problem(key=key, kind=kind, where=consumer, what=what, for_s=for_s, first=first, screen=screen, link=link)
 

@@ -37,7 +37,7 @@ class ProcessFigures:
         self._last = now(), cpu_s()
         self._cpu_percent: float | None = None
 
-    def now(self) -> ProcessRow:
+    def measure(self) -> ProcessRow:
         return ProcessRow(
             pid=os.getpid(),
             app_version=self._app_version,

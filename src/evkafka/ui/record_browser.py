@@ -21,8 +21,15 @@ from evkafka.ui.app_topics import app_topics
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.models import RecordRange, RecordRow, Records, TopicList, TopicRow
 from evkafka.ui.operated_app import OperatedApp
-from evkafka.ui.payload_text import KEY_BYTES, SHOWN_BYTES, as_text, headers_as_text, unreadable, unshowable
-from evkafka.ui.record_query import PARTITIONS_MAX, RecordQuery, cursor_text
+from evkafka.ui.payload_text import (
+    KEY_BYTES,
+    SHOWN_BYTES,
+    headers_as_text,
+    payload_as_text,
+    unreadable_text,
+    unshowable_text,
+)
+from evkafka.ui.record_query import PARTITIONS_MAX, RecordQuery, format_cursor
 
 logger = logging.getLogger("evkafka.web")
 
@@ -76,13 +83,15 @@ async def read_records(app: OperatedApp, background: BackgroundRunner, query: Re
 
     async def read() -> Records:
         page = await read_page(connection, query.topic, query.partition, query.start, limits, query.filter.matches)
-        records = await _plain(registry, page.records)
-        return _answer(page, [record_row(record, type_header, ANSWER_BYTES // query.limit) for record in records])
+        records = await _decode_with_registry(registry, page.records)
+        return _create_answer(
+            page, [record_row(record, type_header, ANSWER_BYTES // query.limit) for record in records]
+        )
 
     return await background.run(read, timeout_s=READ_TIMEOUT_S)
 
 
-async def _plain(registry: SchemaRegistry | None, records: Sequence[Record]) -> Sequence[Record]:
+async def _decode_with_registry(registry: SchemaRegistry | None, records: Sequence[Record]) -> Sequence[Record]:
     """The records, with values that have a schema as JSON."""
     if registry is None:
         return records
@@ -93,7 +102,7 @@ async def _plain(registry: SchemaRegistry | None, records: Sequence[Record]) -> 
         await reader.close()
 
 
-def _answer(page: LogPage, rows: list[RecordRow]) -> Records:
+def _create_answer(page: LogPage, rows: list[RecordRow]) -> Records:
     ranges = page.ranges
     older = {number: one.begin for number, one in ranges.items()}
     newer = {number: one.stop for number, one in ranges.items()}
@@ -103,8 +112,8 @@ def _answer(page: LogPage, rows: list[RecordRow]) -> Records:
             for number, one in ranges.items()
         ],
         reached_ms=page.reached_ms,
-        older=cursor_text("before", older) if any(one.begin > one.first for one in ranges.values()) else None,
-        newer=cursor_text("after", newer) if any(one.stop < one.end for one in ranges.values()) else None,
+        older=format_cursor("before", older) if any(one.begin > one.first for one in ranges.values()) else None,
+        newer=format_cursor("after", newer) if any(one.stop < one.end for one in ranges.values()) else None,
         records=rows,
     )
 
@@ -114,18 +123,18 @@ def record_row(record: Record, type_header: str, value_bytes: int) -> RecordRow:
     event_type, key, value, headers = None, None, None, []
     try:
         if isinstance(record, UnreadRecord):
-            value = unreadable(record)
+            value = unreadable_text(record)
         else:
             types = [value for name, value in record.headers if name == type_header and value is not None]
             event_type = types[0][: 4 * NAME_CHARACTERS].decode(errors="replace") if types else None
             if event_type is None:
                 event_type = event_type_in_value(record)
-            key = as_text(record.key, most=KEY_BYTES)
-            value = as_text(record.value, most=min(value_bytes, SHOWN_BYTES))
+            key = payload_as_text(record.key, most=KEY_BYTES)
+            value = payload_as_text(record.value, most=min(value_bytes, SHOWN_BYTES))
             headers = headers_as_text(record.headers)
     except Exception as error:
         logger.exception("%s[%d]@%d cannot be shown", record.topic, record.partition, record.offset)
-        event_type, key, value, headers = None, None, unshowable(record.value, error), []
+        event_type, key, value, headers = None, None, unshowable_text(record.value, error), []
     return RecordRow(
         topic=record.topic,
         partition=record.partition,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.safe_text import escape_lines
-from evkafka.ui.payload_text import KEY_BYTES, PARSED_BYTES, as_text, headers_as_text
+from evkafka.ui.payload_text import KEY_BYTES, PARSED_BYTES, headers_as_text, payload_as_text
 
 logger = logging.getLogger("evkafka.web")
 
@@ -42,9 +42,9 @@ class RecordFilter:
     text: str = ""
 
     @classmethod
-    def of(cls, key: str, text: str) -> RecordFilter:
+    def from_texts(cls, key: str, text: str) -> RecordFilter:
         """A filter of what a person typed."""
-        return cls(_without_spaces(key), _folded(text))
+        return cls(_remove_spaces(key), _casefold(text))
 
     def matches(self, record: Record) -> bool:
         try:
@@ -56,30 +56,32 @@ class RecordFilter:
     def _has_key(self, record: Record) -> bool:
         if record.key is None or not _may_contain(record.key, self.key.casefold()):
             return False
-        shown = as_text(record.key, most=KEY_BYTES)
-        return shown is not None and not shown["masked"] and _without_spaces(shown["text"]) == self.key
+        shown = payload_as_text(record.key, most=KEY_BYTES)
+        return shown is not None and not shown["masked"] and _remove_spaces(shown["text"]) == self.key
 
     def _has_text(self, record: Record) -> bool:
         if isinstance(record, UnreadRecord):
-            return self.text in _folded(str(record))
+            return self.text in _casefold(str(record))
         return (
-            self._is_in(record.value) or self._is_in(record.key, most=KEY_BYTES) or self._is_in_headers(record.headers)
+            self._contains_text(record.value)
+            or self._contains_text(record.key, most=KEY_BYTES)
+            or self._headers_contain_text(record.headers)
         )
 
-    def _is_in(self, data: bytes | None, **options: int) -> bool:
+    def _contains_text(self, data: bytes | None, **options: int) -> bool:
         if data is None or not _may_contain(data, self.text):
             return False
-        shown = as_text(data, **options)
-        return shown is not None and self.text in _folded(shown["text"])
+        shown = payload_as_text(data, **options)
+        return shown is not None and self.text in _casefold(shown["text"])
 
-    def _is_in_headers(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
+    def _headers_contain_text(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
         if not any(
-            self.text in _folded(name) or (value is not None and _may_contain(value, self.text))
+            self.text in _casefold(name) or (value is not None and _may_contain(value, self.text))
             for name, value in headers
         ):
             return False
         shown = headers_as_text(headers)
-        return any(self.text in _folded(name) or self.text in _folded(value or "") for name, value in shown)
+        return any(self.text in _casefold(name) or self.text in _casefold(value or "") for name, value in shown)
 
 
 def _may_contain(data: bytes, wanted: str) -> bool:
@@ -90,15 +92,15 @@ def _may_contain(data: bytes, wanted: str) -> bool:
         text = data[:PARSED_BYTES].decode(errors="strict" if len(data) <= PARSED_BYTES else "ignore")
     except UnicodeDecodeError:
         return True
-    folded = _folded(escape_lines(text))
+    folded = _casefold(escape_lines(text))
     if wanted in folded or _EXPONENT.search(folded):
         return True
     return bool(_DIGIT.search(wanted) and _FRACTION.search(folded))
 
 
-def _without_spaces(text: str) -> str:
+def _remove_spaces(text: str) -> str:
     return "".join(text.split())
 
 
-def _folded(text: str) -> str:
-    return _without_spaces(text).casefold()
+def _casefold(text: str) -> str:
+    return _remove_spaces(text).casefold()

@@ -31,7 +31,7 @@ class RecordQuery:
     limit: int
 
 
-def record_query(parameters: Mapping[str, str]) -> RecordQuery:
+def parse_record_query(parameters: Mapping[str, str]) -> RecordQuery:
     """
     Raises:
         RequestRefused: a parameter is not valid.
@@ -40,13 +40,13 @@ def record_query(parameters: Mapping[str, str]) -> RecordQuery:
     return RecordQuery(
         topic=parameters.get("topic", ""),
         partition=None if partition == "all" else number_parameter(parameters, "partition", PARTITION_MAX),
-        start=_start(parameters),
-        filter=RecordFilter.of(_search_text(parameters, "key"), _search_text(parameters, "q")),
+        start=_parse_start(parameters),
+        filter=RecordFilter.from_texts(_read_search_text(parameters, "key"), _read_search_text(parameters, "q")),
         limit=max(1, min(number_parameter(parameters, "limit", LONGEST) or RECORDS_DEFAULT, RECORDS_MAX)),
     )
 
 
-def _start(parameters: Mapping[str, str]) -> Start:
+def _parse_start(parameters: Mapping[str, str]) -> Start:
     if cursor := parameters.get("cursor"):
         return _parse_cursor(cursor)
     if (offset := number_parameter(parameters, "offset", LONGEST)) is not None:
@@ -56,14 +56,14 @@ def _start(parameters: Mapping[str, str]) -> Start:
     return Newest()
 
 
-def _search_text(parameters: Mapping[str, str], name: str) -> str:
+def _read_search_text(parameters: Mapping[str, str], name: str) -> str:
     text = parameters.get(name, "")
     if len(text) > QUERY_CHARACTERS:
         raise RequestRefused(400, f"{name} has {len(text)} characters; the most is {QUERY_CHARACTERS}")
     return text
 
 
-def cursor_text(direction: str, offsets: Mapping[int, int]) -> str:
+def format_cursor(direction: str, offsets: Mapping[int, int]) -> str:
     """A cursor as a parameter: `after:0-120,1-40` continues after these offsets."""
     return f"{direction}:" + ",".join(f"{partition}-{offset}" for partition, offset in offsets.items())
 

@@ -85,7 +85,7 @@ def partition_fields(fields: Mapping[str, Any]) -> tuple[str, int]:
     return text_field(fields, "topic"), number_field(fields, "partition", PARTITION_MAX)
 
 
-def dead_letter_fields(fields: Mapping[str, Any]) -> DeadLetterFilter:
+def read_dead_letter_filter(fields: Mapping[str, Any]) -> DeadLetterFilter:
     """The selected dead letters.
 
     By `filter`, all that match it; by `places`, each of one dead letter; or by `ids`, each of one record.
@@ -96,31 +96,31 @@ def dead_letter_fields(fields: Mapping[str, Any]) -> DeadLetterFilter:
             raise RequestRefused(400, "filter must be an object of texts: q, event_type, error and within")
         if not chosen.get("within"):
             raise RequestRefused(400, "filter needs `within` from a list: it selects nothing newer than that list")
-        return _dead_letter_filter(chosen)
+        return _create_dead_letter_filter(chosen)
     if "places" not in fields:
-        return DeadLetterFilter(ids=frozenset(_text_list(fields, "ids")))
+        return DeadLetterFilter(ids=frozenset(_text_list_field(fields, "ids")))
     try:
-        return DeadLetterFilter(positions=frozenset(map(DeadLetterPosition.parse, _text_list(fields, "places"))))
+        return DeadLetterFilter(positions=frozenset(map(DeadLetterPosition.parse, _text_list_field(fields, "places"))))
     except ValueError as error:
         raise RequestRefused(400, str(error)) from None
 
 
-def list_parameters(query: Mapping[str, str]) -> ListQuery:
+def read_list_query(query: Mapping[str, str]) -> ListQuery:
     """Which dead letters are to be listed."""
     status = query.get("status") or ("all" if query.get("closed") or query.get("at") else "open")
     if status not in STATUSES:
         raise RequestRefused(400, f"status must be one of {', '.join(STATUSES)}, not {status[:50]!r}")
     limit = number_parameter(query, "limit", LONGEST)
     return ListQuery(
-        wanted=_dead_letter_filter(query),
-        before=_ranges(query.get("before")),
+        wanted=_create_dead_letter_filter(query),
+        before=_parse_ranges(query.get("before")),
         status=STATUSES[status],
         skip=number_parameter(query, "skip", LONGEST) or 0,
         limit=ROWS_MAX if limit is None else max(1, min(limit, ROWS_MAX)),
     )
 
 
-def _dead_letter_filter(texts: Mapping[str, str]) -> DeadLetterFilter:
+def _create_dead_letter_filter(texts: Mapping[str, str]) -> DeadLetterFilter:
     event_type, at = texts.get("event_type"), texts.get("at")
     try:
         positions = (DeadLetterPosition.parse(at),) if at else ()
@@ -131,18 +131,18 @@ def _dead_letter_filter(texts: Mapping[str, str]) -> DeadLetterFilter:
         error=texts.get("error") or None,
         containing=texts.get("q", ""),
         positions=positions,
-        within=_ranges(texts.get("within")),
+        within=_parse_ranges(texts.get("within")),
     )
 
 
-def _ranges(text: str | None) -> OffsetRanges | None:
+def _parse_ranges(text: str | None) -> OffsetRanges | None:
     try:
         return parse_ranges(text) if text else None
     except ValueError as error:
         raise RequestRefused(400, str(error)) from None
 
 
-def _text_list(fields: Mapping[str, Any], name: str) -> list[str]:
+def _text_list_field(fields: Mapping[str, Any], name: str) -> list[str]:
     texts = fields.get(name)
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise RequestRefused(400, f"{name} must be a list of {name} of dead letters, and not empty")

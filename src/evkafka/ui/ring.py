@@ -26,15 +26,15 @@ class Ring:
         self._newest = 0
 
     def put(self, at_s: float, value: float | None) -> None:
-        if value is not None and (slot := self._slot(int(at_s // self.step_s))) is not None:
+        if value is not None and (slot := self._index_of_step(int(at_s // self.step_s))) is not None:
             self._values[slot] = value
 
     def add(self, at_s: float, value: float) -> None:
-        if (slot := self._slot(int(at_s // self.step_s))) is not None:
+        if (slot := self._index_of_step(int(at_s // self.step_s))) is not None:
             known = self._values[slot]
             self._values[slot] = value if isnan(known) else known + value
 
-    def spread(self, begin_s: float, end_s: float, value: float) -> None:
+    def add_over_time(self, begin_s: float, end_s: float, value: float) -> None:
         """Add the value to all steps between two times, to each in proportion to its share of the time."""
         value_per_s = value / (end_s - begin_s)
         while begin_s < end_s:
@@ -47,7 +47,7 @@ class Ring:
         size, newest, values = len(self._values), self._newest, self._values
         return [values[step % size] if newest - size < step <= newest else nan for step in steps]
 
-    def _slot(self, step: int) -> int | None:
+    def _index_of_step(self, step: int) -> int | None:
         """The index of the step, after older ones were forgotten; None for one that is too old (the clock was set
         back)."""
         size = len(self._values)
@@ -78,7 +78,7 @@ class Window:
     def rates(self, ring: Ring) -> list[float | None]:
         """Sums as values per second. A step that nothing was added to is unknown."""
         return [
-            None if isnan(total) else round(total / self._seconds(step), 3)
+            None if isnan(total) else round(total / self._step_length_s(step), 3)
             for step, total in zip(self.steps, ring.values(self.steps), strict=True)
         ]
 
@@ -99,7 +99,7 @@ class Window:
             found.append(None if isnan(known) or age >= most else known)
         return found
 
-    def _seconds(self, step: int) -> float:
+    def _step_length_s(self, step: int) -> float:
         """How long the step was, or has been so far."""
         step_s = self.resolution.step_s
         begin_s, end_s = max(step * step_s, self.started_s), min((step + 1) * step_s, self.now_s)

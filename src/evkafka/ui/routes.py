@@ -19,10 +19,10 @@ from evkafka.http.encoding import encode_json
 from evkafka.http.security import RequestRefused, refuse_other_sites
 from evkafka.http.worker_thread import TooBusy, WorkerThread
 from evkafka.serde.safe_text import escape_lines
-from evkafka.ui.app_option import app_option
-from evkafka.ui.auth import COOKIE, Authenticator, audit
+from evkafka.ui.app_option import app_option_text
+from evkafka.ui.auth import COOKIE, Authenticator, log_action
 from evkafka.ui.background import BackgroundRunner
-from evkafka.ui.configuration import configuration
+from evkafka.ui.configuration import config_sections
 from evkafka.ui.dead_letter_topics import DeadLetterTopics
 from evkafka.ui.dead_letters import DeadLetterScreen
 from evkafka.ui.history import DETAILS
@@ -31,20 +31,20 @@ from evkafka.ui.models import ActionResult
 from evkafka.ui.open_dead_letters import OpenDeadLetterCount
 from evkafka.ui.operated_app import OperatedApp
 from evkafka.ui.record_browser import list_topics, read_records
-from evkafka.ui.record_query import record_query
+from evkafka.ui.record_query import parse_record_query
 from evkafka.ui.request_fields import (
     LONGEST,
     PARTITION_MAX,
-    dead_letter_fields,
-    list_parameters,
     number_field,
     number_parameter,
     partition_fields,
     read_body,
+    read_dead_letter_filter,
     read_json_object,
+    read_list_query,
     text_field,
 )
-from evkafka.ui.self_check import self_check
+from evkafka.ui.self_check import run_self_check
 from evkafka.ui.sessions import SESSION_S
 from evkafka.ui.snapshot import Snapshots
 from evkafka.ui.statistics import Statistics
@@ -92,7 +92,7 @@ class OperationsPage:
         self._encoder = WorkerThread(ENCODING_QUEUE)
         snapshots = Snapshots(app, self._statistics, self._open_dead_letters.current)
         self._stream = SnapshotStream(snapshots.create, self._encoder, one_by_one=mounted)
-        self._sampler = LagSampler(self._sample, lambda: self._stream.viewers)
+        self._sampler = LagSampler(self._sample_statistics, lambda: self._stream.viewers)
 
     def start(self) -> None:
         """Call it in the app's event loop, when the web server listens."""
@@ -104,26 +104,26 @@ class OperationsPage:
         self._sampler.end()
         self._stream.end()
         self._open_dead_letters.end()
-        self._background.end()
+        self._background.shut_down()
         self._dead_letters.end()
         self._encoder.shut_down()
 
-    def _sample(self) -> None:
+    def _sample_statistics(self) -> None:
         self._statistics.sample(self._app.status())
 
     def routes(self) -> list[Route]:
         if self.auth is None:
-            return [Route("/ui", self._not_served), Route("/ui/{rest:path}", self._not_served)]
+            return [Route("/ui", self._respond_not_served), Route("/ui/{rest:path}", self._respond_not_served)]
         reads: Mapping[str, Action] = {
             "letters": self._list_dead_letters,
             "topics": self._list_topics,
             "records": self._read_records,
-            "history": self._history,
-            "config": self._configuration,
-            "check": self._self_check,
+            "history": self._read_history,
+            "config": self._read_configuration,
+            "check": self._run_self_check,
         }
         writes: Mapping[str, Action] = {
-            "unlock": self._unlock,
+            "unlock": self._check_token,
             "pause": self._pause,
             "resume": self._resume,
             "seek": self._seek,
@@ -131,34 +131,37 @@ class OperationsPage:
             "letters/drop": self._drop,
         }
         return [
-            Route("/ui", self._page),
-            Route("/ui/", self._without_slash),
-            Route("/ui/enter", self._enter, methods=["POST"]),
-            Route("/ui/leave", self._leave, methods=["POST"]),
-            Route("/ui/api/events", self._events),
-            *(Route(f"/ui/api/{name}", self._read(action)) for name, action in reads.items()),
-            *(Route(f"/ui/api/{name}", self._write(name, action), methods=["POST"]) for name, action in writes.items()),
+            Route("/ui", self._serve_page),
+            Route("/ui/", self._redirect_without_slash),
+            Route("/ui/enter", self._log_in, methods=["POST"]),
+            Route("/ui/leave", self._log_out, methods=["POST"]),
+            Route("/ui/api/events", self._stream_snapshots),
+            *(Route(f"/ui/api/{name}", self._read_endpoint(action)) for name, action in reads.items()),
+            *(
+                Route(f"/ui/api/{name}", self._write_endpoint(name, action), methods=["POST"])
+                for name, action in writes.items()
+            ),
         ]
 
     # ------------------------------------------------------------------ the page
 
-    async def _not_served(self, request: Request) -> Response:
+    async def _respond_not_served(self, request: Request) -> Response:
         return Response(NOT_SERVED + "\n", status_code=404, media_type="text/plain")
 
-    async def _page(self, request: Request) -> Response:
+    async def _serve_page(self, request: Request) -> Response:
         try:
             refuse_other_sites(request, page=True)
-            may_read = self._auth.may_read(request)
+            may_read = self._authenticator.may_read(request)
         except RequestRefused as refused:
-            return _refusal(refused)
+            return _refusal_response(refused)
         if not may_read:
-            return self._token_form("This token is wrong." if "wrong" in request.query_params else "")
+            return self._render_token_form("This token is wrong." if "wrong" in request.query_params else "")
         page = _templates.get_template("ui.html").render(
-            title=self._app.title, entered=self._auth.has_session(request), app_option=self._app_option
+            title=self._app.title, entered=self._authenticator.has_session(request), app_option=self._app_option
         )
         return HTMLResponse(page)
 
-    def _token_form(self, refusal: str, *, status: int = 401, base: str = "") -> Response:
+    def _render_token_form(self, refusal: str, *, status: int = 401, base: str = "") -> Response:
         """
         Args:
             refusal: why the last token was refused; empty if there was none.
@@ -169,51 +172,51 @@ class OperationsPage:
 
     @cached_property
     def _app_option(self) -> str:
-        return app_option(self._app)
+        return app_option_text(self._app)
 
-    async def _without_slash(self, request: Request) -> Response:
+    async def _redirect_without_slash(self, request: Request) -> Response:
         """A relative redirect: the Host header of the request cannot change where it leads."""
         return RedirectResponse("../ui", status_code=307)
 
-    async def _enter(self, request: Request) -> Response:
+    async def _log_in(self, request: Request) -> Response:
         """The form for the token, which starts a session."""
         try:
             refuse_other_sites(request)
             body = await read_body(request, FORM_BYTES)
             token = dict(parse_qsl(body.decode(errors="replace"), max_num_fields=10)).get("token", "")
-            cookie = self._auth.begin_session(request, token)
+            cookie = self._authenticator.begin_session(request, token)
         except RequestRefused as refused:
             if refused.status == 429:
-                return self._token_form(str(refused).capitalize() + ".", status=429, base="../")
-            return _refusal(refused)
+                return self._render_token_form(str(refused).capitalize() + ".", status=429, base="../")
+            return _refusal_response(refused)
         except ValueError:
-            return _refusal(RequestRefused(400, "the body is not the form of this page"))
-        audit(request, "enter", {}, "session started" if cookie else "refused: the token is wrong")
+            return _refusal_response(RequestRefused(400, "the body is not the form of this page"))
+        log_action(request, "enter", {}, "session started" if cookie else "refused: the token is wrong")
         back = RedirectResponse("../ui" if cookie else "../ui?wrong", status_code=303)
         if cookie is not None:
             secure = request.url.scheme == "https"
             back.set_cookie(COOKIE, cookie, max_age=int(SESSION_S), httponly=True, samesite="strict", secure=secure)
         return back
 
-    async def _leave(self, request: Request) -> Response:
+    async def _log_out(self, request: Request) -> Response:
         """End the session of the browser."""
         try:
             refuse_other_sites(request)
         except RequestRefused as refused:
-            return _refusal(refused)
-        self._auth.end_session(request)
+            return _refusal_response(refused)
+        self._authenticator.end_session(request)
         back = RedirectResponse("../ui", status_code=303)
         back.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return back
 
-    async def _events(self, request: Request) -> Response:
+    async def _stream_snapshots(self, request: Request) -> Response:
         try:
             self._check_may_read(request)
         except RequestRefused as refused:
-            return _refusal(refused)
+            return _refusal_response(refused)
         self._sampler.start()  # of a mounted page: its loop is not known before
         if self._stream.full:
-            return _refusal(RequestRefused(503, "too many viewers have this page open: close one, and reload"))
+            return _refusal_response(RequestRefused(503, "too many viewers have this page open: close one, and reload"))
         unbuffered = {"x-accel-buffering": "no"}  # nginx buffers the stream otherwise
         return StreamingResponse(self._stream.stream(), media_type="text/event-stream", headers=unbuffered)
 
@@ -223,7 +226,7 @@ class OperationsPage:
             RequestRefused: the request comes from another site's page, or has no token.
         """
         refuse_other_sites(request)
-        if not self._auth.may_read(request):
+        if not self._authenticator.may_read(request):
             raise RequestRefused(401, "reading needs the token: reload the page")
 
     # ------------------------------------------------------------------ reading
@@ -232,7 +235,7 @@ class OperationsPage:
         query = request.query_params
         return await self._dead_letters.list(
             query.get("topic") or None,
-            list_parameters(query),
+            read_list_query(query),
             consumer=query.get("consumer", ""),
             source=query.get("source", ""),
         )
@@ -241,9 +244,9 @@ class OperationsPage:
         return await list_topics(self._app, self._background)
 
     async def _read_records(self, request: Request) -> object:
-        return await read_records(self._app, self._background, record_query(request.query_params))
+        return await read_records(self._app, self._background, parse_record_query(request.query_params))
 
-    async def _history(self, request: Request) -> object:
+    async def _read_history(self, request: Request) -> object:
         query = request.query_params
         span = query.get("span", "5m")
         if span not in DETAILS:
@@ -251,40 +254,40 @@ class OperationsPage:
         consumer, topic = query.get("consumer"), query.get("topic")
         partition = number_parameter(query, "partition", PARTITION_MAX)
         if consumer is None:
-            return self._statistics.history(span)
-        return self._statistics.history_of(span, consumer, topic, partition)
+            return self._statistics.app_history(span)
+        return self._statistics.consumer_history(span, consumer, topic, partition)
 
-    async def _configuration(self, request: Request) -> object:
-        return await self._encoder.run(lambda: configuration(self._app))
+    async def _read_configuration(self, request: Request) -> object:
+        return await self._encoder.run(lambda: config_sections(self._app))
 
-    async def _self_check(self, request: Request) -> object:
-        return await self_check(self._app, self._background)
+    async def _run_self_check(self, request: Request) -> object:
+        return await run_self_check(self._app, self._background)
 
     # ------------------------------------------------------------------ acting
 
-    async def _unlock(self, request: Request) -> object:
+    async def _check_token(self, request: Request) -> object:
         """Does nothing: the page learns whether the token that a person entered is right."""
         return ActionResult(done="unlocked")
 
     async def _pause(self, request: Request) -> object:
         fields = await read_json_object(request)
-        self._consumer(fields).pause(*partition_fields(fields))
+        self._consumer_control(fields).pause(*partition_fields(fields))
         return ActionResult(done="paused")
 
     async def _resume(self, request: Request) -> object:
         fields = await read_json_object(request)
-        self._consumer(fields).resume(*partition_fields(fields))
+        self._consumer_control(fields).resume(*partition_fields(fields))
         return ActionResult(done="resumed")
 
     async def _seek(self, request: Request) -> object:
         fields = await read_json_object(request)
-        consumer, offset = self._consumer(fields), number_field(fields, "offset", LONGEST)
+        consumer, offset = self._consumer_control(fields), number_field(fields, "offset", LONGEST)
         topic, partition = partition_fields(fields)
         self._check_offset(consumer.name, topic, partition, offset)
         consumer.seek(topic, partition, offset)
         return ActionResult(done=f"reads on at {offset}")
 
-    def _consumer(self, fields: Mapping[str, Any]) -> ConsumerControl:
+    def _consumer_control(self, fields: Mapping[str, Any]) -> ConsumerControl:
         return self._app.consumer(text_field(fields, "consumer"))
 
     def _check_offset(self, consumer: str, topic: str, partition: int, offset: int) -> None:
@@ -308,12 +311,12 @@ class OperationsPage:
         if to not in ("handler", "topic"):
             raise RequestRefused(400, 'to must be "handler" or "topic"')
         dry_run, report = fields.get("dry_run") is True, self._new_report(request)
-        topic, wanted = text_field(fields, "topic"), dead_letter_fields(fields)
+        topic, wanted = text_field(fields, "topic"), read_dead_letter_filter(fields)
         return await self._dead_letters.replay(topic, wanted, report, to_handler=to == "handler", dry_run=dry_run)
 
     async def _drop(self, request: Request) -> object:
         fields = await read_json_object(request)
-        topic, wanted = text_field(fields, "topic"), dead_letter_fields(fields)
+        topic, wanted = text_field(fields, "topic"), read_dead_letter_filter(fields)
         return await self._dead_letters.drop(topic, wanted, self._new_report(request))
 
     def _new_report(self, request: Request) -> ReplayReport:
@@ -325,28 +328,28 @@ class OperationsPage:
     # ------------------------------------------------------------------ around each
 
     @property
-    def _auth(self) -> Authenticator:
+    def _authenticator(self) -> Authenticator:
         assert self.auth is not None
         return self.auth
 
-    def _read(self, action: Action) -> Callable[[Request], Awaitable[Response]]:
+    def _read_endpoint(self, action: Action) -> Callable[[Request], Awaitable[Response]]:
         async def respond(request: Request) -> Response:
             try:
                 self._check_may_read(request)
             except RequestRefused as refused:
-                return _refusal(refused)
+                return _refusal_response(refused)
             return await self._respond(action, request)
 
         return respond
 
-    def _write(self, name: str, action: Action) -> Callable[[Request], Awaitable[Response]]:
+    def _write_endpoint(self, name: str, action: Action) -> Callable[[Request], Awaitable[Response]]:
         async def respond(request: Request) -> Response:
             try:
-                self._auth.check_may_act(request)
+                self._authenticator.check_may_act(request)
             except RequestRefused as refused:
                 if refused.status != 429:  # logged once, when there were too many wrong tokens
-                    audit(request, name, {}, f"refused: {refused}")
-                return _refusal(refused)
+                    log_action(request, name, {}, f"refused: {refused}")
+                return _refusal_response(refused)
             ended = "ended early: the app stopped, or the browser disconnected"
             try:
                 response = await self._respond(action, request)
@@ -358,7 +361,7 @@ class OperationsPage:
             finally:
                 order: Mapping[str, object] = getattr(request.state, "order", {})
                 report = getattr(request.state, "report", None)
-                audit(request, name, order, ended if report is None else f"{report}; {ended}")
+                log_action(request, name, order, ended if report is None else f"{report}; {ended}")
                 if report is not None:
                     self._open_dead_letters.note_change()
 
@@ -370,19 +373,19 @@ class OperationsPage:
             answer = await action(request)
             return Response(await self._encoder.run(lambda: encode_json(answer)), media_type="application/json")
         except RequestRefused as refused:
-            return _refusal(refused)
+            return _refusal_response(refused)
         except TooBusy as error:
-            return _refusal(RequestRefused(503, str(error)))
+            return _refusal_response(RequestRefused(503, str(error)))
         except TakenOver as error:
-            return _refusal(RequestRefused(409, str(error)))
+            return _refusal_response(RequestRefused(409, str(error)))
         except (EVKafkaError, RuntimeError) as error:
-            return _refusal(RequestRefused(400, str(error)))
+            return _refusal_response(RequestRefused(400, str(error)))
         except TimeoutError:
-            return _refusal(
+            return _refusal_response(
                 RequestRefused(504, "the clusters did not answer in time; the command line has no such limit")
             )
 
 
-def _refusal(refused: RequestRefused) -> Response:
+def _refusal_response(refused: RequestRefused) -> Response:
     answer = {"error": escape_lines(str(refused), SENTENCE_CHARACTERS)}
     return Response(encode_json(answer), status_code=refused.status, media_type="application/json")

@@ -20,31 +20,31 @@ Result = Literal["note", "warn", "bad"]
 Partitions = Mapping[str, Sequence[int]]
 
 
-async def self_check(app: OperatedApp, background: BackgroundRunner) -> SelfCheckResult:
+async def run_self_check(app: OperatedApp, background: BackgroundRunner) -> SelfCheckResult:
     """
     Raises:
         TooBusy: too many requests wait.
     """
-    found = list(_health(app))
+    found = list(_health_rows(app))
     dead_letter_topics = configured_dead_letter_topics(app)
     for declared in app.consumers.values():
         own = [name for name, topic in dead_letter_topics.items() if topic.consumer == declared.name]
-        found += await _cluster(declared, own, background)
-        found += _timeouts(declared)
+        found += await _cluster_rows(declared, own, background)
+        found += _timeout_rows(declared)
     return SelfCheckResult(at_ms=int(time.time() * 1000), checks=found)
 
 
-def _health(app: OperatedApp) -> Iterator[CheckRow]:
+def _health_rows(app: OperatedApp) -> Iterator[CheckRow]:
     status = app.status()
     for name, health in (("Liveness", app.health.live(status)), ("Readiness", app.health.ready(status))):
         reasons = [f"{check.name}: {reason}".lstrip(": ") for check in health.checks for reason in check.reasons]
         if health.ok and not reasons:
-            yield _ok(name, "")
+            yield _ok_row(name, "")
         else:
-            yield _found(name, "bad" if not health.ok else "warn", "; ".join(reasons), None)
+            yield _problem_row(name, "bad" if not health.ok else "warn", "; ".join(reasons), None)
 
 
-async def _cluster(
+async def _cluster_rows(
     declared: DeclaredConsumer, dead_letter_topics: list[str], background: BackgroundRunner
 ) -> list[CheckRow]:
     settings, name = declared.settings, declared.name
@@ -55,33 +55,36 @@ async def _cluster(
     except (BrokerError, TimeoutError) as error:
         reason = str(error) or f"no answer within {READ_TIMEOUT_S:g} s"
         return [
-            _found(
+            _problem_row(
                 f"{name}: connection",
                 "bad",
                 f"{servers}: {reason}",
                 "Check that the brokers run, and that this host can connect to them.",
             )
         ]
-    return [_ok(f"{name}: connection", f"{servers}: connection OK"), *_topics(declared, dead_letter_topics, known)]
+    return [
+        _ok_row(f"{name}: connection", f"{servers}: connection OK"),
+        *_topic_rows(declared, dead_letter_topics, known),
+    ]
 
 
-def _topics(declared: DeclaredConsumer, dead_letter_topics: list[str], known: Partitions) -> Iterator[CheckRow]:
+def _topic_rows(declared: DeclaredConsumer, dead_letter_topics: list[str], known: Partitions) -> Iterator[CheckRow]:
     settings, name = declared.settings, declared.name
     for topic in settings.topics:
         if topic.name in known:
-            yield _ok(f"{name}: topic {topic.name}", _partitions(known[topic.name]))
+            yield _ok_row(f"{name}: topic {topic.name}", _partitions_text(known[topic.name]))
         else:
-            yield _missing(name, topic.name, "The consumer reads nothing until it exists.")
+            yield _missing_topic_row(name, topic.name, "The consumer reads nothing until it exists.")
     for topic_name in (*declared.retry_topics(), *dead_letter_topics):
         if topic_name in known:
-            yield _ok(f"{name}: topic {topic_name}", _partitions(known[topic_name]))
+            yield _ok_row(f"{name}: topic {topic_name}", _partitions_text(known[topic_name]))
         else:
-            yield _missing(
+            yield _missing_topic_row(
                 name, topic_name, "It is created when it is first needed, if the brokers allow that.", "note"
             )
     numbers = sum(len(known.get(topic.name, ())) for topic in settings.topics)
     if settings.ordering == "partition" and settings.concurrency > numbers > 0:
-        yield _found(
+        yield _problem_row(
             f"{name}: concurrency",
             "warn",
             f"Concurrency is {settings.concurrency}: with ordering by partition, at most {numbers} records run at once",
@@ -89,7 +92,7 @@ def _topics(declared: DeclaredConsumer, dead_letter_topics: list[str], known: Pa
         )
 
 
-def _timeouts(declared: DeclaredConsumer) -> Iterator[CheckRow]:
+def _timeout_rows(declared: DeclaredConsumer) -> Iterator[CheckRow]:
     settings, name = declared.settings, f"{declared.name}: timeouts"
     found = []
     if settings.heartbeat_interval_s * 3 > settings.session_timeout_s:
@@ -103,13 +106,13 @@ def _timeouts(declared: DeclaredConsumer) -> Iterator[CheckRow]:
             f"An attempt may take {settings.max_endpoint_exec_time_s:g} s, and a rebalance waits"
             f" {settings.revoke_drain_timeout_s:g} s for it: a record that takes longer is handled twice"
         )
-        yield _found(name, "note", sentence, "Lower max_endpoint_exec_time_ms, or raise revoke_drain_timeout_ms.")
+        yield _problem_row(name, "note", sentence, "Lower max_endpoint_exec_time_ms, or raise revoke_drain_timeout_ms.")
     for sentence in found:
-        yield _found(name, "warn", sentence, "See the tuning guide of the documentation.")
+        yield _problem_row(name, "warn", sentence, "See the tuning guide of the documentation.")
     if not found and settings.max_endpoint_exec_time_s <= settings.revoke_drain_timeout_s:
-        yield _ok(name, "Timeouts are consistent")
+        yield _ok_row(name, "Timeouts are consistent")
     if settings.auto_offset_reset == "latest":
-        yield _found(
+        yield _problem_row(
             f"{declared.name}: auto_offset_reset",
             "note",
             'auto_offset_reset is "latest": a group without committed offsets skips the records that exist',
@@ -117,7 +120,7 @@ def _timeouts(declared: DeclaredConsumer) -> Iterator[CheckRow]:
         )
 
 
-def _missing(consumer: str, topic: str, sentence: str, result: Result = "bad") -> CheckRow:
+def _missing_topic_row(consumer: str, topic: str, sentence: str, result: Result = "bad") -> CheckRow:
     return CheckRow(
         name=f"{consumer}: topic {topic}",
         result=result,
@@ -127,13 +130,13 @@ def _missing(consumer: str, topic: str, sentence: str, result: Result = "bad") -
     )
 
 
-def _partitions(numbers: Sequence[int]) -> str:
+def _partitions_text(numbers: Sequence[int]) -> str:
     return f"{len(numbers)} partition{'' if len(numbers) == 1 else 's'}"
 
 
-def _ok(name: str, sentence: str) -> CheckRow:
+def _ok_row(name: str, sentence: str) -> CheckRow:
     return CheckRow(name=name, result="ok", sentence=sentence, fix=None, command=None)
 
 
-def _found(name: str, result: Result, sentence: str, fix: str | None) -> CheckRow:
+def _problem_row(name: str, result: Result, sentence: str, fix: str | None) -> CheckRow:
     return CheckRow(name=name, result=result, sentence=sentence, fix=fix, command=None)

@@ -42,14 +42,14 @@ class Snapshots:
         return PageSnapshot(
             at_ms=now_ms,
             now=_current_figures(statistics, status, rows),
-            history=statistics.history(),
+            history=statistics.app_history(),
             problems=self._problems.update(status, ready, live, rows, dead_letters)[:PROBLEMS_SHOWN],
             consumers=rows,
-            events=_events(self._app, statistics),
+            events=_event_rows(self._app, statistics),
             unmatched=statistics.unmatched(),
             errors=statistics.errors()[:ERRORS_SHOWN],
             letters=dead_letters,
-            process=self._process.now(),
+            process=self._process.measure(),
         )
 
 
@@ -75,7 +75,7 @@ def _current_figures(statistics: Statistics, status: AppStatus, rows: list[Consu
 # ---------------------------------------------------------------------------- event types
 
 
-def _events(app: OperatedApp, statistics: Statistics) -> list[EventRow]:
+def _event_rows(app: OperatedApp, statistics: Statistics) -> list[EventRow]:
     """A row for each declared endpoint, with its statistics.
 
     Event types that no endpoint declares belong to the default endpoint, which took them.
@@ -91,11 +91,11 @@ def _events(app: OperatedApp, statistics: Statistics) -> list[EventRow]:
         for endpoint in endpoints:
             wanted = endpoint.event_type
             own = [counts for name, counts in all_counts if name == wanted or (wanted is None and name not in named)]
-            rows.append(_event(declared.name, endpoint, own, statistics))
+            rows.append(_event_row(declared.name, endpoint, own, statistics))
     return rows[:EVENT_TYPES_SHOWN]
 
 
-def _event(
+def _event_row(
     consumer: str, endpoint: EndpointName, counts: list[EventTypeStatistics], statistics: Statistics
 ) -> EventRow:
     durations_s = sorted(s for event_type in counts for s in event_type.durations_s)
@@ -106,7 +106,7 @@ def _event(
         event_type=endpoint.event_type,
         endpoint=endpoint.name,
         handled=sum(event_type.handled for event_type in counts),
-        handled_per_s=sum(statistics.rate_of(event_type) for event_type in counts),
+        handled_per_s=sum(statistics.rate_of_event_type(event_type) for event_type in counts),
         p50_s=quantile(durations_s, 0.5),
         p95_s=quantile(durations_s, 0.95),
         p99_s=quantile(durations_s, 0.99),

@@ -76,7 +76,7 @@ class Statistics:
         handled = failed = 0
         sample_s: list[float] = []
         for (event_type, status), durations_s in event.durations_s.items():
-            number, counts = len(durations_s), self._counts(event.consumer, event_type)
+            number, counts = len(durations_s), self._counts_of(event.consumer, event_type)
             if status in HANDLED:
                 handled += number
                 counts.count_handled(int(now_s), number)
@@ -102,7 +102,7 @@ class Statistics:
     def _on_failed(self, event: AttemptFailed) -> None:
         at_s = self._now()
         group = self._errors.add(event, at_s)
-        counts = self._counts(event.consumer, group["event_type"] or "")
+        counts = self._counts_of(event.consumer, group["event_type"] or "")
         counts.error = truncate(f"{group['type']}: {group['message']}", NAME_CHARACTERS)
         counts.error_at_ms = int(at_s * 1000)
 
@@ -127,17 +127,19 @@ class Statistics:
         return sorted(s for at_s, durations_s in self._recent if at_s >= since_s for s in durations_s)
 
     def rate_of_consumer(self, consumer: str) -> float:
-        return sum(self.rate_of(counts) for (name, _), counts in self.event_types.items() if name == consumer)
+        return sum(
+            self.rate_of_event_type(counts) for (name, _), counts in self.event_types.items() if name == consumer
+        )
 
-    def rate_of(self, counts: EventTypeStatistics) -> float:
+    def rate_of_event_type(self, counts: EventTypeStatistics) -> float:
         now_s = int(self._now())
         return sum(number for at_s, number in counts.recent if now_s - 5 <= at_s < now_s) / 5
 
-    def history(self, span: str = "5m") -> TimeSeries:
+    def app_history(self, span: str = "5m") -> TimeSeries:
         """The time series of the app."""
         return self._history.of_app(span, self._now())
 
-    def history_of(
+    def consumer_history(
         self, span: str, consumer: str, topic: str | None = None, partition: int | None = None
     ) -> TimeSeries | PartitionTimeSeries:
         """The time series of a consumer, one of its topics, or one of its partitions."""
@@ -147,11 +149,11 @@ class Statistics:
 
     def errors(self) -> list[ErrorGroup]:
         """The error groups, the newest first."""
-        return self._errors.newest(self._now())
+        return self._errors.newest_groups(self._now())
 
-    def error_at(self, topic: str, partition: int, offset: int) -> str | None:
+    def error_id_of_record(self, topic: str, partition: int, offset: int) -> str | None:
         """The id of the newest error of this record, if it is known."""
-        return self._errors.id_at(RecordAddress(topic=topic, partition=partition, offset=offset))
+        return self._errors.group_id_of_record(RecordAddress(topic=topic, partition=partition, offset=offset))
 
     def unmatched(self) -> list[UnmatchedRow]:
         return [
@@ -161,7 +163,7 @@ class Statistics:
 
     # ------------------------------------------------------------------ helpers
 
-    def _counts(self, consumer: str, event_type: str) -> EventTypeStatistics:
+    def _counts_of(self, consumer: str, event_type: str) -> EventTypeStatistics:
         key = (consumer, escape_line(event_type, NAME_CHARACTERS))
         if key not in self.event_types and len(self.event_types) >= EVENT_TYPES_MAX:
             key = (consumer, "")  # too many event types: the further ones are counted together

@@ -53,7 +53,7 @@ def failed_attempts(consumer: ConsumerStatus) -> dict[tuple[str, int], int]:
 def _running_state(partitions: tuple[PartitionStatus, ...], failed: Mapping[tuple[str, int], int]) -> Label:
     if not partitions:
         return "Standing by", ""
-    labels = [_label(partition, failed[partition.topic, partition.partition]) for partition in partitions]
+    labels = [_partition_label(partition, failed[partition.topic, partition.partition]) for partition in partitions]
     for worst in (CANNOT_READ, STUCK, CANNOT_WRITE, RETRYING, PAUSED):
         if worst in labels:
             return worst
@@ -62,7 +62,7 @@ def _running_state(partitions: tuple[PartitionStatus, ...], failed: Mapping[tupl
 
 def partition_state(partition: PartitionStatus, failed: int) -> tuple[str, Kind, str]:
     """The state, how it is shown, and all reasons for it. `failed` are the attempts at its oldest record."""
-    label = _label(partition, failed)
+    label = _partition_label(partition, failed)
     why = []
     if partition.held:
         why.append(f"the client cannot read offset {partition.position}")
@@ -70,7 +70,7 @@ def partition_state(partition: PartitionStatus, failed: int) -> tuple[str, Kind,
         why.append("no records are handled until it is resumed")
     if label in (RETRYING, STUCK):
         why.append(
-            f"offset {partition.oldest} has been unfinished for {duration(partition.oldest_age_s or 0)}, after"
+            f"offset {partition.oldest} has been unfinished for {duration_text(partition.oldest_age_s or 0)}, after"
             f" {plural(failed, 'failed attempt')}"
         )
     if "schema" in partition.blocked_by:
@@ -78,7 +78,8 @@ def partition_state(partition: PartitionStatus, failed: int) -> tuple[str, Kind,
     if partition.unwritten:
         first = partition.unwritten[0]
         why.append(
-            f"offset {first.offset} could not be written to {first.topic} for {duration(first.age_s)}: {first.error}"
+            f"offset {first.offset} could not be written to {first.topic} for {duration_text(first.age_s)}:"
+            f" {first.error}"
         )
     if partition.full:
         why.append(f"{partition.pending} records are unfinished: more are read when some of them have finished")
@@ -97,11 +98,11 @@ def partition_state(partition: PartitionStatus, failed: int) -> tuple[str, Kind,
             " when it ends"
         )
     if partition.due_in_s is not None:
-        why.append(f"its next record is due in {duration(partition.due_in_s)}")
+        why.append(f"its next record is due in {duration_text(partition.due_in_s)}")
     return *label, "; ".join(why)
 
 
-def _label(partition: PartitionStatus, failed: int) -> Label:
+def _partition_label(partition: PartitionStatus, failed: int) -> Label:
     failing_s = partition.oldest_age_s or 0.0 if failed else 0.0
     if partition.held:
         return CANNOT_READ
@@ -132,7 +133,7 @@ def transactions_text(status: TransactionStatus) -> str:
     return f"{kept}, a transaction of {status.open_records:,} open for {status.open_s:.1f} s"
 
 
-def duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """A duration in at most two units: `45 s`, `5 min 3 s`, `2 h 10 min`."""
     whole = int(seconds)
     if whole < 60:

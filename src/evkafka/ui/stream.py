@@ -65,7 +65,7 @@ class SnapshotStream:
         """Server-sent events: the newest snapshot at once, then every new one."""
         self.viewers += 1
         if self._timer is None or self._timer.done():
-            self._timer = asyncio.ensure_future(self._tick())
+            self._timer = asyncio.ensure_future(self._wait_for_next_second())
         try:
             if time.monotonic() - self._created_at_s > INTERVAL_S / 2:
                 await self._refresh()
@@ -79,7 +79,7 @@ class SnapshotStream:
         finally:
             self.viewers -= 1
 
-    async def _tick(self) -> None:
+    async def _wait_for_next_second(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             while self.viewers:
                 await asyncio.sleep(INTERVAL_S)
@@ -95,10 +95,10 @@ class SnapshotStream:
         if self._ended:
             return
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.ensure_future(self._create())
+            self._refreshing = asyncio.ensure_future(self._create_snapshot())
         await asyncio.shield(self._refreshing)
 
-    async def _create(self) -> None:
+    async def _create_snapshot(self) -> None:
         """Read the state in the event loop; encode it in the thread."""
         snapshot = self._make_snapshot()
         self._newest = await self._encoder.run(lambda: b"data: " + encode_json(snapshot) + b"\n\n")

@@ -24,18 +24,18 @@ class WrongTokenLimit:
 
     def wait_s(self, host: str) -> float:
         """How long this client must wait before its next try, in seconds; 0 if it may try now."""
-        first_s, wrong = self._wrong.get(self._key(host), (0.0, 0))
+        first_s, wrong = self._wrong.get(self._client_key(host), (0.0, 0))
         left_s = first_s + WRONG_TOKENS_PERIOD_S - self._now()
         return left_s if wrong >= WRONG_TOKENS_MAX and left_s > 0 else 0.0
 
     def note_wrong(self, host: str) -> None:
-        key = self._key(host)
+        key = self._client_key(host)
         first_s, wrong = self._wrong.get(key, (self._now(), 0))
         if self._now() - first_s >= WRONG_TOKENS_PERIOD_S:
             first_s, wrong = self._now(), 0
         self._wrong[key] = first_s, wrong + 1
 
-    def _key(self, host: str) -> str:
+    def _client_key(self, host: str) -> str:
         key = network_of(host)
         if key not in self._wrong and len(self._wrong) >= CLIENTS_MAX:
             self._remove_expired()
