@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.models import CommandInfo, TyperInfo
 
-from evkafka.cli.env_vars import env_var
+from evkafka.cli.env_vars import env_var_name
 from evkafka.cli.main import app, command_line
 from evkafka.environment import producer_config
 from tests.cli.support import ROOT, Call, as_json, evkafka, stderr_of
@@ -174,7 +174,7 @@ class TestEnvironmentVariables:
         assert "did you mean" not in caplog.text
 
     def test_is_named_after_the_command_and_the_longest_flag(self) -> None:
-        assert env_var(("dlq", "list"), ["-n", "--event-type"]) == "EVKAFKA_DLQ_LIST_EVENT_TYPE"
+        assert env_var_name(("dlq", "list"), ["-n", "--event-type"]) == "EVKAFKA_DLQ_LIST_EVENT_TYPE"
 
 
 class TestTheListOfCommands:

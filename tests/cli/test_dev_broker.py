@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from evkafka.cli.connection import find_cluster, open_app, open_connected_app
-from evkafka.cli.dev_broker import REGISTRY_VARIABLE, announced, announced_registry, app_connects_to, dev_servers
+from evkafka.cli.dev_broker import (
+    REGISTRY_VARIABLE,
+    announce_broker,
+    announce_registry,
+    app_connects_to,
+    find_dev_servers,
+)
 from evkafka.cli.options import AppOptions, ClusterOptions
 from evkafka.config import producer_settings
 from tests.support.ports import closed_port
@@ -60,7 +66,7 @@ def forget_module(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestAnApp:
     def test_connects_to_the_broker_of_dev_without_its_login(self, tmp_path: Path, port: int) -> None:
         options = write_app(tmp_path, "localhost:9092")
-        with announced(TARGET, tmp_path, port):
+        with announce_broker(TARGET, tmp_path, port):
             app = open_connected_app(options)
         [consumer], [producer] = app.consumers.values(), app.producers.values()
         for connection in (consumer.settings.connection, producer_settings(producer.config).connection):
@@ -69,13 +75,13 @@ class TestAnApp:
 
     def test_that_names_another_machine_stays_there(self, tmp_path: Path, port: int) -> None:
         options = write_app(tmp_path, "localhost:9092,kafka.example.com:9092")
-        with announced(TARGET, tmp_path, port):
+        with announce_broker(TARGET, tmp_path, port):
             [consumer] = open_connected_app(options).consumers.values()
         assert consumer.settings.connection.bootstrap_servers == ("localhost:9092", "kafka.example.com:9092")
 
     def test_gives_its_cluster_to_a_command(self, tmp_path: Path, port: int) -> None:
         write_app(tmp_path, "localhost:9092")
-        with announced(TARGET, tmp_path, port):
+        with announce_broker(TARGET, tmp_path, port):
             found = find_cluster(ClusterOptions(app=TARGET, app_dir=tmp_path), topic="orders")
         assert found.connection.bootstrap_servers == (f"127.0.0.1:{port}",)
 
@@ -93,14 +99,14 @@ class TestAnApp:
         self, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
     ) -> None:
         app = open_app(write_app(tmp_path, "localhost:9092"))
-        with announced(TARGET, tmp_path, port):
+        with announce_broker(TARGET, tmp_path, port):
             assert app_connects_to(app, f"127.0.0.1:{port}", TARGET, tmp_path)
             assert not app_connects_to(app, "localhost:9092", TARGET, tmp_path)
         assert capsys.readouterr().err == ""
 
     def test_of_another_machine_is_not_reached_with_app(self, tmp_path: Path, port: int) -> None:
         app = open_app(write_app(tmp_path, "kafka.example:9092"))
-        with announced(TARGET, tmp_path, port):
+        with announce_broker(TARGET, tmp_path, port):
             assert not app_connects_to(app, f"127.0.0.1:{port}", TARGET, tmp_path)
 
 
@@ -108,51 +114,51 @@ class TestTheAddress:
     def test_is_that_of_the_running_dev_and_is_printed(
         self, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with announced(TARGET, tmp_path, port):
-            assert dev_servers(CONFIGURED, tmp_path, TARGET) == f"127.0.0.1:{port}"
+        with announce_broker(TARGET, tmp_path, port):
+            assert find_dev_servers(CONFIGURED, tmp_path, TARGET) == f"127.0.0.1:{port}"
         assert capsys.readouterr().err == f"evkafka: using the broker of `evkafka dev`: 127.0.0.1:{port}\n"
 
     def test_is_unchanged_if_dev_has_the_configured_port(
         self, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with announced(TARGET, tmp_path, port):
-            assert dev_servers([f"localhost:{port}"], tmp_path, TARGET) is None
+        with announce_broker(TARGET, tmp_path, port):
+            assert find_dev_servers([f"localhost:{port}"], tmp_path, TARGET) is None
         assert capsys.readouterr().err == ""
 
     def test_is_unchanged_after_dev_has_ended(self, tmp_path: Path, port: int) -> None:
-        with announced(TARGET, tmp_path, port):
+        with announce_broker(TARGET, tmp_path, port):
             pass
-        assert dev_servers(CONFIGURED, tmp_path, TARGET) is None
+        assert find_dev_servers(CONFIGURED, tmp_path, TARGET) is None
 
     def test_is_unchanged_after_dev_was_killed(self, tmp_path: Path, port: int) -> None:
-        with closed_port() as ended, announced(TARGET, tmp_path, ended):
-            assert dev_servers(CONFIGURED, tmp_path, TARGET) is None
+        with closed_port() as ended, announce_broker(TARGET, tmp_path, ended):
+            assert find_dev_servers(CONFIGURED, tmp_path, TARGET) is None
 
     def test_is_unchanged_if_the_environment_has_one(
         self, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("EVKAFKA_BOOTSTRAP_SERVERS", "localhost:9092")
-        with announced(TARGET, tmp_path, port):
-            assert dev_servers(CONFIGURED, tmp_path, TARGET) is None
+        with announce_broker(TARGET, tmp_path, port):
+            assert find_dev_servers(CONFIGURED, tmp_path, TARGET) is None
 
     def test_is_unchanged_for_an_app_of_another_name_or_directory(self, tmp_path: Path, port: int) -> None:
-        with announced(TARGET, tmp_path, port):
-            assert dev_servers(CONFIGURED, tmp_path, "billing:app") is None
-            assert dev_servers(CONFIGURED, tmp_path / "elsewhere", TARGET) is None
+        with announce_broker(TARGET, tmp_path, port):
+            assert find_dev_servers(CONFIGURED, tmp_path, "billing:app") is None
+            assert find_dev_servers(CONFIGURED, tmp_path / "elsewhere", TARGET) is None
 
     def test_without_an_app_is_that_of_the_only_dev_in_the_directory(self, tmp_path: Path, port: int) -> None:
-        with announced(TARGET, tmp_path, port):
-            assert dev_servers(CONFIGURED, tmp_path) == f"127.0.0.1:{port}"
-            with announced("billing:app", tmp_path, port):
-                assert dev_servers(CONFIGURED, tmp_path) is None
+        with announce_broker(TARGET, tmp_path, port):
+            assert find_dev_servers(CONFIGURED, tmp_path) == f"127.0.0.1:{port}"
+            with announce_broker("billing:app", tmp_path, port):
+                assert find_dev_servers(CONFIGURED, tmp_path) is None
 
     def test_is_not_told_without_a_writable_cache_directory(
         self, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "file").touch()
         monkeypatch.setenv("EVKAFKA_CACHE_DIR", str(tmp_path / "file"))
-        with announced(TARGET, tmp_path, port):
-            assert dev_servers(CONFIGURED, tmp_path, TARGET) is None
+        with announce_broker(TARGET, tmp_path, port):
+            assert find_dev_servers(CONFIGURED, tmp_path, TARGET) is None
 
 
 class TestTheRegistry:
@@ -168,14 +174,14 @@ class TestTheRegistry:
         module = tmp_path / "shop_of_dev.py"
         module.write_text(f"import os\nURL = os.environ[{REGISTRY_VARIABLE!r}]\n{module.read_text()}")
         url = f"http://127.0.0.1:{port}/apis/ccompat/v7"
-        with announced_registry(TARGET, tmp_path, port):
+        with announce_registry(TARGET, tmp_path, port):
             open_app(options)
         assert url == sys.modules["shop_of_dev"].URL
         assert capsys.readouterr().err == f"evkafka: using the schema registry of `evkafka dev`: {url}\n"
 
     def test_of_the_environment_is_kept(self, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(REGISTRY_VARIABLE, "http://registry:8081")
-        with announced_registry(TARGET, tmp_path, port):
+        with announce_registry(TARGET, tmp_path, port):
             open_app(write_app(tmp_path, "localhost:9092"))
         assert os.environ[REGISTRY_VARIABLE] == "http://registry:8081"
 
@@ -183,12 +189,12 @@ class TestTheRegistry:
         options = write_app(tmp_path, "localhost:9092")
         with (
             closed_port() as ended,
-            announced_registry("billing:app", tmp_path, port),
-            announced_registry(TARGET, tmp_path, ended),
+            announce_registry("billing:app", tmp_path, port),
+            announce_registry(TARGET, tmp_path, ended),
         ):
             open_app(options)
         assert REGISTRY_VARIABLE not in os.environ
 
     def test_is_no_broker(self, tmp_path: Path, port: int) -> None:
-        with announced_registry(TARGET, tmp_path, port):
-            assert dev_servers(CONFIGURED, tmp_path) is None
+        with announce_registry(TARGET, tmp_path, port):
+            assert find_dev_servers(CONFIGURED, tmp_path) is None

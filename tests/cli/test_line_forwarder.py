@@ -35,7 +35,7 @@ def test_long_lines_of_two_processes_do_not_mix(forwarder: LineForwarder) -> Non
             os.write(pipe, lines[letter][half:])
         os.close(pipe)
 
-    threads = [threading.Thread(target=print_lines, args=(letter, forwarder.pipe(target))) for letter in lines]
+    threads = [threading.Thread(target=print_lines, args=(letter, forwarder.create_pipe(target))) for letter in lines]
     for thread in threads:
         thread.start()
     with os.fdopen(reading, "rb") as out:
@@ -47,7 +47,7 @@ def test_long_lines_of_two_processes_do_not_mix(forwarder: LineForwarder) -> Non
 def test_a_last_line_without_an_end_gets_one(forwarder: LineForwarder) -> None:
     reading, target = os.pipe()
     for text in (b"whole\nhalf", b"other\n"):
-        pipe = forwarder.pipe(target)
+        pipe = forwarder.create_pipe(target)
         os.write(pipe, text)
         os.close(pipe)
     forwarder.close()
@@ -58,7 +58,7 @@ def test_a_last_line_without_an_end_gets_one(forwarder: LineForwarder) -> None:
 def test_a_reader_that_is_gone_does_not_hold_up_the_processes(forwarder: LineForwarder) -> None:
     reading, target = os.pipe()
     os.close(reading)
-    pipe = forwarder.pipe(target)
+    pipe = forwarder.create_pipe(target)
     for _ in range(100):
         os.write(pipe, b"x" * 9_999 + b"\n")
     os.close(pipe)
@@ -69,7 +69,7 @@ def test_a_reader_that_is_gone_does_not_hold_up_the_processes(forwarder: LineFor
 def test_a_reader_that_stands_still_does_not_hold_up_the_end() -> None:
     forwarder = LineForwarder()
     reading, target = os.pipe()
-    pipe = forwarder.pipe(target)
+    pipe = forwarder.create_pipe(target)
     os.set_blocking(pipe, False)
     with suppress(BlockingIOError):
         while True:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evkafka.cli.impl.new import make_service
+from evkafka.cli.impl.new import create_service
 from evkafka.exceptions import ConfigError
 from tests.cli.support import ROOT, environment, evkafka, stderr_of
 
@@ -123,7 +123,7 @@ def test_a_name_that_no_package_can_have(tmp_path: Path) -> None:
     assert "cannot be the name of a package" in stderr_of(evkafka(tmp_path, "new", "class"), 2)
     for name in ("1st", "a b", "größe"):
         with pytest.raises(ConfigError, match="cannot be the name of a package"):
-            make_service(name, tmp_path)
+            create_service(name, tmp_path)
 
 
 def test_a_service_with_avro_passes_its_tests(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ class TestNames:
         assert capsys.readouterr().out == "[/bold] :smile: [red]x\n"
 
     def test_a_block_of_several_lines_looks_like_no_next_field(self) -> None:
-        assert output.block("a\nid: forged\x1b") == "a\n    id: forged\\u001b"
+        assert output.escape_indented_after_first("a\nid: forged\x1b") == "a\n    id: forged\\u001b"
 
 
 class TestOnARealKafka:

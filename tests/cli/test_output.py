@@ -13,7 +13,7 @@ from evkafka.cli import output
 class TestIndented:
     def test_indents_each_line_equally(self) -> None:
         text = "Traceback (most recent call last):\n  File\nValueError: no"
-        assert output.indented(text) == "    Traceback (most recent call last):\n      File\n    ValueError: no"
+        assert output.escape_indented(text) == "    Traceback (most recent call last):\n      File\n    ValueError: no"
 
 
 class TestProgressBar:

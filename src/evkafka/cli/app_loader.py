@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
-from evkafka.cli.suggestions import nearest
+from evkafka.cli.suggestions import nearest_name
 from evkafka.exceptions import ConfigError
 
 
@@ -40,7 +40,7 @@ def load_app(target: str, app_dir: Path, *, factory: bool = False, show_tracebac
     """
     module_name, path = _split_target(target)
     module = _import_module(module_name, app_dir, show_traceback=show_traceback)
-    found = _look_up(module, path)
+    found = _look_up_attribute(module, path)
     if factory:
         found = _call_factory(found, target, show_traceback=show_traceback)
     return _require_app(found, target, from_factory=factory)
@@ -60,7 +60,7 @@ def require_module(target: str, app_dir: Path) -> None:
         part = ".".join(parts[:count])
         spec = _find_spec(part, search) if search is not None else None
         if spec is None:
-            raise ConfigError(_no_such_module(name, part, directory))
+            raise ConfigError(_no_such_module_text(name, part, directory))
         search = spec.submodule_search_locations
 
 
@@ -73,16 +73,16 @@ def _find_spec(name: str, search: Sequence[str]) -> ModuleSpec | None:
 def _split_target(target: str) -> tuple[str, str]:
     module_name, colon, path = target.partition(":")
     if not colon or not module_name or not path or ":" in path:
-        hint = f"{_module_name(module_name)}:app" if module_name else "orders.main:app"
+        hint = f"{_check_module_name(module_name)}:app" if module_name else "orders.main:app"
         raise ConfigError(f"{target!r} is not MODULE:APP: name the module and the app in it, as in {hint}")
-    if _module_name(module_name) != module_name:
-        raise ConfigError(f"{module_name!r} is a file, not a module: write {_module_name(module_name)}:{path}")
+    if _check_module_name(module_name) != module_name:
+        raise ConfigError(f"{module_name!r} is a file, not a module: write {_check_module_name(module_name)}:{path}")
     if not all(part.isidentifier() for part in (*module_name.split("."), *path.split("."))):
         raise ConfigError(f"{target!r} is not MODULE:APP: both are names with dots, as in orders.main:app")
     return module_name, path
 
 
-def _module_name(name: str) -> str:
+def _check_module_name(name: str) -> str:
     if name.endswith(".py") or "/" in name or "\\" in name:
         return name.removesuffix(".py").replace("\\", "/").strip("./").replace("/", ".")
     return name
@@ -100,10 +100,10 @@ def _import_module(name: str, app_dir: Path, *, show_traceback: bool) -> ModuleT
     except ModuleNotFoundError as error:
         # Is the module itself missing, or a module that it imports? Only the first is about the target.
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise ConfigError(_no_such_module(name, error.name, directory)) from None
-        raise _import_failed(name, error, show_traceback) from error
+            raise ConfigError(_no_such_module_text(name, error.name, directory)) from None
+        raise _import_error(name, error, show_traceback) from error
     except Exception as error:  # the user's module may raise anything
-        raise _import_failed(name, error, show_traceback) from error
+        raise _import_error(name, error, show_traceback) from error
 
 
 def _app_directory(app_dir: Path) -> Path:
@@ -113,34 +113,34 @@ def _app_directory(app_dir: Path) -> Path:
     return directory
 
 
-def _no_such_module(name: str, missing: str, directory: Path) -> str:
+def _no_such_module_text(name: str, missing: str, directory: Path) -> str:
     below = name.startswith(f"{missing}.")
     what = f"no module {name!r}" + (f" (there is no {missing!r} to look in)" if below else "")
     parent, _, last = missing.rpartition(".")
     siblings = directory.joinpath(*parent.split(".")) if parent else directory
     names = {path.stem for path in siblings.glob("*.py")} | {path.parent.name for path in siblings.glob("*/*.py")}
-    if near := nearest(last, names):
+    if near := nearest_name(last, names):
         return f"{what} in {directory}: did you mean {f'{parent}.{near}' if parent else near!r}?"
     return f"{what} in {directory}: run in the directory that contains it, or name that with --app-dir"
 
 
-def _import_failed(name: str, error: Exception, show_traceback: bool) -> ConfigError:
-    return _user_code_failed(f"module {name!r} cannot be imported", error, show_traceback=show_traceback)
+def _import_error(name: str, error: Exception, show_traceback: bool) -> ConfigError:
+    return _user_code_error(f"module {name!r} cannot be imported", error, show_traceback=show_traceback)
 
 
-def _user_code_failed(what: str, error: Exception, *, show_traceback: bool) -> ConfigError:
+def _user_code_error(what: str, error: Exception, *, show_traceback: bool) -> ConfigError:
     """An error for an exception of the user's code. A ConfigError keeps its text, because it says what to do."""
     if show_traceback:
         traceback.print_exception(error)
     if isinstance(error, ConfigError):
-        return ConfigError(f"{_location(error)}{error}")
+        return ConfigError(f"{_location_of_error(error)}{error}")
     message = str(error.msg if isinstance(error, SyntaxError) else error).partition("\n")[0]
     cause = f"{type(error).__name__}: {message}" if message else type(error).__name__
     hint = "" if show_traceback else "; --log-level debug shows the traceback"
-    return ConfigError(f"{_location(error)}{what}: {cause}{hint}")
+    return ConfigError(f"{_location_of_error(error)}{what}: {cause}{hint}")
 
 
-def _location(error: Exception) -> str:
+def _location_of_error(error: Exception) -> str:
     """`file:line: ` of the innermost frame in the user's code, not in the import system or an installed package."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{relative_path(error.filename)}:{error.lineno}: "
@@ -164,19 +164,19 @@ def relative_path(filename: str) -> str:
 # ---------------------------------------------------------------------------- the name in the module
 
 
-def _look_up(module: ModuleType, path: str) -> Any:
+def _look_up_attribute(module: ModuleType, path: str) -> Any:
     found: Any = module
     where = module.__name__
     for name in path.split("."):
         try:
             found = getattr(found, name)
         except AttributeError:
-            raise ConfigError(_no_such_name(module, found, where, name)) from None
+            raise ConfigError(_no_such_name_text(module, found, where, name)) from None
         where = f"{where}.{name}" if ":" in where else f"{where}:{name}"
     return found
 
 
-def _no_such_name(module: ModuleType, holder: Any, where: str, name: str) -> str:
+def _no_such_name_text(module: ModuleType, holder: Any, where: str, name: str) -> str:
     what = f"{where!r} has no {name!r}"
     if holder is module and name in _names_under_main_guard(module):
         return (
@@ -185,7 +185,7 @@ def _no_such_name(module: ModuleType, holder: Any, where: str, name: str) -> str
         )
     apps = [key for key, value in vars(holder).items() if _is_app(value)] if hasattr(holder, "__dict__") else []
     public = [key for key in dir(holder) if not key.startswith("_")]
-    if near := nearest(name, apps) or nearest(name, public):
+    if near := nearest_name(name, apps) or nearest_name(name, public):
         return f"{what}: did you mean {near!r}?"
     if apps:
         return f"{what}: its apps are {', '.join(map(repr, sorted(apps)))}"
@@ -217,7 +217,7 @@ def _call_factory(factory: Callable[[], Any], target: str, *, show_traceback: bo
         raise ConfigError(f"{target!r} is an app: omit --factory")
     if not callable(factory):
         raise ConfigError(
-            f"{target!r} is {_described(factory)}, not a function: --factory calls a function that returns the app"
+            f"{target!r} is {_describe_value(factory)}, not a function: --factory calls a function that returns the app"
         )
     if inspect.iscoroutinefunction(factory):
         raise ConfigError(
@@ -233,7 +233,7 @@ def _call_factory(factory: Callable[[], Any], target: str, *, show_traceback: bo
     try:
         return factory()
     except Exception as error:  # the user's function may raise anything
-        raise _user_code_failed(f"{target!r} cannot create the app", error, show_traceback=show_traceback) from error
+        raise _user_code_error(f"{target!r} cannot create the app", error, show_traceback=show_traceback) from error
 
 
 def _require_app(found: Any, target: str, *, from_factory: bool) -> RunnableApp:
@@ -241,19 +241,19 @@ def _require_app(found: Any, target: str, *, from_factory: bool) -> RunnableApp:
         app: RunnableApp = found
         return app
     if from_factory:
-        raise ConfigError(f"{target!r} returned {_described(found)}, not an EVKafkaApp: return the app")
+        raise ConfigError(f"{target!r} returned {_describe_value(found)}, not an EVKafkaApp: return the app")
     if inspect.isroutine(found):
         raise ConfigError(f"{target!r} is a function, not an EVKafkaApp: if it returns the app, add --factory")
     if inspect.ismodule(found) or inspect.isclass(found):
-        raise ConfigError(f"{target!r} is {_described(found)}, not an EVKafkaApp: name the variable of the app")
-    raise ConfigError(f"{target!r} is {_described(found)}, not an EVKafkaApp: give it to an app, and name that")
+        raise ConfigError(f"{target!r} is {_describe_value(found)}, not an EVKafkaApp: name the variable of the app")
+    raise ConfigError(f"{target!r} is {_describe_value(found)}, not an EVKafkaApp: give it to an app, and name that")
 
 
 def _is_app(value: object) -> bool:
     return isinstance(value, RunnableApp) and not isinstance(value, (type, ModuleType))
 
 
-def _described(value: object) -> str:
+def _describe_value(value: object) -> str:
     if value is None:
         return "None"
     if isinstance(value, type):

@@ -48,12 +48,14 @@ class Command:
 
     def __init__(self, name: str, function: Callable[..., None], settings: Mapping[str, Any]) -> None:
         signature = inspect.signature(function, eval_str=True)
-        parameters = [one for parameter in signature.parameters.values() for one in _expand(parameter)]
+        parameters = [one for parameter in signature.parameters.values() for one in _expand_option_group(parameter)]
         parameters.sort(key=lambda one: not _is_argument(one))
         self._name = name
         self._function = function
         self._settings = settings
-        self._groups = {one.name: one.annotation for one in signature.parameters.values() if _is_group(one.annotation)}
+        self._groups = {
+            one.name: one.annotation for one in signature.parameters.values() if _is_option_group(one.annotation)
+        }
         # Typer reads these, as it does of a function.
         self.__name__, self.__doc__ = function.__name__, function.__doc__
         self.__signature__ = signature.replace(parameters=parameters)
@@ -68,10 +70,10 @@ class Command:
         self._function(**values)
 
 
-def _expand(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
+def _expand_option_group(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
     """The parameter itself, or one parameter for each field of the option group."""
     group = parameter.annotation
-    if not _is_group(group):
+    if not _is_option_group(group):
         yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         return
     types = get_type_hints(group, include_extras=True)
@@ -81,7 +83,7 @@ def _expand(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
         yield inspect.Parameter(field.name, kind, default=default, annotation=types[field.name])
 
 
-def _is_group(annotation: Any) -> bool:
+def _is_option_group(annotation: Any) -> bool:
     return dataclasses.is_dataclass(annotation)
 
 

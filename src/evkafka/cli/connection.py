@@ -12,7 +12,7 @@ from pathlib import Path
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import load_app
-from evkafka.cli.dev_broker import dev_servers, use_dev_broker, use_dev_registry
+from evkafka.cli.dev_broker import find_dev_servers, use_dev_broker, use_dev_registry
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.options import AppOptions, ClusterOptions
 from evkafka.cli.suggestions import unknown_consumer
@@ -114,7 +114,7 @@ def find_dead_letters(options: ClusterOptions, topic: str | None) -> DeadLetters
     """
     source = _read_source(options)
     if isinstance(source, EVKafkaApp):
-        return _dead_letters_of_app(source, topic or _only_topic(source, options.consumer), options.consumer)
+        return _dead_letters_of_app(source, topic or _require_only_topic(source, options.consumer), options.consumer)
     if topic is None:
         raise ConfigError(
             "name the dead-letter topic after the command, for example orders.billing.dlq;"
@@ -142,24 +142,24 @@ def _read_source(options: ClusterOptions) -> EVKafkaApp | ConsumerSettings | Con
     if options.bootstrap_servers is not None:
         # The environment may have the login.
         return producer_settings(
-            {**_config_of_environment(), "bootstrap_servers": options.bootstrap_servers}
+            {**_config_from_environment(), "bootstrap_servers": options.bootstrap_servers}
         ).connection
     target = options.app or os.environ.get("EVKAFKA_APP")
     if target is not None:
         return open_connected_app(AppOptions(target, options.app_dir, options.factory))
-    config = _config_of_environment()
+    config = _config_from_environment()
     if "bootstrap_servers" not in config:
         raise ConfigError(
             "name the cluster: --app MODULE:APP, --bootstrap-servers HOST:PORT, --config FILE,"
             " or EVKAFKA_BOOTSTRAP_SERVERS in the environment"
         )
     connection = producer_settings(config).connection
-    if found := dev_servers(connection.bootstrap_servers, options.app_dir):
+    if found := find_dev_servers(connection.bootstrap_servers, options.app_dir):
         return producer_settings({"bootstrap_servers": found}).connection
     return connection
 
 
-def _config_of_environment() -> dict[str, object]:
+def _config_from_environment() -> dict[str, object]:
     try:
         import pydantic_settings  # noqa: F401 - is the extra installed?
     except ImportError:
@@ -204,7 +204,7 @@ def cluster_of_app(app: EVKafkaApp, consumer: str | None, topic: str | None) -> 
         ConfigError: there is no such consumer, or the app has several clusters, or none.
     """
     if consumer is not None:
-        return _cluster_of_consumer(app, _consumer(app, consumer))
+        return _cluster_of_consumer(app, _require_consumer(app, consumer))
     readers = [one for one in app.consumers.values() if topic is None or reads_topic(one, topic)]
     if len(readers) == 1:
         return _cluster_of_consumer(app, readers[0])
@@ -226,7 +226,7 @@ def _cluster_of_consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> FoundCl
     return FoundCluster(declared.settings.connection, app, declared, declared.type_header)
 
 
-def _consumer(app: EVKafkaApp, name: str) -> DeclaredConsumer:
+def _require_consumer(app: EVKafkaApp, name: str) -> DeclaredConsumer:
     if name not in app.consumers:
         raise ConfigError(f"--consumer {name}: {unknown_consumer(name, tuple(app.consumers))}")
     return app.consumers[name]
@@ -247,8 +247,8 @@ def _topics_of_producer(declared: DeclaredProducer) -> set[str]:
 # ---------------------------------------------------------------------------- an app's dead letters
 
 
-def _only_topic(app: EVKafkaApp, consumer: str | None) -> str:
-    consumers = app.consumers.values() if consumer is None else [_consumer(app, consumer)]
+def _require_only_topic(app: EVKafkaApp, consumer: str | None) -> str:
+    consumers = app.consumers.values() if consumer is None else [_require_consumer(app, consumer)]
     policies = [
         (declared.settings, event_type or "unmatched", policy)
         for declared in consumers
@@ -277,10 +277,10 @@ def _dead_letters_of_app(app: EVKafkaApp, topic: str, consumer: str | None) -> D
         declared.name: (declared, policy)
         for declared in app.consumers.values()
         for event_type, policy in declared.policies()
-        if _writes_to(declared, policy, event_type or "unmatched", topic)
+        if _writes_dead_letters_to(declared, policy, event_type or "unmatched", topic)
     }
     if consumer is not None:
-        declared = _consumer(app, consumer)
+        declared = _require_consumer(app, consumer)
         found = {consumer: found.get(consumer, (declared, declared.settings.on_error))}
     if not found:
         raise ConfigError(
@@ -295,7 +295,9 @@ def _dead_letters_of_app(app: EVKafkaApp, topic: str, consumer: str | None) -> D
     return DeadLetters(topic, cluster, source_topics_of(declared.settings_with_dead_letter_topics()))
 
 
-def _writes_to(declared: DeclaredConsumer, policy: ErrorPolicySettings, event_type: str, topic: str) -> bool:
+def _writes_dead_letters_to(
+    declared: DeclaredConsumer, policy: ErrorPolicySettings, event_type: str, topic: str
+) -> bool:
     settings = declared.settings
 
     def name(source: str) -> str:

@@ -32,18 +32,18 @@ REGISTRY_DIRECTORY = "registry"
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
 
 
-def announced(target: str, app_dir: Path, port: int) -> AbstractContextManager[None]:
+def announce_broker(target: str, app_dir: Path, port: int) -> AbstractContextManager[None]:
     """Let the other commands find the broker of this app. Without a writable cache directory they do not."""
-    return _announced(_directory(app_dir) / _digest(target), port)
+    return _announce_port(_announcement_directory(app_dir) / _hash_text(target), port)
 
 
-def announced_registry(target: str, app_dir: Path, port: int) -> AbstractContextManager[None]:
+def announce_registry(target: str, app_dir: Path, port: int) -> AbstractContextManager[None]:
     """Let the other commands find the schema registry of this app."""
-    return _announced(_registry_file(target, app_dir), port)
+    return _announce_port(_registry_file(target, app_dir), port)
 
 
 @contextmanager
-def _announced(file: Path, port: int) -> Iterator[None]:
+def _announce_port(file: Path, port: int) -> Iterator[None]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(str(port), encoding="utf-8")
@@ -69,11 +69,11 @@ def use_dev_registry(target: str, app_dir: Path) -> None:
 
 def use_dev_broker(app: EVKafkaApp, target: str, app_dir: Path) -> None:
     """Redirect the app to the broker of `evkafka dev`, if that runs this app and the app names another local port."""
-    if found := dev_servers(_configured_servers(app), app_dir, target):
+    if found := find_dev_servers(_configured_servers(app), app_dir, target):
         redirect(app, found, keep_login=False)
 
 
-def dev_servers(configured: Sequence[str], app_dir: Path, target: str | None = None) -> str | None:
+def find_dev_servers(configured: Sequence[str], app_dir: Path, target: str | None = None) -> str | None:
     """The address of the broker, which is also printed; None if the configured addresses hold.
 
     Args:
@@ -89,7 +89,7 @@ def app_connects_to(app: EVKafkaApp, servers: str, target: str, app_dir: Path) -
     """Whether commands with `--app` connect to these servers."""
     configured = _configured_servers(app)
     found = _find_dev_servers(configured, app_dir, target)
-    return _addresses(configured if found is None else [found]) == _addresses(servers.split(","))
+    return _normalize_addresses(configured if found is None else [found]) == _normalize_addresses(servers.split(","))
 
 
 def _configured_servers(app: EVKafkaApp) -> list[str]:
@@ -99,20 +99,20 @@ def _configured_servers(app: EVKafkaApp) -> list[str]:
 
 
 def _find_dev_servers(configured: Sequence[str], app_dir: Path, target: str | None) -> str | None:
-    if _named_in_environment() or not all(_host(server) in LOCAL_HOSTS for server in configured):
+    if _is_broker_named_in_environment() or not all(_host(server) in LOCAL_HOSTS for server in configured):
         return None
-    port = _running_port(app_dir, target)
+    port = _find_broker_port(app_dir, target)
     if port is None or all(_port(server) == str(port) for server in configured):
         return None
     return f"127.0.0.1:{port}"
 
 
-def _addresses(servers: Sequence[str]) -> set[tuple[str, str]]:
+def _normalize_addresses(servers: Sequence[str]) -> set[tuple[str, str]]:
     """Host and port of each; the names of this machine are one."""
     return {(LOCAL_HOSTS[0] if _host(one) in LOCAL_HOSTS else _host(one), _port(one)) for one in servers}
 
 
-def _named_in_environment() -> bool:
+def _is_broker_named_in_environment() -> bool:
     return any(name.startswith("EVKAFKA_") and name.endswith("BOOTSTRAP_SERVERS") for name in os.environ)
 
 
@@ -124,9 +124,9 @@ def _port(server: str) -> str:
     return server.rpartition(":")[2]
 
 
-def _running_port(app_dir: Path, target: str | None) -> int | None:
-    directory = _directory(app_dir)
-    files = sorted(directory.glob("*")) if target is None else [directory / _digest(target)]
+def _find_broker_port(app_dir: Path, target: str | None) -> int | None:
+    directory = _announcement_directory(app_dir)
+    files = sorted(directory.glob("*")) if target is None else [directory / _hash_text(target)]
     ports = [port for file in files if (port := _read_port(file)) is not None]
     return ports[0] if len(ports) == 1 else None
 
@@ -140,16 +140,16 @@ def _read_port(file: Path) -> int | None:
     return None
 
 
-def _directory(app_dir: Path) -> Path:
+def _announcement_directory(app_dir: Path) -> Path:
     from evkafka.broker.maven import cache_dir
 
-    return cache_dir() / "dev" / _digest(str(app_dir.expanduser().resolve()))
+    return cache_dir() / "dev" / _hash_text(str(app_dir.expanduser().resolve()))
 
 
 def _registry_file(target: str, app_dir: Path) -> Path:
-    return _directory(app_dir) / "registry" / _digest(target)
+    return _announcement_directory(app_dir) / "registry" / _hash_text(target)
 
 
-def _digest(text: str) -> str:
+def _hash_text(text: str) -> str:
     """The name of a file or directory for this target, or path."""
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:24]

@@ -16,7 +16,7 @@ PREFIX = "EVKAFKA"
 _WITHOUT_VARIABLE = frozenset({"help", "version", "install_completion", "show_completion"})
 
 
-def name_env_vars(command: Any, path: tuple[str, ...] = ()) -> None:
+def set_env_var_names(command: Any, path: tuple[str, ...] = ()) -> None:
     """Set the variable of each option that declares none, in this command and in its subcommands.
 
     Args:
@@ -26,12 +26,12 @@ def name_env_vars(command: Any, path: tuple[str, ...] = ()) -> None:
     for parameter in command.params:
         unnamed = parameter.param_type_name == "option" and parameter.envvar is None
         if unnamed and parameter.name not in _WITHOUT_VARIABLE:
-            parameter.envvar = env_var(path, parameter.opts)
+            parameter.envvar = env_var_name(path, parameter.opts)
     for name, subcommand in getattr(command, "commands", {}).items():
-        name_env_vars(subcommand, (*path, name))
+        set_env_var_names(subcommand, (*path, name))
 
 
-def env_var(path: tuple[str, ...], flags: list[str]) -> str:
+def env_var_name(path: tuple[str, ...], flags: list[str]) -> str:
     """The variable of `evkafka PATH --flag`: the longest flag counts."""
     long = max(flags, key=len).lstrip("-")
     return "_".join((PREFIX, *path, long)).replace("-", "_").upper()

@@ -25,7 +25,7 @@ from evkafka.cli.commands.run import run_command
 from evkafka.cli.commands.send import send_command
 from evkafka.cli.commands.tail import tail_command
 from evkafka.cli.commands.verify import verify_command
-from evkafka.cli.env_vars import name_env_vars
+from evkafka.cli.env_vars import set_env_var_names
 from evkafka.cli.exit_codes import exit_code_of
 from evkafka.cli.options import INSPECT, OPERATE
 
@@ -71,7 +71,7 @@ def run() -> int:
 def command_line() -> Any:
     """All commands as one Click command; each option has its environment variable."""
     root = typer.main.get_command(app)
-    name_env_vars(root)
+    set_env_var_names(root)
     return root
 
 

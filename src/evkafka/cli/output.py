@@ -41,7 +41,7 @@ def screen() -> Console:
     return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 300)
 
 
-def styled(*parts: str | tuple[str, str]) -> Text:
+def styled_line(*parts: str | tuple[str, str]) -> Text:
     """One line of parts; each is a text, or (text, style)."""
     pairs = [(one, "") if isinstance(one, str) else one for one in parts]
     return Text.assemble(*((escape_line(text), style) for text, style in pairs))
@@ -67,17 +67,17 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def block(text: str) -> str:
+def escape_indented_after_first(text: str) -> str:
     """Text that others wrote, with its lines. Lines after the first are indented, so that none looks like a field."""
     return escape_lines(text).replace("\n", "\n    ")
 
 
-def indented(text: str) -> str:
+def escape_indented(text: str) -> str:
     """Text that others wrote, with its lines, all of them indented: for a text that begins on a line of its own."""
-    return f"    {block(text)}"
+    return f"    {escape_indented_after_first(text)}"
 
 
-def as_text(data: bytes | None) -> str | dict[str, str] | None:
+def bytes_to_json_text(data: bytes | None) -> str | dict[str, str] | None:
     """UTF-8 as text, anything else as base64."""
     if data is None:
         return None
@@ -87,7 +87,7 @@ def as_text(data: bytes | None) -> str | dict[str, str] | None:
         return {"base64": base64.b64encode(data).decode()}
 
 
-def as_value(data: bytes | None) -> Any:
+def bytes_to_json_value(data: bytes | None) -> Any:
     """JSON as its value, else text, else base64.
 
     JSON strings and null stay as they are written: they would look like plain text and like a tombstone otherwise.
@@ -97,19 +97,19 @@ def as_value(data: bytes | None) -> Any:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
-        return as_text(data)
-    return as_text(data) if value is None or isinstance(value, str) else value
+        return bytes_to_json_text(data)
+    return bytes_to_json_text(data) if value is None or isinstance(value, str) else value
 
 
-def value_text(value: Any) -> str:
-    """A value of `as_text` or `as_value`, for people."""
+def json_value_text(value: Any) -> str:
+    """A value of `bytes_to_json_text` or `bytes_to_json_value`, for people."""
     match value:
         case None:
             return "-"
         case {"base64": text}:
             return f"base64 {text}"
         case Mapping():
-            return ", ".join(f"{name} {value_text(part)}" for name, part in value.items())
+            return ", ".join(f"{name} {json_value_text(part)}" for name, part in value.items())
         case _:
             return str(value)
 

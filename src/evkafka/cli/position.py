@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from evkafka.cli.options import parse_time
-from evkafka.cli.suggestions import nearest
+from evkafka.cli.suggestions import nearest_name
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.groups import Bounds, offset_bounds, offsets_for_time
@@ -92,7 +92,7 @@ def require_existing(
     """As `require_topic`, with the topics that were read before."""
     if topic in shapes:
         return shapes[topic]
-    near = nearest(topic, shapes)
+    near = nearest_name(topic, shapes)
     hint = otherwise if near is None else f"did you mean {near!r}?"
     servers = ",".join(connection.bootstrap_servers)
     raise ConfigError(f"topic {topic!r} does not exist at {servers}" + (f": {hint}" if hint else ""))

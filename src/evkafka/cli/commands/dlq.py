@@ -123,7 +123,7 @@ def list_command(
     """List the open dead letters, newest first."""
     from evkafka.cli.impl.dlq import list_letters
 
-    found = _find(topic, cluster)
+    found = _find_dead_letters(topic, cluster)
     list_letters(found, _letter_filter(filters), closed=closed, limit=limit, as_json=as_json)
 
 
@@ -145,7 +145,7 @@ def show_command(
             "name the dead letter with --at PARTITION@OFFSET, the first two columns of `evkafka dlq list`,"
             " or with --id ID, which `evkafka dlq list --json` prints"
         )
-    found = _find(topic, cluster)
+    found = _find_dead_letters(topic, cluster)
     show_letter(found, _letter_filter(_Filter(partition=partition, offset=offset), letters), as_json=as_json)
 
 
@@ -177,7 +177,7 @@ def replay_command(
         )
     if to_handler and cluster.app is None and (cluster.config is not None or cluster.bootstrap_servers is not None):
         raise ConfigError("--to-handler needs the app: --app MODULE:APP")
-    found = _find(topic, cluster)
+    found = _find_dead_letters(topic, cluster)
     wanted = _letter_filter(filters, letters)
     target = None if to_handler else Target(None if to_topic == OWN_TOPIC else to_topic, found.sources)
     replay(found, wanted, target, limit=limit, rate=rate, force=force, dry_run=dry_run, as_json=as_json)
@@ -202,10 +202,10 @@ def drop_command(
     wanted = _letter_filter(filters, letters)
     if wanted == DeadLetterFilter() and limit is None and not everything:
         raise ConfigError("name the dead letters with a filter, or discard all with --all")
-    drop(_find(topic, cluster), wanted, limit=limit, dry_run=dry_run, as_json=as_json)
+    drop(_find_dead_letters(topic, cluster), wanted, limit=limit, dry_run=dry_run, as_json=as_json)
 
 
-def _find(topic: str | None, cluster: ClusterOptions) -> DeadLetters:
+def _find_dead_letters(topic: str | None, cluster: ClusterOptions) -> DeadLetters:
     from evkafka.cli.connection import find_dead_letters
 
     return find_dead_letters(cluster, topic)

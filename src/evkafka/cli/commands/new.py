@@ -28,6 +28,6 @@ Format = Annotated[
 @command("new", panel=DEVELOP, short_help="Create a new service.", epilog="Example: evkafka new billing")
 def new_command(name: Name, directory: Directory = None, value_format: Format = ValueFormat.JSON) -> None:
     """Create a new service: app, settings, passing tests, Dockerfile, Kubernetes manifests, CI workflow."""
-    from evkafka.cli.impl.new import make_service
+    from evkafka.cli.impl.new import create_service
 
-    make_service(name, directory, value_format.value)
+    create_service(name, directory, value_format.value)

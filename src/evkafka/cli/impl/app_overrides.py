@@ -26,7 +26,7 @@ def override_app(app: EVKafkaApp, options: RunOptions) -> None:
         redirect(app, options.bootstrap_servers, keep_login=options.new_topic_partitions is None)
     _override_web(app, options)
     if options.workers > 1:
-        _number_ids(app, options.worker)
+        _add_worker_number_to_ids(app, options.worker)
 
 
 def _choose_consumers(app: EVKafkaApp, only: tuple[str, ...], exclude: tuple[str, ...]) -> None:
@@ -51,11 +51,11 @@ def _override_web(app: EVKafkaApp, options: RunOptions) -> None:
         app.web = False
         return
     app.web_host = options.host or app.web_host
-    port = options.port if options.port is not None else _port_of_platform()
+    port = options.port if options.port is not None else _port_from_environment()
     app.web_port = app.web_port if port is None else port
 
 
-def _port_of_platform() -> int | None:
+def _port_from_environment() -> int | None:
     text = os.environ.get("PORT")
     if not text:
         return None
@@ -64,7 +64,7 @@ def _port_of_platform() -> int | None:
     return int(text)
 
 
-def _number_ids(app: EVKafkaApp, worker: int) -> None:
+def _add_worker_number_to_ids(app: EVKafkaApp, worker: int) -> None:
     """Give each worker ids of its own: of two members with the same `group_instance_id`, or two producers with the same
     `transactional_id`, each fences the other off."""
 

@@ -24,7 +24,7 @@ def print_contract(options: AppOptions, output: Path | None) -> None:
         sys.stdout.write(f"{text}\n")
         return
     if output.suffix in (".yaml", ".yml"):
-        text = _yaml(text)
+        text = _to_yaml(text)
     try:
         output.write_text(f"{text.rstrip()}\n", encoding="utf-8")
     except OSError as error:
@@ -45,7 +45,7 @@ def contract_of(target: str, *, app_dir: Path, factory: bool) -> str:
     return text
 
 
-def _yaml(text: str) -> str:
+def _to_yaml(text: str) -> str:
     try:
         import yaml
     except ImportError as error:

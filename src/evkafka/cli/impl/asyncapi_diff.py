@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from evkafka.cli.impl.asyncapi import contract_of
 from evkafka.cli.impl.schema_diff import Document, Schema, SchemaDiff, resolve
-from evkafka.cli.output import print_json, screen, styled
+from evkafka.cli.output import print_json, screen, styled_line
 from evkafka.exceptions import ConfigError
 
 
@@ -28,13 +28,13 @@ class Change:
     what: str
 
 
-def compare(old: str, new: str, *, app_dir: Path, factory: bool, as_json: bool) -> int:
+def compare_documents(old: str, new: str, *, app_dir: Path, factory: bool, as_json: bool) -> int:
     """Print the differences. Returns 1 if one of them breaks a client, else 0.
 
     Raises:
         ConfigError: one of the two is no contract.
     """
-    documents = [_read(one, app_dir=app_dir, factory=factory) for one in (old, new)]
+    documents = [_read_document(one, app_dir=app_dir, factory=factory) for one in (old, new)]
     changes = list(differences(*documents))
     breaking = sum(change.breaks for change in changes)
     if as_json:
@@ -48,14 +48,14 @@ def _print_changes(changes: list[Change], breaking: int) -> None:
     out = screen()
     for change in sorted(changes, key=lambda one: (not one.breaks, one.where)):
         mark = ("breaking  ", "red") if change.breaks else ("compatible", "green")
-        out.print(styled(mark, f" {change.where}: {change.what}"), soft_wrap=True)
+        out.print(styled_line(mark, f" {change.where}: {change.what}"), soft_wrap=True)
     if not changes:
         out.print("no differences")
     else:
         out.print(f"{len(changes)} differences, {breaking} of them breaking", style="dim")
 
 
-def _read(source: str, *, app_dir: Path, factory: bool) -> Document:
+def _read_document(source: str, *, app_dir: Path, factory: bool) -> Document:
     """The contract in a file, or of MODULE:APP."""
     path = Path(source)
     if not path.exists() and ":" in source:
@@ -95,7 +95,7 @@ Operation = tuple[Literal["receive", "send"], str, str]
 
 def differences(old: Document, new: Document) -> Iterator[Change]:
     """All differences in what the app receives and sends, topic by topic."""
-    before, after = _payloads(old), _payloads(new)
+    before, after = _payload_schemas(old), _payload_schemas(new)
     for operation in sorted({*before, *after}):
         action, topic, event = operation
         receives = action == "receive"
@@ -111,7 +111,7 @@ def differences(old: Document, new: Document) -> Iterator[Change]:
                 yield Change(breaks, f"{where}, {path}", what)
 
 
-def _payloads(document: Document) -> dict[Operation, Schema]:
+def _payload_schemas(document: Document) -> dict[Operation, Schema]:
     found: dict[Operation, Schema] = {}
     for operation in document.get("operations", {}).values():
         channel = resolve(document, operation.get("channel", {}))

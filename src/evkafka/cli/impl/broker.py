@@ -32,22 +32,22 @@ def run_broker(
     servers: dict[str, LocalServer] = {"Kafka": broker} | ({} if registry is None else {"The registry": registry})
     _interrupt_on_signals()
     try:
-        _say("Starting Apache Kafka...", quiet=quiet)
+        _print_unless_quiet("Starting Apache Kafka...", quiet=quiet)
         broker.start()
         if registry is not None:
-            _say("Starting the schema registry...", quiet=quiet)
+            _print_unless_quiet("Starting the schema registry...", quiet=quiet)
             registry.start()
         _print_addresses(broker, registry, data_dir, quiet=quiet)
-        _wait_for_an_end(servers)
+        _wait_for_exit_of_one(servers)
         raise SystemExit(1)
     except KeyboardInterrupt:
-        _say("Stopping Apache Kafka...", quiet=quiet)
+        _print_unless_quiet("Stopping Apache Kafka...", quiet=quiet)
     finally:
         for server in reversed(servers.values()):
-            _stop(server)
+            _stop_server(server)
 
 
-def _wait_for_an_end(servers: Mapping[str, LocalServer]) -> None:
+def _wait_for_exit_of_one(servers: Mapping[str, LocalServer]) -> None:
     """Return when one of them has exited, and print the end of its log."""
     while True:
         for name, server in servers.items():
@@ -56,7 +56,7 @@ def _wait_for_an_end(servers: Mapping[str, LocalServer]) -> None:
                 return
 
 
-def _say(text: str, *, quiet: bool) -> None:
+def _print_unless_quiet(text: str, *, quiet: bool) -> None:
     if not quiet:
         print(text, file=sys.stderr, flush=True)
 
@@ -76,7 +76,7 @@ def _print_addresses(
     print("Ctrl-C stops it.", flush=True)
 
 
-def _stop(server: LocalServer) -> None:
+def _stop_server(server: LocalServer) -> None:
     try:
         server.stop()
     except KeyboardInterrupt:  # a second Ctrl-C ends it at once

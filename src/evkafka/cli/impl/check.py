@@ -21,9 +21,9 @@ from evkafka.cli.impl.check_config import config_findings, metadata_findings
 from evkafka.cli.impl.check_protocol import protocol_findings
 from evkafka.cli.impl.check_schemas import schema_findings
 from evkafka.cli.impl.check_transactions import transaction_findings
-from evkafka.cli.impl.topic_plan import Need, Role, needs_of
+from evkafka.cli.impl.topic_plan import Need, Role, needed_topics
 from evkafka.cli.options import AppOptions
-from evkafka.cli.output import counted, print_json, screen, styled
+from evkafka.cli.output import counted, print_json, screen, styled_line
 from evkafka.config import missing_group_id, producer_settings
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, ConfigError, EVKafkaError
@@ -79,7 +79,7 @@ def check(options: AppOptions, *, broker: bool, strict: bool, as_json: bool) -> 
     """
     load_env_file(options.env_file)
     silence_client_log()
-    findings = asyncio.run(_check(options, broker=broker))
+    findings = asyncio.run(_collect_findings(options, broker=broker))
     failed = any(one.level == "error" or (strict and one.level == "warning") for one in findings)
     if as_json:
         print_json({"ok": not failed, "findings": [asdict(one) for one in findings]})
@@ -94,7 +94,7 @@ def _print_findings(findings: list[Finding], *, failed: bool) -> None:
         table.add_column(head, overflow="fold")
     for one in findings:
         text = escape_lines(one.message) + (f"\n-> {escape_lines(one.fix)}" if one.fix else "")
-        table.add_row(styled((one.level, STYLES[one.level])), one.check, Text(escape_line(one.about)), Text(text))
+        table.add_row(styled_line((one.level, STYLES[one.level])), one.check, Text(escape_line(one.about)), Text(text))
     screen().print(table)
     errors, warnings = (sum(one.level == level for one in findings) for level in ("error", "warning"))
     summary = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
@@ -104,7 +104,7 @@ def _print_findings(findings: list[Finding], *, failed: bool) -> None:
     )
 
 
-async def _check(options: AppOptions, *, broker: bool) -> list[Finding]:
+async def _collect_findings(options: AppOptions, *, broker: bool) -> list[Finding]:
     try:
         if broker:
             use_dev_registry(options.target, options.app_dir)
@@ -120,7 +120,7 @@ async def _check(options: AppOptions, *, broker: bool) -> list[Finding]:
         if not broker:
             findings += _check_metadata(declared, None)
     if not any(one.level == "error" for one in findings):
-        findings += _try("asyncapi", options.target, partial(_count_of_document, app))
+        findings += _call_as_finding("asyncapi", options.target, partial(_count_document_parts, app))
     if missing := missing_codecs():
         fix = "pip install --force-reinstall cramjam"
         findings.append(
@@ -139,7 +139,7 @@ def _check_wiring(app: EVKafkaApp) -> Iterator[Finding]:
     if not app.consumers and not app.producers:
         yield Finding("error", "wiring", "app", "no consumers and no producers", "app.add_consumer(...)")
     for declared in app.consumers.values():
-        yield from _try("wiring", declared.name, partial(_compile, app, declared))
+        yield from _call_as_finding("wiring", declared.name, partial(_compile_consumer, app, declared))
         if declared.endpoints == ():
             yield Finding("warning", "wiring", declared.name, "its handler has no endpoint", '@handler.event("Type")')
         if fault := missing_group_id(declared.settings):
@@ -151,14 +151,14 @@ def _check_wiring(app: EVKafkaApp) -> Iterator[Finding]:
         yield Finding("error", "config", "acks", fault)
     for name, producer in app.producers.items():
         for endpoint in producer.sender.endpoints:
-            yield from _try("wiring", name, endpoint.resolve, report_success=False)
+            yield from _call_as_finding("wiring", name, endpoint.resolve, report_success=False)
             if (endpoint.topic or producer.config.get("topic")) is None:
                 fix = 'topic="..." of the event, or "topic" in the producer\'s configuration'
                 yield Finding("error", "wiring", name, f"{endpoint.event_type!r} has no topic", fix)
     if app.web:
         from evkafka.web import require_extra
 
-        yield from _try("wiring", "HTTP server", require_extra, report_success=False)
+        yield from _call_as_finding("wiring", "HTTP server", require_extra, report_success=False)
 
 
 def _named_settings(app: EVKafkaApp) -> Iterator[tuple[str, ConsumerSettings]]:
@@ -170,18 +170,20 @@ def _named_settings(app: EVKafkaApp) -> Iterator[tuple[str, ConsumerSettings]]:
                 yield retry_consumer_name(declared.name), retries
 
 
-def _compile(app: EVKafkaApp, declared: DeclaredConsumer) -> str:
+def _compile_consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> str:
     types = [route.event_type for route in app.compile_consumer(declared).routes]
     return f"handles {', '.join(types)}" if types else "an app callable handles all events"
 
 
-def _count_of_document(app: EVKafkaApp) -> str:
+def _count_document_parts(app: EVKafkaApp) -> str:
     components = json.loads(app.asyncapi()).get("components", {})
     messages, schemas = (len(components.get(part, ())) for part in ("messages", "schemas"))
     return f"{counted(messages, 'message')}, {counted(schemas, 'schema')}"
 
 
-def _try(check: str, about: str, work: Callable[[], Any], *, report_success: bool = True) -> Iterator[Finding]:
+def _call_as_finding(
+    check: str, about: str, work: Callable[[], Any], *, report_success: bool = True
+) -> Iterator[Finding]:
     try:
         message = work()
     except EVKafkaError as error:
@@ -216,7 +218,7 @@ async def _check_clusters(app: EVKafkaApp) -> list[Finding]:
             findings.append(Finding("error", "broker", about, str(error), fix))
             continue
         findings.append(Finding("ok", "broker", about, f"{host}:{port} connection OK"))
-        needs = [need for need in needs_of(app) if need.connection.bootstrap_servers == servers]
+        needs = [need for need in needed_topics(app) if need.connection.bootstrap_servers == servers]
         findings += [_check_topic(need, shapes.get(need.topic)) for need in needs]
         if consumers := [one for one in app.consumers.values() if one.settings.connection.bootstrap_servers == servers]:
             known = await _broker_settings(connection)
@@ -305,11 +307,11 @@ async def _check_permissions(app: EVKafkaApp, connection: ConnectionSettings, ne
             existing = {need.topic for need in needs}
             for declared in app.consumers.values():
                 if declared.settings.connection.bootstrap_servers == servers:
-                    findings += await _check_reader(probe, declared, existing)
+                    findings += await _check_reader_permissions(probe, declared, existing)
             written = {need.topic: need for need in needs if need.role != "reads"}
             for topic, need in written.items():
                 missing = await probe.missing_write_right(topic)
-                findings.append(_permission(missing, topic, f"{need.needed_by} may write"))
+                findings.append(_permission_finding(missing, topic, f"{need.needed_by} may write"))
     except BrokerError as error:
         findings.append(Finding("error", "permissions", about, str(error)))
     return findings
@@ -326,20 +328,24 @@ def _silent_broker_findings(silent: Mapping[str, object], about: str) -> list[Fi
     return [*findings, Finding("warning", "permissions", about, "not checked: a broker does not answer", fix)]
 
 
-async def _check_reader(probe: PermissionProbe, declared: DeclaredConsumer, existing: set[str]) -> list[Finding]:
+async def _check_reader_permissions(
+    probe: PermissionProbe, declared: DeclaredConsumer, existing: set[str]
+) -> list[Finding]:
     findings = []
     group = declared.settings.group_id
     topics = [topic.name for topic in declared.settings.topics if topic.name in existing]
     if group is not None:
-        findings.append(_permission(await probe.missing_group_right(group), declared.name, f"may join group {group!r}"))
+        findings.append(
+            _permission_finding(await probe.missing_group_right(group), declared.name, f"may join group {group!r}")
+        )
     if topics:
         findings.append(
-            _permission(await probe.missing_read_right(topics), declared.name, f"may read {', '.join(topics)}")
+            _permission_finding(await probe.missing_read_right(topics), declared.name, f"may read {', '.join(topics)}")
         )
     return findings
 
 
-def _permission(missing: str | None, about: str, allowed: str) -> Finding:
+def _permission_finding(missing: str | None, about: str, allowed: str) -> Finding:
     if missing is None:
         return Finding("ok", "permissions", about, allowed)
     return Finding(

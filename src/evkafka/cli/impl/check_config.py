@@ -26,11 +26,11 @@ class ConfigFinding(NamedTuple):
 
 def config_findings(declared: DeclaredConsumer) -> list[ConfigFinding]:
     """The findings about one consumer; one `ok` if there is no other."""
-    findings = [*_check_times(declared.settings, _longest_attempt_s(declared)), *_check_limits(declared.settings)]
+    findings = [*_check_times(declared.settings, _longest_time_limit_s(declared)), *_check_limits(declared.settings)]
     return findings or [ConfigFinding("ok", "timeouts are consistent")]
 
 
-def _longest_attempt_s(declared: DeclaredConsumer) -> float:
+def _longest_time_limit_s(declared: DeclaredConsumer) -> float:
     """The longest time limit of the endpoints; the consumer's own counts for those that have none."""
     base_s = declared.settings.max_endpoint_exec_time_s
     return max((base_s if one.timeout_s is None else one.timeout_s for one in declared.endpoints or ()), default=base_s)
@@ -41,34 +41,34 @@ def _check_times(settings: ConsumerSettings, attempt_s: float) -> Iterator[Confi
     if settings.heartbeat_interval_s * 3 > session_s:
         yield ConfigFinding(
             "warning",
-            f"heartbeat_interval_ms {_ms(settings.heartbeat_interval_s)} allows fewer than three heartbeats in"
-            f" session_timeout_ms {_ms(session_s)}",
-            f"heartbeat_interval_ms {_ms(session_s / 3)} or less",
+            f"heartbeat_interval_ms {_to_ms(settings.heartbeat_interval_s)} allows fewer than three heartbeats in"
+            f" session_timeout_ms {_to_ms(session_s)}",
+            f"heartbeat_interval_ms {_to_ms(session_s / 3)} or less",
         )
     if drain_s + LAST_STEPS_S > KUBERNETES_GRACE_S:
         yield ConfigFinding(
             "warning",
-            f"drain_timeout_ms {_ms(drain_s)} is longer than the default grace period of Kubernetes (30 s)",
+            f"drain_timeout_ms {_to_ms(drain_s)} is longer than the default grace period of Kubernetes (30 s)",
             f"terminationGracePeriodSeconds: {round(drain_s + 10)}, or a shorter drain_timeout_ms",
         )
     if attempt_s > drain_s:
         yield ConfigFinding(
             "warning",
-            f"an attempt may take {_ms(attempt_s)} ms, and drain_timeout_ms is {_ms(drain_s)}:"
+            f"an attempt may take {_to_ms(attempt_s)} ms, and drain_timeout_ms is {_to_ms(drain_s)}:"
             " a stop may cancel it, and it runs again",
             "a longer drain_timeout_ms, or a shorter max_endpoint_exec_time_ms",
         )
     if attempt_s > rebalance_s:
         yield ConfigFinding(
             "warning",
-            f"an attempt may take {_ms(attempt_s)} ms, longer than rebalance_timeout_ms {_ms(rebalance_s)}",
+            f"an attempt may take {_to_ms(attempt_s)} ms, longer than rebalance_timeout_ms {_to_ms(rebalance_s)}",
             "a longer rebalance_timeout_ms",
         )
     if settings.revoke_drain_timeout_s >= rebalance_s:
         yield ConfigFinding(
             "error",
-            f"revoke_drain_timeout_ms {_ms(settings.revoke_drain_timeout_s)} is not less than rebalance_timeout_ms"
-            f" {_ms(rebalance_s)}: the group would continue without this member",
+            f"revoke_drain_timeout_ms {_to_ms(settings.revoke_drain_timeout_s)} is not less than rebalance_timeout_ms"
+            f" {_to_ms(rebalance_s)}: the group would continue without this member",
             "a shorter revoke_drain_timeout_ms",
         )
 
@@ -79,7 +79,7 @@ def _check_limits(settings: ConsumerSettings) -> Iterator[ConfigFinding]:
         yield ConfigFinding(
             "warning",
             "group_instance_id avoids a rebalance only if a restart takes less than session_timeout_ms"
-            f" {_ms(settings.session_timeout_s)}",
+            f" {_to_ms(settings.session_timeout_s)}",
             "session_timeout_ms of about 60000 for static members",
         )
     if settings.concurrency > settings.max_pending_records:
@@ -107,5 +107,5 @@ def metadata_findings(settings: ConsumerSettings, broker_limit: int | None) -> I
         )
 
 
-def _ms(seconds: float) -> int:
+def _to_ms(seconds: float) -> int:
     return round(seconds * 1000)

@@ -34,7 +34,7 @@ def protocol_findings(
             yield ConfigFinding("ok", offered)
         case None:
             yield ConfigFinding("ok", f"consumer protocol, ConsumerGroupHeartbeat version {offer.heartbeat_version}")
-            yield from _check_move(settings.group_id, group, broker_settings)
+            yield from _check_protocol_migration(settings.group_id, group, broker_settings)
         case obstacle if chosen == "consumer":
             fix = "group_protocol 'auto' or 'classic' until the brokers offer it"
             yield ConfigFinding("error", f"the consumer protocol cannot be used: {obstacle}", fix)
@@ -42,7 +42,7 @@ def protocol_findings(
             yield ConfigFinding("ok", f"classic protocol; the consumer protocol cannot be used: {obstacle}")
 
 
-def _check_move(
+def _check_protocol_migration(
     group_id: str | None, group: Group, broker_settings: Mapping[str, str] | None
 ) -> Iterator[ConfigFinding]:
     """Check whether a group whose members have the classic protocol can move while they run."""

@@ -26,16 +26,16 @@ async def schema_findings(app: EVKafkaApp, target: str) -> list[Result]:
     """
     registries = registries_of(app)
     try:
-        answers = [await _answer(registry) for registry in registries]
+        answers = [await _check_registry_answers(registry) for registry in registries]
         if any(level == "error" for level, *_ in answers):
             return answers
-        return answers + await _schemas(app, target)
+        return answers + await _check_schemas(app, target)
     finally:
         for registry in registries:
             await registry.close()
 
 
-async def _answer(registry: SchemaRegistry) -> Result:
+async def _check_registry_answers(registry: SchemaRegistry) -> Result:
     try:
         with suppress(SchemaNotFound):
             await registry.latest(SOME_SUBJECT)
@@ -44,7 +44,7 @@ async def _answer(registry: SchemaRegistry) -> Result:
     return "ok", registry.urls_text, "the schema registry answers", ""
 
 
-async def _schemas(app: EVKafkaApp, target: str) -> list[Result]:
+async def _check_schemas(app: EVKafkaApp, target: str) -> list[Result]:
     try:
         sent = sent_schemas(app)
     except ConfigError as error:
@@ -52,18 +52,18 @@ async def _schemas(app: EVKafkaApp, target: str) -> list[Result]:
     results: list[Result] = []
     for one in sent:
         try:
-            results.append(_result(await compare(one), target))
+            results.append(_result_of_finding(await compare(one), target))
         except RegistryError as error:
             results.append(("error", one.planned.subject, str(error), ""))
     return results
 
 
-def _result(finding: Finding, target: str) -> Result:
+def _result_of_finding(finding: Finding, target: str) -> Result:
     sent, message = finding.sent, "; ".join((SENTENCES[finding.state], *finding.reasons))
     match finding.state:
         case "unchanged":
             return "ok", sent.planned.subject, message, ""
-        case "new" | "compatible" if _registers(sent):
+        case "new" | "compatible" if _registers_automatically(sent):
             return "ok", sent.planned.subject, f"{message}; the app registers it when it starts", ""
         case "new" | "compatible":
             return "error", sent.planned.subject, message, f"evkafka schemas register {target}"
@@ -71,5 +71,5 @@ def _result(finding: Finding, target: str) -> Result:
             return "error", sent.planned.subject, message, f"evkafka schemas check {target}"
 
 
-def _registers(sent: SentSchema) -> bool:
+def _registers_automatically(sent: SentSchema) -> bool:
     return sent.value_format.subjects.auto_register

@@ -38,10 +38,10 @@ def transaction_findings(
             f"transaction_timeout_ms {timeout_ms} is more than the brokers accept ({MAX_TIMEOUT} {most_ms})",
             f"transaction_timeout_ms {most_ms} or less",
         )
-    yield from _check_storage(offer)
+    yield from _check_state_topic_replication(offer)
 
 
-def _check_storage(offer: TransactionOffer) -> Iterator[ConfigFinding]:
+def _check_state_topic_replication(offer: TransactionOffer) -> Iterator[ConfigFinding]:
     """A committed transaction that its coordinator forgets is aborted later, with all that it wrote."""
     replicas, min_isr = offer.replicas, offer.min_isr
     if replicas is None:

@@ -48,7 +48,7 @@ class ChildProcess:
         if forwarder is not None:
             # The process also inherits our own output: it prints there itself once the supervisor is gone.
             inherited += [os.dup(1), os.dup(2)]
-            output = {"stdout": forwarder.pipe(1), "stderr": forwarder.pipe(2)}
+            output = {"stdout": forwarder.create_pipe(1), "stderr": forwarder.create_pipe(2)}
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -99,7 +99,7 @@ class ChildProcess:
         within_s = (self._stop_limit_s() if self._signals == 1 else 0.0) + KILL_AFTER_S
         if self._kill_timer is not None:
             self._kill_timer.cancel()
-        self._kill_timer = asyncio.get_running_loop().call_later(within_s, self._kill, within_s)
+        self._kill_timer = asyncio.get_running_loop().call_later(within_s, self._kill_after_timeout, within_s)
 
     async def wait(self) -> int:
         """Wait for its end. Returns its exit code, or 128+n if signal n has killed it.
@@ -116,7 +116,7 @@ class ChildProcess:
                 self._kill_timer.cancel()
             self._lifeline.close()
 
-    def _kill(self, waited_s: float) -> None:
+    def _kill_after_timeout(self, waited_s: float) -> None:
         if self.is_running:
             logger.error("%s did not exit within %g s after its signal: killing it", self._name, waited_s)
             self._process.kill()

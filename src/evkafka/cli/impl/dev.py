@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from evkafka.cli.app_loader import require_module
-from evkafka.cli.dev_broker import REGISTRY_DIRECTORY, REGISTRY_VARIABLE, announced, announced_registry
-from evkafka.cli.impl.reload import check_reload, run_reloading
+from evkafka.cli.dev_broker import REGISTRY_DIRECTORY, REGISTRY_VARIABLE, announce_broker, announce_registry
+from evkafka.cli.impl.reload import check_reload_and_find_directories, run_reloading
 from evkafka.cli.impl.run import run_app
 from evkafka.cli.impl.run_options import RunOptions
 from evkafka.exceptions import ConfigError
@@ -54,10 +54,10 @@ def run_dev(options: RunOptions, servers: DevServers, *, reload: bool, directori
     broker = options.bootstrap_servers is None
     _require_extras(broker=broker, registry=servers.registry, reload=reload, web=options.web is not False)
     if reload:
-        check_reload(options, directories)
+        check_reload_and_find_directories(options, directories)
     else:
         require_module(options.target, options.app_dir)
-    with _broker(options, servers) as bootstrap_servers, _registry(options, servers):
+    with _start_broker(options, servers) as bootstrap_servers, _start_registry(options, servers):
         web = not missing_packages() if options.web is None else options.web
         options = replace(options, bootstrap_servers=bootstrap_servers, web=web)
         # The token stays the same after a reload, so that a browser stays logged in.
@@ -94,7 +94,7 @@ def _require_extras(*, broker: bool, registry: bool, reload: bool, web: bool) ->
 
 
 @contextmanager
-def _broker(options: RunOptions, servers: DevServers) -> Iterator[str]:
+def _start_broker(options: RunOptions, servers: DevServers) -> Iterator[str]:
     if options.bootstrap_servers is not None:
         yield options.bootstrap_servers
         return
@@ -102,17 +102,19 @@ def _broker(options: RunOptions, servers: DevServers) -> Iterator[str]:
 
     print("Starting Apache Kafka...", file=sys.stderr, flush=True)
     properties: Mapping[str, Any] = {"auto.create.topics.enable": False}
-    broker = _started(lambda port: KafkaBroker(port, data_dir=servers.data, properties=properties), servers.broker_port)
+    broker = _start_server(
+        lambda port: KafkaBroker(port, data_dir=servers.data, properties=properties), servers.broker_port
+    )
     try:
         print(f"Apache Kafka is ready: {broker.bootstrap_servers}", file=sys.stderr, flush=True)
-        with announced(options.target, options.app_dir, broker.port):
+        with announce_broker(options.target, options.app_dir, broker.port):
             yield broker.bootstrap_servers
     finally:
         broker.stop()
 
 
 @contextmanager
-def _registry(options: RunOptions, servers: DevServers) -> Iterator[None]:
+def _start_registry(options: RunOptions, servers: DevServers) -> Iterator[None]:
     """Start the schema registry, if one is wanted. The app finds its address in the environment."""
     if not servers.registry:
         yield
@@ -121,17 +123,17 @@ def _registry(options: RunOptions, servers: DevServers) -> Iterator[None]:
 
     print("Starting the schema registry...", file=sys.stderr, flush=True)
     data = None if servers.data is None else servers.data / REGISTRY_DIRECTORY
-    registry = _started(lambda port: LocalRegistry(port, data_dir=data), None, usual=USUAL_REGISTRY_PORT)
+    registry = _start_server(lambda port: LocalRegistry(port, data_dir=data), None, usual=USUAL_REGISTRY_PORT)
     try:
         print(f"The schema registry is ready: {registry.url}", file=sys.stderr, flush=True)
         os.environ[REGISTRY_VARIABLE] = registry.url
-        with announced_registry(options.target, options.app_dir, registry.port):
+        with announce_registry(options.target, options.app_dir, registry.port):
             yield
     finally:
         registry.stop()
 
 
-def _started(create: Callable[[int | None], ServerT], port: int | None, *, usual: int = USUAL_PORT) -> ServerT:
+def _start_server(create: Callable[[int | None], ServerT], port: int | None, *, usual: int = USUAL_PORT) -> ServerT:
     """A server on this port; None: on its usual port, or a free one if another program has that."""
     server = create(usual if port is None else port)
     try:

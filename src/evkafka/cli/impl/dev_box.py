@@ -63,18 +63,20 @@ def _registry_lines() -> list[Line]:
 
 def _consumer_lines(app: EVKafkaApp) -> Iterator[Line]:
     labels = iter(["Consumers"])
-    for text in _first([_consumer_text(one) for one in app.consumers.values()]):
+    for text in _limit_names([_consumer_text(one) for one in app.consumers.values()]):
         yield next(labels, ""), text
 
 
 def _consumer_text(declared: DeclaredConsumer) -> str:
     settings = declared.settings
     topics = [one.name for one in settings.topics]
-    source = ", ".join(_first(topics)) if settings.topic_pattern is None else f"/{settings.topic_pattern.pattern}/"
-    return f"{declared.name} reads {source}: {', '.join(_first(_events(declared))) or 'no events'}"
+    source = (
+        ", ".join(_limit_names(topics)) if settings.topic_pattern is None else f"/{settings.topic_pattern.pattern}/"
+    )
+    return f"{declared.name} reads {source}: {', '.join(_limit_names(_event_names(declared))) or 'no events'}"
 
 
-def _events(declared: DeclaredConsumer) -> list[str]:
+def _event_names(declared: DeclaredConsumer) -> list[str]:
     if declared.endpoints is None:
         return ["all events"]
     types = [one.event_type for one in declared.endpoints if not one.is_default]
@@ -82,14 +84,14 @@ def _events(declared: DeclaredConsumer) -> list[str]:
     return types + (others if any(one.is_default for one in declared.endpoints) else [])
 
 
-def _first(names: Sequence[str]) -> list[str]:
+def _limit_names(names: Sequence[str]) -> list[str]:
     more = [f"and {len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
     return [*names[:MOST_NAMES], *more]
 
 
 def _command_lines(app: EVKafkaApp, cluster: str) -> list[Line]:
     """A command that sends an event to the app, and one that prints the topic; none if no event has an example."""
-    example = next(_examples(app), None)
+    example = next(_example_events(app), None)
     if example is None:
         return []
     topic, event_type, payload = example
@@ -101,7 +103,7 @@ def _command_lines(app: EVKafkaApp, cluster: str) -> list[Line]:
     ]
 
 
-def _examples(app: EVKafkaApp) -> Iterator[tuple[str, str | None, Any]]:
+def _example_events(app: EVKafkaApp) -> Iterator[tuple[str, str | None, Any]]:
     """Topic, event type and an example payload of each event that the app receives and its document has one for."""
     document: dict[str, Any] = json.loads(app.asyncapi())
     messages = document.get("components", {}).get("messages", {})

@@ -12,9 +12,18 @@ from heapq import heappop, heappush
 from typing import Any
 
 from evkafka.cli.connection import DeadLetters
-from evkafka.cli.impl.dlq_table import error_of, origin_of, print_letters
-from evkafka.cli.impl.local_consumer import local_consumer
-from evkafka.cli.output import as_text, block, counted, indented, print_json, progress_bar, screen, value_text
+from evkafka.cli.impl.dlq_table import error_text_of, origin_text_of, print_letters
+from evkafka.cli.impl.local_consumer import start_local_consumer
+from evkafka.cli.output import (
+    bytes_to_json_text,
+    counted,
+    escape_indented,
+    escape_indented_after_first,
+    json_value_text,
+    print_json,
+    progress_bar,
+    screen,
+)
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.dlq import (
     DeadLetterFilter,
@@ -57,18 +66,18 @@ def list_letters(
         limit: of the printed letters; None for `LIST_LIMIT`, or for all as JSON.
     """
     most = sys.maxsize if as_json and limit is None else limit or LIST_LIMIT
-    letters = asyncio.run(_newest_letters(dead_letters, wanted, closed=closed, limit=most))
+    letters = asyncio.run(_find_newest_letters(dead_letters, wanted, closed=closed, limit=most))
     if as_json:
         print_json([letter_json(letter, status) for letter, status in letters.newest])
         return
     if not letters.matching:
-        print(_no_match(dead_letters.topic, letters.total))
+        print(_no_match_text(dead_letters.topic, letters.total))
         return
     print_letters(
         [(letter, STATUS_WORDS[status]) for letter, status in letters.newest], with_status=closed, width=screen().width
     )
     more = f", newest first; --limit {letters.matching} lists all" if letters.matching > most else ""
-    screen().print(_part_of(len(letters.newest), letters.matching) + more, style="dim")
+    screen().print(_part_text(len(letters.newest), letters.matching) + more, style="dim")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +95,12 @@ class _Listed:
     total: int
 
 
-async def _newest_letters(dead_letters: DeadLetters, wanted: DeadLetterFilter, *, closed: bool, limit: int) -> _Listed:
+async def _find_newest_letters(
+    dead_letters: DeadLetters, wanted: DeadLetterFilter, *, closed: bool, limit: int
+) -> _Listed:
     kept: list[tuple[datetime, DeadLetterPosition, DeadLetterRecord, Status]] = []  # a heap, the oldest first
     matching = total = 0
-    async with aclosing(_topic(dead_letters).read(DeadLetterFilter(), closed=closed)) as letters:
+    async with aclosing(_dead_letter_topic(dead_letters).read(DeadLetterFilter(), closed=closed)) as letters:
         async for letter, status in letters:
             total += 1
             if not wanted.matches(letter):
@@ -102,7 +113,7 @@ async def _newest_letters(dead_letters: DeadLetters, wanted: DeadLetterFilter, *
     return _Listed(newest, matching, total)
 
 
-def _no_match(topic: str, total: int) -> str:
+def _no_match_text(topic: str, total: int) -> str:
     """The answer to a filter that matches no letter."""
     if not total:
         return f"no dead letters in {topic}"
@@ -111,7 +122,7 @@ def _no_match(topic: str, total: int) -> str:
 
 def show_letter(dead_letters: DeadLetters, wanted: DeadLetterFilter, *, as_json: bool) -> None:
     """Print all of one letter; the last one, if several have the same id."""
-    found = asyncio.run(_last_letter(dead_letters, wanted))
+    found = asyncio.run(_find_last_letter(dead_letters, wanted))
     if found is None:
         topic = dead_letters.topic
         raise ConfigError(f"{topic!r} has no such dead letter; `evkafka dlq list {topic} --all` lists them")
@@ -119,9 +130,9 @@ def show_letter(dead_letters: DeadLetters, wanted: DeadLetterFilter, *, as_json:
     record = letter.record
     fields = letter_json(letter, status) | {
         "traceback": letter.traceback,
-        "key": as_text(record.key),
-        "headers": [[name, as_text(value)] for name, value in record.headers],
-        "value": as_text(record.value),
+        "key": bytes_to_json_text(record.key),
+        "headers": [[name, bytes_to_json_text(value)] for name, value in record.headers],
+        "value": bytes_to_json_text(record.value),
     }
     if as_json:
         print_json(fields)
@@ -131,16 +142,18 @@ def show_letter(dead_letters: DeadLetters, wanted: DeadLetterFilter, *, as_json:
             print("headers:")
             for header, text in value:
                 if "traceback" not in header and "stacktrace" not in header:
-                    print(f"  {escape_line(header)}: {escape_line(value_text(text))}")
+                    print(f"  {escape_line(header)}: {escape_line(json_value_text(text))}")
         elif name == "traceback":
-            print(f"traceback:\n{indented(value.rstrip())}" if value else "traceback: none")
+            print(f"traceback:\n{escape_indented(value.rstrip())}" if value else "traceback: none")
         else:
-            print(f"{name}: {block(value_text(value))}")
+            print(f"{name}: {escape_indented_after_first(json_value_text(value))}")
 
 
-async def _last_letter(dead_letters: DeadLetters, wanted: DeadLetterFilter) -> tuple[DeadLetterRecord, Status] | None:
+async def _find_last_letter(
+    dead_letters: DeadLetters, wanted: DeadLetterFilter
+) -> tuple[DeadLetterRecord, Status] | None:
     found = None
-    async with aclosing(_topic(dead_letters).read(wanted, closed=True)) as letters:
+    async with aclosing(_dead_letter_topic(dead_letters).read(wanted, closed=True)) as letters:
         async for letter in letters:
             found = letter
     return found
@@ -181,13 +194,13 @@ def replay(
                 app, declared = dead_letters.cluster.app, dead_letters.cluster.consumer
                 assert app is not None
                 assert declared is not None
-                to = create_local_handler(*await stack.enter_async_context(local_consumer(app, declared)))
-            topic = _topic(dead_letters)
+                to = create_local_handler(*await stack.enter_async_context(start_local_consumer(app, declared)))
+            topic = _dead_letter_topic(dead_letters)
             await replay_dead_letters(
                 topic, to, wanted, limit=limit, rate=rate, force=force, progress=progress, report=report
             )
 
-    _run(work, "replaying", "replayed", as_json=as_json)
+    _run_with_progress(work, "replaying", "replayed", as_json=as_json)
 
 
 def drop(
@@ -195,18 +208,18 @@ def drop(
 ) -> None:
     """Discard the letters: mark them as dropped."""
     if dry_run:
-        choice = asyncio.run(_topic(dead_letters).select(wanted, limit=limit))
+        choice = asyncio.run(_dead_letter_topic(dead_letters).select(wanted, limit=limit))
         letters = [(letter, None) for letter in choice.dead_letters.values()]
         _print_dry_run(letters, choice.open, "discarded", as_json=as_json)
         return
 
     async def work(progress: Progress, report: ReplayReport) -> None:
-        await drop_dead_letters(_topic(dead_letters), wanted, limit=limit, progress=progress, report=report)
+        await drop_dead_letters(_dead_letter_topic(dead_letters), wanted, limit=limit, progress=progress, report=report)
 
-    _run(work, "discarding", "discarded", as_json=as_json)
+    _run_with_progress(work, "discarding", "discarded", as_json=as_json)
 
 
-def _run(
+def _run_with_progress(
     work: Callable[[Progress, ReplayReport], Coroutine[Any, Any, None]], doing: str, done: str, *, as_json: bool
 ) -> None:
     """Run the work with a progress bar, and print its report. An error that ends it early also prints what was done."""
@@ -237,11 +250,11 @@ def _dry_run(
     else:
         assert dead_letters.cluster.consumer is not None
         to, done = create_dry_run_check(dead_letters.cluster.consumer), "tried"
-    result = asyncio.run(dry_run_replay(_topic(dead_letters), to, wanted, limit=limit, force=force))
+    result = asyncio.run(dry_run_replay(_dead_letter_topic(dead_letters), to, wanted, limit=limit, force=force))
     _print_dry_run(result.results, result.open, done, as_json=as_json)
 
 
-def _topic(dead_letters: DeadLetters) -> DeadLetterTopic:
+def _dead_letter_topic(dead_letters: DeadLetters) -> DeadLetterTopic:
     return DeadLetterTopic(
         dead_letters.cluster.connection, dead_letters.topic, type_header=dead_letters.cluster.type_header
     )
@@ -270,14 +283,15 @@ def _print_dry_run(
     for letter, why in letters:
         partition, offset = letter.position
         verdict = f"would be {done}" if why is None else f"would not be {done}: {why}"
-        details = f"{letter.event_type or ''}  {origin_of(letter)}  failed by {error_of(letter) or 'an unknown error'}"
+        error = error_text_of(letter) or "an unknown error"
+        details = f"{letter.event_type or ''}  {origin_text_of(letter)}  failed by {error}"
         print(f"{letter.record.topic}[{partition}]@{offset}  {escape_line(verdict)}  ({escape_line(details.strip())})")
     if not letters:
         print(NO_MATCH)
         return
-    print(f"{_part_of(len(letters) - failing, total)} would be {done}; nothing was done")
+    print(f"{_part_text(len(letters) - failing, total)} would be {done}; nothing was done")
     if failing:
-        print(f"{failing} would not be {done}, and {_stay(failing)} open")
+        print(f"{failing} would not be {done}, and {_stay_text(failing)} open")
 
 
 def _print_report(report: ReplayReport, done: str, *, as_json: bool) -> None:
@@ -293,19 +307,19 @@ def _print_report(report: ReplayReport, done: str, *, as_json: bool) -> None:
             )
         if len(report.failed) > MAX_FAILURES:
             print(f"failed  and {len(report.failed) - MAX_FAILURES} more", file=sys.stderr)
-        still = f", {len(report.failed)} failed and {_stay(len(report.failed))} open" if report.failed else ""
+        still = f", {len(report.failed)} failed and {_stay_text(len(report.failed))} open" if report.failed else ""
         print(f"{report.done} of {report.chosen} {done}{still}" if report.chosen else NO_MATCH)
     if report.failed:
         raise SystemExit(1)
 
 
-def _part_of(count: int, total: int) -> str:
+def _part_text(count: int, total: int) -> str:
     """`3 of 412 dead letters`, or `1 dead letter` if that is all."""
     all_of_them = counted(total, "dead letter")
     return all_of_them if count == total else f"{count} of {all_of_them}"
 
 
-def _stay(letters: int) -> str:
+def _stay_text(letters: int) -> str:
     return "stays" if letters == 1 else "stay"
 
 

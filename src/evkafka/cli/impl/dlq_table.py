@@ -36,19 +36,19 @@ def print_letters(letters: Sequence[tuple[DeadLetterRecord, str]], *, with_statu
         "failed at": [f"{letter.failed_at:%Y-%m-%d %H:%M:%S}" for letter, _ in letters],
         "event type": [escape_line(letter.event_type or "") for letter, _ in letters],
         "attempts": ["" if letter.attempts is None else str(letter.attempts) for letter, _ in letters],
-        "error": [error_of(letter) for letter, _ in letters],
-        "from": [escape_line(origin_of(letter)) for letter, _ in letters],
+        "error": [error_text_of(letter) for letter, _ in letters],
+        "from": [escape_line(origin_text_of(letter)) for letter, _ in letters],
     }
     if with_status:
         columns["status"] = [status for _, status in letters]
-    room = _room_for_errors(columns, width)
+    room = _error_column_width(columns, width)
     for optional in OPTIONAL:
-        if room < min(USEFUL_CHARACTERS, _width("error", columns["error"])):
+        if room < min(USEFUL_CHARACTERS, _column_width("error", columns["error"])):
             del columns[optional]
-            room = _room_for_errors(columns, width)
+            room = _error_column_width(columns, width)
     room = max(room, USEFUL_CHARACTERS)
-    columns["error"] = [shortened(error, room) for error in columns["error"]]
-    needed = sum(GAP + _width(head, cells) for head, cells in columns.items())
+    columns["error"] = [shorten_in_middle(error, room) for error in columns["error"]]
+    needed = sum(GAP + _column_width(head, cells) for head, cells in columns.items())
     table = Table(*columns, box=None)
     for cells in zip(*columns.values(), strict=True):
         table.add_row(*cells)
@@ -56,22 +56,22 @@ def print_letters(letters: Sequence[tuple[DeadLetterRecord, str]], *, with_statu
     Console(highlight=False, markup=False, emoji=False, width=max(needed, width)).print(table)
 
 
-def _room_for_errors(columns: dict[str, list[str]], width: int) -> int:
-    return width - GAP - sum(GAP + _width(head, cells) for head, cells in columns.items() if head != "error")
+def _error_column_width(columns: dict[str, list[str]], width: int) -> int:
+    return width - GAP - sum(GAP + _column_width(head, cells) for head, cells in columns.items() if head != "error")
 
 
-def _width(head: str, cells: Sequence[str]) -> int:
+def _column_width(head: str, cells: Sequence[str]) -> int:
     return max(map(cell_len, (head, *cells)))
 
 
-def error_of(letter: DeadLetterRecord) -> str:
+def error_text_of(letter: DeadLetterRecord) -> str:
     """Type and message of its error on one line, shortened."""
     name = letter.error_type.rpartition(".")[2]
     message = " ".join(letter.error_message.split())
-    return shortened(escape_line(f"{name}: {message}" if name else message), ERROR_CHARACTERS)
+    return shorten_in_middle(escape_line(f"{name}: {message}" if name else message), ERROR_CHARACTERS)
 
 
-def shortened(text: str, most: int) -> str:
+def shorten_in_middle(text: str, most: int) -> str:
     """The text without its middle: the beginning names the type of the error, the end often the field and its fault."""
     if len(text) <= most:
         return text
@@ -79,6 +79,6 @@ def shortened(text: str, most: int) -> str:
     return f"{text[: most - 1 - end]}…{text[-end:]}"
 
 
-def origin_of(letter: DeadLetterRecord) -> str:
+def origin_text_of(letter: DeadLetterRecord) -> str:
     """Where it failed first."""
     return f"{letter.topic}[{letter.partition}]@{letter.offset}" if letter.topic is not None else ""

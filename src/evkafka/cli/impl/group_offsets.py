@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evkafka.cli.connection import FoundCluster
-from evkafka.cli.output import counted, screen, styled
+from evkafka.cli.output import counted, screen, styled_line
 from evkafka.cli.position import require_existing
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
@@ -123,7 +123,7 @@ async def read_group(query: GroupQuery) -> tuple[Group, list[PartitionOffsets]]:
         require_existing(query.connection, topic, existing)
     topics = {topic for topic in query.topics or {at.topic for at in committed} if topic in existing}
     bounds = await offset_bounds(query.connection, topics) if topics else {}
-    finished = await _finished(query, {at: committed[at] for at in bounds if at in committed})
+    finished = await _find_finished_ranges(query, {at: committed[at] for at in bounds if at in committed})
     return group, [
         PartitionOffsets(
             query.group, at, commit.offset if (commit := committed.get(at)) else None, one, finished.get(at, NOTHING)
@@ -132,7 +132,7 @@ async def read_group(query: GroupQuery) -> tuple[Group, list[PartitionOffsets]]:
     ]
 
 
-async def _finished(
+async def _find_finished_ranges(
     query: GroupQuery, commits: Mapping[TopicPartition, GroupCommit]
 ) -> dict[TopicPartition, OffsetRanges]:
     """The offsets after the committed one that are finished; without partitions whose metadata says nothing of it."""
@@ -164,13 +164,13 @@ def print_group_heading(name: str, group: Group, partitions: list[PartitionOffse
     if group.state == "Dead":
         status = "unknown, no members, no committed offsets"
     else:
-        status = f"{group.state.lower()}, {members}{_protocol(group)}" + (
+        status = f"{group.state.lower()}, {members}{_protocol_text(group)}" + (
             "" if partitions else ", no committed offsets"
         )
-    screen().print(styled("group ", (name, "bold"), f": {status}"))
+    screen().print(styled_line("group ", (name, "bold"), f": {status}"))
 
 
-def _protocol(group: Group) -> str:
+def _protocol_text(group: Group) -> str:
     if group.epoch is not None:
         return f", {group.protocol} protocol, epoch {group.epoch}"
     return f", {group.protocol} protocol" if group.members else ""
@@ -186,4 +186,4 @@ def print_member(member: Member) -> None:
     if member.is_away:
         details.append("stopped; its partitions wait for it")
     more = f": {', '.join(details)}" if details else ""
-    screen().print(styled("member ", (member.client_id, "bold"), f" on {member.host}{more}"))
+    screen().print(styled_line("member ", (member.client_id, "bold"), f" on {member.host}{more}"))

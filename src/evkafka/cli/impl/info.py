@@ -30,7 +30,9 @@ ALWAYS = ("evkafka", "aiokafka", "pydantic", "cramjam")
 
 def show_info(*, as_json: bool) -> None:
     """Print the versions of Python and of packages. Nothing of apps, addresses or logins is printed."""
-    versions = {name: _version(name) for name in (*ALWAYS, *(name for names in EXTRAS.values() for name in names))}
+    versions = {
+        name: _installed_version(name) for name in (*ALWAYS, *(name for names in EXTRAS.values() for name in names))
+    }
     info = {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "executable": sys.executable,
@@ -51,7 +53,7 @@ def show_info(*, as_json: bool) -> None:
     print_table(("what", "version"), rows)
 
 
-def _version(name: str) -> str | None:
+def _installed_version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -23,7 +23,7 @@ def show_lag(queries: list[GroupQuery], *, max_lag: int | None, as_json: bool) -
     lags = {name: sum(one.lag for one in partitions) for name, (_, partitions) in groups.items()}
     exceeded = {name for name, lag in lags.items() if max_lag is not None and lag > max_lag}
     if as_json:
-        print_json(_as_json(groups, lags, exceeded=bool(exceeded)))
+        print_json(_lag_as_json(groups, lags, exceeded=bool(exceeded)))
         return 1 if exceeded else 0
     for name, (group, partitions) in groups.items():
         print_group_heading(name, group, partitions)
@@ -38,7 +38,7 @@ def show_lag(queries: list[GroupQuery], *, max_lag: int | None, as_json: bool) -
     return 1 if exceeded else 0
 
 
-def _as_json(groups: Groups, lags: dict[str, int], *, exceeded: bool) -> dict[str, object]:
+def _lag_as_json(groups: Groups, lags: dict[str, int], *, exceeded: bool) -> dict[str, object]:
     return {
         "lag": sum(lags.values()),
         "over": exceeded,

@@ -48,17 +48,17 @@ class ReportReceiver:
 
     def reports(self) -> dict[str, Any]:
         """The newest report of each name, received so far or before `close`."""
-        self._receive()
+        self._receive_available()
         reports: dict[str, Any] = {}
         for line in self._received.split(b"\n")[:-1]:  # what follows the last line break is not complete yet
             reports |= json.loads(line)
         return reports
 
     def close(self) -> None:
-        self._receive()
+        self._receive_available()
         self._connection.close()
 
-    def _receive(self) -> None:
+    def _receive_available(self) -> None:
         with suppress(BlockingIOError, ConnectionError):
             while not self._is_closed and (received := self._connection.recv(4096)):
                 self._received += received

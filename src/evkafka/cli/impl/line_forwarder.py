@@ -32,10 +32,10 @@ class LineForwarder:
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
         self._broken: set[int] = set()
         self._closing = False
-        self._thread = threading.Thread(target=self._forward, name="evkafka-forwarder", daemon=True)
+        self._thread = threading.Thread(target=self._forward_all_pipes, name="evkafka-forwarder", daemon=True)
         self._thread.start()
 
-    def pipe(self, target: int) -> int:
+    def create_pipe(self, target: int) -> int:
         """Create a pipe whose lines are copied to this descriptor. Returns its writing end, which the caller closes."""
         reading, writing = os.pipe()
         with self._lock:
@@ -43,9 +43,9 @@ class LineForwarder:
         os.write(self._wake_writer, b"\0")
         return writing
 
-    def stream(self, target: int) -> TextIO:
+    def create_stream(self, target: int) -> TextIO:
         """Create a pipe for what this process itself prints."""
-        return os.fdopen(self.pipe(target), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+        return os.fdopen(self.create_pipe(target), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
 
     def close(self) -> None:
         """Wait until all pipes have ended, for `LAST_LINES_S` at most: a child of a process may keep one open."""
@@ -55,36 +55,36 @@ class LineForwarder:
 
     # ------------------------------------------------------------------ the thread
 
-    def _forward(self) -> None:
+    def _forward_all_pipes(self) -> None:
         while not (self._closing and self._all_ended()):
             for key, _ in self._selector.select():
                 if key.data is None:
                     os.read(self._wake_reader, 4096)
                 else:
-                    self._copy(key.data)
+                    self._copy_lines(key.data)
 
     def _all_ended(self) -> bool:
         with self._lock:
             return len(self._selector.get_map()) == 1
 
-    def _copy(self, pipe: _Pipe) -> None:
+    def _copy_lines(self, pipe: _Pipe) -> None:
         read = os.read(pipe.reading, READ_BYTES)
         if not read:
             with self._lock:
                 self._selector.unregister(pipe.reading)
             os.close(pipe.reading)
             if pipe.partial_line:
-                self._write(pipe.target, bytes(pipe.partial_line) + b"\n")
+                self._write_lines(pipe.target, bytes(pipe.partial_line) + b"\n")
             return
         pipe.partial_line += read
         end = pipe.partial_line.rfind(b"\n", len(pipe.partial_line) - len(read)) + 1
         if not end and len(pipe.partial_line) > LONGEST_LINE_BYTES:
             end = len(pipe.partial_line)
         if end:
-            self._write(pipe.target, bytes(pipe.partial_line[:end]))
+            self._write_lines(pipe.target, bytes(pipe.partial_line[:end]))
             del pipe.partial_line[:end]
 
-    def _write(self, target: int, lines: bytes) -> None:
+    def _write_lines(self, target: int, lines: bytes) -> None:
         rest = memoryview(lines)
         while rest and target not in self._broken:
             try:

@@ -28,7 +28,7 @@ class LocalConsumer(NamedTuple):
 
 
 @asynccontextmanager
-async def local_consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator[LocalConsumer]:
+async def start_local_consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator[LocalConsumer]:
     """Start the app's lifespan and producers as for a run, but no consumer: no group of the app changes.
 
     Raises:

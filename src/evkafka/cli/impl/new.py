@@ -18,7 +18,7 @@ SUFFIX = ".in"
 """The suffix of the template's files, so that no tool takes them for Python code or tests."""
 
 
-def make_service(name: str, directory: Path | None, value_format: Format = "json") -> None:
+def create_service(name: str, directory: Path | None, value_format: Format = "json") -> None:
     """Create the files, and print the next commands.
 
     Args:
@@ -33,10 +33,10 @@ def make_service(name: str, directory: Path | None, value_format: Format = "json
             f"{name!r} cannot be the name of a package: give letters, digits, - and _, as in order-mailer"
         )
     home = Path(name) if directory is None else directory
-    words = {"__package__": package, "__service__": package.replace("_", "-"), "__Title__": _title(package)}
+    words = {"__package__": package, "__service__": package.replace("_", "-"), "__Title__": _title_of_package(package)}
     is_avro = value_format == "avro"
     words |= {"__extras__": f"{EXTRAS},avro" if is_avro else EXTRAS, "__registry__": " --registry" if is_avro else ""}
-    files = _files(TEMPLATE, words) | (_files(f"{TEMPLATE}-avro", words) if is_avro else {})
+    files = _render_files(TEMPLATE, words) | (_render_files(f"{TEMPLATE}-avro", words) if is_avro else {})
     taken = [path for path in files if (home / path).exists()]
     if taken:
         raise ConfigError(f"{home / taken[0]} exists already: name another directory with --in")
@@ -53,22 +53,22 @@ def make_service(name: str, directory: Path | None, value_format: Format = "json
     print(f"  evkafka dev {package}.main:app{words['__registry__']}")
 
 
-def _title(package: str) -> str:
+def _title_of_package(package: str) -> str:
     return package.replace("_", " ").capitalize()
 
 
-def _files(template: str, words: dict[str, str]) -> dict[Path, str]:
+def _render_files(template: str, words: dict[str, str]) -> dict[Path, str]:
     """The path and the text of each file."""
     root = resources.files("evkafka.cli") / "templates" / template
     files: dict[Path, str] = {}
     with resources.as_file(root) as directory:
         for path in sorted(directory.rglob(f"*{SUFFIX}")):
             name = str(path.relative_to(directory)).removesuffix(SUFFIX)
-            files[Path(_fill(name, words))] = _fill(path.read_text(encoding="utf-8"), words)
+            files[Path(_fill_placeholders(name, words))] = _fill_placeholders(path.read_text(encoding="utf-8"), words)
     return files
 
 
-def _fill(text: str, words: dict[str, str]) -> str:
+def _fill_placeholders(text: str, words: dict[str, str]) -> str:
     for word, value in words.items():
         text = text.replace(word, value)
     return text

@@ -79,7 +79,7 @@ def reset_offsets(
             f" (`evkafka offsets show {active[0]}` lists them)"
         )
     if execute:
-        asyncio.run(_commit(resets))
+        asyncio.run(_commit_resets(resets))
     changes = [change for one in resets for change in one.partitions]
     if not changes and not as_json:
         groups = ", ".join(one.query.group for one in resets)
@@ -90,7 +90,7 @@ def reset_offsets(
         print_json({"executed": execute, "partitions": rows})
         return
     heads = ("group", "topic", "partition", "committed", "new", "records")
-    cells = [(one.group, *one.at, one.committed_text, offset, _effect(one, offset)) for one, offset in changes]
+    cells = [(one.group, *one.at, one.committed_text, offset, _effect_text(one, offset)) for one, offset in changes]
     print_table(heads, cells, numbers=heads[2:])
     for group in () if execute else active:
         screen().print(f"group {group!r} has members: stop them first", style="yellow")
@@ -107,14 +107,14 @@ async def _plan_resets(queries: list[GroupQuery], position: Position, partition:
     return resets
 
 
-async def _commit(resets: list[_Reset]) -> None:
+async def _commit_resets(resets: list[_Reset]) -> None:
     for one in resets:
         offsets = {partition.at: offset for partition, offset in one.partitions}
         if offsets:
             await commit_offsets(one.query.connection, one.query.group, offsets)
 
 
-def _effect(partition: PartitionOffsets, offset: int) -> str:
+def _effect_text(partition: PartitionOffsets, offset: int) -> str:
     """How many records are read again, or skipped. A reset forgets what is finished after the committed offset."""
     committed = partition.committed
     if committed is None:

@@ -28,14 +28,14 @@ def run_reloading(options: RunOptions, directories: Sequence[Path]) -> int:
         directories: are watched; empty for the app's directory.
 
     Raises:
-        ConfigError: as `check_reload`.
+        ConfigError: as `check_reload_and_find_directories`.
     """
-    watched = check_reload(options, directories)
+    watched = check_reload_and_find_directories(options, directories)
     configure_logging(options.log_level, as_json=options.json_log)
     return asyncio.run(_Reloader(options, watched).run())
 
 
-def check_reload(options: RunOptions, directories: Sequence[Path]) -> list[Path]:
+def check_reload_and_find_directories(options: RunOptions, directories: Sequence[Path]) -> list[Path]:
     """What must hold at the first start. Later, a fault in the app's files waits for the next change. Returns the
     directories to watch.
 
@@ -72,16 +72,16 @@ class _Reloader:
         for signum in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signum, self._on_signal, signum)
         logger.info("watching %s", ", ".join(map(str, self._watched)))
-        await self._start()
+        await self._start_process()
         filter_ = PythonFilter(extra_extensions=[".toml", ".env"])
         async for changes in awatch(*self._watched, watch_filter=filter_, stop_event=self._stop, debounce=300):
             names = sorted({relative_path(path) for _, path in changes})
             logger.info("%s changed: reloading", ", ".join(names[:3]) + (" ..." if len(names) > 3 else ""))
-            await self._end()
+            await self._end_process()
             if self._stop.is_set():
                 break
-            await self._start()
-        await self._end()
+            await self._start_process()
+        await self._end_process()
         return self._code
 
     def _on_signal(self, signum: signal.Signals) -> None:
@@ -94,7 +94,7 @@ class _Reloader:
         elif self._process is not None:
             self._process.terminate()
 
-    async def _start(self) -> None:
+    async def _start_process(self) -> None:
         self._process = await ChildProcess.start(self._options, name="the app")
         self._ended = asyncio.ensure_future(self._wait_for_end(self._process))
         if self._stop.is_set():  # a signal came while it was being started
@@ -109,7 +109,7 @@ class _Reloader:
         else:
             logger.warning("the app exited with code %d: waiting for a file to change", self._code)
 
-    async def _end(self) -> None:
+    async def _end_process(self) -> None:
         """End the process.
 
         Before a reload it gets `DRAIN_S`, and a second signal after that. After a signal it may take its own time, also

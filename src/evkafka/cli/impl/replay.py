@@ -11,7 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 from evkafka.cli.connection import FoundCluster, reads_topic
-from evkafka.cli.impl.local_consumer import LocalConsumer, local_consumer
+from evkafka.cli.impl.local_consumer import LocalConsumer, start_local_consumer
 from evkafka.cli.impl.tail import event_type_of
 from evkafka.cli.output import counted, print_json, progress_bar
 from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
@@ -87,7 +87,7 @@ def replay(found: FoundCluster, history: History, *, dry_run: bool, fail_fast: b
     interrupt_on_sigterm()
     report = Report()
     try:
-        asyncio.run(_replay(found, history, report, dry_run=dry_run, fail_fast=fail_fast))
+        asyncio.run(_replay_records(found, history, report, dry_run=dry_run, fail_fast=fail_fast))
     except KeyboardInterrupt:
         print("interrupted; handled so far:", file=sys.stderr)
         _print_report(report, dry_run=dry_run, as_json=as_json)
@@ -114,7 +114,9 @@ def select_consumer(found: FoundCluster, topic: str) -> DeclaredConsumer:
     raise ConfigError(f"{', '.join(map(repr, readers))} read {topic!r}: choose one with --consumer")
 
 
-async def _replay(found: FoundCluster, history: History, report: Report, *, dry_run: bool, fail_fast: bool) -> None:
+async def _replay_records(
+    found: FoundCluster, history: History, report: Report, *, dry_run: bool, fail_fast: bool
+) -> None:
     declared = select_consumer(found, history.topic)
     bounds = await bounds_of_topic(found.connection, history.topic, history.partition)
     starts = await offsets_at(found.connection, history.start, bounds)
@@ -126,9 +128,9 @@ async def _replay(found: FoundCluster, history: History, report: Report, *, dry_
         {at.partition: offset for at, offset in starts.items()},
         {at.partition: max(ends[at], starts[at]) for at in bounds},
     )
-    async with _record_runner(found, declared, dry_run=dry_run) as run_record:
+    async with _create_record_runner(found, declared, dry_run=dry_run) as run_record:
         with progress_bar("decoding" if dry_run else "replaying", total) as show_progress:
-            async with aclosing(batches), aclosing(_records(batches, history, declared)) as records:
+            async with aclosing(batches), aclosing(_select_records(batches, history, declared)) as records:
                 async for record in records:
                     unread = isinstance(record, UnreadRecord)
                     outcome, failure = ("unreadable", str(record)) if unread else await run_record(record)
@@ -138,7 +140,7 @@ async def _replay(found: FoundCluster, history: History, report: Report, *, dry_
                         return
 
 
-async def _records(
+async def _select_records(
     batches: AsyncIterator[Sequence[Record]], history: History, declared: DeclaredConsumer
 ) -> AsyncGenerator[Record]:
     """The records of the wanted event types, at the wanted rate."""
@@ -146,7 +148,7 @@ async def _records(
     async for batch in batches:
         for record in batch:
             unread = isinstance(record, UnreadRecord)  # its type is not known
-            if history.event_types and not unread and _type_of(record, declared) not in history.event_types:
+            if history.event_types and not unread and _event_type_of(record, declared) not in history.event_types:
                 continue
             if interval_s:
                 await asyncio.sleep(max(0.0, next_s - time.monotonic()))
@@ -154,7 +156,7 @@ async def _records(
             yield record
 
 
-def _type_of(record: Record, declared: DeclaredConsumer) -> str | None:
+def _event_type_of(record: Record, declared: DeclaredConsumer) -> str | None:
     try:
         return event_type_of(declared.read_event(record), declared.stack_type_header)
     except DecodeError:
@@ -165,7 +167,7 @@ def _type_of(record: Record, declared: DeclaredConsumer) -> str | None:
 
 
 @asynccontextmanager
-async def _record_runner(
+async def _create_record_runner(
     found: FoundCluster, declared: DeclaredConsumer, *, dry_run: bool
 ) -> AsyncIterator[RecordRunner]:
     """A function that decodes a record (dry run), or runs it through the handler of the started app."""
@@ -178,7 +180,7 @@ async def _record_runner(
                 await formats.close()
         return
     assert found.app is not None
-    async with local_consumer(found.app, declared) as consumer:
+    async with start_local_consumer(found.app, declared) as consumer:
         yield _handle_with(consumer)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.tree import Tree
 
 from evkafka.app import EVKafkaApp
-from evkafka.cli.output import print_json, screen, styled
+from evkafka.cli.output import print_json, screen, styled_line
 from evkafka.config.settings import ConsumerSettings
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
@@ -26,14 +26,14 @@ def show_routes(app: EVKafkaApp, *, as_json: bool) -> None:
     if as_json:
         print_json(routes)
         return
-    tree = Tree(styled((app.title, "bold"), f" {app.version}"), guide_style="dim")
+    tree = Tree(styled_line((app.title, "bold"), f" {app.version}"), guide_style="dim")
     for consumer in routes["consumers"]:
         _add_consumer(tree, consumer)
     for producer in routes["producers"]:
-        branch = tree.add(styled("producer ", (producer["name"], "bold")))
+        branch = tree.add(styled_line("producer ", (producer["name"], "bold")))
         for event in producer["events"]:
             topic = event["topic"] or "no topic"
-            branch.add(styled((event["event_type"], "cyan"), f" -> {topic}  ", (event["sender"], "dim")))
+            branch.add(styled_line((event["event_type"], "cyan"), f" -> {topic}  ", (event["sender"], "dim")))
     screen().print(tree)
 
 
@@ -43,14 +43,16 @@ def _add_consumer(tree: Tree, consumer: dict[str, Any]) -> None:
     details = f"concurrency {consumer['concurrency']}" + (
         f", {consumer['ordering']}" if consumer["concurrency"] > 1 else ""
     )
-    branch = tree.add(styled("consumer ", (consumer["name"], "bold"), f" reads {topics}{group}  ", (details, "dim")))
+    branch = tree.add(
+        styled_line("consumer ", (consumer["name"], "bold"), f" reads {topics}{group}  ", (details, "dim"))
+    )
     if consumer["endpoints"] is None:
-        branch.add(styled(("everything", "cyan"), " -> an app callable"))
+        branch.add(styled_line(("everything", "cyan"), " -> an app callable"))
         return
     for one in consumer["endpoints"]:
         kind = [one["payload"], *(["batch"] if one["batch"] else []), *(["thread"] if one["thread"] else [])]
         name = one["event_type"] or "anything else"
-        branch.add(styled((name, "cyan"), f" -> {one['endpoint']}  ", (", ".join(kind), "dim")))
+        branch.add(styled_line((name, "cyan"), f" -> {one['endpoint']}  ", (", ".join(kind), "dim")))
 
 
 def _consumer_json(declared: DeclaredConsumer) -> dict[str, Any]:

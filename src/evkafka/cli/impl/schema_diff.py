@@ -48,13 +48,13 @@ class Schema:
     def get(self, keyword: str, default: Any = None) -> Any:
         return self.node.get(keyword, default)
 
-    def arms(self) -> list[Schema]:
+    def alternatives(self) -> list[Schema]:
         """The alternatives of `anyOf` or `oneOf`; empty if it has none."""
         return [self.child(arm) for arm in self.get("anyOf") or self.get("oneOf") or ()]
 
     def types(self) -> set[str]:
         """The JSON types that it accepts; empty if it accepts any."""
-        if arms := self.arms():
+        if arms := self.alternatives():
             each = [arm.types() for arm in arms]
             return set().union(*each) if all(each) else set()
         kind = self.get("type")
@@ -69,11 +69,11 @@ class Schema:
         values = self.get("enum")
         return list(values) if isinstance(values, list) else None
 
-    def container(self) -> Schema:
+    def unwrap_nullable(self) -> Schema:
         """The one alternative that is an object or a list, so that `X | null` compares like X; else the schema."""
         containers = [
             arm
-            for arm in self.arms() or [self]
+            for arm in self.alternatives() or [self]
             if isinstance(arm.node, dict) and ("properties" in arm.node or "items" in arm.node)
         ]
         return containers[0] if len(containers) == 1 else self
@@ -109,58 +109,58 @@ class SchemaDiff:
         yield from self._compare_types(old.types(), new.types(), path)
         yield from self._compare_values(old.values(), new.values(), path)
         yield from self._compare_limits(old, new, path)
-        old, new = old.container(), new.container()
+        old, new = old.unwrap_nullable(), new.unwrap_nullable()
         yield from self._compare_fields(old, new, path, outer)
         if "items" in old.node and "items" in new.node:
             items = old.child(old.node["items"]), new.child(new.node["items"])
             yield from self.compare(*items, f"{path}[]", outer)
 
-    def _narrower(self, path: str, what: str) -> Difference:
+    def _narrowing(self, path: str, what: str) -> Difference:
         return Difference(self._receives, path, what)
 
-    def _wider(self, path: str, what: str) -> Difference:
+    def _widening(self, path: str, what: str) -> Difference:
         return Difference(not self._receives, path, what)
 
     def _compare_types(self, old: set[str], new: set[str], path: str) -> Iterator[Difference]:
         if old == new:
             return
         if not old:
-            yield self._narrower(path, f"must be {' or '.join(sorted(new))} now")
+            yield self._narrowing(path, f"must be {' or '.join(sorted(new))} now")
         elif not new:
-            yield self._wider(path, "may be anything now")
+            yield self._widening(path, "may be anything now")
         else:
             # An integer is a number too.
             removed = sorted(old - new - ({"integer"} if "number" in new else set()))
             added = sorted(new - old - ({"integer"} if "number" in old else set()))
             if removed:
-                yield self._narrower(path, f"may no longer be {' or '.join(removed)}")
+                yield self._narrowing(path, f"may no longer be {' or '.join(removed)}")
             if added:
-                yield self._wider(path, f"may also be {' or '.join(added)}")
+                yield self._widening(path, f"may also be {' or '.join(added)}")
 
     def _compare_values(self, old: list[Any] | None, new: list[Any] | None, path: str) -> Iterator[Difference]:
         if old is None and new is not None:
-            yield self._narrower(path, f"must be one of {_joined(new)} now")
+            yield self._narrowing(path, f"must be one of {_join_values(new)} now")
         elif new is None and old is not None:
-            yield self._wider(path, "may have any value now")
+            yield self._widening(path, "may have any value now")
         elif old is not None and new is not None:
             if removed := [value for value in old if value not in new]:
-                yield self._narrower(path, f"may no longer be {_joined(removed)}")
+                yield self._narrowing(path, f"may no longer be {_join_values(removed)}")
             if added := [value for value in new if value not in old]:
-                yield self._wider(path, f"may also be {_joined(added)}")
+                yield self._widening(path, f"may also be {_join_values(added)}")
 
     def _compare_limits(self, old: Schema, new: Schema, path: str) -> Iterator[Difference]:
         for keyword in (*LOWER_LIMITS, *UPPER_LIMITS, "pattern", "format"):
             was, now = old.get(keyword), new.get(keyword)
             if was == now:
                 continue
-            what = f"{keyword} is {_or_none(now)}, and was {_or_none(was)}"
+            what = f"{keyword} is {_value_or_none_text(now)}, and was {_value_or_none_text(was)}"
             if keyword in LOWER_LIMITS:
                 narrower = was is None or (now is not None and now > was)
             elif keyword in UPPER_LIMITS:
                 narrower = was is None or (now is not None and now < was)
             else:
                 narrower = now is not None
-            yield self._narrower(path, what) if narrower else self._wider(path, what)
+            yield self._narrowing(path, what) if narrower else self._widening(path, what)
 
     def _compare_fields(self, old: Schema, new: Schema, path: str, outer: Pairs) -> Iterator[Difference]:
         was, now = old.get("properties", {}), new.get("properties", {})
@@ -176,9 +176,9 @@ class SchemaDiff:
                 yield Difference(breaks, field, "was added, required" if name in now_required else "was added")
             else:
                 if name in now_required - was_required:
-                    yield self._narrower(field, "is required now")
+                    yield self._narrowing(field, "is required now")
                 if name in was_required - now_required:
-                    yield self._wider(field, "is optional now")
+                    yield self._widening(field, "is optional now")
                 yield from self.compare(old.child(was[name]), new.child(now[name]), field, outer)
 
 
@@ -191,9 +191,9 @@ def _type_of(value: Any) -> str:
     return names.get(type(value), "object")
 
 
-def _joined(values: list[Any]) -> str:
+def _join_values(values: list[Any]) -> str:
     return ", ".join(json.dumps(value, ensure_ascii=False) for value in values)
 
 
-def _or_none(value: Any) -> str:
+def _value_or_none_text(value: Any) -> str:
     return "none" if value is None else str(value)

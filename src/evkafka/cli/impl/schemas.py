@@ -11,7 +11,7 @@ from typing import Literal
 from evkafka.app import EVKafkaApp
 from evkafka.cli.connection import open_app
 from evkafka.cli.options import AppOptions
-from evkafka.cli.output import print_json, screen, styled
+from evkafka.cli.output import print_json, screen, styled_line
 from evkafka.exceptions import RegistryRefused, SchemaNotFound
 from evkafka.serde.formats.interface import Outgoing, Schema
 from evkafka.serde.formats.registry_format import Planned, RegistryFormat
@@ -72,11 +72,11 @@ def show(options: AppOptions, *, as_json: bool) -> None:
     """
     found = sent_schemas(open_app(options))
     if as_json:
-        print_json([_as_json(one) for one in found])
+        print_json([_schema_as_json(one) for one in found])
         return
     for one in found:
-        screen().print(styled((one.planned.subject, "bold"), (f"  {_about(one)}", "dim")))
-        print(f"{_text(one)}\n")
+        screen().print(styled_line((one.planned.subject, "bold"), (f"  {_event_and_topic_text(one)}", "dim")))
+        print(f"{_schema_text(one)}\n")
 
 
 def register(options: AppOptions, *, as_json: bool) -> int:
@@ -86,12 +86,12 @@ def register(options: AppOptions, *, as_json: bool) -> int:
         ConfigError: a payload type has no schema in its format.
         RegistryError: the registry cannot be asked.
     """
-    return _report(asyncio.run(_each(sent_schemas(open_app(options)), register_one)), as_json=as_json)
+    return _print_findings(asyncio.run(_look_up_each(sent_schemas(open_app(options)), register_one)), as_json=as_json)
 
 
 def check(options: AppOptions, *, as_json: bool) -> int:
     """Compare them with the registry. Returns 1 if one is incompatible, else 0. Raises as `register`."""
-    return _report(asyncio.run(_each(sent_schemas(open_app(options)), compare)), as_json=as_json)
+    return _print_findings(asyncio.run(_look_up_each(sent_schemas(open_app(options)), compare)), as_json=as_json)
 
 
 def sent_schemas(app: EVKafkaApp) -> list[SentSchema]:
@@ -113,7 +113,7 @@ def sent_schemas(app: EVKafkaApp) -> list[SentSchema]:
 # ---------------------------------------------------------------------------- in the registry
 
 
-async def _each(found: Sequence[SentSchema], look: Callable[[SentSchema], Awaitable[Finding]]) -> list[Finding]:
+async def _look_up_each(found: Sequence[SentSchema], look: Callable[[SentSchema], Awaitable[Finding]]) -> list[Finding]:
     try:
         return [await look(one) for one in found]
     finally:
@@ -127,19 +127,19 @@ async def register_one(sent: SentSchema) -> Finding:
     Raises:
         RegistryError: the registry cannot be asked.
     """
-    return await _find(sent, otherwise=_register)
+    return await _look_up_or_else(sent, otherwise=_register_schema)
 
 
 async def compare(sent: SentSchema) -> Finding:
     """Compare it with the registry. Raises as `register_one`."""
-    return await _find(sent, otherwise=_compare)
+    return await _look_up_or_else(sent, otherwise=_compare_schema)
 
 
-async def _find(sent: SentSchema, otherwise: Callable[[SentSchema, Schema], Awaitable[Finding]]) -> Finding:
+async def _look_up_or_else(sent: SentSchema, otherwise: Callable[[SentSchema, Schema], Awaitable[Finding]]) -> Finding:
     """Look it up. `otherwise` is called with a schema that is not in its subject."""
     registry, planned = sent.value_format.registry, sent.planned
     if planned.schema is None:
-        return await _latest(sent)
+        return await _latest_schema_finding(sent)
     try:
         return Finding(sent, "unchanged", await registry.find(planned.subject, planned.schema))
     except SchemaNotFound:
@@ -147,14 +147,14 @@ async def _find(sent: SentSchema, otherwise: Callable[[SentSchema, Schema], Awai
     return await otherwise(sent, planned.schema)
 
 
-async def _register(sent: SentSchema, schema: Schema) -> Finding:
+async def _register_schema(sent: SentSchema, schema: Schema) -> Finding:
     try:
         return Finding(sent, "registered", await sent.value_format.registry.register(sent.planned.subject, schema))
     except RegistryRefused as error:
         return Finding(sent, "refused", reasons=[str(error)])
 
 
-async def _compare(sent: SentSchema, schema: Schema) -> Finding:
+async def _compare_schema(sent: SentSchema, schema: Schema) -> Finding:
     registry, subject = sent.value_format.registry, sent.planned.subject
     try:
         await registry.latest(subject)  # some registries find any schema compatible with a missing subject
@@ -164,7 +164,7 @@ async def _compare(sent: SentSchema, schema: Schema) -> Finding:
     return Finding(sent, "incompatible", reasons=reasons) if reasons else Finding(sent, "compatible")
 
 
-async def _latest(sent: SentSchema) -> Finding:
+async def _latest_schema_finding(sent: SentSchema) -> Finding:
     try:
         key = (await sent.value_format.registry.latest(sent.planned.subject)).key
     except SchemaNotFound:
@@ -175,35 +175,37 @@ async def _latest(sent: SentSchema) -> Finding:
 # ---------------------------------------------------------------------------- output
 
 
-def _report(findings: Sequence[Finding], *, as_json: bool) -> int:
+def _print_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
     if as_json:
         print_json([_finding_as_json(one) for one in findings])
     for one in () if as_json else findings:
         number = f", id {one.number}" if one.number is not None else ""
         screen().print(
-            styled((one.sent.planned.subject, "bold"), ": ", (SENTENCES[one.state] + number, STYLES.get(one.state, "")))
+            styled_line(
+                (one.sent.planned.subject, "bold"), ": ", (SENTENCES[one.state] + number, STYLES.get(one.state, ""))
+            )
         )
         for reason in one.reasons:
-            screen().print(styled(f"    {reason}"))
+            screen().print(styled_line(f"    {reason}"))
         if one.state == "incompatible" and (hint := one.sent.value_format.incompatibility_hint):
-            screen().print(styled(f"    {hint}"))
+            screen().print(styled_line(f"    {hint}"))
     if not findings and not as_json:
         print("the app sends no events with a schema: no sender has a value_format")
     return 1 if any(one.state in FAILED for one in findings) else 0
 
 
-def _about(one: SentSchema) -> str:
+def _event_and_topic_text(one: SentSchema) -> str:
     return f"{one.value_format.name}, event {one.event.event_type} to topic {one.event.topic}"
 
 
-def _text(one: SentSchema) -> str:
+def _schema_text(one: SentSchema) -> str:
     schema = one.planned.schema
     if schema is None:
         return "(the latest schema of the subject)"
     return schema.text if schema.type == "PROTOBUF" else json.dumps(schema.content, indent=2)
 
 
-def _as_json(one: SentSchema) -> dict[str, object]:
+def _schema_as_json(one: SentSchema) -> dict[str, object]:
     schema = one.planned.schema
     return {
         "subject": one.planned.subject,

@@ -15,7 +15,7 @@ from evkafka.cli.connection import FoundCluster, reads_topic
 from evkafka.cli.options import EventOptions, name_value_pairs
 from evkafka.cli.output import print_json
 from evkafka.cli.position import require_topic
-from evkafka.cli.suggestions import nearest
+from evkafka.cli.suggestions import nearest_name
 from evkafka.config.settings import ProducerSettings
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.exceptions import ConfigError, EVKafkaError
@@ -70,12 +70,12 @@ def send(
         DeliveryError, BrokerError: the brokers did not confirm an event.
     """
     if check and found.app is not None:
-        _check_all(found, topic, events)
-    events = asyncio.run(_encoded(found, topic, events))
+        _check_events(found, topic, events)
+    events = asyncio.run(_encode_events(found, topic, events))
     if dry_run:
         print_json({"dry_run": True, "events": len(events)}) if as_json else print(f"{len(events)} would be sent")
         return
-    confirmed = asyncio.run(_send(found, topic, events, create=create))
+    confirmed = asyncio.run(_send_events(found, topic, events, create=create))
     if as_json:
         print_json([{"topic": one.topic, "partition": one.partition, "offset": one.offset} for one in confirmed])
     elif len(confirmed) == 1:
@@ -85,7 +85,9 @@ def send(
         print(f"{len(confirmed)} sent to {topic}")
 
 
-async def _send(found: FoundCluster, topic: str, events: Sequence[Event], *, create: bool) -> list[RecordMetadata]:
+async def _send_events(
+    found: FoundCluster, topic: str, events: Sequence[Event], *, create: bool
+) -> list[RecordMetadata]:
     if not create:
         await require_topic(found.connection, topic, otherwise="--create creates it")
     sink = KafkaCluster().sink(ProducerSettings(connection=replace(found.connection, request_timeout_s=40.0)))
@@ -116,18 +118,18 @@ async def _send(found: FoundCluster, topic: str, events: Sequence[Event], *, cre
 # ---------------------------------------------------------------------------- checked by the app
 
 
-def _check_all(found: FoundCluster, topic: str, events: Sequence[Event]) -> None:
-    endpoints = _endpoints(found, topic)
+def _check_events(found: FoundCluster, topic: str, events: Sequence[Event]) -> None:
+    endpoints = _endpoints_of_topic(found, topic)
     if endpoints is None:
         return  # an app callable accepts everything
     for event in events:
         endpoint = endpoints.get(event.event_type or "") or endpoints.get("")
         if endpoint is None:
-            raise ConfigError(_no_endpoint(topic, event.event_type, [name for name in endpoints if name]))
-        _check(endpoint, endpoint.resolve(), event)
+            raise ConfigError(_no_endpoint_text(topic, event.event_type, [name for name in endpoints if name]))
+        _check_payload(endpoint, endpoint.resolve(), event)
 
 
-def _endpoints(found: FoundCluster, topic: str) -> dict[str, Endpoint] | None:
+def _endpoints_of_topic(found: FoundCluster, topic: str) -> dict[str, Endpoint] | None:
     """The endpoints of the consumers that read this topic, by event type; the default endpoint is at "".
 
     None if one of the consumers has an app callable.
@@ -152,16 +154,16 @@ def _endpoints(found: FoundCluster, topic: str) -> dict[str, Endpoint] | None:
     return endpoints
 
 
-def _no_endpoint(topic: str, event_type: str | None, known: Sequence[str]) -> str:
+def _no_endpoint_text(topic: str, event_type: str | None, known: Sequence[str]) -> str:
     names = ", ".join(map(repr, sorted(known)))
     if event_type is None:
         return f"--type is missing; at {topic!r} this app takes {names}. --no-check sends it without a type"
-    near = nearest(event_type, known)
+    near = nearest_name(event_type, known)
     hint = f"it takes {names}." if near is None else f"did you mean {near!r}?"
     return f"no endpoint of this app takes {event_type!r} at {topic!r}: {hint} --no-check sends it anyway"
 
 
-def _check(endpoint: Endpoint, decoder: Decoder, event: Event) -> None:
+def _check_payload(endpoint: Endpoint, decoder: Decoder, event: Event) -> None:
     if event.value is None:
         if not decoder.admits_none:
             raise NotTaken(f"{event.source}: {endpoint.name} takes no tombstone; --no-check sends it anyway")
@@ -179,7 +181,7 @@ def _check(endpoint: Endpoint, decoder: Decoder, event: Event) -> None:
 # ---------------------------------------------------------------------------- values with a schema
 
 
-async def _encoded(found: FoundCluster, topic: str, events: Sequence[Event]) -> Sequence[Event]:
+async def _encode_events(found: FoundCluster, topic: str, events: Sequence[Event]) -> Sequence[Event]:
     """The events, with JSON values encoded in the format that the app's consumer reads from the topic."""
     readers = found.app.consumers.values() if found.app is not None else ()
     declared = next((one for one in readers if reads_topic(one, topic) and one.formats() is not None), None)
@@ -189,12 +191,12 @@ async def _encoded(found: FoundCluster, topic: str, events: Sequence[Event]) -> 
         return events
     encoders: dict[str | None, EncodeJson] = {}
     try:
-        return [await _encoded_event(declared, value_format, topic, event, encoders) for event in events]
+        return [await _encode_event(declared, value_format, topic, event, encoders) for event in events]
     finally:
         await value_format.close()
 
 
-async def _encoded_event(
+async def _encode_event(
     declared: DeclaredConsumer,
     value_format: ValueFormat,
     topic: str,
@@ -241,19 +243,19 @@ class _EventReader:
         if options.tombstone:
             if options.payload is not None or options.file is not None:
                 raise ConfigError("--tombstone and a payload cannot be combined")
-            yield self._event(None, "the tombstone")
+            yield self._create_event(None, "the tombstone")
             return
-        text, name = self._text()
+        text, name = self._read_text()
         if not (options.lines or options.records):
             # A file's last line break belongs to the file, not to the payload.
-            yield self._event(text.removesuffix(b"\n"), name)
+            yield self._create_event(text.removesuffix(b"\n"), name)
             return
-        event_of = self._event_of_record if options.records else self._event
+        event_of = self._parse_record_line if options.records else self._create_event
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
                 yield event_of(line, f"line {number} of {name}")
 
-    def _text(self) -> tuple[bytes, str]:
+    def _read_text(self) -> tuple[bytes, str]:
         """The text that has the events, and its name for errors."""
         payload, file = self._options.payload, self._options.file
         if payload is not None and file is not None:
@@ -271,17 +273,17 @@ class _EventReader:
         except OSError as error:
             raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
 
-    def _event(self, value: bytes | None, source: str) -> Event:
+    def _create_event(self, value: bytes | None, source: str) -> Event:
         options, headers = self._options, self._headers
         if options.event_type is not None:
             headers = ((self._type_header, options.event_type.encode()), *headers)
-        headers = self._with_envelope(headers)
+        headers = self._add_envelope_headers(headers)
         key = None if options.key is None else options.key.encode()
         if options.key_field is not None and value is not None:
             key = _key_of_field(value, options.key_field, source)
         return Event(value, options.event_type, key, headers, options.partition, source)
 
-    def _event_of_record(self, line: bytes, source: str) -> Event:
+    def _parse_record_line(self, line: bytes, source: str) -> Event:
         """An event of a line of JSON with type, key, headers and value."""
         try:
             record: Any = json.loads(line)
@@ -293,18 +295,18 @@ class _EventReader:
             )
         event_type = record.get("type") or self._options.event_type
         try:
-            headers = [(str(name), _bytes(value)) for name, value in record.get("headers", ())]
-            key = _bytes(record.get("key"))
-            value = _value_bytes(record["value"])
+            headers = [(str(name), _json_value_to_bytes(value)) for name, value in record.get("headers", ())]
+            key = _json_value_to_bytes(record.get("key"))
+            value = _record_value_to_bytes(record["value"])
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{source} is not a record: {error}") from error
         if event_type is not None:
             headers = [(name, value) for name, value in headers if name != self._type_header]
             headers.insert(0, (self._type_header, str(event_type).encode()))
-        all_headers = self._with_envelope((*headers, *self._headers))
+        all_headers = self._add_envelope_headers((*headers, *self._headers))
         return Event(value, event_type, key, all_headers, self._options.partition, source)
 
-    def _with_envelope(self, headers: Headers) -> Headers:
+    def _add_envelope_headers(self, headers: Headers) -> Headers:
         """The headers with those that a consumer of CloudEvents requires."""
         if self._type_header != CLOUDEVENTS_TYPE_HEADER:
             return headers
@@ -322,7 +324,7 @@ def _key_of_field(payload: bytes, field: str, source: str) -> bytes:
     return (key if isinstance(key, str) else json.dumps(key)).encode()
 
 
-def _bytes(value: Any) -> bytes | None:
+def _json_value_to_bytes(value: Any) -> bytes | None:
     match value:
         case None:
             return None
@@ -334,10 +336,10 @@ def _bytes(value: Any) -> bytes | None:
             return json.dumps(value).encode()
 
 
-def _value_bytes(value: Any) -> bytes | None:
+def _record_value_to_bytes(value: Any) -> bytes | None:
     """The bytes of a value as `tail --json` prints it: an object that has more than `base64` is JSON."""
     match value:
         case {"base64": str(), **rest} if rest:
             return json.dumps(value).encode()
         case _:
-            return _bytes(value)
+            return _json_value_to_bytes(value)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evkafka.cli.connection import FoundCluster
-from evkafka.cli.output import as_text, as_value, print_json_line, value_text
+from evkafka.cli.output import bytes_to_json_text, bytes_to_json_value, json_value_text, print_json_line
 from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.kafka.admin.groups import Bounds
@@ -75,14 +75,14 @@ class RecordFilter:
             and (self.key is None or record.key == self.key.encode())
             and all((name, value.encode()) in record.headers for name, value in self.headers)
             and (self.text is None or self.text.encode() in (record.value or b""))
-            and (not self.fields or self._has_fields(as_value(record.value)))
+            and (not self.fields or self._has_fields(bytes_to_json_value(record.value)))
         )
 
     def _has_fields(self, payload: Any) -> bool:
-        return all(_field_text(_field(payload, path)) == text for path, text in self.fields)
+        return all(_field_text(_field_value(payload, path)) == text for path, text in self.fields)
 
 
-def _field(value: Any, path: str) -> Any:
+def _field_value(value: Any, path: str) -> Any:
     for part in path.split("."):
         if isinstance(value, dict) and part in value:
             value = value[part]
@@ -153,17 +153,17 @@ class _Tail:
 
     async def run(self) -> None:
         try:
-            await self._run()
+            await self._print_topic()
         finally:
             if self._reader is not None:
                 await self._reader.close()
 
-    async def _run(self) -> None:
+    async def _print_topic(self) -> None:
         connection, start = self._found.connection, self._range.start
         bounds = await bounds_of_topic(connection, self._range.topic, self._range.partition)
         starts = await offsets_at(connection, start or Position(keyword=LATEST), bounds)
         if start is None and self._range.last:
-            self._print_all(await self._last_records(bounds))
+            self._print_all(await self._find_last_records(bounds))
         if self._left == 0:
             return
         if self._range.follow and not self._printed:
@@ -172,23 +172,23 @@ class _Tail:
         begin = {at.partition: offset for at, offset in starts.items()}
         async with aclosing(follow_topic(connection, self._range.topic, begin, ends)) as batches:
             async for batch in batches:
-                self._print_all([one for one in await self._plain(batch) if self._matches(one)])
+                self._print_all([one for one in await self._decode_with_registry(batch) if self._matches(one)])
                 if self._left == 0:
                     return
         if not self._printed:
             print(f"no matching records in {self._range.topic}", file=sys.stderr)
 
-    async def _last_records(self, bounds: Mapping[TopicPartition, Bounds]) -> Sequence[Record]:
+    async def _find_last_records(self, bounds: Mapping[TopicPartition, Bounds]) -> Sequence[Record]:
         """The last matching records of all partitions, by time. Looks that many offsets back in each partition."""
         last = self._range.last if self._left is None else min(self._range.last, self._left)
         starts = {at.partition: max(one.first, one.end - last) for at, one in bounds.items()}
         ends = {at.partition: one.end for at, one in bounds.items()}
         kept: list[Record] = []
         async for batch in follow_topic(self._found.connection, self._range.topic, starts, ends):
-            kept += [one for one in await self._plain(batch) if self._matches(one)]
+            kept += [one for one in await self._decode_with_registry(batch) if self._matches(one)]
         return sorted(kept, key=lambda one: (one.timestamp, one.partition, one.offset))[-last:]
 
-    async def _plain(self, records: Sequence[Record]) -> Sequence[Record]:
+    async def _decode_with_registry(self, records: Sequence[Record]) -> Sequence[Record]:
         """The records, with values that have a schema as JSON."""
         return records if self._reader is None else await self._reader.read(records)
 
@@ -210,13 +210,13 @@ class JsonPrinter:
         self._type_header = type_header
 
     def __call__(self, record: Record) -> None:
-        fields = self._fields(record)
+        fields = self._json_fields(record)
         try:
             print_json_line(fields)
         except (ValueError, RecursionError):  # a number that JSON does not have, or nested too deep to be written
-            print_json_line(fields | {"value": as_text(record.value)})
+            print_json_line(fields | {"value": bytes_to_json_text(record.value)})
 
-    def _fields(self, record: Record) -> dict[str, Any]:
+    def _json_fields(self, record: Record) -> dict[str, Any]:
         time = timestamp_to_datetime(record.timestamp)
         return {
             "topic": record.topic,
@@ -225,9 +225,9 @@ class JsonPrinter:
             "timestamp": None if time is None else time.isoformat(timespec="milliseconds"),
             "timestamp_ms": record.timestamp,
             "type": event_type_of(record, self._type_header),
-            "key": as_text(record.key),
-            "headers": [[name, as_text(value)] for name, value in record.headers],
-            "value": as_value(record.value),
+            "key": bytes_to_json_text(record.key),
+            "headers": [[name, bytes_to_json_text(value)] for name, value in record.headers],
+            "value": bytes_to_json_value(record.value),
             **({"unreadable": str(record)} if isinstance(record, UnreadRecord) else {}),
             **({"not_decoded": record.fault} if isinstance(record, PlainRecord) and record.fault else {}),
         }
@@ -247,20 +247,22 @@ class LinePrinter:
         line.append(f"  {record.timestamp if time is None else f'{time.astimezone():%H:%M:%S}'}", "dim")
         line.append(f"  {escape_line(event_type_of(record, self._type_header) or '-', NAME_CHARACTERS)}", "bold cyan")
         if record.key is not None:
-            line.append(f"  key={escape_line(value_text(as_text(record.key)), NAME_CHARACTERS)}", "yellow")
-        line.append(f"  {escape_line(self._value(record), VALUE_CHARACTERS)}")
+            line.append(
+                f"  key={escape_line(json_value_text(bytes_to_json_text(record.key)), NAME_CHARACTERS)}", "yellow"
+            )
+        line.append(f"  {escape_line(self._value_text(record), VALUE_CHARACTERS)}")
         if isinstance(record, PlainRecord) and record.fault:
             line.append(f"  ({escape_line(record.fault, VALUE_CHARACTERS)})", "red")
         self._screen.print(line)
         sys.stdout.flush()
 
-    def _value(self, record: Record) -> str:
+    def _value_text(self, record: Record) -> str:
         if isinstance(record, UnreadRecord):
             return str(record)
         if record.value is None:
             return "tombstone"
         try:
-            value = as_value(record.value)
-            return json_text(value, compact=False) if isinstance(value, (dict, list)) else value_text(value)
+            value = bytes_to_json_value(record.value)
+            return json_text(value, compact=False) if isinstance(value, (dict, list)) else json_value_text(value)
         except (ValueError, RecursionError):
-            return value_text(as_text(record.value))
+            return json_value_text(bytes_to_json_text(record.value))

@@ -43,12 +43,12 @@ class TopicStatus:
     shape: TopicShape | None
 
 
-def needs_of(app: EVKafkaApp) -> list[Need]:
+def needed_topics(app: EVKafkaApp) -> list[Need]:
     """The topics of all consumers and producers, without those that a pattern matches.
 
     A topic is listed once for each consumer or producer that needs it.
     """
-    return [need for declared in app.consumers.values() for need in _consumer_needs(declared)] + [
+    return [need for declared in app.consumers.values() for need in _topics_needed_by_consumer(declared)] + [
         Need(topic, producer_settings(declared.config).connection, name, "writes")
         for name, declared in app.producers.items()
         for topic in sorted({one.topic or str(declared.config.get("topic") or "") for one in declared.sender.endpoints})
@@ -56,7 +56,7 @@ def needs_of(app: EVKafkaApp) -> list[Need]:
     ]
 
 
-def _consumer_needs(declared: DeclaredConsumer) -> Iterator[Need]:
+def _topics_needed_by_consumer(declared: DeclaredConsumer) -> Iterator[Need]:
     settings = declared.settings
     for topic in settings.topics:
         yield Need(
@@ -92,7 +92,7 @@ async def topic_statuses(app: EVKafkaApp) -> list[TopicStatus]:
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: a cluster could not be asked.
     """
-    needs = needs_of(app)
+    needs = needed_topics(app)
     connections = {need.connection.bootstrap_servers: need.connection for need in needs}
     shapes = {servers: await topic_shapes(connection) for servers, connection in connections.items()}
     return [TopicStatus(need, shapes[need.connection.bootstrap_servers].get(need.topic)) for need in needs]
@@ -117,10 +117,10 @@ async def create_missing(
         BrokerUnavailable, BrokerRefused, BrokerError: a topic could not be created.
     """
     statuses = await topic_statuses(app)
-    existing = {_key(one.need, one.need.topic): one.shape for one in statuses if one.shape is not None}
+    existing = {_topic_key(one.need, one.need.topic): one.shape for one in statuses if one.shape is not None}
     created: dict[tuple[object, str], int] = {}
     for need in (one.need for one in statuses):
-        key, model = _key(need, need.topic), _key(need, need.like or "")
+        key, model = _topic_key(need, need.topic), _topic_key(need, need.like or "")
         if key in existing or key in created:
             continue
         if partitions is None or replicas is None:
@@ -135,5 +135,5 @@ async def create_missing(
     return [topic for _, topic in created]
 
 
-def _key(need: Need, topic: str) -> tuple[object, str]:
+def _topic_key(need: Need, topic: str) -> tuple[object, str]:
     return need.connection.bootstrap_servers, topic

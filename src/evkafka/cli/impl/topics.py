@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.impl.topic_plan import TopicStatus, create_missing, topic_statuses
-from evkafka.cli.output import print_json, print_table, screen, styled
+from evkafka.cli.output import print_json, print_table, screen, styled_line
 
 
 def show_plan(app: EVKafkaApp, *, as_json: bool) -> int:
@@ -15,13 +15,13 @@ def show_plan(app: EVKafkaApp, *, as_json: bool) -> int:
     topics = asyncio.run(topic_statuses(app))
     missing = sorted({one.need.topic for one in topics if one.shape is None})
     if as_json:
-        print_json({"missing": missing, "topics": [_as_json(one) for one in topics]})
+        print_json({"missing": missing, "topics": [_topic_as_json(one) for one in topics]})
     else:
         heads = ("topic", "partitions", "replicas", "needed by", "for")
-        print_table(heads, [_cells(one) for one in topics], numbers=("partitions", "replicas"))
+        print_table(heads, [_table_cells(one) for one in topics], numbers=("partitions", "replicas"))
         for declared in app.consumers.values():
             if (pattern := declared.settings.topic_pattern) is not None:
-                screen().print(styled((f"{declared.name} reads the topics that match {pattern.pattern}", "dim")))
+                screen().print(styled_line((f"{declared.name} reads the topics that match {pattern.pattern}", "dim")))
         summary = f"{len(missing)} missing: `evkafka topics create` creates them" if missing else "all topics exist"
         screen().print(summary, style="yellow" if missing else "green")
     return 1 if missing else 0
@@ -41,13 +41,13 @@ def create(
         print("nothing to create: all topics exist")
 
 
-def _cells(one: TopicStatus) -> tuple[object, ...]:
+def _table_cells(one: TopicStatus) -> tuple[object, ...]:
     shape = one.shape
     size = ("missing", "") if shape is None else (shape.partitions, shape.replicas)
     return one.need.topic, *size, one.need.needed_by, one.need.role
 
 
-def _as_json(one: TopicStatus) -> dict[str, object]:
+def _topic_as_json(one: TopicStatus) -> dict[str, object]:
     shape = one.shape
     return {
         "topic": one.need.topic,

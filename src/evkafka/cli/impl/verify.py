@@ -11,7 +11,7 @@ from rich.table import Table
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.connection import load_evkafka_app
-from evkafka.cli.output import print_json, styled
+from evkafka.cli.output import print_json, styled_line
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.exceptions import ConfigError
 from evkafka.verify import Options, Report, verify
@@ -27,10 +27,12 @@ def run_verify(options: Options, *, as_json: bool) -> None:
         ConfigError, BrokerError, RegistryError: it could not be run.
         SystemExit: with 1, if a guarantee was broken.
     """
-    app = _app(options.app, options) if options.app is not None else None
+    app = _load_app(options.app, options) if options.app is not None else None
     interrupt_on_sigterm()  # Ctrl-C cancels the run, and the run ends its processes
     screen = Console(stderr=True, highlight=False)
-    report = asyncio.run(_verify(options, app, lambda what: screen.print(styled((what, "dim")), soft_wrap=True)))
+    report = asyncio.run(
+        _run_verification(options, app, lambda what: screen.print(styled_line((what, "dim")), soft_wrap=True))
+    )
     if as_json:
         print_json(report.as_json())
     else:
@@ -53,14 +55,14 @@ def read_payload(given: str | None) -> str | None:
         raise ConfigError(f"--payload {given}: the file cannot be read: {error.strerror}") from error
 
 
-def _app(target: str, options: Options) -> EVKafkaApp:
+def _load_app(target: str, options: Options) -> EVKafkaApp:
     """Load it, and report here, in one sentence, what would otherwise end each of the processes."""
     app = load_evkafka_app(target, options.app_dir)
     choose_topic(app.consumers[choose_consumer(app, options.consumer)], options.topic)
     return app
 
 
-async def _verify(options: Options, app: EVKafkaApp | None, progress: Callable[[str], object]) -> Report:
+async def _run_verification(options: Options, app: EVKafkaApp | None, progress: Callable[[str], object]) -> Report:
     value_of = await values_for(app, options) if app is not None else None
     return await verify(options, progress, value_of=value_of)
 
@@ -70,17 +72,17 @@ def _print_report(report: Report, screen: Console) -> None:
     table.add_column()
     table.add_column(justify="right")
     table.add_column(style="dim")
-    for name, figure, remark in _rows(report):
+    for name, figure, remark in _report_rows(report):
         table.add_row(name, figure, remark)
     screen.print(table)
     for problem in report.problems:
-        screen.print(styled(("failed", "red"), f"  {problem}"), soft_wrap=True)
+        screen.print(styled_line(("failed", "red"), f"  {problem}"), soft_wrap=True)
     if report.problems and report.coordinator_faults:
-        screen.print(styled(("note", "yellow"), f"    {faults_text(report.coordinator_faults)}"), soft_wrap=True)
+        screen.print(styled_line(("note", "yellow"), f"    {faults_text(report.coordinator_faults)}"), soft_wrap=True)
     if report.clean:
         once = "" if report.outputs is None else ", nothing is twice in the output"
         summary = f"nothing was lost, nothing was out of order{once}, everything is committed"
-        screen.print(styled(("passed", "green"), f"  {summary}"))
+        screen.print(styled_line(("passed", "green"), f"  {summary}"))
 
 
 def _output_rows(report: Report) -> list[tuple[str, str, str]]:
@@ -94,7 +96,7 @@ def _output_rows(report: Report) -> list[tuple[str, str, str]]:
     ]
 
 
-def _rows(report: Report) -> list[tuple[str, str, str]]:
+def _report_rows(report: Report) -> list[tuple[str, str, str]]:
     faults = ", ".join(f"{count} {kind}" for kind, count in sorted(report.faults.items())) or "none"
     causes = "".join(f", {count} {cause}" for cause, count in sorted(report.repeats_by_cause.items()))
     stall = report.stall

@@ -32,7 +32,7 @@ class _Lifeline:
     def open(self) -> None:
         """Report that signals are handled, and watch for the end of the supervisor."""
         self._supervisor.send(SIGNALS_READY)
-        threading.Thread(target=self._watch, daemon=True, name="evkafka-lifeline").start()
+        threading.Thread(target=self._wait_for_supervisor_end, daemon=True, name="evkafka-lifeline").start()
 
     def report_stop_limit(self, limit_s: float) -> None:
         self._limit_s = limit_s
@@ -41,7 +41,7 @@ class _Lifeline:
     def report_web_port(self, port: WebPort) -> None:
         self._supervisor.send(WEB_PORT, port)
 
-    def _watch(self) -> None:
+    def _wait_for_supervisor_end(self) -> None:
         """Block until the supervisor is gone. Then stop the app, and end the process if that takes too long."""
         self._supervisor.wait_for_end()
         for own, inherited in zip((1, 2), self._output, strict=False):
@@ -53,7 +53,7 @@ class _Lifeline:
         os._exit(128 + signal.SIGTERM)
 
 
-def _whole_lines(descriptor: int) -> TextIO:
+def _line_buffered_stream(descriptor: int) -> TextIO:
     """A stream that buffers a line and writes it whole.
 
     Without a buffer (PYTHONUNBUFFERED) Python loses the rest of a line if a signal comes during a write to a full pipe.
@@ -67,7 +67,7 @@ def main() -> None:
     lifeline = _Lifeline(int(sys.argv[2]), [*map(int, sys.argv[3:])])
     lifeline.open()
     if sys.argv[3:]:
-        sys.stdout, sys.stderr = _whole_lines(1), _whole_lines(2)
+        sys.stdout, sys.stderr = _line_buffered_stream(1), _line_buffered_stream(2)
     # These imports take a while. A signal during them already ends the process with 0.
     from evkafka.cli.exit_codes import exit_code_of
     from evkafka.cli.impl.run import run_app

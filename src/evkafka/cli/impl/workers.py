@@ -31,16 +31,16 @@ MOST_RESTARTS, WITHIN_S = 5, 600.0
 def run_workers(options: RunOptions) -> int:
     """Run the processes until a signal. Returns the highest of their exit codes."""
     configure_logging(options.log_level, as_json=options.json_log)
-    with _forwarded_output() as forwarder, metrics_directory():
+    with _forward_output() as forwarder, metrics_directory():
         return asyncio.run(Workers(options, forwarder).run())
 
 
 @contextmanager
-def _forwarded_output() -> Iterator[LineForwarder]:
+def _forward_output() -> Iterator[LineForwarder]:
     """Send what the processes print, and what we log ourselves, through one forwarder."""
     forwarder = LineForwarder()
     handlers = [one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler]
-    with forwarder.stream(2) as stream:
+    with forwarder.create_stream(2) as stream:
         before = [handler.setStream(stream) for handler in handlers]
         try:
             yield forwarder
@@ -79,9 +79,9 @@ class Workers:
         self._signals += 1
         if self._signals == 1:
             logger.info("signal %s: stopping %d processes", signum.name, len(self._processes))
-        self._stop()
+        self._stop_all()
 
-    def _stop(self) -> None:
+    def _stop_all(self) -> None:
         self._stopping.set()
         for process in self._processes.values():
             process.terminate()
@@ -91,7 +91,7 @@ class Workers:
         wait_s, launches = FIRST_WAIT_S, 0
         while True:
             began_s = time.monotonic()
-            code = await self._run_once(number)
+            code = await self._run_process_once(number)
             launches += 1
             if self._stopping.is_set():
                 return code
@@ -99,9 +99,9 @@ class Workers:
                 logger.info("worker %d exited", number)
                 return code
             if code == USAGE or (code == NOT_STARTED and launches == 1):
-                return self._stop_failed(f"worker {number} could not start", code)
+                return self._stop_all_after_failure(f"worker {number} could not start", code)
             if self._restarts_exhausted():
-                return self._stop_failed(
+                return self._stop_all_after_failure(
                     f"worker {number} exited with code {code}, and {MOST_RESTARTS} restarts in"
                     f" {WITHIN_S / 60:g} minutes did not help",
                     code,
@@ -109,11 +109,11 @@ class Workers:
             if time.monotonic() - began_s > HEALTHY_AFTER_S:
                 wait_s = FIRST_WAIT_S
             logger.error("worker %d exited with code %d; restarting it in %g s", number, code, wait_s)
-            if await self._stopped_within(wait_s):
+            if await self._is_stopped_within(wait_s):
                 return code
             wait_s = min(wait_s * 2, LONGEST_WAIT_S)
 
-    async def _run_once(self, number: int) -> int:
+    async def _run_process_once(self, number: int) -> int:
         if self._stopping.is_set():
             return 0
         options = replace(self._options, worker=number)
@@ -127,11 +127,11 @@ class Workers:
         finally:
             del self._processes[number]
 
-    def _stop_failed(self, why: str, code: int) -> int:
+    def _stop_all_after_failure(self, why: str, code: int) -> int:
         if self._failed_code is None:
             self._failed_code = code
             logger.critical("%s: stopping all workers", why)
-        self._stop()
+        self._stop_all()
         return code
 
     def _restarts_exhausted(self) -> bool:
@@ -143,7 +143,7 @@ class Workers:
         self._restarts.append(now_s)
         return False
 
-    async def _stopped_within(self, seconds: float) -> bool:
+    async def _is_stopped_within(self, seconds: float) -> bool:
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:
