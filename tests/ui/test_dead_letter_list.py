@@ -15,7 +15,7 @@ __all__ = ["backend", "bench", "given", "kafka"]
 
 
 async def list_dead_letters(topic: DeadLetterTopic, query: ListQuery) -> Listed:
-    return await DeadLetterLists().page(topic, query)
+    return await DeadLetterLists().find_page(topic, query)
 
 
 def offsets(listed: Listed) -> list[int]:

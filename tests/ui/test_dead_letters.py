@@ -298,7 +298,7 @@ class TestTheAuditLine:
             return None
 
         with caplog.at_level(logging.INFO, "evkafka.audit"), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("evkafka.ui.dead_letters.local_handler", lambda *_: held)
+            patch.setattr("evkafka.ui.dead_letters.create_local_handler", lambda *_: held)
             order = {"topic": answer["topic"], "ids": [one["id"] for one in answer["letters"]], "to": "handler"}
             asking = asyncio.ensure_future(page.client.post("ui/api/letters/replay", json=order, headers=headers()))
             await asyncio.wait_for(reached.wait(), 60)

@@ -152,9 +152,9 @@ class TestRecords:
     ) -> None:
         found += [OddRecord("orders", 0, offset, 1, None, b"%d" % offset, ()) for offset in range(3)]
         for module in (browser, dead_letter_list):
-            shown = module.as_text
+            shown = module.payload_as_text
             monkeypatch.setattr(
-                module, "as_text", lambda data, most, s=shown: 1 / 0 if data == b"1" else s(data, most=most)
+                module, "payload_as_text", lambda data, most, s=shown: 1 / 0 if data == b"1" else s(data, most=most)
             )
         app = app_with_letters()
         async with InMemoryKafka() as kafka, kafka.running(app):

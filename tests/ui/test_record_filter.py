@@ -94,6 +94,6 @@ class TestFailures:
     def test_of_one_record_do_not_end_the_search(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr("evkafka.ui.record_filter.as_text", lambda *args, **options: 1 / 0)
+        monkeypatch.setattr("evkafka.ui.record_filter.payload_as_text", lambda *args, **options: 1 / 0)
         assert not finds("{", record(b"{}"))
         assert "orders[0]@0 cannot be searched" in caplog.text
