@@ -118,7 +118,7 @@ async def test_the_page_of_records_shows_decoded_values(orders: str, call_here: 
     try:
         page = await read_records(app, background, parse_record_query({"topic": orders}))
     finally:
-        background.end()
+        background.shut_down()
     texts = {row["offset"]: (row["event_type"], row["value"]["text"]) for row in page["records"] if row["value"]}
     assert texts[0] == ("Order", '{\n  "id": "a",\n  "cents": 1\n}')
     assert texts[1][0] is None
