@@ -80,6 +80,15 @@ PATHS: dict[str, tuple[Callable[[Meter], Endpoint], dict[str, Any]]] = {
     "middleware": (plain, {}),
     "def": (synchronous, {}),
     "failing": (failing, {"on_error": {"max_attempts": 1, "then": "skip"}}),
+    "retried": (
+        failing,
+        {
+            "concurrency": 2,
+            "ordering": "unordered",
+            "max_pending_records": 1000,
+            "on_error": {"backoff_ms": 200, "max_backoff_ms": 200},
+        },
+    ),
     "64 in flight": (plain, {"concurrency": 64}),
 }
 
