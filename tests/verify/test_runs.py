@@ -129,7 +129,7 @@ class TestGivenApp:
         assert report.faults["broker"] >= 1
         assert report.handled == report.sent > 100
         up = next(entry for entry in HistoryReader(tmp_path / "journal").read_new() if entry.event == "up")
-        assert up.more == {"in_order": True, "session_s": 2.0, "drain_s": 10.0}
+        assert up.more == {"in_order": True, "session_s": 2.0, "drain_s": 10.0, "group_protocol": "classic"}
 
     @pytest.mark.long
     @pytest.mark.parametrize("app", ["tests.verify.apps:at_most_once", "tests.verify.sabotaged:app"])
