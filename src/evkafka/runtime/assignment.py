@@ -87,7 +87,7 @@ class Assignment:
             partition.inherit_metadata(parse_metadata(text, offset, source.topic_id(partition.tp.topic), place))
         except Unusable as error:
             logger.warning(
-                "consumer %s: the metadata of the committed offset %s[%d]@%d is ignored: %s. Records behind that offset"
+                "consumer %s: the metadata of the committed offset %s[%d]@%d is ignored: %s. Records after that offset"
                 " that were finished before are handled again",
                 self.name,
                 *partition.tp,

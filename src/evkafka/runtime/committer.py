@@ -211,7 +211,7 @@ class Committer:
         self._metadata_limit.halve(length)
         logger.warning(
             "consumer %s: the brokers do not accept %d bytes of metadata with an offset (%s); the limit is now %d."
-            " Records that are finished behind an unfinished one may not fit, and are handled again after a restart:"
+            " Records that are finished after an unfinished one may not fit, and are handled again after a restart:"
             " raise offset.metadata.max.bytes of the brokers (4096 by default), or lower `commit_metadata_max_bytes`",
             self._consumer,
             length,

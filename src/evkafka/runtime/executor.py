@@ -62,7 +62,7 @@ AttemptCall = Callable[[Record, Slot], "Awaitable[object] | Unmatched"]
 
 
 class NotAdmitted(BaseException):
-    """A record that must pass `Admission` was found behind the first record of a lane. Users never see it."""
+    """A record that must pass `Admission` was found after the first record of a lane. Users never see it."""
 
 
 class Executor:
@@ -234,7 +234,7 @@ class Executor:
             return True
 
     def _fail_consumer(self, lane: Lane, error: BaseException) -> None:
-        """Fail the consumer. The record in flight stays unfinished, so that none behind it may run: neither those of
+        """Fail the consumer. The record in flight stays unfinished, so that none after it may run: neither those of
         its lane, nor records of a poll still under way. All without an `await` in between, because other executors run
         before the consumer gets to stop."""
         if isinstance(error, GeneratorExit) and self._batch is None and is_current_task(self._task):
