@@ -182,7 +182,8 @@ class BrokerRefused(BrokerError):
 
 
 class CommitRefused(BrokerError):
-    """An offset commit was rejected because the partitions belong to another member now."""
+    """An offset commit was rejected, and nothing was written: the partitions belong to another member now, a rebalance
+    has begun, their topic was deleted, or the consumer has stopped."""
 
 
 class CommitUnknown(BrokerError):

@@ -25,6 +25,7 @@ class Terminal:
         self._directory = directory
         self._size = (columns, lines)
         self._env = env
+        self._commands = 0
         self._server = f"evkafka-{uuid.uuid4().hex[:12]}"
 
     def __enter__(self) -> Self:
@@ -70,15 +71,23 @@ class Terminal:
 
     def run(self, *words: str) -> tuple[int, str]:
         """A command to its end: its exit code, and what it left on the cleared screen."""
-        self.type("clear")
-        self.until(PROMPT)
-        self.type(f'{shlex.join(words)}; echo "ended with <$?>"')
+        self.type_and_report("clear; " + shlex.join(words))
         return self.ended(), self.screen
 
+    def type_and_report(self, line: str) -> None:
+        """Type a command whose end `ended` waits for."""
+        self._commands += 1
+        self.type(f'{line}; echo "{self._end}$?>"')
+
+    @property
+    def _end(self) -> str:
+        # With a number, because the end of an earlier command may still be on the screen.
+        return f"command {self._commands} ended with <"
+
     def ended(self) -> int:
-        """Wait for `ended with <CODE>`."""
-        self.until("ended with <", unless='"ended with <')
-        return int(self.screen.rpartition("ended with <")[2].partition(">")[0])
+        """Wait for the end of the command; returns its exit code."""
+        self.until(self._end, unless=f'"{self._end}')
+        return int(self.screen.rpartition(self._end)[2].partition(">")[0])
 
     # ------------------------------------------------------------------------ what a person sees
 

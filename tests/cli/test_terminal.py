@@ -92,7 +92,7 @@ class TestCommandsAtATerminal:
         self, orders: str, open_terminal: Open, tmp_path: Path
     ) -> None:
         window = open_terminal(columns=160)
-        window.type('evkafka run shop:app --only orders; echo "ended with <$?>"')
+        window.type_and_report("evkafka run shop:app --only orders")
         window.until("was assigned")
         event = ("send", orders, '{"id": "7", "cents": 1}', "--type", "OrderPlaced", "--app", "shop:app")
         assert evkafka(tmp_path, *event).returncode == 0
@@ -104,7 +104,7 @@ class TestCommandsAtATerminal:
 
     def test_tail_shows_new_records_until_control_c(self, orders: str, open_terminal: Open, tmp_path: Path) -> None:
         window = open_terminal(columns=160)
-        window.type("evkafka tail " + orders + ' --from earliest --app shop:app; echo "ended with <$?>"')
+        window.type_and_report(f"evkafka tail {orders} --from earliest --app shop:app")
         event = ("send", orders, '{"id": "8", "cents": 1}', "--type", "OrderPlaced", "--app", "shop:app")
         assert evkafka(tmp_path, *event).returncode == 0
         window.until('{"id": "8", "cents": 1}')

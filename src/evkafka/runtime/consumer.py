@@ -265,7 +265,7 @@ class Consumer:
         ]
         try:
             failure = await self._tasks.run_to_end(self._wait_for_stop_or_failure)
-            # Meanwhile the poll continues without reading: it keeps the membership that the last commit needs.
+            # Meanwhile the poll continues without reading: it raises a failure of the source.
             await self._tasks.run_to_end(
                 lambda: self._rebalance_listener.release_all_partitions(
                     self._drain_timeout_s(failure), self._last_commit_timeout_s

@@ -1,8 +1,8 @@
 """Step 1 of 7: the poll loop, and how records get from a poll into their partitions' lanes.
 
-It alone takes records from the source, and is always in a poll or about to begin the next one: that keeps the
-membership alive, also while all partitions are full, idle or draining. Records of a partition that is not assigned any
-more, or is being revoked, are dropped: its next owner reads them again.
+It alone takes records from the source. It polls also while all partitions are full, idle or draining, because a poll
+raises the failure of its source, and applies resets; the watchdog restarts a consumer whose polls have ended. Records
+of a partition that is not assigned any more, or is being revoked, are dropped: its next owner reads them again.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Poller:
         return self._assignment.flow.partitions_to_poll()
 
     async def _wait_until_readable(self) -> None:
-        """Wait while nothing can be read. Half a second at most, because the membership needs a poll now and then."""
+        """Wait while nothing can be read. Half a second at most: only a poll shows that the source has failed."""
         room = self._assignment.flow.room
         room.clear()
         if not self._stop_signal.stopping.done():

@@ -138,8 +138,8 @@ class RecordSource(Protocol):
         """Return the records that were fetched, or wait for some up to the timeout (a rebalance may take longer).
 
         Args:
-            partitions: the ones to read; None for all that are assigned; empty for none of them, which
-                only keeps the membership alive.
+            partitions: the ones to read; None for all that are assigned; empty for none of them: such a poll only
+                raises a failure of the source, and reports resets.
 
         It does not suspend between the moment a record leaves the client and its return, so that a record of a
         revoked partition is never handed out. Must not be cancelled, except to discard the source.

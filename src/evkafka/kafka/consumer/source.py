@@ -173,7 +173,8 @@ class KafkaSource:
     def _take_fetched(
         self, consumer: ContainedConsumer, wanted: Collection[ClientPartition] | None, max_records: int
     ) -> dict[Any, Any]:
-        """Return buffered records without an await; none until `on_assigned` has finished.
+        """Return buffered records without an await. None until `on_assigned` has finished, and with the classic
+        protocol none during a rebalance.
 
         aiokafka hands out its records while `on_partitions_assigned` still runs (aiokafka-defects.md#early-records).
         """
