@@ -128,7 +128,7 @@ class Handler:
         faults = []
         for endpoint in self.endpoints:
             try:
-                endpoint.resolve()
+                endpoint.resolve_decoder()
             except ConfigError as error:
                 faults.append(str(error))
         if faults:
@@ -192,7 +192,7 @@ class Handler:
         if endpoint is None:
             check_schema_is_known(context.record, context.slot.formats, event_type)
             context.outcome = unmatched_outcome(event_type, tombstone=message.value is None)
-        elif message.value is None and not endpoint.resolve().admits_none:
+        elif message.value is None and not endpoint.resolve_decoder().admits_none:
             context.slot.route = None
             context.outcome = Unmatched("tombstone", event_type)
         elif endpoint.batch is not None:

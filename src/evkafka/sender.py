@@ -101,7 +101,7 @@ class OutboundEndpoint(Generic[T]):
         Raises:
             ConfigError: a name does not exist.
         """
-        self._outbound.resolve()
+        self._outbound.resolve_encoder()
 
     def describe_outgoing(self, topic: str | None) -> Outgoing | None:
         """The event for its format, sent to this topic if it has none of its own; None if its values are JSON, or bytes
@@ -254,14 +254,14 @@ class OutboundEndpoint(Generic[T]):
         headers: Headers | None,
     ) -> RecordMetadata:
         topic = self._topic(producer)
-        value = self._outbound.value(event, topic)
+        value = self._outbound.encode_value(event, topic)
         if key is UNSET:
-            key = self._outbound.key(event, topic)
+            key = self._outbound.create_key(event, topic)
         envelope = self._sender.envelope
         if envelope is None:
             return await producer.send_event(value, self.event_type, topic, key, partition, timestamp_ms, headers)
         now_ms = producer.timestamp_ms() if timestamp_ms is None else timestamp_ms
-        key, headers = self._outbound.headers(envelope, value, key, headers, topic, now_ms)
+        key, headers = self._outbound.create_key_and_headers(envelope, value, key, headers, topic, now_ms)
         queued = await producer.enqueue_event(
             value, self.event_type, topic, key, partition, timestamp_ms, headers, envelope.wrap
         )

@@ -101,7 +101,7 @@ def topics_of(consumer: ConsumerContract) -> list[ContractTopic]:
 
 
 def received_message(consumer: ConsumerContract, topic: ContractTopic, endpoint: Endpoint) -> Message:
-    decoder = endpoint.resolve()
+    decoder = endpoint.resolve_decoder()
     types = {configured.name: configured.event_type for configured in consumer.settings.topics}
     event_type = None if endpoint.is_default else endpoint.event_type
     return Message(

@@ -42,7 +42,7 @@ def predict_outcome(
     event_type: str | None,
     value: bytes | None,
     decodes: bool = True,
-    decode: Callable[[Endpoint, bytes], Any] = lambda endpoint, value: endpoint.resolve().from_bytes(value),
+    decode: Callable[[Endpoint, bytes], Any] = lambda endpoint, value: endpoint.resolve_decoder().from_bytes(value),
 ) -> tuple[str, str | None]:
     """The outcome in a few words, and why the record would fail, or None.
 
@@ -56,7 +56,7 @@ def predict_outcome(
     endpoint = handler.find(event_type)
     if endpoint is None:
         return f"no endpoint for {event_type}" if event_type else "no event type", None
-    decoder = endpoint.resolve()
+    decoder = endpoint.resolve_decoder()
     if value is None:
         return (WOULD_RUN, None) if decoder.admits_none or not decodes else ("tombstone", None)
     if not decodes:

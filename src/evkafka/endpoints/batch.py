@@ -93,7 +93,7 @@ class DirectBatch:
     def _decode_all(self) -> list[Any]:
         if self._slot.formats is not None:
             return list(map(self._create_decoder(), self._records))
-        decode = self._endpoint.resolve().from_bytes  # as `_create_decoder`, without a call for each record
+        decode = self._endpoint.resolve_decoder().from_bytes  # as `_create_decoder`, without a call for each record
         values = [record.value for record in self._records]
         return [decode(value) if value is not None else None for value in values]
 
@@ -101,7 +101,7 @@ class DirectBatch:
         if (formats := self._slot.formats) is not None:
             by_format = self._endpoint.decoder_for_formats(formats)
             return lambda record: by_format(record.value, record) if record.value is not None else None
-        decode = self._endpoint.resolve().from_bytes
+        decode = self._endpoint.resolve_decoder().from_bytes
         return lambda record: decode(record.value) if record.value is not None else None
 
     def _decode_one_by_one(self) -> dict[int, FailureOutcome | None]:
@@ -153,9 +153,9 @@ async def await_batch_result(endpoint: Endpoint, context: Context) -> object:
 
     A record outside of a batch, because a middleware has set its type, is a batch of one.
     """
-    payload = await endpoint.payload_of(context)
+    payload = await endpoint.decode_payload(context)
     if context.place is not None:
-        return await context.place.join(payload)
+        return await context.place.join_batch(payload)
     return _result_or_raise(await _await_result(endpoint.call_batch([payload], [context], context.slot), [0]), 0)
 
 
@@ -180,9 +180,9 @@ class StackRecord:
         self.ready: asyncio.Future[None] = loop.create_future()
         self.end: asyncio.Future[object] = loop.create_future()
         context.place = self
-        self.task = loop.create_task(self._run(stack))
+        self.task = loop.create_task(self._run_stack(stack))
 
-    async def _run(self, stack: App) -> FailureOutcome | None:
+    async def _run_stack(self, stack: App) -> FailureOutcome | None:
         try:
             await stack(self.context)
         except asyncio.CancelledError as error:
@@ -211,7 +211,7 @@ class StackRecord:
         self.dropped = True
         self.task.cancel()
 
-    def join(self, payload: Any) -> Awaitable[object]:
+    def join_batch(self, payload: Any) -> Awaitable[object]:
         self.payload, self.joined = payload, True
         if not self.ready.done():
             self.ready.set_result(None)
@@ -245,7 +245,7 @@ class StackBatch:
         try:
             result = await _await_result(self._call_endpoint(records), wanted)
         except Exception as error:
-            return await self._fail_all(records, wanted, error)
+            return await self._raise_in_stacks(records, wanted, error)
         for index, record in zip(wanted, records, strict=True):
             end = _result_at(result, index)
             if isinstance(end, Failed):
@@ -258,7 +258,7 @@ class StackBatch:
         payloads = [record.payload for record in records]
         return self._endpoint.call_batch(payloads, [record.context for record in records], self._slot)
 
-    async def _fail_all(self, records: Sequence[StackRecord], wanted: Sequence[int], error: Exception) -> object:
+    async def _raise_in_stacks(self, records: Sequence[StackRecord], wanted: Sequence[int], error: Exception) -> object:
         """Every stack gets the error. If all of them let it pass unchanged, it is the failure of the whole batch."""
         for record in records:
             record.end.set_exception(error)

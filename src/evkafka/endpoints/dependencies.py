@@ -291,12 +291,14 @@ class _GeneratorInThread:
 
     async def __aenter__(self) -> Any:
         try:
-            return await run_in_thread_to_the_end(self._slot, functools.partial(self._context.run, self._open))
+            return await run_in_thread_to_the_end(
+                self._slot, functools.partial(self._context.run, self._enter_generator)
+            )
         except BaseException:  # the attempt was cancelled while the thread opened it: it is open now
             await self.__aexit__(*sys.exc_info())
             raise
 
-    def _open(self) -> Any:
+    def _enter_generator(self) -> Any:
         made = self._call()
         manager = made if hasattr(made, "__enter__") else as_manager(made)
         value = manager.__enter__()

@@ -85,7 +85,7 @@ class Endpoint:
         name: its name in logs and errors, `module.function`.
         event_type: the type of its records; `default` for a handler's default endpoint (`is_default`).
         payload: the payload's annotation, of a batch endpoint the annotation of its list's elements. None until
-            `resolve` if it is not known at registration.
+            `resolve_decoder` if it is not known at registration.
         threaded: True for a plain `def`, which runs in a thread.
         summary, description, tags, on_error, timeout_s, concurrency, batch: see `EndpointOptions`; the description
             defaults to the docstring.
@@ -119,7 +119,9 @@ class Endpoint:
         self._dependencies: Dependencies | None = None
         self._decoder: Decoder | None = None
         self._alone: Callable[[Any], Awaitable[object]] | None = None
-        with contextlib.suppress(NotYetDefined):  # it may be defined further down in the file: `resolve` reads again
+        with contextlib.suppress(
+            NotYetDefined
+        ):  # it may be defined further down in the file: `resolve_decoder` reads again
             self._read_function()
 
     def __repr__(self) -> str:
@@ -132,7 +134,7 @@ class Endpoint:
 
     # ------------------------------------------------------------------ reading the signature
 
-    def resolve(self) -> Decoder:
+    def resolve_decoder(self) -> Decoder:
         """The payload's decoder. Reads the signature, if registration could not: by now every name must exist.
 
         Raises:
@@ -142,7 +144,7 @@ class Endpoint:
             try:
                 self._read_function()
             except NotYetDefined as error:
-                raise ConfigError(f"{self._describe()}: {_undefined_name_text(error)}") from error
+                raise ConfigError(f"{self._describe_endpoint()}: {_undefined_name_text(error)}") from error
         assert self._decoder is not None
         return self._decoder
 
@@ -152,9 +154,9 @@ class Endpoint:
             decoder = decoder_for(signature.payload)
             dependencies = self._read_dependencies(signature)
         except DependencyFault as error:
-            raise ConfigError(f"{self._describe()}: {error}") from error
+            raise ConfigError(f"{self._describe_endpoint()}: {error}") from error
         except TypeError as error:
-            raise ConfigError(f"{self._describe()}: {error}. {self._allowed_text}") from error
+            raise ConfigError(f"{self._describe_endpoint()}: {error}. {self._parameters_text}") from error
         if wraps_async(self.function) and not is_async(self.function):
             signature = _with_awaited_result(signature)
         self.payload, self._signature, self._decoder = signature.payload, signature, decoder
@@ -169,20 +171,20 @@ class Endpoint:
         return Dependencies(signature.dependencies, self._names, batch=self.batch is not None)
 
     @property
-    def _allowed_text(self) -> str:
+    def _parameters_text(self) -> str:
         return ALLOWED if self.batch is None else ALLOWED_BATCH
 
     def _check_callable(self) -> None:
         if isinstance(self.function, type) or not callable(self.function):
             raise ConfigError(
-                f"{self.function!r} cannot be an endpoint for event type {self.event_type!r}. {self._allowed_text}"
+                f"{self.function!r} cannot be an endpoint for event type {self.event_type!r}. {self._parameters_text}"
             )
         if is_generator(self.function):
             raise ConfigError(
-                f"{self._describe()}: it is a generator, so calling it runs nothing. {self._allowed_text}"
+                f"{self._describe_endpoint()}: it is a generator, so calling it runs nothing. {self._parameters_text}"
             )
 
-    def _describe(self) -> str:
+    def _describe_endpoint(self) -> str:
         """The endpoint in an error: its name, signature and place."""
         return f"endpoint {signature_and_place(self.function)} for event type {self.event_type!r}"
 
@@ -190,15 +192,15 @@ class Endpoint:
 
     def payload_call(self) -> Callable[[Any], Awaitable[object]] | None:
         """The endpoint as `payload -> its own coroutine`; None if its call needs more than the payload."""
-        self.resolve()
+        self.resolve_decoder()
         return self._alone
 
     def decoder_for_formats(self, formats: ConsumerFormats) -> DecodeValue:
         """The payload's decoder for a consumer whose values are not all JSON. Its topics decide."""
-        decoder = self.resolve()
+        decoder = self.resolve_decoder()
         return formats.decoder(self, self.payload, decoder)
 
-    def compile(self, type_of: TypeOf, overrides: Overrides, formats: ConsumerFormats | None = None) -> Call:
+    def compile_call(self, type_of: TypeOf, overrides: Overrides, formats: ConsumerFormats | None = None) -> Call:
         """Compile `record -> the awaitable of the user's function`, with no coroutine of ours around it.
 
         Args:
@@ -206,7 +208,7 @@ class Endpoint:
             overrides: gives the overrides of its dependencies.
             formats: of the consumer's topics; None if all values are JSON.
         """
-        decode, signature, threaded = self.resolve().from_bytes, self._signature, self.threaded
+        decode, signature, threaded = self.resolve_decoder().from_bytes, self._signature, self.threaded
         by_format = self.decoder_for_formats(formats) if formats is not None else None
         assert signature is not None
         request_class = signature.request
@@ -231,7 +233,7 @@ class Endpoint:
             raise fault
 
         def call_with_dependencies(record: Record, slot: Slot) -> Awaitable[object]:
-            payload = self._decode(decode, record.value, record, by_format)
+            payload = self._decode_value(decode, record.value, record, by_format)
             slot.overrides, replaced = overrides, overrides()
             plan = self.dependency_plan(replaced) if replaced or own_plan is None else own_plan
             if request_class is None and not plan.takes_requests:
@@ -249,9 +251,9 @@ class Endpoint:
 
         Args:
             type_of: gives the event type of a default endpoint's record.
-            formats: as in `compile`.
+            formats: as in `compile_call`.
         """
-        decode, signature = self.resolve().from_bytes, self._signature
+        decode, signature = self.resolve_decoder().from_bytes, self._signature
         by_format = self.decoder_for_formats(formats) if formats is not None else None
         assert signature is not None
         if not self.threaded or self.batch is not None or self._dependencies is not None:
@@ -260,7 +262,7 @@ class Endpoint:
         own_type = None if self.is_default else self.event_type
 
         def call(record: Record, slot: Slot) -> Any:
-            payload = self._decode(decode, record.value, record, by_format)
+            payload = self._decode_value(decode, record.value, record, by_format)
             if request_class is None:
                 return function(payload, None)
             return function(payload, request_class(Context(record, slot, None, own_type or type_of(record))))
@@ -269,16 +271,16 @@ class Endpoint:
 
     def run(self, context: Context) -> Awaitable[object]:
         """Start an attempt at the end of a middleware stack: the payload is what the stack has set in the context."""
-        decoder, message = self.resolve(), context.message
+        decoder, message = self.resolve_decoder(), context.message
         if message.decoded_value_cb is not None and decoder.from_object is not None and message.value is not None:
             return self._run_decoded(context)
         by_format = self.decoder_for_formats(context.slot.formats) if context.slot.formats is not None else None
-        payload = self._decode(decoder.from_bytes, message.value, context.record, by_format)
+        payload = self._decode_value(decoder.from_bytes, message.value, context.record, by_format)
         alone = self._alone
         return alone(payload) if alone is not None else self._call_function(payload, context)
 
     async def _run_decoded(self, context: Context) -> object:
-        return await self._call_function(await self.payload_of(context), context)
+        return await self._call_function(await self.decode_payload(context), context)
 
     def _call_function(self, payload: Any, context: Context) -> Awaitable[object]:
         signature = self._signature
@@ -294,7 +296,7 @@ class Endpoint:
 
     # ------------------------------------------------------------------ batches
 
-    async def payload_of(self, context: Context) -> Any:
+    async def decode_payload(self, context: Context) -> Any:
         """Decode one record's payload, of what the middleware has set in its context.
 
         Raises:
@@ -302,7 +304,7 @@ class Endpoint:
             OSError: of the middleware's `decoded_value_cb`. A server that it asks does not answer: the value may be
                 valid, so this is a failure like any other.
         """
-        decoder, message = self.resolve(), context.message
+        decoder, message = self.resolve_decoder(), context.message
         decode: Callable[[Any], Any] = decoder.from_bytes
         raw: Any = message.value
         if raw is None:
@@ -347,7 +349,7 @@ class Endpoint:
 
     @property
     def has_dependencies(self) -> bool:
-        self.resolve()
+        self.resolve_decoder()
         return self._dependencies is not None
 
     def dependency_plan(self, overrides: Mapping[Function, Function]) -> DependencyPlan:
@@ -360,9 +362,9 @@ class Endpoint:
         try:
             return self._dependencies.plan(overrides)
         except NotYetDefined as error:
-            raise ConfigError(f"{self._describe()}: {_undefined_name_text(error)}") from error
+            raise ConfigError(f"{self._describe_endpoint()}: {_undefined_name_text(error)}") from error
         except DependencyFault as error:
-            raise ConfigError(f"{self._describe()}: {error}") from error
+            raise ConfigError(f"{self._describe_endpoint()}: {error}") from error
 
     def _call_with_dependencies(
         self, plan: DependencyPlan, payload: Any, request: Any, contexts: Sequence[Context], slot: Slot
@@ -381,10 +383,10 @@ class Endpoint:
             call = functools.partial(_return_batch_error, call)
         return call_with_values(plan, slot, contexts, call, [])
 
-    def _decode(
+    def _decode_value(
         self, decode: Callable[[Any], Any], value: bytes | None, record: Record, by_format: DecodeValue | None
     ) -> Any:
-        """The payload of this value. `compile` and the dispatch repeat this where a call more would be noticed."""
+        """The payload of this value. `compile_call` and the dispatch repeat this where a call more would be noticed."""
         try:
             if value is None:
                 return None
@@ -405,7 +407,7 @@ class Endpoint:
 
     def _decode_error(self, error: BaseException, record: Record) -> DecodeError:
         """Describes the fault in a record's value, without any part of the value."""
-        decoder = self.resolve()
+        decoder = self.resolve_decoder()
         return DecodeError(
             f"the value of {record.topic}[{record.partition}]@{record.offset} (event type {self.event_type!r}) is not"
             f" the {decoder.expected} that {self.name} expects: {decode_error_text(error, decoder.names())}",

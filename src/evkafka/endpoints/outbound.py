@@ -34,7 +34,7 @@ class Outbound:
         names: the local names where the event is declared, for annotations that are strings.
 
     Attributes:
-        payload: the payload's annotation; None until `resolve` if it is not known at registration.
+        payload: the payload's annotation; None until `resolve_encoder` if it is not known at registration.
         payload_name: the name of its parameter, by which it may be passed.
     """
 
@@ -58,12 +58,14 @@ class Outbound:
         self._media_type = ""
         self.payload: Any = None
         self.payload_name = self._one_parameter().name
-        with contextlib.suppress(NotYetDefined):  # it may be defined further down in the file: `resolve` reads again
+        with contextlib.suppress(
+            NotYetDefined
+        ):  # it may be defined further down in the file: `resolve_encoder` reads again
             self._read_function()
 
     # ------------------------------------------------------------------ reading the signature
 
-    def resolve(self) -> Callable[[Any], bytes | None]:
+    def resolve_encoder(self) -> Callable[[Any], bytes | None]:
         """The payload's encoder. Reads the signature, if registration could not: by now every name must exist.
 
         Raises:
@@ -127,7 +129,7 @@ class Outbound:
             f"{self._name} takes one payload, positional or as {self.payload_name}=, and {', '.join(OPTIONS)}"
         )
 
-    def value(self, event: Any, topic: str) -> bytes | None:
+    def encode_value(self, event: Any, topic: str) -> bytes | None:
         """Encode an event; None is a tombstone.
 
         Raises:
@@ -137,12 +139,12 @@ class Outbound:
         try:
             if by_format is not None:
                 return None if event is None and admits_none(self.payload) else by_format(event)
-            return self.resolve()(event)
+            return self.resolve_encoder()(event)
         except (TypeError, ValueError, RecursionError) as error:
             why = str(error) or type(error).__name__
             raise self._encode_error(why, topic) from error
 
-    def key(self, event: Any, topic: str) -> Any:
+    def create_key(self, event: Any, topic: str) -> Any:
         """Make an event's key by the declaration; a tombstone has none.
 
         Raises:
@@ -155,7 +157,7 @@ class Outbound:
         except Exception as error:  # the user's own function may raise anything; the error names the event
             raise self._encode_error(f"its key could not be created: {type(error).__name__}: {error}", topic) from error
 
-    def headers(
+    def create_key_and_headers(
         self, envelope: CloudEventsEnvelope, value: bytes | None, key: Any, given: Any, topic: str, now_ms: int
     ) -> tuple[bytes | None, Pairs]:
         """The key and the headers of an event with an envelope.

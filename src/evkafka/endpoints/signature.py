@@ -286,7 +286,7 @@ def innermost_function(function: Function) -> Function:
 def is_async(function: Function) -> bool:
     """Whether a call returns a coroutine: it is an `async def`, or an object with an `async def __call__`."""
     function = unwrap_partials(function)
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_call_method(function))
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_dunder_call_of(function))
 
 
 def wraps_async(function: Function) -> bool:
@@ -301,13 +301,13 @@ def is_generator(function: Function) -> bool:
 def is_plain_generator(function: Function) -> bool:
     """Whether it is a plain function that yields."""
     function = unwrap_partials(function)
-    return inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(_call_method(function))
+    return inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(_dunder_call_of(function))
 
 
 def is_async_generator(function: Function) -> bool:
     """Whether it is an `async def` that yields."""
     function = unwrap_partials(function)
-    return inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(_call_method(function))
+    return inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(_dunder_call_of(function))
 
 
 def name_of(function: Function) -> str:
@@ -332,5 +332,5 @@ def signature_and_place(function: Function) -> str:
     return f"{name_of(function)}{signature}{file_and_line(function)}"
 
 
-def _call_method(function: Function) -> Any:
+def _dunder_call_of(function: Function) -> Any:
     return getattr(function, "__call__", None)  # noqa: B004 - its kind is inspected, not whether it exists

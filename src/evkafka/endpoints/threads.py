@@ -21,7 +21,7 @@ async def run_in_thread(slot: Slot, call: Callable[[], Any]) -> object:
     the last one.
     """
     following = slot.open_run() if slot.open_run is not None else None
-    future = slot.thread_future = _submit(slot, call, following)
+    future = slot.thread_future = _submit_call(slot, call, following)
     try:
         result: object = await asyncio.wrap_future(future)
     finally:
@@ -38,7 +38,7 @@ async def run_in_thread_to_the_end(slot: Slot, call: Callable[[], Any]) -> objec
     So the resources that the call uses, or opens, are closed after it has ended. A second cancellation, by a loop that
     is being closed, ends the wait at once.
     """
-    future = slot.thread_future = _submit(slot, call)
+    future = slot.thread_future = _submit_call(slot, call)
     result = asyncio.wrap_future(future)
     try:
         await asyncio.wait([result])
@@ -56,7 +56,7 @@ async def run_in_thread_to_the_end(slot: Slot, call: Callable[[], Any]) -> objec
     return returned
 
 
-def _submit(slot: Slot, call: ThreadCall, following: Callable[[], ThreadCall | None] | None = None) -> Future[Any]:
+def _submit_call(slot: Slot, call: ThreadCall, following: Callable[[], ThreadCall | None] | None = None) -> Future[Any]:
     run = functools.partial(_run_calls, contextvars.copy_context(), call, following)
     return slot.threads.submit(run) if slot.threads is not None else _submit_to_default_pool(run)
 

@@ -171,7 +171,7 @@ def _limited_route_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Re
 
     def limited_route(record: Record) -> Route | None:
         endpoint = limited_endpoints.get(raw_type(record), default)
-        if endpoint is not None and record.value is None and not endpoint.resolve().admits_none:
+        if endpoint is not None and record.value is None and not endpoint.resolve_decoder().admits_none:
             return None
         return endpoint
 
@@ -204,9 +204,9 @@ class CompiledRoute:
 def _compile_route(
     endpoint: Endpoint, type_of: TypeOf, overrides: Overrides, formats: ConsumerFormats | None = None
 ) -> CompiledRoute:
-    decoder = endpoint.resolve()
+    decoder = endpoint.resolve_decoder()
     call = (
-        endpoint.compile(type_of, overrides, formats)
+        endpoint.compile_call(type_of, overrides, formats)
         if endpoint.batch is None
         else _create_single_call(endpoint, overrides)
     )
@@ -257,7 +257,7 @@ def _create_thread_call(
     calls: dict[Route, Callable[[Record, Slot], ThreadCall]] = {
         endpoint: call for endpoint in endpoints if (call := endpoint.thread_call(type_of, formats)) is not None
     }
-    admit_none = {endpoint for endpoint in endpoints if endpoint.resolve().admits_none}
+    admit_none = {endpoint for endpoint in endpoints if endpoint.resolve_decoder().admits_none}
     unmatched = UnmatchedTypes()
 
     def thread_call(record: Record, slot: Slot) -> ThreadCall | Unmatched | None:

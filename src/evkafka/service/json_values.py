@@ -48,7 +48,7 @@ async def json_encoder(encoder: Callable[[Outgoing], Awaitable[Encode]], target:
         RegistryError: it cannot be asked.
     """
     endpoint = target.endpoint
-    decoder = endpoint.resolve() if endpoint is not None else None
+    decoder = endpoint.resolve_decoder() if endpoint is not None else None
     from_object = decoder.from_object if decoder is not None else None
     annotation = endpoint.payload if endpoint is not None and bytes_or_str_type(endpoint.payload) is not bytes else dict
     encode = await encoder(Outgoing(target.place, target.topic, target.event_type or "", annotation))

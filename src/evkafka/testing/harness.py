@@ -232,7 +232,11 @@ class Harness:
             event, kind = given.event, type(given.event)
             if consumer.handler is not None:
                 endpoint = consumer.handler.find(event_type)
-            if isinstance(event, dict) and endpoint is not None and (as_payload := endpoint.resolve().from_object):
+            if (
+                isinstance(event, dict)
+                and endpoint is not None
+                and (as_payload := endpoint.resolve_decoder().from_object)
+            ):
                 event, kind = as_payload(event), endpoint.payload
             place = f"event {event_type!r} ({type(event).__name__})"
             encode_it = await value_format.sample_encoder(Outgoing(place, record.topic, event_type or "", kind))

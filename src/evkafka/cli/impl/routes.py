@@ -74,7 +74,7 @@ def _endpoint_json(endpoint: Endpoint, settings: ConsumerSettings) -> dict[str, 
     return {
         "event_type": None if endpoint.is_default else endpoint.event_type,
         "endpoint": endpoint.name,
-        "payload": endpoint.resolve().expected,
+        "payload": endpoint.resolve_decoder().expected,
         "batch": endpoint.batch is not None,
         "thread": endpoint.threaded,
         "timeout_ms": round((endpoint.timeout_s or settings.max_endpoint_exec_time_s) * 1000),

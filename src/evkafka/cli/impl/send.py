@@ -126,7 +126,7 @@ def _check_events(found: FoundCluster, topic: str, events: Sequence[Event]) -> N
         endpoint = endpoints.get(event.event_type or "") or endpoints.get("")
         if endpoint is None:
             raise ConfigError(_no_endpoint_text(topic, event.event_type, [name for name in endpoints if name]))
-        _check_payload(endpoint, endpoint.resolve(), event)
+        _check_payload(endpoint, endpoint.resolve_decoder(), event)
 
 
 def _endpoints_of_topic(found: FoundCluster, topic: str) -> dict[str, Endpoint] | None:
