@@ -18,7 +18,7 @@ def history() -> History:
 class TestTheApp:
     @pytest.mark.parametrize("span", APP)
     def test_has_one_value_for_each_step_of_a_span(self, history: History, span: str) -> None:
-        history.count(START_S + 5, "shop", "orders", handled=7, failed=2, durations_s=[0.01])
+        history.count_attempts(START_S + 5, "shop", "orders", handled=7, failed=2, durations_s=[0.01])
         series = history.of_app(span, START_S + 20)
         step_s = series["step_s"]
         assert len(series["at_s"]) * step_s in (300, 900, 3600, 6 * 3600)
@@ -33,20 +33,20 @@ class TestTheApp:
 
     def test_rates_are_those_of_the_last_five_whole_seconds(self, history: History) -> None:
         for second in range(10):
-            history.count(START_S + second, "shop", "orders", handled=10 * second, failed=1, durations_s=[])
-        assert history.rates(START_S + 9.5) == ((40 + 50 + 60 + 70 + 80) / 5, 1.0)
+            history.count_attempts(START_S + second, "shop", "orders", handled=10 * second, failed=1, durations_s=[])
+        assert history.current_app_rates(START_S + 9.5) == ((40 + 50 + 60 + 70 + 80) / 5, 1.0)
 
     def test_the_lag_is_drawn_through_the_times_when_nobody_looks(self, history: History) -> None:
         for at_s in range(0, 60, 15):
-            history.sample(START_S + at_s, status(partition(0, 1, 5), partition(1, 2, 3)))
+            history.sample_status(START_S + at_s, status(partition(0, 1, 5), partition(1, 2, 3)))
         assert history.of_app("5m", START_S + 50)["lag"] == [None] * 250 + [5.0] * 50
 
 
 class TestConsumersAndTopics:
     def test_are_counted_apart(self, history: History) -> None:
-        history.count(START_S + 1, "shop", "orders", handled=50, failed=0, durations_s=[])
-        history.count(START_S + 1, "shop", "returns", handled=25, failed=0, durations_s=[])
-        history.count(START_S + 1, "board", "orders", handled=5, failed=0, durations_s=[])
+        history.count_attempts(START_S + 1, "shop", "orders", handled=50, failed=0, durations_s=[])
+        history.count_attempts(START_S + 1, "shop", "returns", handled=25, failed=0, durations_s=[])
+        history.count_attempts(START_S + 1, "board", "orders", handled=5, failed=0, durations_s=[])
 
         def handled(consumer: str, topic: str | None = None) -> float:
             return history.of_consumer("5m", START_S + 5, consumer, topic)["handled_per_s"][-1] or 0
@@ -56,7 +56,7 @@ class TestConsumersAndTopics:
 
     def test_are_limited(self, history: History) -> None:
         for number in range(2 * SUBJECTS_MAX):
-            history.count(START_S, "shop", f"topic-{number}", handled=10, failed=0, durations_s=[])
+            history.count_attempts(START_S, "shop", f"topic-{number}", handled=10, failed=0, durations_s=[])
         series = history.of_consumer("5m", START_S + 5, "shop", f"topic-{2 * SUBJECTS_MAX - 1}")
         assert series["handled_per_s"][-1] == 0
         assert history.of_consumer("5m", START_S + 5, "shop", "topic-0")["handled_per_s"][-1] == 2
@@ -65,26 +65,26 @@ class TestConsumersAndTopics:
 class TestPartitions:
     def test_have_their_lag_and_how_fast_they_are_read(self, history: History) -> None:
         for second in range(0, 31, 15):
-            history.sample(START_S + second, status(partition(0, 10 * second, 1000)))
+            history.sample_status(START_S + second, status(partition(0, 10 * second, 1000)))
         series = history.of_partition("5m", START_S + 30, "shop", "orders", 0)
         assert series["read_per_s"][-6:] == [10.0] * 6
         assert set(series["read_per_s"][:-6]) == {None}
         assert series["lag"][-6:] == [1000, 1000, 1000, 850, 850, 850]
 
     def test_a_seek_backwards_is_not_a_rate(self, history: History) -> None:
-        history.sample(START_S, status(partition(0, 500)))
-        history.sample(START_S + 1, status(partition(0, 20)))
-        history.sample(START_S + 2, status(partition(0, 30)))
+        history.sample_status(START_S, status(partition(0, 500)))
+        history.sample_status(START_S + 1, status(partition(0, 20)))
+        history.sample_status(START_S + 2, status(partition(0, 30)))
         rates = history.of_partition("5m", START_S + 5, "shop", "orders", 0)["read_per_s"]
         assert [rate for rate in rates if rate is not None] == [2.0]
 
     def test_are_forgotten_when_they_are_not_assigned_any_more(self, history: History) -> None:
-        history.sample(START_S, status(partition(0, 0, 9)))
-        history.sample(START_S + 1, status())
+        history.sample_status(START_S, status(partition(0, 0, 9)))
+        history.sample_status(START_S + 1, status())
         assert set(history.of_partition("5m", START_S + 5, "shop", "orders", 0)["lag"]) == {None}
 
     def test_are_limited(self, history: History) -> None:
-        history.sample(START_S, status(*(partition(number, 0, 9) for number in range(PARTITIONS_MAX + 1))))
+        history.sample_status(START_S, status(*(partition(number, 0, 9) for number in range(PARTITIONS_MAX + 1))))
         lags = [
             set(history.of_partition("5m", START_S + 5, "shop", "orders", number)["lag"])
             for number in (PARTITIONS_MAX - 1, PARTITIONS_MAX)

@@ -96,7 +96,7 @@ class TestLinks:
         error = AttemptFailed("shop", "orders", 1, 7, "X", "shop.on_x", 1, LookupError("no"), "wait", 1.0)
         viewer.telemetry.emit(error)
         [problem] = viewer.sees(stuck)
-        [group] = viewer.statistics.errors()
+        [group] = viewer.statistics.error_groups()
         assert (problem["link"], problem["screen"]) == ("View error", f"errors?error={group['id']}")
 
     def test_quote_names(self, viewer: Viewer) -> None:

@@ -49,9 +49,9 @@ class TestStatistics:
             telemetry.emit(processed(number=100))
             telemetry.emit(processed("retried", number=10))
             clock.s += 1
-        assert statistics.rates() == (100.0, 10.0)
+        assert statistics.current_app_rates() == (100.0, 10.0)
         clock.s += 60
-        assert statistics.rates() == (0.0, 0.0)
+        assert statistics.current_app_rates() == (0.0, 0.0)
         assert (statistics.handled, statistics.failed) == (500, 50)
 
     def test_errors_of_one_kind_are_grouped_with_their_last_addresses(
@@ -60,7 +60,7 @@ class TestStatistics:
         for offset in range(10):
             telemetry.emit(failed(ValueError(f"no {offset}"), offset))
             clock.s += 2
-        [group] = statistics.errors()
+        [group] = statistics.error_groups()
         assert (group["count"], group["message"]) == (10, "no 9")
         assert [one["offset"] for one in group["records"]] == [9, 8, 7, 6, 5]
 
@@ -71,11 +71,11 @@ class TestStatistics:
         for decision, pause_s in (("wait", 59), ("wait", 1), ("dead_letter", 180), ("wait", 0)):
             telemetry.emit(AttemptFailed("shop", "t", 0, 1, "X", "shop.on_order", 1, ValueError(), decision, 1.0))
             clock.s += pause_s
-        [group] = statistics.errors()
+        [group] = statistics.error_groups()
         assert group["counts"] == [0] * (MINUTES - 5) + [2, 1, 0, 0, 1]
         assert group["dead_lettered"] == 1
         clock.s += 60 * MINUTES
-        [group] = statistics.errors()
+        [group] = statistics.error_groups()
         assert (group["counts"], group["count"]) == ([0] * MINUTES, 4)
 
     def test_an_outcome_is_a_group_with_its_name_and_its_last_reason(
@@ -88,7 +88,7 @@ class TestStatistics:
                     "shop", "t", 0, 1, "X", "shop.on_order", 1, None, "dead_letter", 0.0, None, "DeadLetter", reason
                 )
             )
-        [group] = statistics.errors()
+        [group] = statistics.error_groups()
         assert (group["type"], group["message"], group["traceback"]) == ("DeadLetter", "no customer", "")
 
     def test_a_traceback_begins_in_the_code_of_the_app(self, statistics: Statistics, telemetry: Telemetry) -> None:
@@ -96,7 +96,7 @@ class TestStatistics:
             raise ValueError("no customer")
 
         telemetry.emit(failed(error_through("evkafka", on_order)))
-        [group] = statistics.errors()
+        [group] = statistics.error_groups()
         assert "on_order" in group["traceback"]
         assert "evkafka.py" not in group["traceback"]
 
@@ -104,11 +104,11 @@ class TestStatistics:
         for number in range(3 * GROUPS_MAX):
             telemetry.emit(failed(ValueError("x" * 100_000), endpoint=f"shop.on_{number}"))
             telemetry.emit(processed(event_type=f"type-{number}"))
-        assert len(statistics.errors()) == GROUPS_MAX
-        assert all(len(group["message"]) <= 1000 for group in statistics.errors())
+        assert len(statistics.error_groups()) == GROUPS_MAX
+        assert all(len(group["message"]) <= 1000 for group in statistics.error_groups())
 
     def test_counts_nothing_after_its_end(self, statistics: Statistics, telemetry: Telemetry) -> None:
-        statistics.end()
+        statistics.stop_counting()
         telemetry.emit(processed())
         assert statistics.handled == 0
         assert not telemetry.wants(RecordsProcessed)

@@ -53,15 +53,15 @@ class History:
         self._subjects: dict[tuple[str, str | None], _Subject] = {}
         self._partitions: dict[tuple[str, str, int], _Partition] = {}
 
-    def count(
+    def count_attempts(
         self, at_s: float, consumer: str, topic: str, *, handled: int, failed: int, durations_s: Sequence[float]
     ) -> None:
         """Attempts have ended; `durations_s` are those of some of them."""
         for subject in (self._app, self._find_subject(consumer, None), self._find_subject(consumer, topic)):
             if subject is not None:
-                subject.count(int(at_s), handled, failed, durations_s)
+                subject.count_attempts(int(at_s), handled, failed, durations_s)
 
-    def sample(self, at_s: float, status: AppStatus) -> None:
+    def sample_status(self, at_s: float, status: AppStatus) -> None:
         """Record the lag of everything, and forget partitions that are not assigned any more."""
         self._app.put_lag(at_s, total_lag(status.consumers))
         assigned: dict[tuple[str, str, int], _Partition] = {}
@@ -77,9 +77,9 @@ class History:
                 known.sample(at_s, partition)
         self._partitions = assigned
 
-    def rates(self, now_s: float) -> tuple[float, float]:
+    def current_app_rates(self, now_s: float) -> tuple[float, float]:
         """Handled and failed records of the app per second, over the last five whole seconds."""
-        return self._app.rates(now_s)
+        return self._app.current_rates(now_s)
 
     def of_app(self, span: str, now_s: float) -> TimeSeries:
         return self._app.series(span, Window(APP[span], now_s, self._started_s))
@@ -139,19 +139,19 @@ class _Subject:
         self._handled = self._failed = 0
         self._durations_s = array("d")
 
-    def count(self, at_s: int, handled: int, failed: int, durations_s: Sequence[float]) -> None:
+    def count_attempts(self, at_s: int, handled: int, failed: int, durations_s: Sequence[float]) -> None:
         if at_s != self._at_s:
-            self._flush()
+            self._move_counts_to_steps()
             self._at_s = at_s
         self._handled += handled
         self._failed += failed
         if len(self._durations_s) < DURATIONS_PER_STEP:
             self._durations_s.extend(durations_s)
 
-    def _flush(self) -> None:
+    def _move_counts_to_steps(self) -> None:
         if self._handled or self._failed:
             for steps in self._spans.values():
-                steps.count(self._at_s, self._handled, self._failed, self._durations_s)
+                steps.count_attempts(self._at_s, self._handled, self._failed, self._durations_s)
         self._handled = self._failed = 0
         del self._durations_s[:]
 
@@ -159,14 +159,14 @@ class _Subject:
         for steps in self._spans.values():
             steps.lag.put(at_s, lag)
 
-    def rates(self, now_s: float) -> tuple[float, float]:
-        self._flush()
+    def current_rates(self, now_s: float) -> tuple[float, float]:
+        self._move_counts_to_steps()
         steps, seconds = self._spans["5m"], range(int(now_s) - 5, int(now_s))
         handled, failed = (ring.values(seconds) for ring in (steps.handled, steps.failed))
         return _sum_without_nan(handled) / 5, _sum_without_nan(failed) / 5
 
     def series(self, span: str, window: Window) -> TimeSeries:
-        self._flush()
+        self._move_counts_to_steps()
         steps = self._spans[span]
         steps.compute_quantiles()
         return TimeSeries(
@@ -190,7 +190,7 @@ class _Steps:
         self._durations_s = array("d")  # of the newest step
         self._at_s = 0
 
-    def count(self, at_s: int, handled: int, failed: int, durations_s: Sequence[float]) -> None:
+    def count_attempts(self, at_s: int, handled: int, failed: int, durations_s: Sequence[float]) -> None:
         self.handled.add(at_s, handled)
         self.failed.add(at_s, failed)
         if at_s // self.handled.step_s != self._at_s // self.handled.step_s:

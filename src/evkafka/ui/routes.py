@@ -100,7 +100,7 @@ class OperationsPage:
 
     def end(self) -> None:
         """Call it when the app stops. Does not wait for requests."""
-        self._statistics.end()
+        self._statistics.stop_counting()
         self._sampler.end()
         self._stream.end()
         self._open_dead_letters.end()
@@ -109,7 +109,7 @@ class OperationsPage:
         self._encoder.shut_down()
 
     def _sample_statistics(self) -> None:
-        self._statistics.sample(self._app.status())
+        self._statistics.sample_status(self._app.status())
 
     def routes(self) -> list[Route]:
         if self.auth is None:

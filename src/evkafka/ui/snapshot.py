@@ -38,7 +38,7 @@ class Snapshots:
         ready, live, now_ms = health.ready(status), health.live(status), int(time.time() * 1000)
         rows = ConsumerRows(status, health, statistics, now_ms).create(ready, live)
         dead_letters = self._open_dead_letters()
-        statistics.sample(status)
+        statistics.sample_status(status)
         return PageSnapshot(
             at_ms=now_ms,
             now=_current_figures(statistics, status, rows),
@@ -46,16 +46,16 @@ class Snapshots:
             problems=self._problems.update(status, ready, live, rows, dead_letters)[:PROBLEMS_SHOWN],
             consumers=rows,
             events=_event_rows(self._app, statistics),
-            unmatched=statistics.unmatched(),
-            errors=statistics.errors()[:ERRORS_SHOWN],
+            unmatched=statistics.unmatched_rows(),
+            errors=statistics.error_groups()[:ERRORS_SHOWN],
             letters=dead_letters,
             process=self._process.measure(),
         )
 
 
 def _current_figures(statistics: Statistics, status: AppStatus, rows: list[ConsumerRow]) -> CurrentFigures:
-    handled_per_s, failed_per_s = statistics.rates()
-    durations_s = statistics.durations_s()
+    handled_per_s, failed_per_s = statistics.current_app_rates()
+    durations_s = statistics.recent_durations_s()
     attempts = [attempt for consumer in status.consumers for attempt in consumer.attempts]
     return CurrentFigures(
         handled_per_s=handled_per_s,

@@ -48,7 +48,7 @@ class EventTypeStatistics:
 
 
 class Statistics:
-    """Counts events from its creation until `end()`."""
+    """Counts events from its creation until `stop_counting()`."""
 
     def __init__(self, telemetry: Telemetry, *, now: Callable[[], float] = time.time) -> None:
         self._now = now
@@ -64,7 +64,7 @@ class Statistics:
             telemetry.listen(RecordsUnmatched, self._on_unmatched),
         ]
 
-    def end(self) -> None:
+    def stop_counting(self) -> None:
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         self._unsubscribe = []
@@ -90,10 +90,12 @@ class Statistics:
             sample_s += some
         self.handled += handled
         self.failed += failed
-        self._keep_recent(int(now_s), sample_s)
-        self._history.count(now_s, event.consumer, event.topic, handled=handled, failed=failed, durations_s=sample_s)
+        self._keep_recent_durations(int(now_s), sample_s)
+        self._history.count_attempts(
+            now_s, event.consumer, event.topic, handled=handled, failed=failed, durations_s=sample_s
+        )
 
-    def _keep_recent(self, at_s: int, durations_s: list[float]) -> None:
+    def _keep_recent_durations(self, at_s: int, durations_s: list[float]) -> None:
         if not self._recent or self._recent[-1][0] < at_s:
             self._recent.append((at_s, []))
         if len(self._recent[-1][1]) < DURATIONS_PER_SECOND:
@@ -113,15 +115,15 @@ class Statistics:
 
     # ------------------------------------------------------------------ results
 
-    def sample(self, status: AppStatus) -> None:
+    def sample_status(self, status: AppStatus) -> None:
         """Record the lag of all partitions at this moment."""
-        self._history.sample(self._now(), status)
+        self._history.sample_status(self._now(), status)
 
-    def rates(self) -> tuple[float, float]:
+    def current_app_rates(self) -> tuple[float, float]:
         """Handled and failed records per second, over the last five whole seconds."""
-        return self._history.rates(self._now())
+        return self._history.current_app_rates(self._now())
 
-    def durations_s(self) -> list[float]:
+    def recent_durations_s(self) -> list[float]:
         """Durations of the attempts of the last ten seconds, sorted."""
         since_s = int(self._now()) - RECENT_S
         return sorted(s for at_s, durations_s in self._recent if at_s >= since_s for s in durations_s)
@@ -147,7 +149,7 @@ class Statistics:
             return self._history.of_consumer(span, self._now(), consumer, topic)
         return self._history.of_partition(span, self._now(), consumer, topic, partition)
 
-    def errors(self) -> list[ErrorGroup]:
+    def error_groups(self) -> list[ErrorGroup]:
         """The error groups, the newest first."""
         return self._errors.newest_groups(self._now())
 
@@ -155,7 +157,7 @@ class Statistics:
         """The id of the newest error of this record, if it is known."""
         return self._errors.group_id_of_record(RecordAddress(topic=topic, partition=partition, offset=offset))
 
-    def unmatched(self) -> list[UnmatchedRow]:
+    def unmatched_rows(self) -> list[UnmatchedRow]:
         return [
             UnmatchedRow(consumer=consumer, event_type=event_type, reason=reason, records=number)
             for (consumer, event_type, reason), number in self._unmatched.most_common()
