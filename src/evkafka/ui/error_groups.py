@@ -27,13 +27,13 @@ class _Group:
     row: ErrorGroup
     minutes: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MINUTES))  # (minute, errors in it)
 
-    def count(self, at_s: float) -> None:
+    def count_error(self, at_s: float) -> None:
         minute, number = int(at_s // 60), 1
         if self.minutes and self.minutes[-1][0] == minute:
             number += self.minutes.pop()[1]
         self.minutes.append((minute, number))
 
-    def counts(self, now_s: float) -> list[int]:
+    def counts_by_minute(self, now_s: float) -> list[int]:
         known, now = dict(self.minutes), int(now_s // 60)
         return [known.get(minute, 0) for minute in range(now - MINUTES + 1, now + 1)]
 
@@ -44,7 +44,7 @@ class ErrorGroups:
     def __init__(self) -> None:
         self._groups: dict[str, _Group] = {}
 
-    def add(self, event: AttemptFailed, at_s: float) -> ErrorGroup:
+    def count_error(self, event: AttemptFailed, at_s: float) -> ErrorGroup:
         """Count an error. Returns its group."""
         error, at_ms = event.error, int(at_s * 1000)
         name = escape_line(failure_name(event.error, event.outcome), NAME_CHARACTERS)
@@ -83,7 +83,7 @@ class ErrorGroups:
         row["dead_lettered"] += event.decision == "dead_letter"
         where = RecordAddress(topic=event.topic, partition=event.partition, offset=event.offset)
         row["records"] = [where, *(address for address in row["records"] if address != where)][:ADDRESSES_PER_GROUP]
-        group.count(at_s)
+        group.count_error(at_s)
         return row
 
     def group_id_of_record(self, record: RecordAddress) -> str | None:
@@ -92,7 +92,7 @@ class ErrorGroups:
 
     def newest_groups(self, now_s: float) -> list[ErrorGroup]:
         """The groups, the newest first."""
-        return [{**group.row, "counts": group.counts(now_s)} for group in reversed(self._groups.values())]
+        return [{**group.row, "counts": group.counts_by_minute(now_s)} for group in reversed(self._groups.values())]
 
 
 def cut_event_type(event_type: str | None) -> str | None:

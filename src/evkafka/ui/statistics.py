@@ -103,7 +103,7 @@ class Statistics:
 
     def _on_failed(self, event: AttemptFailed) -> None:
         at_s = self._now()
-        group = self._errors.add(event, at_s)
+        group = self._errors.count_error(event, at_s)
         counts = self._counts_of(event.consumer, group["event_type"] or "")
         counts.error = truncate(f"{group['type']}: {group['message']}", NAME_CHARACTERS)
         counts.error_at_ms = int(at_s * 1000)
