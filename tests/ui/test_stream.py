@@ -15,7 +15,7 @@ class TestStream:
         try:
             parts = [[part async for part in stream.stream()] for _ in range(10)]
         finally:
-            stream.end()
+            stream.end_all_streams()
         assert parts == [[b"data: {}\n\n"]] * 10
         assert len(created) < 10
 
@@ -29,4 +29,4 @@ class TestStream:
             assert asyncio.all_tasks() > before
             await looking.aclose()  # type: ignore[attr-defined]
             await eventually(lambda: asyncio.all_tasks() == before)
-        stream.end()
+        stream.end_all_streams()

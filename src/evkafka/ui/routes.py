@@ -102,7 +102,7 @@ class OperationsPage:
         """Call it when the app stops. Does not wait for requests."""
         self._statistics.stop_counting()
         self._sampler.end()
-        self._stream.end()
+        self._stream.end_all_streams()
         self._open_dead_letters.end()
         self._background.shut_down()
         self._dead_letters.end()
@@ -215,7 +215,7 @@ class OperationsPage:
         except RequestRefused as refused:
             return _refusal_response(refused)
         self._sampler.start()  # of a mounted page: its loop is not known before
-        if self._stream.full:
+        if self._stream.is_full:
             return _refusal_response(RequestRefused(503, "too many viewers have this page open: close one, and reload"))
         unbuffered = {"x-accel-buffering": "no"}  # nginx buffers the stream otherwise
         return StreamingResponse(self._stream.stream(), media_type="text/event-stream", headers=unbuffered)

@@ -50,10 +50,10 @@ class SnapshotStream:
         self.viewers = 0
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         return self.viewers >= VIEWERS_MAX or self._ended
 
-    def end(self) -> None:
+    def end_all_streams(self) -> None:
         """End all streams at once."""
         self._ended = True
         if self._timer is not None:
@@ -65,10 +65,10 @@ class SnapshotStream:
         """Server-sent events: the newest snapshot at once, then every new one."""
         self.viewers += 1
         if self._timer is None or self._timer.done():
-            self._timer = asyncio.ensure_future(self._wait_for_next_second())
+            self._timer = asyncio.ensure_future(self._refresh_every_second())
         try:
             if time.monotonic() - self._created_at_s > INTERVAL_S / 2:
-                await self._refresh()
+                await self._refresh_snapshot()
             yield self._newest
             while not self._ended and not self._one_by_one:
                 if self._next is None or self._next.done():
@@ -79,18 +79,18 @@ class SnapshotStream:
         finally:
             self.viewers -= 1
 
-    async def _wait_for_next_second(self) -> None:
+    async def _refresh_every_second(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             while self.viewers:
                 await asyncio.sleep(INTERVAL_S)
                 try:
-                    await self._refresh()
+                    await self._refresh_snapshot()
                 except Exception:
                     logger.exception("the dashboard could not be brought up to date; it is tried again")
                 if self._next is not None and not self._next.done():
                     self._next.set_result(None)
 
-    async def _refresh(self) -> None:
+    async def _refresh_snapshot(self) -> None:
         """Create one snapshot for all viewers that wait. A viewer that disconnects does not cancel it for others."""
         if self._ended:
             return
