@@ -36,4 +36,4 @@ class TestSampling:
             await eventually(lambda: asked[0] >= seen + 3)
             assert samples[0] == taken
         finally:
-            sampler.end()
+            sampler.stop()

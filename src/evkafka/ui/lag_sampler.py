@@ -27,13 +27,13 @@ class LagSampler:
     def start(self) -> None:
         """Start in the running event loop. Idempotent."""
         if self._task is None:
-            self._task = asyncio.ensure_future(self._run())
+            self._task = asyncio.ensure_future(self._sample_forever())
 
-    def end(self) -> None:
+    def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
-    async def _run(self) -> None:
+    async def _sample_forever(self) -> None:
         while True:
             await asyncio.sleep(SAMPLE_S)
             try:

@@ -101,7 +101,7 @@ class OperationsPage:
     def end(self) -> None:
         """Call it when the app stops. Does not wait for requests."""
         self._statistics.stop_counting()
-        self._sampler.end()
+        self._sampler.stop()
         self._stream.end_all_streams()
         self._open_dead_letters.end()
         self._background.shut_down()
