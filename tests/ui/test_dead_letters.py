@@ -184,9 +184,9 @@ class TestACount:
     async def test_starts_when_somebody_looks_and_not_too_often(self) -> None:
         app, clock, written = NoApp(), Clock(), [0]
         count = OpenDeadLetterCount(app, DeadLetterTopics(app, app), lambda: written[0], now=clock)  # type: ignore[arg-type]
-        assert (count.current(), app.asked) == ({"open": 0, "counted": False, "topics": {}}, 0)
+        assert (count.count_if_due(), app.asked) == ({"open": 0, "counted": False, "topics": {}}, 0)
         await turn()
-        assert (count.current(), app.asked) == ({"open": 0, "counted": True, "topics": {}}, 1)
+        assert (count.count_if_due(), app.asked) == ({"open": 0, "counted": True, "topics": {}}, 1)
         for moment, change, asked in (
             (INTERVAL_S - 1, 0, 1),
             (2, 0, 2),
@@ -195,22 +195,22 @@ class TestACount:
         ):
             clock.now_s += moment
             written[0] += change
-            count.current()
+            count.count_if_due()
             await turn()
             assert app.asked == asked
         count.note_change()
-        count.current()
+        count.count_if_due()
         await turn()
         assert app.asked == 4
 
     async def test_includes_dead_letters_that_this_process_has_written_since(self) -> None:
         app, clock, written = NoApp(), Clock(), [2]
         count = OpenDeadLetterCount(app, DeadLetterTopics(app, app), lambda: written[0], now=clock)  # type: ignore[arg-type]
-        assert count.current() == {"open": 2, "counted": False, "topics": {}}
+        assert count.count_if_due() == {"open": 2, "counted": False, "topics": {}}
         await turn()
-        assert count.current() == {"open": 0, "counted": True, "topics": {}}
+        assert count.count_if_due() == {"open": 0, "counted": True, "topics": {}}
         written[0] += 3
-        assert count.current() == {"open": 3, "counted": True, "topics": {}}
+        assert count.count_if_due() == {"open": 3, "counted": True, "topics": {}}
 
 
 class TestAnOrder:

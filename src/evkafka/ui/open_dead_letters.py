@@ -57,20 +57,20 @@ class OpenDeadLetterCount:
         self._counted: int | None = None
         self._written_at_count = 0  # `written` at the end of the last count
 
-    def current(self) -> OpenDeadLetters:
-        """The last count, plus the dead letters that this process has written since. Starts a new count if due."""
+    def count_if_due(self) -> OpenDeadLetters:
+        """Start a new count if one is due. Returns the last one, plus what this process has written since."""
         elapsed_s = self._now() - self._started_at_s
         since = self._written() - self._written_at_count
         interval_s = CHANGED_INTERVAL_S if self._changed or since else INTERVAL_S
         if (self._counting is None or self._counting.done()) and elapsed_s >= interval_s:
             self._started_at_s, self._changed = self._now(), False
-            self._counting = asyncio.get_running_loop().create_task(self._count(self._written()))
-        largest = heapq.nlargest(TOPICS_SHOWN, self.by_topic().items(), key=lambda one: one[1])
+            self._counting = asyncio.get_running_loop().create_task(self._count_all_topics(self._written()))
+        largest = heapq.nlargest(TOPICS_SHOWN, self.counts_by_topic().items(), key=lambda one: one[1])
         return OpenDeadLetters(
             open=(self._counted or 0) + since, counted=self._counted is not None, topics=dict(largest)
         )
 
-    def by_topic(self) -> dict[str, int]:
+    def counts_by_topic(self) -> dict[str, int]:
         """The last count of each topic that has open dead letters."""
         return {name: number for name, (_, number) in self._counts.items() if number}
 
@@ -78,11 +78,11 @@ class OpenDeadLetterCount:
         """Call it when dead letters are replayed or dropped."""
         self._changed = True
 
-    def end(self) -> None:
+    def cancel_count(self) -> None:
         if self._counting is not None:
             self._counting.cancel()
 
-    async def _count(self, written: int) -> None:
+    async def _count_all_topics(self, written: int) -> None:
         """
         Args:
             written: how many dead letters this process had written when the count started.
