@@ -63,7 +63,7 @@ class DeadLetterScreen:
         self._lists = DeadLetterLists()
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="evkafka-replay")
 
-    def end(self) -> None:
+    def shut_down(self) -> None:
         self._actions.shut_down()
         self._threads.shutdown(wait=False, cancel_futures=True)
 

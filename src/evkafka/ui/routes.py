@@ -94,18 +94,18 @@ class OperationsPage:
         self._stream = SnapshotStream(snapshots.create, self._encoder, one_by_one=mounted)
         self._sampler = LagSampler(self._sample_statistics, lambda: self._stream.viewers)
 
-    def start(self) -> None:
+    def start_sampling(self) -> None:
         """Call it in the app's event loop, when the web server listens."""
         self._sampler.start()
 
-    def end(self) -> None:
+    def shut_down(self) -> None:
         """Call it when the app stops. Does not wait for requests."""
         self._statistics.stop_counting()
         self._sampler.stop()
         self._stream.end_all_streams()
         self._open_dead_letters.cancel_count()
         self._background.shut_down()
-        self._dead_letters.end()
+        self._dead_letters.shut_down()
         self._encoder.shut_down()
 
     def _sample_statistics(self) -> None:

@@ -65,12 +65,12 @@ class WebComponent:
             lambda: web_app(self._app, operations, only_local_names=local), host=self._host, port=self._port
         )
         await self._server.start()
-        operations.start()
+        operations.start_sampling()
         _log_how_to_open(operations, f"{self._server.url}ui")
 
     async def stop(self) -> None:
         if self._operations is not None:
-            self._operations.end()
+            self._operations.shut_down()
         if self._server is not None:
             await self._server.stop()
 
