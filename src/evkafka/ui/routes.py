@@ -123,12 +123,12 @@ class OperationsPage:
             "check": self._run_self_check,
         }
         writes: Mapping[str, Action] = {
-            "unlock": self._check_token,
-            "pause": self._pause,
-            "resume": self._resume,
-            "seek": self._seek,
-            "letters/replay": self._replay,
-            "letters/drop": self._drop,
+            "unlock": self._confirm_token,
+            "pause": self._pause_partition,
+            "resume": self._resume_partition,
+            "seek": self._seek_partition,
+            "letters/replay": self._replay_dead_letters,
+            "letters/drop": self._drop_dead_letters,
         }
         return [
             Route("/ui", self._serve_page),
@@ -265,21 +265,21 @@ class OperationsPage:
 
     # ------------------------------------------------------------------ acting
 
-    async def _check_token(self, request: Request) -> object:
+    async def _confirm_token(self, request: Request) -> object:
         """Does nothing: the page learns whether the token that a person entered is right."""
         return ActionResult(done="unlocked")
 
-    async def _pause(self, request: Request) -> object:
+    async def _pause_partition(self, request: Request) -> object:
         fields = await read_json_object(request)
         self._consumer_control(fields).pause(*partition_fields(fields))
         return ActionResult(done="paused")
 
-    async def _resume(self, request: Request) -> object:
+    async def _resume_partition(self, request: Request) -> object:
         fields = await read_json_object(request)
         self._consumer_control(fields).resume(*partition_fields(fields))
         return ActionResult(done="resumed")
 
-    async def _seek(self, request: Request) -> object:
+    async def _seek_partition(self, request: Request) -> object:
         fields = await read_json_object(request)
         consumer, offset = self._consumer_control(fields), number_field(fields, "offset", LONGEST)
         topic, partition = partition_fields(fields)
@@ -305,21 +305,21 @@ class OperationsPage:
                 ):
                     raise RequestRefused(400, f"{topic}[{partition}] ends at {known.end}: give an offset up to that")
 
-    async def _replay(self, request: Request) -> object:
+    async def _replay_dead_letters(self, request: Request) -> object:
         fields = await read_json_object(request)
         to = fields.get("to")
         if to not in ("handler", "topic"):
             raise RequestRefused(400, 'to must be "handler" or "topic"')
-        dry_run, report = fields.get("dry_run") is True, self._new_report(request)
+        dry_run, report = fields.get("dry_run") is True, self._create_audited_report(request)
         topic, wanted = text_field(fields, "topic"), read_dead_letter_filter(fields)
         return await self._dead_letters.replay(topic, wanted, report, to_handler=to == "handler", dry_run=dry_run)
 
-    async def _drop(self, request: Request) -> object:
+    async def _drop_dead_letters(self, request: Request) -> object:
         fields = await read_json_object(request)
         topic, wanted = text_field(fields, "topic"), read_dead_letter_filter(fields)
-        return await self._dead_letters.drop(topic, wanted, self._new_report(request))
+        return await self._dead_letters.drop(topic, wanted, self._create_audited_report(request))
 
-    def _new_report(self, request: Request) -> ReplayReport:
+    def _create_audited_report(self, request: Request) -> ReplayReport:
         """A report of a replay or drop. The audit log has it even if the replay ends early."""
         self._open_dead_letters.note_change()
         report = request.state.report = ReplayReport()
@@ -338,7 +338,7 @@ class OperationsPage:
                 self._check_may_read(request)
             except RequestRefused as refused:
                 return _refusal_response(refused)
-            return await self._respond(action, request)
+            return await self._respond_json(action, request)
 
         return respond
 
@@ -352,7 +352,7 @@ class OperationsPage:
                 return _refusal_response(refused)
             ended = "ended early: the app stopped, or the browser disconnected"
             try:
-                response = await self._respond(action, request)
+                response = await self._respond_json(action, request)
                 ended = bytes(response.body).decode()[:500]
                 return response
             except Exception as error:
@@ -367,7 +367,7 @@ class OperationsPage:
 
         return respond
 
-    async def _respond(self, action: Action, request: Request) -> Response:
+    async def _respond_json(self, action: Action, request: Request) -> Response:
         """The answer as JSON; an error becomes a status and a sentence."""
         try:
             answer = await action(request)
