@@ -5,14 +5,20 @@ from __future__ import annotations
 import pytest
 
 from evkafka.runtime.status import OneAtATimeStatus, TransactionStatus
-from evkafka.ui.status_text import consumer_state, duration_text, failed_attempts, partition_state, transactions_text
+from evkafka.ui.status_text import (
+    consumer_state,
+    duration_text,
+    failed_attempts,
+    partition_state_and_reasons,
+    transactions_text,
+)
 from tests.ui.statuses import attempt, consumer, partition, retrying
 
 
 class TestAPartition:
     def test_reports_an_open_transaction_and_both_ends(self) -> None:
         status = partition(0, 7, 7, high_watermark=12)
-        state, _, why = partition_state(status, 0)
+        state, _, why = partition_state_and_reasons(status, 0)
         assert state == "Reading"
         assert "a transaction is open at offset 7" in why
         assert "up to offset 12" in why
@@ -24,32 +30,36 @@ class TestAPartition:
     def test_retries_only_if_its_oldest_record_fails_for_ten_seconds_and_is_stuck_after_five_minutes(
         self, for_s: float, label: str
     ) -> None:
-        assert partition_state(retrying(for_s=for_s), 1)[0] == label
+        assert partition_state_and_reasons(retrying(for_s=for_s), 1)[0] == label
 
     def test_without_a_failed_attempt_does_not_retry(self) -> None:
-        assert partition_state(partition(0, 8, 20, oldest=7, oldest_age_s=400), 0)[0] == "Reading"
+        assert partition_state_and_reasons(partition(0, 8, 20, oldest=7, oldest_age_s=400), 0)[0] == "Reading"
 
     def test_says_since_when_and_how_often_its_record_has_failed(self) -> None:
-        assert partition_state(retrying(for_s=303, failed=6), 6)[2] == (
+        assert partition_state_and_reasons(retrying(for_s=303, failed=6), 6)[2] == (
             "offset 7 has been unfinished for 5 min 3 s, after 6 failed attempts"
         )
 
     @pytest.mark.parametrize(("for_s", "label"), [(1, "Reading"), (10, "Waiting for a schema")])
     def test_that_waits_for_a_schema_names_the_record(self, for_s: float, label: str) -> None:
         status = partition(0, 8, 20, oldest=7, oldest_age_s=for_s, blocked_by=("schema",))
-        state, _, why = partition_state(status, 0)
+        state, _, why = partition_state_and_reasons(status, 0)
         assert (state, why) == (label, "offset 7 waits for the schema of its value")
 
     def test_that_is_full_of_metadata_names_the_record_that_holds_it_up(self) -> None:
-        state, kind, why = partition_state(partition(oldest=7, done_ahead=2_800, unread_because=("metadata",)), 0)
+        state, kind, why = partition_state_and_reasons(
+            partition(oldest=7, done_ahead=2_800, unread_because=("metadata",)), 0
+        )
         assert (state, kind) == ("Full", "warn")
         assert why.startswith("the 2,800 offsets finished after offset 7 do not fit into the metadata")
 
     def test_is_handled_one_at_a_time_after_a_crash(self) -> None:
-        state, kind, why = partition_state(partition(one_at_a_time=OneAtATimeStatus(deaths=1, suspect=None)), 0)
+        state, kind, why = partition_state_and_reasons(
+            partition(one_at_a_time=OneAtATimeStatus(deaths=1, suspect=None)), 0
+        )
         assert (state, kind) == ("One at a time", "warn")
         assert why == "records are handled one at a time, because 1 process died at an unknown record"
-        known = partition_state(partition(one_at_a_time=OneAtATimeStatus(deaths=3, suspect=812)), 0)
+        known = partition_state_and_reasons(partition(one_at_a_time=OneAtATimeStatus(deaths=3, suspect=812)), 0)
         assert known[2] == "records are handled one at a time, because 3 processes died at offset 812"
 
 

@@ -13,7 +13,7 @@ from evkafka.serde.safe_text import escape_line
 from evkafka.ui.history import total_lag
 from evkafka.ui.models import AttemptRow, ConsumerRow, Kind, PartitionRow
 from evkafka.ui.statistics import Statistics
-from evkafka.ui.status_text import consumer_state, failed_attempts, partition_state, transactions_text
+from evkafka.ui.status_text import consumer_state, failed_attempts, partition_state_and_reasons, transactions_text
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ class ConsumerRows:
         return items if len(items) <= most else heapq.nlargest(most, items, key=key)
 
     def _create_partition_row(self, partition: PartitionStatus, failed: int) -> PartitionRow:
-        state, kind, why = partition_state(partition, failed)
+        state, kind, why = partition_state_and_reasons(partition, failed)
         error = None
         if failed and partition.oldest is not None:
             error = self.statistics.error_id_of_record(partition.topic, partition.partition, partition.oldest)

@@ -60,7 +60,7 @@ def _running_state(partitions: tuple[PartitionStatus, ...], failed: Mapping[tupl
     return ("Reading", "good") if any(partition.lag for partition in partitions) else ("Up to date", "good")
 
 
-def partition_state(partition: PartitionStatus, failed: int) -> tuple[str, Kind, str]:
+def partition_state_and_reasons(partition: PartitionStatus, failed: int) -> tuple[str, Kind, str]:
     """The state, how it is shown, and all reasons for it. `failed` are the attempts at its oldest record."""
     label = _partition_label(partition, failed)
     why = []
