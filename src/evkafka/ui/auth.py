@@ -68,7 +68,7 @@ class Authenticator:
         Raises:
             RequestRefused: too many wrong tokens came from this address.
         """
-        return self._sessions.begin() if self._is_token(request, token) else None
+        return self._sessions.begin() if self._is_right_token(request, token) else None
 
     def end_session(self, request: Request) -> None:
         """End the session of this browser, if it has one."""
@@ -89,9 +89,9 @@ class Authenticator:
 
     def _has_token(self, request: Request) -> bool:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and self._is_token(request, token.strip())
+        return scheme.lower() == "bearer" and self._is_right_token(request, token.strip())
 
-    def _is_token(self, request: Request, token: str) -> bool:
+    def _is_right_token(self, request: Request, token: str) -> bool:
         address = client_address(request)
         if wait_s := self._wrong_tokens.wait_s(address):
             raise RequestRefused(429, f"too many wrong tokens from {address}: try again in {wait_s:.0f} s")

@@ -86,7 +86,7 @@ class DeadLetterLists:
             return Listed()
         search = self._last
         if search is None or not query.skip or not search.matches_query(topic.name, query):
-            search = self._last = await _search(topic, query)
+            search = self._last = await _search_topic(topic, query)
         page = search.page(query.skip, query.limit)
         rows: dict[DeadLetterPosition, DeadLetterRow] = {}
         async for batch in topic.read_in_batches(page, ROWS_MAX):
@@ -103,7 +103,7 @@ class DeadLetterLists:
         )
 
 
-async def _search(topic: DeadLetterTopic, query: ListQuery) -> _Search:
+async def _search_topic(topic: DeadLetterTopic, query: ListQuery) -> _Search:
     within, older = query.wanted.offset_ranges(), 0
     if within is None:
         within, older = await topic.newest_ranges(SEARCHED_MAX, query.before)

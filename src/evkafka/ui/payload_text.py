@@ -135,7 +135,10 @@ class _JsonWriter:
         pair = _is_secret_pair(value)
         for number, (name, field) in enumerate(value.items()):
             self._append_text(
-                ("," if number else "{") + self._line_break(level + 1) + _quote(truncate(name, self._most)) + ": "
+                ("," if number else "{")
+                + self._line_break(level + 1)
+                + _quote_json_string(truncate(name, self._most))
+                + ": "
             )
             if field is not None and (is_secret(name) or (pair and name == "value")):
                 self._write_mask()
@@ -160,7 +163,7 @@ class _JsonWriter:
     def _write_string(self, value: str) -> None:
         shown, masked = _string_without_secrets(value)
         self.masked = self.masked or masked
-        self._append_text(_quote(truncate(shown, self._most)))
+        self._append_text(_quote_json_string(truncate(shown, self._most)))
 
     def _line_break(self, level: int) -> str:
         return "\n" + "  " * level if self._indented else ""
@@ -174,7 +177,7 @@ class _JsonWriter:
         self._length += len(text)
 
 
-def _quote(text: str) -> str:
+def _quote_json_string(text: str) -> str:
     """A string as JSON, with its control characters escaped."""
     return escape_lines(json.dumps(text, ensure_ascii=False))
 

@@ -23,11 +23,11 @@ class Sessions:
         secret = secrets.token_urlsafe(32)
         if len(self._ends_s) >= SESSIONS_MAX:
             del self._ends_s[next(iter(self._ends_s))]
-        self._ends_s[_hash(secret)] = self._now() + SESSION_S
+        self._ends_s[_hash_secret(secret)] = self._now() + SESSION_S
         return secret
 
     def has(self, secret: str) -> bool:
-        key = _hash(secret)
+        key = _hash_secret(secret)
         end_s = self._ends_s.get(key)
         if end_s is None:
             return False
@@ -37,8 +37,8 @@ class Sessions:
         return True
 
     def end(self, secret: str) -> None:
-        self._ends_s.pop(_hash(secret), None)
+        self._ends_s.pop(_hash_secret(secret), None)
 
 
-def _hash(secret: str) -> bytes:
+def _hash_secret(secret: str) -> bytes:
     return hashlib.sha256(secret.encode(errors="replace")).digest()
