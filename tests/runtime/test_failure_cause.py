@@ -26,7 +26,7 @@ from evkafka.runtime.settle import (
     SendToRetryTopic,
     Verdict,
     Wait,
-    decide,
+    decide_at_least_once,
     decide_at_most_once,
 )
 from tests.support.tracebacks import error_through
@@ -50,7 +50,7 @@ def raised_from(error: Exception, cause: BaseException) -> Exception:
 def verdict(error: BaseException, attempt: int = 1) -> Verdict:
     meaning = classify_exception(error)
     assert not isinstance(meaning, Fatal)
-    return decide(meaning, attempt=attempt, policy=KEY_ERRORS_ARE_FINAL, unmatched="skip")
+    return decide_at_least_once(meaning, attempt=attempt, policy=KEY_ERRORS_ARE_FINAL, unmatched="skip")
 
 
 class TestGroups:
@@ -89,7 +89,9 @@ class TestGroups:
     def test_a_non_retryable_kind_may_be_the_group_itself(self) -> None:
         error = group(OSError())
         policy = ErrorPolicySettings(then="skip", non_retryable=(BaseExceptionGroup,))
-        assert decide(read_raised_failure(error), attempt=1, policy=policy, unmatched="skip") == Finish("failed")
+        assert decide_at_least_once(read_raised_failure(error), attempt=1, policy=policy, unmatched="skip") == Finish(
+            "failed"
+        )
 
     def test_the_first_error_that_is_no_outcome_names_a_group(self) -> None:
         error = group(Skip("a"), group(ValueError("first")), OSError("second"))

@@ -20,7 +20,7 @@ from evkafka.runtime.settle import (
     StopConsuming,
     Verdict,
     Wait,
-    decide,
+    decide_at_least_once,
     decide_at_most_once,
 )
 from evkafka.runtime.supervision.restart_policy import RestartPolicy
@@ -36,7 +36,7 @@ def verdict(
     attempt: int = 1,
     unmatched: str = "skip",
 ) -> Verdict:
-    return decide(outcome, attempt=attempt, policy=policy, unmatched=unmatched)
+    return decide_at_least_once(outcome, attempt=attempt, policy=policy, unmatched=unmatched)
 
 
 TIERS = ErrorPolicySettings(max_attempts=2, jitter=0.0, retry_topics=(1_000, 60_000), then="dead_letter")
@@ -44,7 +44,9 @@ TIERS = ErrorPolicySettings(max_attempts=2, jitter=0.0, retry_topics=(1_000, 60_
 
 class TestRetryTopics:
     def deferred(self, waited_ms: int, outcome: Outcome | Unmatched | Failed | None = None) -> Verdict:
-        return decide(outcome or Failed(ERROR), attempt=2, policy=TIERS, unmatched="skip", waited_ms=waited_ms)
+        return decide_at_least_once(
+            outcome or Failed(ERROR), attempt=2, policy=TIERS, unmatched="skip", waited_ms=waited_ms
+        )
 
     def test_after_the_last_attempt_a_record_waits_for_the_next_longer_delay(self) -> None:
         assert self.deferred(0) == SendToRetryTopic(1_000, "attempt 2 of 2 failed", ERROR)

@@ -11,7 +11,7 @@ import pytest
 from evkafka import ConfigError, Context, DeadLetter, DecodeError, Handler, Request, Retry, Skip
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
 from evkafka.outcomes import Unmatched
-from evkafka.runtime.attempt import classify
+from evkafka.runtime.attempt import classify_result
 from evkafka.serde.safe_text import NAME_CHARACTERS
 from evkafka.service.dispatch import KEPT_TYPES, UnmatchedTypes, build_dispatch
 from tests.support.endpoint_calls import FakeRecord, Order, give, no_endpoint, record, result_of, slot
@@ -220,7 +220,7 @@ class TestOutcomes:
         except (Skip, Retry, DeadLetter) as error:
             result = error
         kind = outcome if isinstance(outcome, type) else type(outcome)
-        assert type(classify(result)) is kind
+        assert type(classify_result(result)) is kind
         if not isinstance(outcome, type):
             assert result is outcome
 
@@ -232,7 +232,7 @@ class TestOutcomes:
         async def on_a(value: bytes) -> Any:
             return returned
 
-        assert classify(await give(handler, record("A"), middleware=stack)) is None
+        assert classify_result(await give(handler, record("A"), middleware=stack)) is None
 
     async def test_a_cancelled_endpoint_is_cancelled(self, stack: Any) -> None:
         handler, began = Handler(), asyncio.Event()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.outcomes import Failed, Outcome, Unmatched
 from evkafka.runtime.ports import Route
-from evkafka.runtime.settle import Verdict, decide
+from evkafka.runtime.settle import Verdict, decide_at_least_once
 from evkafka.telemetry import RecordsProcessed, RecordsUnmatched, Telemetry
 
 POLICY = ErrorPolicySettings(backoff_s=0.0, max_backoff_s=0.0)
@@ -39,4 +39,4 @@ def skip_unmatched(
     topic: str, route: Route | None, outcome: Outcome | Unmatched | Failed | None, attempt: int
 ) -> Verdict:
     """The verdict: what fails is tried again at once, what no endpoint takes is skipped."""
-    return decide(outcome, attempt=attempt, policy=POLICY, unmatched="skip")
+    return decide_at_least_once(outcome, attempt=attempt, policy=POLICY, unmatched="skip")

@@ -17,7 +17,7 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 
 from evkafka.outcomes import DeadLetter, Failed, FailureOutcome, Outcome, Skip, Unmatched
 from evkafka.records import NotReady, Record, RecordMetadata
-from evkafka.runtime.attempt import classify
+from evkafka.runtime.attempt import classify_result
 from evkafka.runtime.failure_cause import Fatal, classify_exception, failure_message, reported_exception
 from evkafka.runtime.ports import BatchAttempt, Dispatch, Slot
 from evkafka.serde.safe_text import NAME_CHARACTERS, truncate
@@ -187,7 +187,7 @@ def _process_attributes(record: Record, slot: Slot) -> dict[str, Any]:
 
 def _record_result(span: Span, result: object) -> None:
     """Record the result of an attempt on its span. An outcome is not an error."""
-    meaning = classify_exception(result) if isinstance(result, BaseException) else classify(result)
+    meaning = classify_exception(result) if isinstance(result, BaseException) else classify_result(result)
     match meaning:
         case Failed(error=error) | Fatal(error=error):
             _record_error(span, error)

@@ -59,7 +59,7 @@ def is_current_task(task: asyncio.Task[Any] | None) -> bool:
         return False
 
 
-def classify(result: object) -> Outcome | Unmatched | Failed | None:
+def classify_result(result: object) -> Outcome | Unmatched | Failed | None:
     """The outcome that an endpoint returned; None means done. A bare outcome class counts as its instance."""
     match result:
         case Skip() | Retry() | DeadLetter() | Unmatched() | Failed():

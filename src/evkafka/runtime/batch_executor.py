@@ -19,7 +19,7 @@ from typing import Protocol
 
 from evkafka.outcomes import Failed, FailureOutcome, PartialFailure, Skip, Unmatched
 from evkafka.records import NotReady, Record
-from evkafka.runtime.attempt import ABANDONED, classify
+from evkafka.runtime.attempt import ABANDONED, classify_result
 from evkafka.runtime.interfaces import ConsumerServices, DecideFor
 from evkafka.runtime.kept_sends import take_outputs
 from evkafka.runtime.partition import Batch, Lane, LaneState, SettledAfterWrite
@@ -166,7 +166,7 @@ class BatchRun:
             case PartialFailure(ends=partial):
                 ends = {index: partial.get(index) for index in wanted}
             case _ if wanted:
-                outcome = classify(result)
+                outcome = classify_result(result)
                 if not _is_done(outcome):
                     return self._settle_result(result, wanted)
                 ends = dict.fromkeys(wanted, outcome)
@@ -182,7 +182,7 @@ class BatchRun:
         if isinstance(result, PartialFailure):
             ends = {index: result.ends.get(index) for index in wanted}
             return self._settle_records(ends, len(wanted), partial=True)
-        outcome = classify(result)
+        outcome = classify_result(result)
         if outcome is None:
             return self._finish_all(wanted)
         verdict = self._decide(self._batch.partition.tp.topic, self._batch.route, outcome, self._batch.attempt)

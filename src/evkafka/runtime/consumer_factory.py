@@ -25,7 +25,7 @@ from evkafka.runtime.rebalance import RebalanceListener
 from evkafka.runtime.reporting import TelemetryReporter, UnmatchedWarning
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.session_check import SessionCheck
-from evkafka.runtime.settle import Verdict, decide, decide_at_most_once
+from evkafka.runtime.settle import Verdict, decide_at_least_once, decide_at_most_once
 from evkafka.runtime.supervision.restart_policy import RestartPolicy
 from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.runtime.supervision.tasks import SupervisedClock, SupervisedTasks
@@ -211,7 +211,7 @@ def _create_decide_for(spec: ConsumerSpec, random: Callable[[], float]) -> Decid
     ) -> Verdict:
         if spec.settings.at_most_once:
             return decide_at_most_once(outcome)
-        return decide(
+        return decide_at_least_once(
             outcome,
             attempt=attempt,
             policy=spec.policy_for(route),

@@ -21,8 +21,8 @@ from evkafka.runtime.admission import LimitedRouteOf
 from evkafka.runtime.attempt import (
     ABANDONED,
     CancelReason,
-    classify,
     classify_failure,
+    classify_result,
     is_current_task,
     make_cancellable,
     time_limit_s,
@@ -419,7 +419,7 @@ class Executor:
         if result is ABANDONED:
             self._report.report_dropped(slot.route, record)
             return False
-        outcome = classify(result)
+        outcome = classify_result(result)
         if isinstance(outcome, Unmatched):
             self._report.report_unmatched(record, outcome)
         verdict = self._decide(record.topic, slot.route, outcome, slot.attempt)

@@ -1,4 +1,4 @@
-"""Step 6 of 7: from an outcome to a verdict. `decide` returns it as a value, and the executor carries it out.
+"""Step 6 of 7: from an outcome to a verdict, a value that the executor carries out.
 
 This is the only place that decides it. docs/delivery.md shows the table, and tests/conformance checks it.
 """
@@ -79,7 +79,7 @@ def written_status(verdict: SendToRetryTopic | SendToDeadLetter) -> Status:
     return "retried" if isinstance(verdict, SendToRetryTopic) else "dead_lettered"
 
 
-def decide(
+def decide_at_least_once(
     outcome: Outcome | Unmatched | Failed | None,
     *,
     attempt: int,

@@ -18,8 +18,8 @@ from evkafka.outcomes import BatchError, DeadLetter, Failed, FailureOutcome, Par
 from evkafka.records import Record
 from evkafka.runtime.attempt import (
     CancelReason,
-    classify,
     classify_failure,
+    classify_result,
     make_cancellable,
     time_limit_s,
     timeout_error,
@@ -60,7 +60,7 @@ class Delivery:
 
 def delivery_of(result: object) -> Delivery:
     """The result of an attempt, classified as the runtime does."""
-    match classify(result):
+    match classify_result(result):
         case Skip(reason=reason):
             return Delivery("skip", None, reason)
         case Retry(after_ms=after_ms):
