@@ -156,25 +156,25 @@ class TestBackoff:
 class TestSupervision:
     def test_waits_for_a_lost_connection_without_end(self) -> None:
         rule = RestartPolicy(lambda: 0.0, lambda: 0.5)
-        waits = [rule.wait_s(BrokerUnavailable("away")) for _ in range(100)]
+        waits = [rule.advance_backoff_s(BrokerUnavailable("away")) for _ in range(100)]
         assert waits[:3] == [0.5, 1.0, 2.0]
         assert waits[-1] == 10.0
 
     @pytest.mark.parametrize("error", [BrokerRefused("login"), StopApp("verdict")])
     def test_ends_the_app_for_what_waiting_cannot_help(self, error: Exception) -> None:
-        assert RestartPolicy(lambda: 0.0).wait_s(error) is None
+        assert RestartPolicy(lambda: 0.0).advance_backoff_s(error) is None
 
     def test_allows_five_rebuilds_in_ten_minutes_for_anything_else(self) -> None:
         now = 0.0
         rule = RestartPolicy(lambda: now)
-        assert all(rule.wait_s(BrokerError("odd")) is not None for _ in range(5))
-        assert rule.wait_s(BrokerError("odd")) is None
+        assert all(rule.advance_backoff_s(BrokerError("odd")) is not None for _ in range(5))
+        assert rule.advance_backoff_s(BrokerError("odd")) is None
         now = 601.0
-        assert rule.wait_s(BrokerError("odd")) is not None
+        assert rule.advance_backoff_s(BrokerError("odd")) is not None
 
     def test_begins_with_a_short_wait_again_once_it_has_recovered(self) -> None:
         rule = RestartPolicy(lambda: 0.0, lambda: 0.5)
         for _ in range(5):
-            rule.wait_s(BrokerUnavailable("away"))
+            rule.advance_backoff_s(BrokerUnavailable("away"))
         rule.note_recovered()
-        assert rule.wait_s(BrokerUnavailable("away")) == 0.5
+        assert rule.advance_backoff_s(BrokerUnavailable("away")) == 0.5

@@ -210,7 +210,7 @@ class Consumer:
 
     def kill(self) -> None:
         """End at once: no drain, no commit, no leaving. As a crash does, for tests of crashes."""
-        self._tasks.close()
+        self._tasks.allow_all_to_end()
         self._assignment.commit_timer.stop()
         self._watchdog.stop()
         self._corrupt_records.stop()
@@ -319,11 +319,11 @@ class Consumer:
 
     async def _wait_before_restart(self, failure: Exception) -> None:
         """The source is closed: wait before the next one. Raises the failure if the restart policy allows none."""
-        wait_s = self._restart_policy.wait_s(failure)
+        wait_s = self._restart_policy.advance_backoff_s(failure)
         if wait_s is None:
             raise failure
         self._restarts += 1
-        self._stop_signal.reset()
+        self._stop_signal.clear_failure()
         self._telemetry.emit(ConsumerLost(self.name, failure, wait_s))
         await self._tasks.run_to_end(lambda: wait_any(self._clock, self._stop_signal.stopping, timeout_s=wait_s))
 
@@ -378,7 +378,7 @@ class Consumer:
             await asyncio.wait(killed, timeout=self._deadline.limit_timeout_s(CANCEL_S, reserve_s=FLUSH_RESERVE_S))
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._report.flush()
-        self._tasks.close()
+        self._tasks.allow_all_to_end()
 
     # ------------------------------------------------------------------ pause, resume, seek
 

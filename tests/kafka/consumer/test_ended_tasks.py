@@ -44,7 +44,7 @@ async def test_a_cancelled_task_is_named_by_the_poll_and_always_allows_a_restart
     assert isinstance(error, TaskEnded)
     assert "was cancelled by code outside EVKafka" in str(error)
     rule = RestartPolicy(lambda: 0.0)
-    assert all(rule.wait_s(error) is not None for _ in range(100))
+    assert all(rule.advance_backoff_s(error) is not None for _ in range(100))
 
 
 async def test_a_failed_task_is_an_error_of_the_client(

@@ -31,8 +31,8 @@ class RestartPolicy:
         """A source has connected: the next wait is short again."""
         self._in_a_row = 0
 
-    def wait_s(self, error: BaseException) -> float | None:
-        """How long to wait before the restart; None if the app must end."""
+    def advance_backoff_s(self, error: BaseException) -> float | None:
+        """Count this failure; returns how long to wait before the restart, or None if the app must end."""
         match error:
             case _ if isinstance(error, ENDS_APP):
                 return None

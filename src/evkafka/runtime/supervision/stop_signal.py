@@ -51,12 +51,12 @@ class StopSignal:
         if self.failure.done():
             if not isinstance(error, StopApp) or isinstance(self.failure.exception(), StopApp):
                 return
-            self.reset()
+            self.clear_failure()
         self.failure.set_exception(error)
         self.failure.exception()  # retrieve it, so that the event loop does not report it
         self._on_set()
 
-    def reset(self) -> None:
+    def clear_failure(self) -> None:
         """The failure was handled, and a new source follows."""
         self.failure = asyncio.get_running_loop().create_future()
 

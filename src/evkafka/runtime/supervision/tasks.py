@@ -94,7 +94,7 @@ class SupervisedTasks:
             if task is not None:
                 task.cancel()
 
-    def close(self) -> None:
+    def allow_all_to_end(self) -> None:
         """The owner ends: from now on the end of any task is no failure."""
         self._closed = True
 
