@@ -24,7 +24,7 @@ from evkafka.kafka.admin.topics import ensure_compacted_topic
 from evkafka.kafka.producer.transaction_errors import ProducerFenced
 from evkafka.kafka.producer.transactions import Transactions
 from evkafka.runtime.dead_letters.headers import SIGNATURE
-from evkafka.runtime.dead_letters.replay_signature import KEY_BYTES, SIGNING_KEY, sign, signing_key_as_bytes
+from evkafka.runtime.dead_letters.replay_signature import KEY_BYTES, SIGNING_KEY, sign_replay, signing_key_as_bytes
 from evkafka.runtime.ports import OutgoingRecord
 
 BATCH_MAX_RECORDS = 100
@@ -279,7 +279,7 @@ class _SendToTopic:
         # In its original topic the record gets its original partition; in another topic its key decides.
         partition = dead_letter.partition if topic == dead_letter.topic else None
         record, headers = dead_letter.record, replayed_headers(dead_letter)
-        signature = sign(self._key, topic, record.key, record.value, headers)
+        signature = sign_replay(self._key, topic, record.key, record.value, headers)
         return OutgoingRecord(topic, record.value, record.key, partition, headers=[*headers, (SIGNATURE, signature)])
 
 

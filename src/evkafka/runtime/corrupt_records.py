@@ -53,22 +53,22 @@ class CorruptRecords:
             return
         limited = assignment.at_most_once or policy.max_attempts is not None
         if not limited:
-            self._report(unreadable, skipped=False)
+            self._report_unreadable(unreadable, skipped=False)
             self._retry_later(partition)
         elif policy.then == "stop" and not assignment.at_most_once:
-            self._report(unreadable, skipped=False)
+            self._report_unreadable(unreadable, skipped=False)
             sentence = f"{_address_text(unreadable)} cannot be read, and `then` is 'stop'"
             self._stop_signal.fail(StopApp(sentence, unreadable.error))
         elif policy.then == "skip" or assignment.at_most_once:
-            self._report(unreadable, skipped=True)
+            self._report_unreadable(unreadable, skipped=True)
             source.seek(tp, unreadable.next_offset)
-        elif self._check_dead_letter_limit(partition, unreadable):
+        elif self._allow_dead_letter_or_stop_app(partition, unreadable):
             self._block_partition(partition)
             task = self._tasks.start("unreadable", self._send_to_dead_letter(partition, unreadable), returns=True)
             self._writing[partition] = task
             task.add_done_callback(partial(self._on_dead_letter_ended, partition))
 
-    def _report(self, unreadable: Unreadable, *, skipped: bool) -> None:
+    def _report_unreadable(self, unreadable: Unreadable, *, skipped: bool) -> None:
         name, tp = self._assignment.name, unreadable.partition
         event = PartitionBlocked(name, tp, unreadable.offset, unreadable.error, skipped=skipped)
         self._assignment.telemetry.emit(event)
@@ -84,10 +84,10 @@ class CorruptRecords:
 
     # ------------------------------------------------------------------ dead letters
 
-    def _check_dead_letter_limit(self, partition: Partition, unreadable: Unreadable) -> bool:
+    def _allow_dead_letter_or_stop_app(self, partition: Partition, unreadable: Unreadable) -> bool:
         """Whether the dead-letter limit allows it: a codec that is missing after a deploy must not turn the whole topic
         into dead letters. Stops the app if not."""
-        if not self._limit.check_may_read(partition):
+        if not self._limit.allow_read_or_stop_app(partition):
             return False
         why = partition.dead_letters.refusal_reason(self._assignment.settings.on_error.dead_letter_limit)
         if why is not None:
@@ -100,8 +100,8 @@ class CorruptRecords:
         if assignment.partitions.get(tp) is not partition or partition.is_being_revoked or assignment.source is None:
             return  # the partition was revoked or assigned again: its next reader handles the record again
         partition.outbox.add((unreadable.offset,), kept)
-        partition.dead_letters.add_unreadable()
-        self._report(unreadable, skipped=True)
+        partition.dead_letters.count_unreadable()
+        self._report_unreadable(unreadable, skipped=True)
         self._unblock_partition(partition)
         assignment.source.seek(tp, unreadable.next_offset)
         assignment.telemetry.emit(RecordsProcessed(assignment.name, tp.topic, {("", "dead_lettered"): [0.0]}))

@@ -12,7 +12,7 @@ from typing import Protocol, cast
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record, Unreadable
 from evkafka.runtime.assignment import Assignment
-from evkafka.runtime.dead_letters.retry_topics import DelayedRecord, RetryTopics, read_delayed
+from evkafka.runtime.dead_letters.retry_topics import DelayedRecord, RetryTopics, parse_delayed_record
 from evkafka.runtime.interfaces import DeadLetterSink
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import BatchAttempt, Dispatch, OutgoingRecord, Route, Slot, WriteFailed
@@ -49,7 +49,7 @@ class DelayedRecords:
         """A record that was just read, with the record that failed first."""
         clock = self._assignment.clock
         retry_topic = self._retry_topics[record.topic]
-        return read_delayed(record, retry_topic, now_s=clock.now(), now_ms=clock.timestamp_ms())
+        return parse_delayed_record(record, retry_topic, now_s=clock.now(), now_ms=clock.timestamp_ms())
 
     def _hand_out_due(self, partition: Partition) -> None:
         assignment, tp, early = self._assignment, partition.tp, partition.early

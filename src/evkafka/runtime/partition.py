@@ -380,7 +380,7 @@ class Partition:
 
     def add_read_records(self, records: Sequence[Record], position: int | None) -> None:
         """These records were just read, up to this position: enter them in the ledger."""
-        self.dead_letters.add_read(len(records))
+        self.dead_letters.count_read(len(records))
         self.unreadable = 0
         first, last = records[0].offset, records[-1].offset
         # Offsets ascend, so these are all that lie between: a range costs half of asking each record.

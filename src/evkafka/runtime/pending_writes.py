@@ -154,7 +154,7 @@ class PendingWrites:
         """It is written, or will be, by the transaction that commits its record."""
         partition, record = write.partition, write.record
         if isinstance(write.verdict, SendToDeadLetter):
-            partition.dead_letters.add_dead_letter()
+            partition.dead_letters.count_dead_letter()
         settled = SettledAfterWrite(record, write.slot, written_status(write.verdict), write.duration_s)
         self._finish_record(partition, settled, kept)
         write.mark_ended()

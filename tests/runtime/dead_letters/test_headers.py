@@ -15,7 +15,7 @@ from evkafka.runtime.dead_letters.headers import (
     dead_letter_headers,
     dead_letter_id,
 )
-from evkafka.runtime.dead_letters.replay_signature import sign
+from evkafka.runtime.dead_letters.replay_signature import sign_replay
 from tests.support.dead_letters import FORGED, ID, Source, failure
 from tests.support.tracebacks import error_through
 
@@ -160,7 +160,7 @@ HEADERS: Headers = [("x", b"1"), ("evkafka-dlq-topic", b"orders"), ("evkafka-dlq
 class TestASignature:
     def signed(self, **changes: object) -> bytes:
         parts = {"key": b"k", "value": b"v", "headers": HEADERS, "topic": "orders", "by": b"secret", **changes}
-        return sign(parts["by"], parts["topic"], parts["key"], parts["value"], parts["headers"])  # type: ignore[arg-type]
+        return sign_replay(parts["by"], parts["topic"], parts["key"], parts["value"], parts["headers"])  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
         "changes",

@@ -10,7 +10,7 @@ from evkafka.config import consumer_settings
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record, TopicPartition, Unreadable
 from evkafka.runtime.assignment import Assignment
-from evkafka.runtime.dead_letters.retry_topics import RetryTopic, read_delayed
+from evkafka.runtime.dead_letters.retry_topics import RetryTopic, parse_delayed_record
 from evkafka.runtime.delayed_records import SHORTEST_WAIT_S, DelayedRecords, DelayedRecordSink, dispatch_origins
 from evkafka.runtime.interfaces import WriteFailed
 from evkafka.runtime.partition import Partition
@@ -142,7 +142,7 @@ def delayed_record(offset: int, attempts: bytes = b"2") -> Record:
         ("evkafka-retry-offset", b"%d" % offset),
         ("evkafka-retry-attempts", attempts),
     ]
-    return read_delayed(Source(TOPIC, 0, 7, BEGAN_MS, headers=headers), RETRY_TOPIC, now_s=0.0, now_ms=BEGAN_MS)
+    return parse_delayed_record(Source(TOPIC, 0, 7, BEGAN_MS, headers=headers), RETRY_TOPIC, now_s=0.0, now_ms=BEGAN_MS)
 
 
 class FirstDispatch:

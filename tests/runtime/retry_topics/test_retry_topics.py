@@ -16,7 +16,7 @@ from evkafka.runtime.dead_letters.retry_topics import (
     MESSAGE_BYTES,
     DelayedRecord,
     RetryTopic,
-    read_delayed,
+    parse_delayed_record,
     retry_consumer_settings,
     retry_headers,
     retry_topics_of,
@@ -43,7 +43,7 @@ def in_retry_topic(headers: list[tuple[str, bytes | None]] | None = None, *, tim
 
 
 def restored(record: Source) -> DelayedRecord:
-    return read_delayed(record, RETRY_TOPIC, now_s=NOW_S, now_ms=NOW_MS)
+    return parse_delayed_record(record, RETRY_TOPIC, now_s=NOW_S, now_ms=NOW_MS)
 
 
 class TestRetryTopicsOfAConsumer:

@@ -24,7 +24,7 @@ class DeadLetterCount:
         self._read = 0  # records read
         self._counted = 0  # of those that have ended, how many `rate` has counted
 
-    def add_read(self, records: int) -> None:
+    def count_read(self, records: int) -> None:
         """So many records were just read."""
         self._read += records
 
@@ -38,16 +38,16 @@ class DeadLetterCount:
             rate.mark_stopped()
         return why
 
-    def add_dead_letter(self) -> None:
+    def count_dead_letter(self) -> None:
         """A record has just become a dead letter, and ends without an `await` in between."""
         rate = self.update_rate()
         if rate is not None:
             rate.count_dead_letter()
             self._counted += 1
 
-    def add_unreadable(self) -> None:
+    def count_unreadable(self) -> None:
         """The same for a record that the client could not read, and that is not in the ledger."""
-        self.add_dead_letter()
+        self.count_dead_letter()
         self._read += 1
 
     def update_rate(self) -> DeadLetterRate | None:

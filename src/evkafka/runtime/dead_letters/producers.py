@@ -36,13 +36,13 @@ class DeadLetterProducer:
         counts = await self._cluster.ensure_topics(self.settings.connection, wanted, timeout_s=LOOK_UP_S)
         self._partitions.update(counts)
 
-    async def started_sink(self) -> RecordSink:
+    async def start_sink_once(self) -> RecordSink:
         if self._sink is None:
-            await self._share_attempt("", self._start)
+            await self._share_attempt("", self._start_sink)
         assert self._sink is not None
         return self._sink
 
-    async def _start(self) -> None:
+    async def _start_sink(self) -> None:
         sink = self._cluster.sink(self.settings)
         await sink.start()
         self._sink = sink
@@ -53,7 +53,7 @@ class DeadLetterProducer:
             await self._share_attempt(topic, lambda: self.look_up_partition_counts({topic: record.topic}))
         return record.partition if record.partition < self._partitions[topic] else None
 
-    async def has_partition_changed(self, topic: str, record: Record, partition: int | None) -> bool:
+    async def refresh_topic_and_compare(self, topic: str, record: Record, partition: int | None) -> bool:
         """Look the topic up again, create it if it is gone, and return whether the record now belongs to another
         partition."""
         self.forget_partition_count(topic)

@@ -40,7 +40,7 @@ def signing_key_as_bytes(key: bytes) -> bytes:
     return json.dumps({"signing_key": key.hex()}).encode()
 
 
-def read_signing_key(value: bytes | None) -> bytes | None:
+def parse_signing_key(value: bytes | None) -> bytes | None:
     """None if the value has no signing key."""
     try:
         return bytes.fromhex(json.loads(value or b"")["signing_key"])
@@ -48,7 +48,7 @@ def read_signing_key(value: bytes | None) -> bytes | None:
         return None
 
 
-def sign(
+def sign_replay(
     key: bytes, topic: str, record_key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]
 ) -> bytes:
     """The signature of a replayed record. It covers topic, key, value and the headers in `KEPT`, and no other
@@ -90,9 +90,9 @@ class ReplaySignatures:
             return False
         async with self._reading:
             key = self._keys.get(dead_letter_topic)
-            if not _is_signed(record, key, signature) and self._may_read_key(dead_letter_topic):
+            if not _has_valid_signature(record, key, signature) and self._may_read_key(dead_letter_topic):
                 key = await self._read_signing_key(dead_letter_topic, connection)
-        return _is_signed(record, key, signature)
+        return _has_valid_signature(record, key, signature)
 
     def _may_read_key(self, topic: str) -> bool:
         read_at_s = self._read_at_s.get(topic)
@@ -103,7 +103,7 @@ class ReplaySignatures:
 
         def take(record: Record) -> None:
             if record.key == SIGNING_KEY:
-                found.append(read_signing_key(record.value))
+                found.append(parse_signing_key(record.value))
 
         try:
             await self._cluster.read_topic(connection, state_topic(topic), take, timeout_s=READ_S)
@@ -119,7 +119,7 @@ class ReplaySignatures:
         return self._keys[topic]
 
 
-def _is_signed(record: Record, key: bytes | None, signature: bytes) -> bool:
+def _has_valid_signature(record: Record, key: bytes | None, signature: bytes) -> bool:
     if key is None:
         return False
-    return hmac.compare_digest(sign(key, record.topic, record.key, record.value, record.headers), signature)
+    return hmac.compare_digest(sign_replay(key, record.topic, record.key, record.value, record.headers), signature)

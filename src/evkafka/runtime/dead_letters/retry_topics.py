@@ -142,7 +142,7 @@ class DelayedRecord:
     due_s: float
 
 
-def read_delayed(record: Record, retry_topic: RetryTopic, *, now_s: float, now_ms: int) -> DelayedRecord:
+def parse_delayed_record(record: Record, retry_topic: RetryTopic, *, now_s: float, now_ms: int) -> DelayedRecord:
     """Restore a record of a retry topic.
 
     It is due one delay after its timestamp. If the clock that wrote it is ahead of ours, it is due one delay from now,

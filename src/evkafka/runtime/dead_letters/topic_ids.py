@@ -44,13 +44,13 @@ class TopicIncarnations:
             asked_at_s = self._asked_at_s.get(topic)
             # If an address occurs again, the topic may have been created again, however short the time.
             if asked_at_s is None or self._clock.now() - asked_at_s >= FRESH_S or address in addresses:
-                await self._look_up(topic)
+                await self._look_up_ids(topic)
                 self._asked_at_s[topic] = self._clock.now()
                 addresses.clear()
             addresses.add(address)
         return self._known.get(topic, TopicIncarnation())
 
-    async def _look_up(self, topic: str) -> None:
+    async def _look_up_ids(self, topic: str) -> None:
         try:
             ids: TopicIds = await self._cluster.topic_ids(self._connection, [topic], timeout_s=LOOK_UP_S)
         except BrokerError as error:

@@ -161,7 +161,7 @@ class DeadLetterWriter:
             self._group_id, None, 1, f"the record cannot be read: {error!r}", error, datetime.now(UTC)
         )
         return await self._write_until_confirmed(
-            self._dead_letter_write(record, failure, policy, source or record.topic, UNREADABLE)
+            self._create_dead_letter_write(record, failure, policy, source or record.topic, UNREADABLE)
         )
 
     async def send_to_dead_letter(
@@ -173,10 +173,10 @@ class DeadLetterWriter:
             StopApp: its topic has an illegal name, or it does not fit into the topic. The record stays uncommitted.
         """
         policy, failure = self._policy_for(slot.route), self._failure_info(slot, verdict)
-        write = self._dead_letter_write(record, failure, policy, record.topic, failure.event_type or UNMATCHED)
+        write = self._create_dead_letter_write(record, failure, policy, record.topic, failure.event_type or UNMATCHED)
         return await self._write_until_confirmed(write, failed)
 
-    def _dead_letter_write(
+    def _create_dead_letter_write(
         self, record: Record, failure: FailureInfo, policy: ErrorPolicySettings, source: str, event_type: str
     ) -> TopicWrite:
         """The write of a dead letter.
@@ -273,7 +273,7 @@ class DeadLetterWriter:
     async def _write_once(self, write: TopicWrite, reduced: int) -> Sequence[OutgoingRecord]:
         record, producer = write.record, write.producer
         partition = await producer.choose_partition(write.topic, record)
-        sink, headers = await producer.started_sink(), await write.headers(reduced)
+        sink, headers = await producer.start_sink_once(), await write.headers(reduced)
         address = address_of(record)
         outgoing = OutgoingRecord(write.topic, record.value, record.key, partition, headers=headers, sent_at=address)
         if self._scope is not None and await self._scope.is_own_cluster(producer.settings.connection):
@@ -291,16 +291,16 @@ class DeadLetterWriter:
                 return
             # The topic may have been deleted. It is created again, and the client sends to the new one. If the new one
             # has fewer partitions, the client would wait for a partition that does not exist.
-            if await self._has_topic_changed(write, outgoing.partition):
+            if await self._refresh_topic_and_compare(write, outgoing.partition):
                 raise TopicChanged(f"{write.topic} has a different number of partitions than before")
             await wait_for(self._clock, confirmed, SEND_TIMEOUT_S - LOOK_AGAIN_S)
         finally:
             if not confirmed.done():
                 confirmed.cancel()
 
-    async def _has_topic_changed(self, write: TopicWrite, partition: int | None) -> bool:
+    async def _refresh_topic_and_compare(self, write: TopicWrite, partition: int | None) -> bool:
         try:
-            return await write.producer.has_partition_changed(write.topic, write.record, partition)
+            return await write.producer.refresh_topic_and_compare(write.topic, write.record, partition)
         except EVKafkaError as error:
             logger.debug(
                 "cannot find out whether topic %s has changed: %s", write.topic, error
