@@ -60,7 +60,7 @@ def executors(
         clock,
         SupervisedTasks("it", fail),
         note_progress=lambda: None,
-        close_partition=lanes.close_partition,
+        close_partition=lanes.close_and_drop_unbegun,
         fail=on_failure,
     )
     return [

@@ -152,8 +152,8 @@ LANES = [
     Breakage(
         "a batch waits forever until it is full",
         "runtime/scheduler.py",
-        "self._clock.call_later(limits.max_wait_s, lambda: self._stop_waiting(gathered))",
-        "self._clock.call_later(1e9, lambda: self._stop_waiting(gathered))",
+        "self._clock.call_later(limits.max_wait_s, lambda: self._end_batch_wait(gathered))",
+        "self._clock.call_later(1e9, lambda: self._end_batch_wait(gathered))",
         "the last records of the day are handled tomorrow",
         ("tests/runtime/lanes/test_batches.py",),
     ),
@@ -337,7 +337,7 @@ ASSIGNMENT = [
     Breakage(
         "a reset backwards keeps the ledger",
         "runtime/rebalance.py",
-        "        if to_offset <= partition.last_read:",
+        "        if to_offset <= partition.last_read_offset:",
         "        if False:",
         "the consumer fails instead of reading on",
         ("tests/testing/memory/test_truncation.py",),
@@ -345,7 +345,7 @@ ASSIGNMENT = [
     Breakage(
         "a partition that is blocked by a failed record accepts more records",
         "runtime/assignment.py",
-        "        if not self.at_most_once:\n            self.scheduler.close_partition(partition)",
+        "        if not self.at_most_once:\n            self.scheduler.close_and_drop_unbegun(partition)",
         "        pass",
         "later records of its key run before it",
         ("tests/runtime/lanes/test_stop_verdicts.py",),

@@ -119,7 +119,7 @@ class Assignment:
     def end_partition(self, partition: Partition) -> None:
         """End the assignment of this partition. What is not committed by now is never committed here."""
         partition.begin_revoke()
-        self.report_lost(self.scheduler.close_partition(partition))
+        self.report_lost(self.scheduler.close_and_drop_unbegun(partition))
         self.taken -= partition.ledger.unfinished
         self.scheduler.end_partition(partition)
         if self.partitions.get(partition.tp) is partition:
@@ -138,7 +138,7 @@ class Assignment:
         within the drain time.
         """
         if not self.at_most_once:
-            self.scheduler.close_partition(partition)
+            self.scheduler.close_and_drop_unbegun(partition)
 
     def report_lost(self, records: Sequence[Record]) -> None:
         """These records were read and will not run here. In at-least-once mode they are not lost: their next reader

@@ -321,9 +321,9 @@ class BatchRun:
         batch.queue.extend(self._open.pop(index) for index in wanted)
         self._put_back_unfinished({self._lanes_of_records[index] for index in wanted})
         for lane in self._written.keys() & batch.members.keys():
-            self._scheduler.leave_batch(batch, lane)
+            self._scheduler.remove_lane_from_batch(batch, lane)
         batch.attempt += 1
-        self._scheduler.wait_for_retry(batch, verdict.delay_s)
+        self._scheduler.schedule_retry(batch, verdict.delay_s)
 
     def _put_back_unfinished(self, staying: Collection[Lane | None]) -> None:
         """Put the records that are not done back to the head of their lanes.
@@ -345,8 +345,8 @@ class BatchRun:
             lane = self._lanes_of_records[index] or self._new_lane_without_order(index)
             if self._failed.get(lane, index) == index and lane not in staying:
                 lane.attempt = self._batch.attempt + 1
-                self._scheduler.wait_for_retry(lane, delay_s)
-                self._scheduler.leave_batch(self._batch, lane)
+                self._scheduler.schedule_retry(lane, delay_s)
+                self._scheduler.remove_lane_from_batch(self._batch, lane)
         for lane in left:
             if lane.state is LaneState.IDLE:  # a new lane, for a record that is handled again without a wait
                 lane.attempt = self._batch.attempt

@@ -56,7 +56,7 @@ class BlockingRecords:
                     " commit"
                 )
                 yield partition, full_of, "`commit_metadata_max_bytes`, and the brokers' offset.metadata.max.bytes"
-            elif "full" in reasons and partition.failed_attempts():
+            elif "full" in reasons and partition.oldest_record_failed_attempts():
                 yield partition, f"{ledger.unfinished} records are unfinished", "`max_pending_records`"
 
     def _log_stuck_partitions(self, stuck: list[tuple[Partition, str, str]], now_s: float) -> None:
@@ -71,7 +71,7 @@ class BlockingRecords:
             full_of,
             partition.ledger.oldest,
             now_s - since_s if since_s is not None else 0.0,
-            partition.failed_attempts(),
+            partition.oldest_record_failed_attempts(),
             f"; {len(stuck) - 1} other partitions have stopped in the same way" if len(stuck) > 1 else "",
             bound,
         )

@@ -411,7 +411,7 @@ class Consumer:
                 f" assigned {assigned}"
             )
         # Records that were read and have not begun are not reported as lost: the user has asked to leave them.
-        assignment.scheduler.close_partition(partition)
+        assignment.scheduler.close_and_drop_unbegun(partition)
         partition = assignment.restart_partition(partition)
         source.seek(tp, offset)
         partition.set_position(offset)

@@ -460,7 +460,7 @@ class Executor:
         lane.queue.appendleft(record)
         lane.attempt = self.slot.attempt
         if isinstance(reason, NotReady):
-            self._scheduler.wait_for_schema(lane, reason.ready)
+            self._scheduler.block_until_schema_known(lane, reason.ready)
 
     def _put_back_to_wait(self, lane: Lane, record: Record, delay_s: float) -> None:
         """The record stays the lane's first, and the lane waits. If its partition is revoked, the record is dropped:
@@ -470,7 +470,7 @@ class Executor:
             return
         lane.queue.appendleft(record)
         lane.attempt = self.slot.attempt + 1
-        self._scheduler.wait_for_retry(lane, delay_s)
+        self._scheduler.schedule_retry(lane, delay_s)
 
     # ------------------------------------------------------------------ cancellations
 

@@ -48,4 +48,4 @@ class Intake:
         assignment.scheduler.add_records(partition, records, assignment.source.position(tp))
         assignment.flow.stop_reading_if_full(partition)
         if assignment.flow.is_full(tp) or assignment.poll_size() == 0:
-            assignment.scheduler.close_batches(partition)
+            assignment.scheduler.end_batch_waits(partition)

@@ -395,7 +395,7 @@ class Partition:
         self.ledger.set_position(waiting[0].offset if waiting else position)
 
     @property
-    def last_read(self) -> int:
+    def last_read_offset(self) -> int:
         """The highest offset that was read; -1 if none was."""
         waiting = self.held or self.early
         return waiting[-1].offset if waiting else self.ledger.last
@@ -418,7 +418,7 @@ class Partition:
         return True
 
     @property
-    def first_unfinished(self) -> int | None:
+    def first_unfinished_offset(self) -> int | None:
         """The first offset that is not finished, as far as is known."""
         if self.ledger.oldest is not None:
             return self.ledger.oldest
@@ -428,7 +428,7 @@ class Partition:
     @property
     def done_ahead(self) -> int:
         """How many offsets after its first unfinished one are finished."""
-        base = self.first_unfinished
+        base = self.first_unfinished_offset
         return OffsetRanges(self.ledger.finished_from(base)).offset_count if base is not None else 0
 
     def attempts_by_offset(self, base: int) -> dict[int, int]:
@@ -608,12 +608,12 @@ class Partition:
         """How many lanes wait for their first record's next attempt."""
         return sum("retry_wait" in lane.reasons for lane in self.lanes())
 
-    def failed_attempts(self) -> int:
+    def oldest_record_failed_attempts(self) -> int:
         """How often its oldest unfinished record has failed, or could not be written elsewhere; 0 while it runs."""
         lane = self._oldest_lane()
         return max([lane.attempt - 1, *(write.tries for write in lane.writes)]) if lane is not None else 0
 
-    def block_reasons(self) -> frozenset[BlockReason]:
+    def oldest_record_block_reasons(self) -> frozenset[BlockReason]:
         """Why its oldest unfinished record does not begin; empty while it runs, or waits for an executor."""
         lane = self._oldest_lane()
         return lane.reasons if lane is not None else NO_REASONS

@@ -98,7 +98,7 @@ class PendingWrites:
             on_abandoned=self._on_write_abandoned,
         )
         self._pending.add(write)
-        self._scheduler.begin_write(lane, write)
+        self._scheduler.add_pending_write(lane, write)
         self._start_write_task(write)
 
     def add_settled_after_write(self, lane: Lane, settled_after: Sequence[SettledAfterWrite]) -> None:
@@ -175,7 +175,7 @@ class PendingWrites:
             self._report.report_dropped(settled.slot.route, settled.record)
 
     def _remove_from_lane(self, write: PendingWrite, settled_after: Sequence[SettledAfterWrite]) -> None:
-        self._scheduler.end_write(write.lane, [write.record, *(settled.record for settled in settled_after)])
+        self._scheduler.remove_after_write(write.lane, [write.record, *(settled.record for settled in settled_after)])
 
     def _on_write_abandoned(self, write: PendingWrite) -> None:
         self._report.report_dropped(write.slot.route, write.record)

@@ -94,7 +94,7 @@ class RebalanceListener:
         to_offset = reset.to_offset
         partition.was_reset = reset.reason != "retention"
         assignment.inherit_last_commit(partition)
-        if to_offset <= partition.last_read:  # offsets will be read again: that needs a new ledger
+        if to_offset <= partition.last_read_offset:  # offsets will be read again: that needs a new ledger
             to_offset = self._seek_to_unfinished(partition, reset)
             partition = assignment.restart_partition(partition)
         partition.set_position(to_offset)
@@ -154,7 +154,7 @@ class RebalanceListener:
                 scheduler.drop_unbegun_records(partition)
                 continue
             scheduler.resume_partition(partition)  # even if a user has paused it, what was read still runs
-            scheduler.close_batches(partition)
+            scheduler.end_batch_waits(partition)
         await self._wait_until_idle(revoked, drain_s)
         cut = self._cancel_unfinished(revoked)
         if self._stop_signal.stopping.done():
@@ -168,7 +168,9 @@ class RebalanceListener:
     def _cancel_unfinished(self, partitions: Collection[Partition]) -> int:
         """No more of their records begin, and what runs or is written is cancelled; returns how much that was."""
         assignment, scheduler = self._assignment, self._assignment.scheduler
-        assignment.report_lost([record for partition in partitions for record in scheduler.close_partition(partition)])
+        assignment.report_lost(
+            [record for partition in partitions for record in scheduler.close_and_drop_unbegun(partition)]
+        )
         cut = self._cancel_attempts(partitions)
         unwritten = [record for partition in partitions for record in scheduler.abandon_writes(partition)]
         assignment.report_lost(unwritten)

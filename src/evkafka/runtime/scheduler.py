@@ -12,13 +12,13 @@ created with (`Lane`, `Batch`):
 | reason | added by | removed by | when the records are cleared (revoke, seek, stop, failure) |
 | --- | --- | --- | --- |
 | paused | `pause_partition`; `Lane` of a paused one | `resume_partition` | stays; a new `Partition` begins paused |
-| retry_wait | `wait_for_retry` | the timer, in `_end_retry_wait` | removed with the timer by `drop_unbegun_records` |
+| retry_wait | `schedule_retry` | the timer, in `_end_retry_wait` | removed with the timer by `drop_unbegun_records` |
 | straggler | `make_ready` | `release_lane` of that attempt | stays until that attempt ends |
-| permit | `_admit` | `_release_permit` of another lane | stays until that release, which finds no record in it |
-| gathering | `Batch`, when it is created | `_stop_waiting` | stays, without a timer: it ends with its partition |
-| in_batch | `_move_to_batch` | `release_lane` of the batch, `leave_batch` | stays until the batch ends |
-| writing | `begin_write` | the end of the lane's last write | failing writes are abandoned, others continue |
-| schema | `wait_for_schema` | the end of that request | stays until then; no record is left in the lane |
+| permit | `_admit_lane` | `_release_permit` of another lane | stays until that release, which finds no record in it |
+| gathering | `Batch`, when it is created | `_end_batch_wait` | stays, without a timer: it ends with its partition |
+| in_batch | `_move_to_batch` | `release_lane` of the batch, `remove_lane_from_batch` | stays until the batch ends |
+| writing | `add_pending_write` | the end of the lane's last write | failing writes are abandoned, others continue |
+| schema | `block_until_schema_known` | the end of that request | stays until then; no record is left in the lane |
 
 The records of a blocked lane are in its queue, as those of any other. A running lane may get reasons too: they take
 effect when the executor releases it.
@@ -108,7 +108,7 @@ class LaneScheduler:
             self._waiting_for_stragglers[lane.key] = lane
             self.block(lane, "straggler")
             return
-        if self._admission is not None and not self._admit(lane, self._admission):
+        if self._admission is not None and not self._admit_lane(lane, self._admission):
             return
         partition = lane.partition
         lane.state = LaneState.READY
@@ -123,7 +123,7 @@ class LaneScheduler:
 
     # ------------------------------------------------------------------ admission
 
-    def _admit(self, lane: Lane, admission: Admission) -> bool:
+    def _admit_lane(self, lane: Lane, admission: Admission) -> bool:
         """Try to admit the lane. False if it was blocked, or its records were moved into a batch."""
         route = lane.route if isinstance(lane, Batch) else admission.limited_route(lane.queue[0])
         if route is None:
@@ -150,7 +150,7 @@ class LaneScheduler:
         batch = lane.partition.gathering.get((route, lane.attempt))
         if batch is None:
             gathered = batch = lane.partition.open_batch(route, limits, lane.attempt)
-            batch.timer = self._clock.call_later(limits.max_wait_s, lambda: self._stop_waiting(gathered))
+            batch.timer = self._clock.call_later(limits.max_wait_s, lambda: self._end_batch_wait(gathered))
         self._move_to_batch(lane, batch)
 
     def _add_to_batch(self, lane: Lane) -> None:
@@ -173,24 +173,24 @@ class LaneScheduler:
             self.block(lane, "in_batch")
         if batch.is_full:
             partition.close_batch(batch)
-            self._stop_waiting(batch)
+            self._end_batch_wait(batch)
         elif lane is partition.only_lane and (lane.queue or batch.attempt > 1):
             # No more records can be added: the partition's only lane continues with other records.
-            self._stop_waiting(batch)
+            self._end_batch_wait(batch)
 
-    def close_batches(self, partition: Partition) -> None:
+    def end_batch_waits(self, partition: Partition) -> None:
         """The client has no more records for now: batches do not wait for them."""
         for batch in tuple(partition.gathering.values()):
-            self._stop_waiting(batch)
+            self._end_batch_wait(batch)
 
-    def _stop_waiting(self, batch: Batch) -> None:
+    def _end_batch_wait(self, batch: Batch) -> None:
         """Stop waiting for more records. Until an executor takes the batch, it accepts them, unless it is full."""
         if batch.timer is not None:
             batch.timer.cancel()
             batch.timer = None
             self.unblock(batch, "gathering")
 
-    def leave_batch(self, batch: Batch, lane: Lane) -> None:
+    def remove_lane_from_batch(self, batch: Batch, lane: Lane) -> None:
         """The batch, which may be tried again, has no record of this lane any more."""
         if lane in batch.members:
             del batch.members[lane]
@@ -313,7 +313,7 @@ class LaneScheduler:
                 self._on_straggler_ended(ended)
         partition.notify_waiters()
 
-    def wait_for_retry(self, lane: Lane, delay_s: float) -> None:
+    def schedule_retry(self, lane: Lane, delay_s: float) -> None:
         """Try the lane's first record, or the batch's records, again after this time. The caller runs the lane."""
         for record in lane.queue:
             lane.partition.tries[record.offset] = lane.attempt - 1
@@ -326,14 +326,14 @@ class LaneScheduler:
         lane.timer = None
         self.unblock(lane, "retry_wait")
 
-    def wait_for_schema(self, lane: Lane, ready: asyncio.Future[None]) -> None:
+    def block_until_schema_known(self, lane: Lane, ready: asyncio.Future[None]) -> None:
         """Begin the lane's first record again once this is done. The caller runs the lane."""
         self.block(lane, "schema")
         ready.add_done_callback(lambda _: self.unblock(lane, "schema"))
 
     # ------------------------------------------------------------------ writes to other topics
 
-    def begin_write(self, lane: Lane, write: PendingWrite) -> None:
+    def add_pending_write(self, lane: Lane, write: PendingWrite) -> None:
         """The record is the lane's first, and is being written to another topic. The lane waits for that.
 
         Args:
@@ -348,7 +348,7 @@ class LaneScheduler:
         lane.settled_after_writes = (*lane.settled_after_writes, *settled_after)
         lane.queue.extendleft(settled.record for settled in settled_after)
 
-    def end_write(self, lane: Lane, records: Iterable[Record]) -> None:
+    def remove_after_write(self, lane: Lane, records: Iterable[Record]) -> None:
         """The write of these records has ended: they leave the lane, which continues after the last of its writes."""
         lane.remove_records(records)
         if not lane.writes:
@@ -393,7 +393,7 @@ class LaneScheduler:
             self.unblock(lane, "retry_wait")
         return self._abandon_lane_writes(lane, failing=True) + left
 
-    def close_partition(self, partition: Partition) -> list[Record]:
+    def close_and_drop_unbegun(self, partition: Partition) -> list[Record]:
         """No more records of the partition begin; returns those that had not begun."""
         partition.close()
         return self.drop_unbegun_records(partition)

@@ -145,7 +145,7 @@ class SuspectRecords:
             if not self._assignment.may_begin_records(partition):
                 return
             self._intake.place_records(partition, [partition.held.popleft()])
-            self._services.scheduler.close_batches(partition)
+            self._services.scheduler.end_batch_waits(partition)
         # A record that is written to another topic is waited for too: if the next record ended the process before that
         # is confirmed and committed, this one would begin again, and both could continue like that forever.
         while self._assignment.may_begin_records(partition) and partition.is_in_attempt(offset, failed):

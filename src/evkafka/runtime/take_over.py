@@ -110,7 +110,7 @@ class TakeOver:
 
     async def _handle_suspects(self, partition: Partition, found: OwnerMark) -> None:
         await self._suspects.handle_one_at_a_time(partition, found)
-        partition.began_at = partition.first_unfinished
+        partition.began_at = partition.first_unfinished_offset
         await self._mark_and_hand_out([partition])
 
     async def _mark_and_hand_out(self, partitions: Sequence[Partition]) -> None:

@@ -229,7 +229,7 @@ def paused(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], obj
 def retry_wait(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
     engine.lanes.add_records(partition, records(PLAIN, 0), 1)
     lane = engine.take()
-    engine.lanes.wait_for_retry(lane, 1.0)
+    engine.lanes.schedule_retry(lane, 1.0)
     engine.lanes.release_lane(lane)
     return lane, engine.timers.fire
 
@@ -281,12 +281,12 @@ def writing(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], ob
     engine.lanes.add_records(partition, records(PLAIN, 0, 1), 2)
     lane = engine.take()
     write: Any = OneWrite(lane, lane.queue.popleft())  # type: ignore[arg-type]
-    engine.lanes.begin_write(lane, write)
+    engine.lanes.add_pending_write(lane, write)
     engine.lanes.release_lane(lane)
 
     def confirm() -> None:
         write.abandon()  # in the place of Write.end
-        engine.lanes.end_write(lane, [write.record])
+        engine.lanes.remove_after_write(lane, [write.record])
 
     return lane, confirm
 
@@ -308,7 +308,7 @@ class Ready:
 def schema(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
     engine.lanes.add_records(partition, records(PLAIN, 0), 1)
     lane, ready = engine.take(), Ready()
-    engine.lanes.wait_for_schema(lane, ready)  # type: ignore[arg-type]
+    engine.lanes.block_until_schema_known(lane, ready)  # type: ignore[arg-type]
     engine.lanes.release_lane(lane)
     return lane, ready.done
 
@@ -421,7 +421,7 @@ class TestAWholeBatchThatIsTriedAgain:
         assert isinstance(batch, Batch)
         [lane] = batch.members
         batch.queue.extend(batch.close_and_take_records())
-        engine.lanes.wait_for_retry(batch, 1.0)
+        engine.lanes.schedule_retry(batch, 1.0)
         engine.lanes.release_lane(batch)
         assert batch.reasons == {"retry_wait"}
         assert lane.reasons == {"in_batch"}
@@ -435,8 +435,8 @@ class TestAWholeBatchThatIsTriedAgain:
         batch = engine.take()
         assert isinstance(batch, Batch)
         [lane] = batch.members
-        engine.lanes.wait_for_retry(lane, 1.0)
-        engine.lanes.leave_batch(batch, lane)
+        engine.lanes.schedule_retry(lane, 1.0)
+        engine.lanes.remove_lane_from_batch(batch, lane)
         assert lane.reasons == {"retry_wait"}
         assert list(batch.members) == []
 
