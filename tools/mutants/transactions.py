@@ -37,9 +37,9 @@ TRANSACTIONS = [
     Breakage(
         "the outputs of a batch are written although some of its records failed",
         "runtime/batch_executor.py",
-        "        if failed := {index: end for index, end in ends.items() if not _is_done(end)}:\n"
+        "        if failed := {index: end for index, end in ends.items() if not _is_success_or_skip(end)}:\n"
         "            return self._settle_records(failed, len(ends), partial=True)\n",
-        "        if any(not _is_done(end) for end in ends.values()):\n"
+        "        if any(not _is_success_or_skip(end) for end in ends.values()):\n"
         "            self._batch.partition.outbox.add([self._records[index].offset for index in sorted(ends)], sent)\n"
         "            return self._settle_records(ends, len(ends), partial=True)\n",
         "the failed records have two outputs",

@@ -50,7 +50,7 @@ class AttemptRunner(Protocol):
     async def run_to_completion(self, step: Callable[[], Awaitable[None]]) -> None: ...
 
 
-def _is_done(end: object) -> bool:
+def _is_success_or_skip(end: object) -> bool:
     return end is None or isinstance(end, Skip)
 
 
@@ -87,7 +87,7 @@ class BatchRun:
         runner.started_s = self._clock.now()
         attempt = open_batch(self._records, runner.slot)
         try:
-            result = await self._run_step(attempt.prepare())
+            result = await self._run_and_classify(attempt.prepare())
             wanted = list(self._open)
             if isinstance(result, Mapping):
                 prepared = self._outcomes_settled_before_run(result)
@@ -96,7 +96,7 @@ class BatchRun:
                 wanted = self._runnable_indexes()
                 if wanted:
                     runner.started_s = self._clock.now()
-                    result = await self._run_step(attempt.run(wanted))
+                    result = await self._run_and_classify(attempt.run(wanted))
         finally:
             await runner.run_to_completion(attempt.close)
         if result is ABANDONED:
@@ -114,7 +114,7 @@ class BatchRun:
         """Each record's lane; None for records that need no order. Used only if something failed."""
         return [self._batch.partition.lane_of(record) for record in self._records]
 
-    async def _run_step(self, step: Awaitable[object]) -> object:
+    async def _run_and_classify(self, step: Awaitable[object]) -> object:
         try:
             result = await step
         except BaseException as error:  # the executor decides what it means, or raises it again
@@ -147,7 +147,7 @@ class BatchRun:
         kept = self._runner.slot.kept
         if kept is None or not kept.records:
             return prepared
-        failed = {index: end for index, end in prepared.items() if not _is_done(end)}
+        failed = {index: end for index, end in prepared.items() if not _is_success_or_skip(end)}
         if failed:
             self._again = True
             self._runner.slot.kept = None
@@ -167,11 +167,11 @@ class BatchRun:
                 ends = {index: partial.get(index) for index in wanted}
             case _ if wanted:
                 outcome = classify_result(result)
-                if not _is_done(outcome):
+                if not _is_success_or_skip(outcome):
                     return self._settle_result(result, wanted)
                 ends = dict.fromkeys(wanted, outcome)
         ends = {**ends, **self._done_first}
-        if failed := {index: end for index, end in ends.items() if not _is_done(end)}:
+        if failed := {index: end for index, end in ends.items() if not _is_success_or_skip(end)}:
             return self._settle_records(failed, len(ends), partial=True)
         if not self._settle_records(ends, len(ends)):
             return False
@@ -221,13 +221,15 @@ class BatchRun:
             StopApp: a record stops the app.
         """
         share_s = (self._clock.now() - self._runner.started_s) / count
-        judged = list(self._decide_each(ends, partial and not self._writes.at_most_once))
+        judged = list(self._decide_each_record(ends, partial and not self._writes.at_most_once))
         settled_after: dict[Lane, list[SettledAfterWrite]] = {}
         for index, end, verdict in judged:
             if isinstance(verdict, Finish):
                 owner = self._lanes_of_records[index]
                 if owner is not None and index > self._written.get(owner, index):
-                    settled_after.setdefault(owner, []).append(self._settled_after_write(index, end, verdict, share_s))
+                    settled_after.setdefault(owner, []).append(
+                        self._create_settled_after_write(index, end, verdict, share_s)
+                    )
                 elif not self._finish_record(index, end, verdict, share_s):
                     return False
         for index, end, verdict in judged:
@@ -246,7 +248,7 @@ class BatchRun:
                 raise StopApp(f"{address_of(self._records[index])} stops the app: {verdict.reason}", verdict.error)
         return True
 
-    def _decide_each(
+    def _decide_each_record(
         self, ends: Mapping[int, FailureOutcome | None], failed_hold_back: bool
     ) -> Iterator[tuple[int, FailureOutcome | None, Verdict]]:
         route, attempt = self._batch.route, self._batch.attempt
@@ -277,7 +279,7 @@ class BatchRun:
         self._writes.begin_write(lane, self._records[index], self._runner.slot, end, verdict, share_s)
         del self._open[index]
 
-    def _settled_after_write(
+    def _create_settled_after_write(
         self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float
     ) -> SettledAfterWrite:
         self._report_finished(index, end, verdict)

@@ -108,7 +108,7 @@ class Executor:
         self._call = (
             dispatch.call
             if dispatch.limited_route is None
-            else self._admitted_only(dispatch.call, dispatch.limited_route)
+            else self._require_admission(dispatch.call, dispatch.limited_route)
         )
         self._dispatch = dispatch
         self._decide = decide
@@ -140,7 +140,7 @@ class Executor:
         self._clean_context.run(remaining.set, self.time_left_s)  # once for all attempts: sends inside of them read it
         if self._dispatch.keeps_sends:
             self._clean_context.run(kept_sends.set, None)
-        self._start_task = lambda: self._tasks.start(name, self._run(), on_end, context=self._context)
+        self._start_task = lambda: self._tasks.start(name, self._run_until_killed(), on_end, context=self._context)
         self._begin_new_task()
 
     def _begin_new_task(self) -> None:
@@ -168,7 +168,7 @@ class Executor:
             return self._batch.open_records
         return () if self.slot.record is None else (self.slot.record,)
 
-    def cancel(self, reason: Literal["timeout", "abandoned"]) -> bool:
+    def cancel_attempt(self, reason: Literal["timeout", "abandoned"]) -> bool:
         """Cancel the running attempt. False if that is not possible: between attempts, and while a thread runs it."""
         if self._task is None or self.slot.record is None:
             return False
@@ -186,7 +186,7 @@ class Executor:
         self._tasks.cancel(self._task)
         return self._task
 
-    async def _run(self) -> None:
+    async def _run_until_killed(self) -> None:
         try:
             await self._take_and_run_lanes()
         except asyncio.CancelledError as unrelated:
@@ -262,7 +262,7 @@ class Executor:
 
     # ------------------------------------------------------------------ the records of a lane
 
-    def _admitted_only(self, call: AttemptCall, limited_route: LimitedRouteOf) -> AttemptCall:
+    def _require_admission(self, call: AttemptCall, limited_route: LimitedRouteOf) -> AttemptCall:
         """`Dispatch.call` for records that `Admission` has let through; any other record ends the run of its lane."""
 
         def admitted_only(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:
@@ -276,7 +276,7 @@ class Executor:
         """Run the lane's records in order, until it is empty, must wait, or other lanes must have their turn."""
         queue, finish = lane.queue, self._finish_function(lane.partition)
         slot, call, now, report = self.slot, self._call, self._clock.now, self._report
-        skips_unmatched, durations_s = self._skips_unmatched, report.plain_durations(lane.partition.tp.topic)
+        skips_unmatched, durations_s = self._skips_unmatched, report.durations_to_extend(lane.partition.tp.topic)
         assert self._task is not None
         cancelling, context, clean_context = self._task.cancelling, self._context, self._clean_context
         slot.attempt = lane.attempt
@@ -353,7 +353,7 @@ class Executor:
         )
         # Records that have ended do not wait for the one after them, which may take long.
         asyncio.get_running_loop().call_later(2 * RUN_S, self._finish_ended_in_thread)
-        return run.next_call
+        return run.begin_next_call
 
     def _end_thread_run(self, record: Record) -> Record:
         """The attempt that was begun with this record has ended. Returns the record that its end belongs to: the thread
@@ -369,7 +369,7 @@ class Executor:
         ended = run.take_ended() if run is not None else ()
         if not ended or lane is None:
             return
-        durations_s = self._report.plain_durations(lane.partition.tp.topic)
+        durations_s = self._report.durations_to_extend(lane.partition.tp.topic)
         for record, duration_s, route, unmatched in ended:
             if unmatched is not None:
                 self._report.report_unmatched(record, unmatched)
@@ -478,7 +478,7 @@ class Executor:
         """Let other tasks run if they must, and let flow control and reports see the progress."""
         self.slot.record = None  # no attempt runs, so that no time limit may cancel this wait
         self._services.note_progress()
-        if self._time_slice.is_over():
+        if self._time_slice.is_over_unless_renewed():
             try:
                 await self._time_slice.wait_for_next()
             except asyncio.CancelledError as unrelated:

@@ -24,7 +24,7 @@ class Reporter(Protocol):
 
     listening: bool
 
-    def plain_durations(self, topic: str) -> Mapping[AttemptKind, list[float]] | None:
+    def durations_to_extend(self, topic: str) -> Mapping[AttemptKind, list[float]] | None:
         """The durations of this topic's attempts that need nothing more, to append to; None while nobody listens."""
 
     def report_finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None: ...

@@ -205,7 +205,7 @@ class RebalanceListener:
         """Cancel the running attempts of these partitions; returns how many. A thread runs on, and blocks its lane."""
         running = self._executors_of(partitions)
         for executor in running:
-            executor.cancel("abandoned")
+            executor.cancel_attempt("abandoned")
         return len(running)
 
     def _executors_of(self, partitions: Collection[Partition]) -> list[Executor]:

@@ -99,7 +99,7 @@ class TelemetryReporter:
         self._unmatched_warning = unmatched_warning
         self._unmatched: Counter[UnmatchedKind] = Counter()
 
-    def plain_durations(self, topic: str) -> Mapping[AttemptKind, list[float]] | None:
+    def durations_to_extend(self, topic: str) -> Mapping[AttemptKind, list[float]] | None:
         """The mapping stays valid: a flush empties it and never replaces it. A method call for each record would cost
         as much as everything else that is done with its duration."""
         return self._plain_s[topic] if self.listening else None
@@ -168,7 +168,7 @@ class TelemetryReporter:
         Args:
             limit_reached: the record would become a dead letter, but the `dead_letter_limit` stops the app.
         """
-        decision, retry_in_s = _describe_verdict(verdict)
+        decision, retry_in_s = _decision_and_delay(verdict)
         self._telemetry.emit(
             AttemptFailed(
                 self._consumer,
@@ -231,7 +231,7 @@ def _error_of(outcome: FailureOutcome | None, verdict: Verdict) -> BaseException
             return None
 
 
-def _describe_verdict(verdict: Verdict) -> tuple[str, float]:
+def _decision_and_delay(verdict: Verdict) -> tuple[str, float]:
     match verdict:
         case Wait(delay_s=delay_s):
             return "wait", delay_s

@@ -71,7 +71,7 @@ class ThreadRun:
         self._ends_s = time.monotonic() + RUN_S
         self._stopped = False
 
-    def next_call(self) -> ThreadCall | None:
+    def begin_next_call(self) -> ThreadCall | None:
         """The call of the next record, which begins now; None if none may. The last one has ended plainly.
 
         Called in the thread.

@@ -135,7 +135,7 @@ class Watchdog:
         ran_s = now_s - executor.started_s
         if ran_s <= limit_s:
             return
-        if executor.cancel("timeout") and ran_s <= 2 * limit_s:
+        if executor.cancel_attempt("timeout") and ran_s <= 2 * limit_s:
             return
         # It runs in a thread; or it was cancelled and continues, which is as bad.
         if executor.overrun is not record:

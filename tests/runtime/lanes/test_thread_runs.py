@@ -218,7 +218,7 @@ class TestARecordThatTakesLong:
         walked.blocks = 3
         walked.start([record_of(offset) for offset in range(5)])
         await asyncio.to_thread(walked.began.wait)
-        assert not walked.executor.cancel("abandoned")  # a thread cannot be cancelled
+        assert not walked.executor.cancel_attempt("abandoned")  # a thread cannot be cancelled
         assert walked.partition.ledger.committable() == 3
 
 
