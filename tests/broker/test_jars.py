@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evkafka.broker import jars
-from evkafka.broker.jars import KAFKA_VERSION, kafka_jars, locked_jars
+from evkafka.broker.jars import KAFKA_VERSION, ensure_kafka_jars, read_lock_file
 from evkafka.broker.maven import MavenFile
 from evkafka.exceptions import BrokerError
 
@@ -27,29 +27,29 @@ def home(cache: Path) -> Path:
 def locked(monkeypatch: pytest.MonkeyPatch) -> list[MavenFile]:
     """The lock file of these tests: two small jars."""
     two = [jar("one", b"1" * 1000), jar("two", b"2" * 1000)]
-    monkeypatch.setattr(jars, "locked_jars", lambda: two)
+    monkeypatch.setattr(jars, "read_lock_file", lambda: two)
     return two
 
 
 class TestLockFile:
     def test_lists_each_jar_once_with_its_checksum(self):
-        locked = locked_jars()
+        locked = read_lock_file()
         assert len(locked) == 46
         assert len({one.name for one in locked}) == 46
         assert all(len(one.sha256) == 64 and one.size > 0 for one in locked)
 
     def test_has_one_version_of_kafka(self):
-        assert {one.version for one in locked_jars() if one.group == "org.apache.kafka"} == {KAFKA_VERSION}
+        assert {one.version for one in read_lock_file() if one.group == "org.apache.kafka"} == {KAFKA_VERSION}
 
 
 class TestDownload:
     def test_fetches_missing_jars_once(self, home, locked, repository):
         repository.offer(locked[0], b"1" * 1000)
         repository.offer(locked[1], b"2" * 1000)
-        paths = kafka_jars()
+        paths = ensure_kafka_jars()
         assert [path.read_bytes()[:1] for path in paths] == [b"1", b"2"]
         asked = len(repository.asked)
-        assert kafka_jars() == paths
+        assert ensure_kafka_jars() == paths
         assert len(repository.asked) == asked
 
     def test_replaces_only_a_corrupt_jar(self, home, locked, repository):
@@ -57,7 +57,7 @@ class TestDownload:
         home.mkdir(parents=True)
         (home / locked[0].name).write_bytes(b"1" * 500)
         (home / locked[1].name).write_bytes(b"2" * 1000)
-        kafka_jars()
+        ensure_kafka_jars()
         assert (home / locked[0].name).read_bytes() == b"1" * 1000
         assert {path.rpartition("/")[2].removesuffix(".sha1") for path in repository.asked} == {locked[0].name}
 
@@ -66,13 +66,13 @@ class TestDownload:
             at_hand = tmp_path / "m2" / "org" / "example" / one.artifact / "1.0" / one.name
             at_hand.parent.mkdir(parents=True)
             at_hand.write_bytes(content)
-        kafka_jars()
+        ensure_kafka_jars()
         assert repository.asked == []
 
     def test_leaves_no_temporary_files(self, home, locked, repository):
         repository.offer(locked[0], b"1" * 1000)
         with pytest.raises(BrokerError):
-            kafka_jars()
+            ensure_kafka_jars()
         assert [path.name for path in home.iterdir() if path.name.startswith(".")] == []
 
 
@@ -81,17 +81,17 @@ class TestRefusal:
         repository.offer(locked[0], b"evil" * 250)
         repository.offer(locked[1], b"2" * 1000)
         with pytest.raises(BrokerError, match=r"one-1\.0\.jar has an unexpected checksum \(sha256 "):
-            kafka_jars()
+            ensure_kafka_jars()
         assert not (home / locked[0].name).exists()
 
     def test_jar_that_the_repository_does_not_have(self, home, locked):
         with pytest.raises(BrokerError, match=r"one-1\.0\.jar cannot be downloaded"):
-            kafka_jars()
+            ensure_kafka_jars()
 
     def test_no_network_is_one_sentence(self, home, locked, repository):
         repository.close()
         with pytest.raises(BrokerError) as refused:
-            kafka_jars()
+            ensure_kafka_jars()
         message = str(refused.value)
         assert message.startswith("Kafka's jar one-1.0.jar cannot be downloaded (Connection refused). ")
         assert "\n" not in message
@@ -99,10 +99,10 @@ class TestRefusal:
     def test_cache_that_cannot_be_written(self, home, locked, tmp_path):
         (tmp_path / "cache").touch()
         with pytest.raises(BrokerError, match="cannot be stored in"):
-            kafka_jars()
+            ensure_kafka_jars()
 
     def test_lock_entries_are_checked_as_they_are(self, home, locked, repository, monkeypatch):
         repository.offer(locked[0], b"1" * 1000)
-        monkeypatch.setattr(jars, "locked_jars", lambda: [replace(locked[0], sha256="0" * 64)])
+        monkeypatch.setattr(jars, "read_lock_file", lambda: [replace(locked[0], sha256="0" * 64)])
         with pytest.raises(BrokerError, match="expected 0000"):
-            kafka_jars()
+            ensure_kafka_jars()

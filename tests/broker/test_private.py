@@ -11,7 +11,7 @@ import pytest
 from evkafka.broker import KafkaBroker
 from evkafka.broker import broker as broker_module
 from evkafka.broker.process import ChildProcess
-from evkafka.broker.properties import format_arguments_file, write_private
+from evkafka.broker.properties import format_arguments_file, write_private_file
 
 PASSWORD = 'hunter2-"planted"\\x'
 
@@ -22,14 +22,14 @@ def mode(path: Path) -> int:
 
 class TestFiles:
     def test_can_be_read_by_their_owner_only(self, tmp_path: Path) -> None:
-        write_private(tmp_path / "new", "a")
+        write_private_file(tmp_path / "new", "a")
         assert mode(tmp_path / "new") == 0o600
 
     def test_that_others_could_read_before_become_private(self, tmp_path: Path) -> None:
         old = tmp_path / "old"
         old.write_text("a longer text than the new one")
         old.chmod(0o644)
-        write_private(old, "b")
+        write_private_file(old, "b")
         assert (mode(old), old.read_text()) == (0o600, "b")
 
 

@@ -82,7 +82,7 @@ def taken_port() -> Iterator[int]:
 class TestWithAFakeJava:
     @pytest.fixture(autouse=True)
     def without_a_download(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(registry_module, "registry_jar", lambda: tmp_path / "runner.jar")
+        monkeypatch.setattr(registry_module, "ensure_registry_jar", lambda: tmp_path / "runner.jar")
         monkeypatch.setenv("no_proxy", "127.0.0.1")
 
     def test_it_is_ready_after_the_start_and_gone_after_the_stop(self, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ class TestWithAFakeJava:
     def test_it_ends_with_a_parent_that_is_killed(self, tmp_path: Path) -> None:
         code = (
             "from evkafka.broker import LocalRegistry, registry; import pathlib, time;"
-            "registry.registry_jar = lambda: pathlib.Path('runner.jar');"
+            "registry.ensure_registry_jar = lambda: pathlib.Path('runner.jar');"
             f"one = LocalRegistry(java={str(fake_java(tmp_path))!r}).start();"
             "print(one.pid, flush=True); time.sleep(600)"
         )

@@ -19,7 +19,7 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.broker.cds_archive import ClassArchive
-from evkafka.broker.jars import KAFKA_VERSION, locked_jars
+from evkafka.broker.jars import KAFKA_VERSION, read_lock_file
 from evkafka.broker.java import JVM_OPTIONS, find_java
 from evkafka.broker.maven import cache_dir
 from tests.support import chromium, fake_kafka
@@ -91,7 +91,7 @@ def _locked(one: Prerequisite) -> Iterator[None]:
 
 def _kafka_is_ready() -> bool:
     home = cache_dir() / f"kafka-{KAFKA_VERSION}"
-    jars = [home / jar.name for jar in locked_jars()]
+    jars = [home / jar.name for jar in read_lock_file()]
     return all(jar.exists() for jar in jars) and bool(ClassArchive(find_java(None), jars, JVM_OPTIONS).options())
 
 

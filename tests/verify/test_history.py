@@ -15,7 +15,7 @@ from evkafka.verify.history import History
 
 history = History(Path(sys.argv[1]), sys.argv[2])
 for offset in range(500):
-    history.note("begin", 0, offset, "k")
+    history.write_entry("begin", 0, offset, "k")
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -34,9 +34,9 @@ class TestHistory:
 
     def test_recorded_events_are_read(self, tmp_path: Path) -> None:
         history = History(tmp_path / "history", "1.1")
-        history.note("up", in_order=True)
-        history.note("killed", who="2.1", kind="kill")
-        history.note("end", 3, 1041, "ключ")
+        history.write_entry("up", in_order=True)
+        history.write_entry("killed", who="2.1", kind="kill")
+        history.write_entry("end", 3, 1041, "ключ")
         up, killed, end = HistoryReader(tmp_path / "history").read_new()
         history.close()
         assert (up.event, up.who, up.more) == ("up", "1.1", {"in_order": True})
@@ -61,7 +61,7 @@ class TestReader:
         path = tmp_path / "history"
         path.write_text('\n["begin", 1.0, "1.1", 0, 0, "k", null]\n\n["end", 2.0, "1.')
         history = History(path, "2.1")
-        history.note("begin", 0, 0, "k")
+        history.write_entry("begin", 0, 0, "k")
         history.close()
         assert [(entry.event, entry.who) for entry in HistoryReader(path).read_new()] == [
             ("begin", "1.1"),

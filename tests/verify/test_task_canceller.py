@@ -46,7 +46,7 @@ async def test_a_single_task_of_its_kind_is_cancelled_as_often_as_one_of_many(
     single = asyncio.ensure_future(rare())
     await asyncio.sleep(0)
     for _ in range(20):
-        canceller.cancel_one()
+        canceller.cancel_one_task()
         await asyncio.sleep(0)
     assert single.cancelled()
     assert 0 < sum(task.cancelled() for task in tasks) < 20
@@ -61,7 +61,7 @@ async def test_no_task_is_cancelled_before_the_app_has_started(canceller: TaskCa
     canceller.set_main_task(lambda: False)
     task = asyncio.ensure_future(common())
     await asyncio.sleep(0)
-    canceller.cancel_one()
+    canceller.cancel_one_task()
     await asyncio.sleep(0)
     assert not task.done()
     assert recorded(path) == []
@@ -70,7 +70,7 @@ async def test_no_task_is_cancelled_before_the_app_has_started(canceller: TaskCa
 
 async def test_the_main_task_is_never_cancelled(canceller: TaskCanceller, path: Path) -> None:
     canceller.set_main_task()
-    canceller.cancel_one()
+    canceller.cancel_one_task()
     await asyncio.sleep(0)
     assert recorded(path) == []
 
@@ -78,7 +78,7 @@ async def test_the_main_task_is_never_cancelled(canceller: TaskCanceller, path: 
 async def test_the_signal_cancels_a_task_and_does_nothing_before_the_app_runs(
     canceller: TaskCanceller, path: Path
 ) -> None:
-    canceller.install()
+    canceller.install_signal_handler()
     task = asyncio.ensure_future(common())
     signal.raise_signal(signal.SIGUSR1)
     await asyncio.sleep(0)

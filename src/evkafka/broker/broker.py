@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from evkafka.broker.cds_archive import ClassArchive
-from evkafka.broker.jars import KAFKA_VERSION, kafka_jars
+from evkafka.broker.jars import KAFKA_VERSION, ensure_kafka_jars
 from evkafka.broker.java import JVM_OPTIONS, find_java, require_extra
 from evkafka.broker.listeners import check_listeners, scram_options
 from evkafka.broker.local_server import CLIENT, LocalServer
@@ -20,7 +20,7 @@ from evkafka.broker.properties import (
     format_arguments_file,
     format_properties_file,
     server_properties,
-    write_private,
+    write_private_file,
 )
 from evkafka.broker.readiness import is_in_own_metadata
 from evkafka.exceptions import BrokerError
@@ -118,7 +118,7 @@ class KafkaBroker(LocalServer):
     def _launch(self) -> None:
         require_extra()
         java = find_java(self._java)
-        jars = kafka_jars()
+        jars = ensure_kafka_jars()
         self._reserve_ports_and_directory([CONTROLLER, *self._listeners], directories=["log"])
         self._archive = ClassArchive(java, jars, self._jvm_options)
         self._archive.create()
@@ -148,8 +148,8 @@ class KafkaBroker(LocalServer):
         listeners = {name: (protocol, self._port_of(name)) for name, protocol in self._listeners.items()}
         defaults = server_properties(self.port, self._port_of(CONTROLLER), self.home / "log", listeners)
         text = format_properties_file(defaults | self._properties)
-        write_private(self.home / "server.properties", text)
-        write_private(self.home / "log4j2.properties", LOG4J_PROPERTIES)
+        write_private_file(self.home / "server.properties", text)
+        write_private_file(self.home / "log4j2.properties", LOG4J_PROPERTIES)
 
     def _format_directory_once(self, command: list[str]) -> None:
         if (self.home / "log" / "meta.properties").exists():
@@ -160,7 +160,7 @@ class KafkaBroker(LocalServer):
         # Its arguments have passwords, and every user of the machine can read a command line: Java reads them from a
         # file.
         arguments = self.home / "format.arguments"
-        write_private(arguments, format_arguments_file([*options, *tool, *self._scram]))
+        write_private_file(arguments, format_arguments_file([*options, *tool, *self._scram]))
         try:
             formatting = ChildProcess([java, f"@{arguments}"], self._log_file)
             self._process = formatting

@@ -237,7 +237,7 @@ class LocalServer(ABC):
 
 
 @atexit.register
-def _stop_all() -> None:
+def _stop_all_servers() -> None:
     for server in list(_running):
         if not server.in_child:
             server.stop(timeout_s=5.0)

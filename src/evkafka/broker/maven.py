@@ -74,7 +74,7 @@ def sha256_of(path: Path) -> str | None:
         return None
 
 
-def download(files: Sequence[MavenFile], home: Path, product: Product) -> None:
+def download_files(files: Sequence[MavenFile], home: Path, product: Product) -> None:
     """Download each file into a temporary directory, and move it into `home` if its checksum is right.
 
     So several processes may start with an empty cache at once: each downloads and moves whole files, which are equal.

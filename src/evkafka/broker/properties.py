@@ -72,7 +72,8 @@ def format_properties_file(properties: Mapping[str, PropertyValue]) -> str:
         ConfigError: a value is not text, a number or a boolean.
     """
     return "".join(
-        f"{_escape(key, in_key=True)}={_escape(_format_value(key, value))}\n" for key, value in properties.items()
+        f"{_escape_text(key, in_key=True)}={_escape_text(_format_value(key, value))}\n"
+        for key, value in properties.items()
     )
 
 
@@ -81,14 +82,14 @@ def format_arguments_file(arguments: Sequence[str]) -> str:
     return "".join('"' + one.replace("\\", "\\\\").replace('"', '\\"') + '"\n' for one in arguments)
 
 
-def write_private(path: Path, text: str) -> None:
+def write_private_file(path: Path, text: str) -> None:
     """Write a file that only this user can read, also if the file exists and others can read it."""
-    with open(path, "w", encoding="utf-8", opener=_open_private) as file:
+    with open(path, "w", encoding="utf-8", opener=_open_private_file) as file:
         os.chmod(path, 0o600)
         file.write(text)
 
 
-def _open_private(path: str, flags: int) -> int:
+def _open_private_file(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
@@ -102,7 +103,7 @@ def _format_value(key: str, value: object) -> str:
             raise ConfigError(f"broker property {key!r} is {value!r}: use a string, a number, True or False")
 
 
-def _escape(text: str, *, in_key: bool = False) -> str:
+def _escape_text(text: str, *, in_key: bool = False) -> str:
     special = "\\ :=#!" if in_key else "\\"
     escaped = "".join(_escape_character(character, special) for character in text)
     # Java would ignore a leading space of a value, as it does around the "=".

@@ -10,7 +10,7 @@ from pathlib import Path
 from evkafka.broker.java import JVM_OPTIONS, find_java, require_extra
 from evkafka.broker.local_server import LocalServer
 from evkafka.broker.process import ChildProcess
-from evkafka.broker.registry_files import REGISTRY_VERSION, registry_jar
+from evkafka.broker.registry_files import REGISTRY_VERSION, ensure_registry_jar
 
 PROGRAM = f"Apicurio Registry {REGISTRY_VERSION}"
 MANAGEMENT = "MANAGEMENT"
@@ -87,12 +87,12 @@ class LocalRegistry(LocalServer):
     def _launch(self) -> None:
         require_extra("registry")
         java = find_java(self._java, OLDEST_JAVA, PROGRAM)
-        jar = registry_jar()
+        jar = ensure_registry_jar()
         self._reserve_ports_and_directory([MANAGEMENT])
         self._is_new = self._wanted_dir is None or not (self.home / f"{SCHEMAS}.mv.db").exists()
         self._note_log_start()
         self._register_process(ChildProcess(self._java_command(java, jar), self._log_file))
-        self._wait_until(self._is_ready, deadline_s=time.monotonic() + self._start_timeout_s, poll_s=_POLL_S)
+        self._wait_until(self._try_first_request, deadline_s=time.monotonic() + self._start_timeout_s, poll_s=_POLL_S)
 
     def _java_command(self, java: Path, jar: Path) -> list[str]:
         options = {
@@ -116,13 +116,13 @@ class LocalRegistry(LocalServer):
             str(jar),
         ]
 
-    def _is_ready(self) -> bool:
+    def _try_first_request(self) -> bool:
         """Whether it answers. A new one gets its default compatibility level."""
         if self._is_new:
-            return self._request("PUT", "config", {"compatibility": DEFAULT_LEVEL}) == 200
-        return self._request("GET", "config") == 200
+            return self._request_status("PUT", "config", {"compatibility": DEFAULT_LEVEL}) == 200
+        return self._request_status("GET", "config") == 200
 
-    def _request(self, method: str, path: str, body: object = None) -> int | None:
+    def _request_status(self, method: str, path: str, body: object = None) -> int | None:
         """The status of the response; None if it does not answer yet."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_S)
         try:

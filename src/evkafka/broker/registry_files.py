@@ -10,7 +10,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from evkafka.broker.maven import DOWNLOADS_AT_ONCE, MavenFile, Product, cache_dir, download, sha256_of
+from evkafka.broker.maven import DOWNLOADS_AT_ONCE, MavenFile, Product, cache_dir, download_files, sha256_of
 from evkafka.exceptions import BrokerError
 
 REGISTRY_VERSION = "3.3.3"
@@ -38,7 +38,7 @@ NEEDED_BYTES = 400_000_000
 """Free space for the archive and the unpacked files."""
 
 
-def registry_jar() -> Path:
+def ensure_registry_jar() -> Path:
     """The jar that Java runs. Missing or corrupt files are downloaded.
 
     Raises:
@@ -47,7 +47,7 @@ def registry_jar() -> Path:
     home = cache_dir() / f"apicurio-registry-{REGISTRY_VERSION}"
     files = home / "files"
     if not _is_intact(files):
-        _install(home, files)
+        _install_files(home, files)
     return files / RUNNER
 
 
@@ -61,7 +61,7 @@ def _is_intact(files: Path) -> bool:
         return list(found) == list(sums.values())
 
 
-def _install(home: Path, files: Path) -> None:
+def _install_files(home: Path, files: Path) -> None:
     """Download the archive, and unpack it into a directory that then gets its name.
 
     So several processes may start with an empty cache at once, and an interrupted one leaves no half of the files.
@@ -71,8 +71,8 @@ def _install(home: Path, files: Path) -> None:
         _check_space(home)
         with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=home) as scratch:
             archive, unpacked = Path(scratch) / ARCHIVE.name, Path(scratch) / "files"
-            download([ARCHIVE], archive.parent, REGISTRY)
-            _unpack(archive, unpacked)
+            download_files([ARCHIVE], archive.parent, REGISTRY)
+            _unpack_archive(archive, unpacked)
             _move_into_place(files, unpacked)
     except (OSError, tarfile.TarError) as error:
         raise BrokerError(f"{REGISTRY.files} cannot be stored in {home}: {error}") from error
@@ -87,7 +87,7 @@ def _check_space(home: Path) -> None:
         )
 
 
-def _unpack(archive: Path, target: Path) -> None:
+def _unpack_archive(archive: Path, target: Path) -> None:
     """Unpack the regular files, and write their checksums."""
     target.mkdir()
     names = []

@@ -119,9 +119,7 @@ class Endpoint:
         self._dependencies: Dependencies | None = None
         self._decoder: Decoder | None = None
         self._alone: Callable[[Any], Awaitable[object]] | None = None
-        with contextlib.suppress(
-            NotYetDefined
-        ):  # it may be defined further down in the file: `resolve_decoder` reads again
+        with contextlib.suppress(NotYetDefined):  # it may be defined further down: `resolve_decoder` reads again
             self._read_function()
 
     def __repr__(self) -> str:

@@ -58,9 +58,7 @@ class Outbound:
         self._media_type = ""
         self.payload: Any = None
         self.payload_name = self._one_parameter().name
-        with contextlib.suppress(
-            NotYetDefined
-        ):  # it may be defined further down in the file: `resolve_encoder` reads again
+        with contextlib.suppress(NotYetDefined):  # it may be defined further down: `resolve_encoder` reads again
             self._read_function()
 
     # ------------------------------------------------------------------ reading the signature

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 
 from evkafka.verify.history import Entry
 from evkafka.verify.observations import Observations, Sent, Written
-from evkafka.verify.outputs import check_outputs, format_address
+from evkafka.verify.outputs import format_address, output_report_fields
 from evkafka.verify.repeats import count_repeats_by_cause
-from evkafka.verify.report import Report, Stall, problems
+from evkafka.verify.report import Report, Stall, describe_problems
 
 GRACE_S = 5.0
 """The time that a group may need to continue, in addition to session and drain time."""
@@ -31,7 +31,7 @@ Address = tuple[int, int]
 
 
 def check_run(observations: Observations, *, max_duplicates: float | None = None) -> Report:
-    """The report of a run. For `max_duplicates` see `problems`."""
+    """The report of a run. For `max_duplicates` see `describe_problems`."""
     handled = _count_handled(observations.entries)
     began_s = min((one.at_s for one in observations.sent), default=observations.finished_s)
     at_once, zombies = _find_concurrent_attempts(observations.entries, observations.promises.session_s)
@@ -46,13 +46,13 @@ def check_run(observations: Observations, *, max_duplicates: float | None = None
         lost_writes=_find_lost_writes(observations.sent, observations.written),
         double_writes=tuple(n for n, many in Counter(one.number for one in observations.written).items() if many > 1),
         denied_writes=_find_denied_writes(observations.sent, observations.written),
-        misplaced=_find_misplaced(observations, written),
-        reordered_writes=_find_reordered(observations.written),
+        misplaced=_find_misplaced_records(observations, written),
+        reordered_writes=_find_reordered_writes(observations.written),
         handled=len(written.keys() & handled.keys()),
         lost=tuple(format_address(address) for address in sorted(written.keys() - handled.keys())),
         repeats=sum(many - 1 for many in handled.values()),
         repeats_by_cause=count_repeats_by_cause(observations.entries),
-        **check_outputs(observations.outputs, set(written)),
+        **output_report_fields(observations.outputs, set(written)),
         out_of_order=_find_out_of_order(observations.entries) if in_order else None,
         at_once=at_once if in_order else None,
         zombies=zombies,
@@ -67,7 +67,7 @@ def check_run(observations: Observations, *, max_duplicates: float | None = None
         unclean=tuple(observations.unclean),
         duration_s=round(observations.finished_s - began_s, 1),
     )
-    return replace(report, problems=problems(report, max_duplicates=max_duplicates))
+    return replace(report, problems=describe_problems(report, max_duplicates=max_duplicates))
 
 
 # ---------------------------------------------------------------------------- handling
@@ -130,9 +130,9 @@ def _find_concurrent_attempts(entries: Iterable[Entry], session_s: float) -> tup
             case "killed" | "down":
                 running.remove_process(entry.who)
             case "frozen":
-                zombies.freeze(entry.who, entry.at_s)
+                zombies.note_frozen(entry.who, entry.at_s)
             case "thawed":
-                zombies.thaw(entry.who, entry.at_s)
+                zombies.note_thawed(entry.who, entry.at_s)
             case _:
                 pass
     return tuple(concurrent), len(excused)
@@ -170,10 +170,10 @@ class _Zombies:
         self._frozen_s: dict[str, float] = {}
         self._until_s: dict[str, float] = {}
 
-    def freeze(self, who: str, at_s: float) -> None:
+    def note_frozen(self, who: str, at_s: float) -> None:
         self._frozen_s[who] = at_s
 
-    def thaw(self, who: str, at_s: float) -> None:
+    def note_thawed(self, who: str, at_s: float) -> None:
         if at_s - self._frozen_s.pop(who, at_s) > self._expired_s:
             self._until_s[who] = at_s + self._session_s
 
@@ -201,7 +201,7 @@ def _find_denied_writes(sent: Iterable[Sent], written: Iterable[Written]) -> tup
     return tuple(one.number for one in sent if one.never_written and one.number in there)
 
 
-def _find_misplaced(observations: Observations, written: dict[Address, Written]) -> tuple[str, ...]:
+def _find_misplaced_records(observations: Observations, written: dict[Address, Written]) -> tuple[str, ...]:
     wrong = []
     for one in observations.sent:
         found = written.get(one.address) if one.address is not None else None
@@ -217,7 +217,7 @@ def _find_misplaced(observations: Observations, written: dict[Address, Written])
     return tuple(wrong)
 
 
-def _find_reordered(written: Iterable[Written]) -> tuple[str, ...]:
+def _find_reordered_writes(written: Iterable[Written]) -> tuple[str, ...]:
     last: dict[str | None, int] = {}
     wrong = []
     for one in sorted(written, key=lambda one: (one.partition, one.offset)):

@@ -48,7 +48,7 @@ class History:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._who = who
 
-    def note(
+    def write_entry(
         self,
         event: EventKind,
         partition: int = -1,

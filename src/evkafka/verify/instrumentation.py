@@ -37,28 +37,28 @@ class RecordedAttempts:
             record.offset,
             None if record.key is None else record.key.decode("utf-8", "replace"),
         )
-        self.history.note("begin", *address)
+        self.history.write_entry("begin", *address)
         try:
             await self.app(context)
         except asyncio.CancelledError:
-            self.history.note("cut", *address)
+            self.history.write_entry("cut", *address)
             raise
         except Outcome as outcome:
-            self.history.note("fail" if isinstance(outcome, Retry) else "end", *address)
+            self.history.write_entry("fail" if isinstance(outcome, Retry) else "end", *address)
             raise
         except BaseException:
-            self.history.note("fail", *address)
+            self.history.write_entry("fail", *address)
             raise
         match context.outcome:
             case Unmatched():
-                self.history.note("pass", *address)
+                self.history.write_entry("pass", *address)
             case Retry():
-                self.history.note("fail", *address)
+                self.history.write_entry("fail", *address)
             case _:
-                self.history.note("end", *address)
+                self.history.write_entry("end", *address)
 
 
-def instrument(app: EVKafkaApp, task: WorkerTask, history: History) -> None:
+def instrument_app(app: EVKafkaApp, task: WorkerTask, history: History) -> None:
     """Make one of the app's consumers read the run's topic. The other consumers and the web part are removed.
 
     Raises:

@@ -77,23 +77,23 @@ class NumberedProducer:
             value = self._value_of(number, key)
             future = await self._producer.enqueue_event(value, self._event_type, key=key, headers=headers)
         except (DeliveryError, PayloadFault) as error:
-            _failed_entry(one, error)
+            _note_failure(one, error)
         else:
-            future.add_done_callback(partial(_sent_entry, one))
+            future.add_done_callback(partial(_note_result, one))
 
 
-def _sent_entry(one: Sent, future: asyncio.Future[RecordMetadata]) -> None:
+def _note_result(one: Sent, future: asyncio.Future[RecordMetadata]) -> None:
     if future.cancelled():
         one.error = "cancelled"
     elif (error := future.exception()) is not None:
-        _failed_entry(one, error)
+        _note_failure(one, error)
     else:
         written = future.result()
         one.acknowledged_s = time.monotonic()
         one.address = (written.partition, written.offset)
 
 
-def _failed_entry(one: Sent, error: BaseException) -> None:
+def _note_failure(one: Sent, error: BaseException) -> None:
     one.error = str(error)
     match error:
         case DeliveryError():

@@ -35,9 +35,9 @@ class Nemesis:
         async with asyncio.TaskGroup() as tasks:
             for fault in schedule:
                 await asyncio.sleep(max(0.0, began_s + fault.at_s - time.monotonic()))
-                tasks.create_task(self._inject(fault))
+                tasks.create_task(self._inject_fault(fault))
 
-    async def _inject(self, fault: Fault) -> None:
+    async def _inject_fault(self, fault: Fault) -> None:
         match fault.kind:
             case "broker":
                 await self._restart_broker(fault)
@@ -59,7 +59,7 @@ class Nemesis:
             case "kill":
                 await self._workers.kill(worker)
             case "stop":
-                self._history.note("fault", who=worker.who, kind="stop")
+                self._history.write_entry("fault", who=worker.who, kind="stop")
                 await self._workers.stop(worker)
             case _:
                 self._workers.freeze(worker)
@@ -79,7 +79,7 @@ class Nemesis:
     async def _start_extra_member(self, fault: Fault) -> None:
         worker = self._workers.start(self._workers.fresh_slot())
         worker.busy = True
-        self._history.note("fault", who=worker.who, kind="members")
+        self._history.write_entry("fault", who=worker.who, kind="members")
         self._progress(f"{fault.at_s:6.1f} s  {fault.kind:<8} process {worker.who}, for {fault.lasts_s:.1f} s")
         await asyncio.sleep(fault.lasts_s)
         if worker.exit_code is None:
@@ -91,7 +91,7 @@ class Nemesis:
         async with self._broker_lock:
             how = "crash and restart" if fault.crash else "restart"
             self._progress(f"{fault.at_s:6.1f} s  {fault.kind:<8} {how}")
-            self._history.note("fault", who="broker", kind="broker", how=how)
+            self._history.write_entry("fault", who="broker", kind="broker", how=how)
             from_s = time.monotonic()
             if fault.crash:
                 await asyncio.to_thread(broker.kill)

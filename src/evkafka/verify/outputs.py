@@ -11,7 +11,7 @@ from evkafka.verify.observations import Output
 Address = tuple[int, int]
 
 
-def check_outputs(outputs: Sequence[Output] | None, written: Collection[Address]) -> dict[str, Any]:
+def output_report_fields(outputs: Sequence[Output] | None, written: Collection[Address]) -> dict[str, Any]:
     """The report's fields about the output; none of them without an output.
 
     Args:
@@ -25,11 +25,11 @@ def check_outputs(outputs: Sequence[Output] | None, written: Collection[Address]
         "outputs": len(outputs),
         "lost_outputs": tuple(format_address(one) for one in sorted(written - counts.keys())),
         "double_outputs": tuple(format_address(one) for one, many in sorted(counts.items()) if many > 1),
-        "reordered_outputs": _find_reordered(outputs),
+        "reordered_outputs": _find_reordered_outputs(outputs),
     }
 
 
-def _find_reordered(outputs: Sequence[Output]) -> tuple[str, ...]:
+def _find_reordered_outputs(outputs: Sequence[Output]) -> tuple[str, ...]:
     """All records of a key are in one partition, of the log and of the output."""
     furthest: dict[str | None, Address] = {}
     late = []

@@ -42,7 +42,7 @@ class Worker:
     def exit_code(self) -> int | None:
         return self._process.exit_code
 
-    def signal(self, signum: signal.Signals) -> None:
+    def send_signal(self, signum: signal.Signals) -> None:
         if self.exit_code is None:
             os.kill(self._process.pid, signum)
 
@@ -103,35 +103,35 @@ class Workers:
         """Send SIGKILL and wait for the end. The line in the history precedes those of the next owner of its
         partitions, because they are reassigned only after its session."""
         worker.stopping = True
-        worker.signal(signal.SIGKILL)
+        worker.send_signal(signal.SIGKILL)
         await worker.wait_for_end(10)
-        self._history.note("killed", who=worker.who, kind="kill")
+        self._history.write_entry("killed", who=worker.who, kind="kill")
 
     async def stop(self, worker: Worker) -> None:
         """Send SIGTERM and wait for the end. A worker that does not end in time, or ends with an error, is unclean."""
         worker.stopping = True
         self.thaw(worker)
-        worker.signal(signal.SIGTERM)
+        worker.send_signal(signal.SIGTERM)
         if not await worker.wait_for_end(STOP_S):
             self._record_unclean(f"process {worker.who} had not stopped {STOP_S:g} s after SIGTERM", worker)
-            worker.signal(signal.SIGKILL)
+            worker.send_signal(signal.SIGKILL)
             await worker.wait_for_end(10)
         elif worker.exit_code not in (0, -signal.SIGTERM):  # the latter if it did not handle signals yet
             self._record_unclean(f"process {worker.who} exited with code {worker.exit_code} after SIGTERM", worker)
-        self._history.note("down", who=worker.who)
+        self._history.write_entry("down", who=worker.who)
 
     def freeze(self, worker: Worker) -> None:
         worker.frozen = True
-        worker.signal(signal.SIGSTOP)
-        self._history.note("frozen", who=worker.who, kind="freeze")
+        worker.send_signal(signal.SIGSTOP)
+        self._history.write_entry("frozen", who=worker.who, kind="freeze")
 
     def thaw(self, worker: Worker) -> None:
         if worker.frozen:
-            self._history.note("thawed", who=worker.who)
+            self._history.write_entry("thawed", who=worker.who)
             worker.frozen = False
-            worker.signal(signal.SIGCONT)
+            worker.send_signal(signal.SIGCONT)
 
-    def mark_up(self, names: Collection[str]) -> None:
+    def mark_running(self, names: Collection[str]) -> None:
         """These processes have recorded that they run."""
         for worker in self._slots.values():
             worker.up = worker.up or worker.who in names
@@ -139,21 +139,21 @@ class Workers:
     def cancel_a_task(self, worker: Worker) -> None:
         """The process records which task it was. A process that is not up yet would be ended by the signal."""
         if worker.up and SIGNAL is not None:
-            worker.signal(SIGNAL)
+            worker.send_signal(SIGNAL)
 
-    def replace_ended(self) -> None:
+    def replace_ended_workers(self) -> None:
         """Replace workers that have ended by themselves. That is a finding, and must not hide others."""
         for worker in list(self._slots.values()):
             if worker.exit_code is not None and not worker.stopping:
                 worker.stopping = True
                 self._record_unclean(f"process {worker.who} exited unexpectedly with code {worker.exit_code}", worker)
-                self._history.note("down", who=worker.who)
+                self._history.write_entry("down", who=worker.who)
                 self.restart(worker)
 
     def kill_all(self) -> None:
         """Kill all workers: none may outlive the run."""
         for worker in self.alive:
-            worker.signal(signal.SIGKILL)
+            worker.send_signal(signal.SIGKILL)
 
     def _record_unclean(self, what: str, worker: Worker) -> None:
         self.unclean.append(f"{what} (log: {worker.log})")

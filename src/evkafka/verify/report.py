@@ -126,7 +126,7 @@ class Report:
         return {**asdict(self), "repeats_percent": self.repeats_percent, "clean": self.clean}
 
 
-def problems(report: Report, *, max_duplicates: float | None = None) -> tuple[str, ...]:
+def describe_problems(report: Report, *, max_duplicates: float | None = None) -> tuple[str, ...]:
     """Describe the broken guarantees.
 
     Args:

@@ -149,14 +149,14 @@ class _Run:
         )
 
     async def run(self) -> Report:
-        with self._cleanup():
+        with self._kill_workers_at_exit():
             await self._create_topics()
             await self._start_processes()
             await self._run_load_and_faults()
             await self._wait_until_committed()
             await self._stop_processes()
             await self._wait_for_open_transactions()
-            report = check_run(await self._observe(), max_duplicates=self._options.max_duplicates)
+            report = check_run(await self._observe_run(), max_duplicates=self._options.max_duplicates)
         return replace(
             report,
             seed=self._options.seed,
@@ -230,8 +230,8 @@ class _Run:
 
     async def _watch_workers(self) -> None:
         while True:
-            self._workers.replace_ended()
-            self._workers.mark_up({entry.who for entry in self._read_history() if entry.event == "up"})
+            self._workers.replace_ended_workers()
+            self._workers.mark_running({entry.who for entry in self._read_history() if entry.event == "up"})
             await asyncio.sleep(0.5)
 
     # ------------------------------------------------------------------ the end
@@ -242,7 +242,7 @@ class _Run:
         self._progress("all records are sent; waiting until they are handled and committed")
         deadline_s = time.monotonic() + self._options.settle_s
         while time.monotonic() < deadline_s:
-            self._workers.replace_ended()
+            self._workers.replace_ended_workers()
             if await self._is_committed():
                 handled = {
                     (entry.partition, entry.offset) for entry in self._read_history() if entry.event in ("end", "pass")
@@ -275,7 +275,7 @@ class _Run:
     def _count_coordinator_faults(self) -> int:
         return 0 if self._broker is None else count_coordinator_faults(self._broker.home / "broker.log")
 
-    async def _observe(self) -> Observations:
+    async def _observe_run(self) -> Observations:
         """Collect what is known of the run.
 
         Raises:
@@ -348,7 +348,7 @@ class _Run:
         return outputs
 
     @contextmanager
-    def _cleanup(self) -> Iterator[None]:
+    def _kill_workers_at_exit(self) -> Iterator[None]:
         """No process outlives the run."""
         try:
             yield

@@ -38,7 +38,7 @@ class TaskCanceller:
         self._main: asyncio.Task[Any] | None = None
         self._is_running: Callable[[], bool] = lambda: False
 
-    def install(self) -> None:
+    def install_signal_handler(self) -> None:
         """Handle the signal from now on. Before `set_main_task` it has no effect."""
         assert SIGNAL is not None
         signal.signal(SIGNAL, self._on_signal)
@@ -56,18 +56,18 @@ class TaskCanceller:
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         # A signal may interrupt any code, also that of asyncio: the task is cancelled in a step of its own.
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.cancel_one)
+            self._loop.call_soon_threadsafe(self.cancel_one_task)
 
-    def cancel_one(self) -> None:
+    def cancel_one_task(self) -> None:
         """Cancel one task."""
-        tasks = self._candidates(asyncio.all_tasks(self._loop)) if self._is_running() else {}
+        tasks = self._cancellable_tasks(asyncio.all_tasks(self._loop)) if self._is_running() else {}
         if tasks:
             kind = self._random.choice(sorted(tasks))
             task = self._random.choice(tasks[kind])
-            self._history.note("fault", kind="cancel", task=task.get_name(), runs=kind)
+            self._history.write_entry("fault", kind="cancel", task=task.get_name(), runs=kind)
             task.cancel()
 
-    def _candidates(self, tasks: Iterable[asyncio.Task[Any]]) -> dict[str, list[asyncio.Task[Any]]]:
+    def _cancellable_tasks(self, tasks: Iterable[asyncio.Task[Any]]) -> dict[str, list[asyncio.Task[Any]]]:
         """The tasks that may be cancelled, by the coroutine that they run."""
         by_kind: dict[str, list[asyncio.Task[Any]]] = {}
         for task in sorted(tasks, key=asyncio.Task.get_name):

@@ -23,7 +23,7 @@ def json_values(payload: str | None) -> ValueOf:
     return lambda number, key: template.replace("{n}", str(number)).replace("{key}", key)
 
 
-async def values_for(app: EVKafkaApp, options: Options) -> ValueOf:
+async def create_value_function(app: EVKafkaApp, options: Options) -> ValueOf:
     """Values that the app's consumer can decode. With a `value_format` they are written by the schema of the app's own
     topic: the run's topic has no subject in the registry.
 

@@ -22,7 +22,7 @@ from evkafka.handler import Handler
 from evkafka.sender import Sender
 from evkafka.service.process import exit_with_code, run_to_exit_code
 from evkafka.verify.history import History
-from evkafka.verify.instrumentation import instrument
+from evkafka.verify.instrumentation import instrument_app
 from evkafka.verify.task_canceller import TaskCanceller
 from evkafka.verify.worker_task import WorkerTask
 
@@ -35,8 +35,8 @@ def main(argument: str) -> None:
     app = create_built_in_app(task, history) if task.app is None else load_app(task, history)
     settings = next(iter(app.consumers.values())).settings
     canceller = TaskCanceller(history, task.who)
-    canceller.install()
-    history.note(
+    canceller.install_signal_handler()
+    history.write_entry(
         "up",
         in_order=settings.ordering != "unordered" or settings.concurrency == 1,
         session_s=settings.session_timeout_s,
@@ -44,12 +44,12 @@ def main(argument: str) -> None:
         group_protocol=settings.group_protocol,
     )
     try:
-        run(app, canceller)
+        run_app(app, canceller)
     finally:
-        history.note("down")
+        history.write_entry("down")
 
 
-def run(app: EVKafkaApp, canceller: TaskCanceller) -> None:
+def run_app(app: EVKafkaApp, canceller: TaskCanceller) -> None:
     """Does the same as `app.run`, with a task canceller in the loop."""
 
     async def serve() -> None:
@@ -72,15 +72,15 @@ def create_built_in_app(task: WorkerTask, history: History) -> EVKafkaApp:
     @handler.event(task.event_type)
     async def on_record(payload: dict[str, Any], request: Request) -> None:
         partition, offset, key = request.partition, request.offset, (request.key or b"").decode()
-        history.note("begin", partition, offset, key)
+        history.write_entry("begin", partition, offset, key)
         try:
             await asyncio.sleep(work_s)
         except asyncio.CancelledError:
-            history.note("cut", partition, offset, key)
+            history.write_entry("cut", partition, offset, key)
             raise
         if task.output_topic is not None:
             await write_output({"partition": partition, "offset": offset}, key=key)
-        history.note("end", partition, offset, key)
+        history.write_entry("end", partition, offset, key)
 
     config: Any = {
         "topics": [task.topic],
@@ -105,7 +105,7 @@ def load_app(task: WorkerTask, history: History) -> EVKafkaApp:
     for name in path.split("."):
         app = getattr(app, name)
     assert isinstance(app, EVKafkaApp)
-    instrument(app, task, history)
+    instrument_app(app, task, history)
     return app
 
 
