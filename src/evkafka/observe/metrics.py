@@ -58,22 +58,22 @@ class Metrics:
             self._sharing.write()
         own = _Collectors(self.collector.snapshot(), REGISTRY)
         if self._sharing is None:
-            return lambda: _encode(own, accept)
+            return lambda: _encode_registry(own, accept)
         return partial(self._encode_all, self._sharing, own, accept)
 
     def _encode_all(self, sharing: ProcessMetrics, own: _Collectors, accept: str) -> tuple[bytes, str]:
         try:
-            encoded = _encode(sharing.collect_all_processes(), accept)
+            encoded = _encode_registry(sharing.collect_all_processes(), accept)
         except Exception as error:  # the directory may hold anything: half a file, or a foreign one
             if not self._logged:
                 logger.warning("cannot read the metrics of the app's other processes, which are left out: %s", error)
             self._logged = True
-            return _encode(own, accept)
+            return _encode_registry(own, accept)
         self._logged = False
         return encoded
 
 
-def _encode(registry: Any, accept: str) -> tuple[bytes, str]:
+def _encode_registry(registry: Any, accept: str) -> tuple[bytes, str]:
     from prometheus_client.exposition import choose_encoder
 
     encode, media_type = choose_encoder(accept)
@@ -91,7 +91,7 @@ class _Collectors:
             yield from collector.collect()
 
 
-def multiprocess_directory(*, needed: bool = True) -> Path | None:
+def create_multiprocess_directory(*, needed: bool = True) -> Path | None:
     """The directory in which the processes of an app share metrics and health, from `PROMETHEUS_MULTIPROC_DIR`; it is
     created if it does not exist. None for a process that shares nothing.
 
@@ -127,5 +127,5 @@ def create_metrics(telemetry: Telemetry, status: Callable[[], AppStatus]) -> Met
     from evkafka.observe.process_metrics import ProcessMetrics
     from evkafka.observe.prometheus import AppCollector
 
-    collector, directory = AppCollector(telemetry, status), multiprocess_directory()
+    collector, directory = AppCollector(telemetry, status), create_multiprocess_directory()
     return Metrics(collector, ProcessMetrics(collector, directory) if directory is not None else None)

@@ -219,12 +219,12 @@ class Snapshot:
 
     def collect(self) -> Iterator[Metric]:
         for name, help_text, labels, counts in COUNTERS:
-            yield _counter(name, help_text, labels, counts(self.values))
+            yield _create_counter(name, help_text, labels, counts(self.values))
         for name, help_text, labels, histograms in HISTOGRAMS:
-            yield _histogram(name, help_text, labels, histograms(self.values))
-        yield _loop_lag(self.status)
-        yield from _of_consumers(self.status.consumers)
-        yield from _of_partitions(self.status.consumers)
+            yield _create_histogram(name, help_text, labels, histograms(self.values))
+        yield _loop_lag_metric(self.status)
+        yield from _consumer_metrics(self.status.consumers)
+        yield from _partition_metrics(self.status.consumers)
 
 
 # ---------------------------------------------------------------------------- counters and histograms
@@ -309,13 +309,13 @@ HISTOGRAMS: tuple[tuple[str, str, Labels, Callable[[MetricValues], Mapping[Label
 # ---------------------------------------------------------------------------- gauges
 
 
-def _loop_lag(status: AppStatus) -> Metric:
+def _loop_lag_metric(status: AppStatus) -> Metric:
     help_text = "The largest delay of the event loop in the last 15 s."
     lag = [((), status.loop_lag_s)] if status.loop_lag_s is not None else []
-    return _gauge("evkafka_event_loop_lag_seconds", help_text, (), lag)
+    return _create_gauge("evkafka_event_loop_lag_seconds", help_text, (), lag)
 
 
-def _of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
+def _consumer_metrics(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
     gauges: tuple[tuple[str, str, Callable[[ConsumerStatus], float]], ...] = (
         ("evkafka_events_in_flight", "Attempts in flight.", lambda one: len(one.attempts)),
         ("evkafka_assigned_partitions", "Partitions assigned.", lambda one: len(one.partitions)),
@@ -334,7 +334,7 @@ def _of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
         ),
     )
     for name, help_text, value in gauges:
-        yield _gauge(name, help_text, CONSUMER, (((one.name,), value(one)) for one in consumers))
+        yield _create_gauge(name, help_text, CONSUMER, (((one.name,), value(one)) for one in consumers))
     kept: tuple[tuple[str, str, Callable[[TransactionStatus], float]], ...] = (
         ("evkafka_kept_records", "Records sent and not written by a transaction yet.", lambda one: one.kept_records),
         ("evkafka_kept_bytes", "What these keep in memory, in bytes.", lambda one: one.kept_bytes),
@@ -342,8 +342,10 @@ def _of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
     )
     in_transactions = [(one.name, one.transactions) for one in consumers if one.transactions is not None]
     for name, help_text, figure in kept:
-        yield _gauge(name, help_text, CONSUMER, (((consumer,), figure(one)) for consumer, one in in_transactions))
-    yield _gauge(
+        yield _create_gauge(
+            name, help_text, CONSUMER, (((consumer,), figure(one)) for consumer, one in in_transactions)
+        )
+    yield _create_gauge(
         "evkafka_consumer_info",
         "1; its labels name the consumer and its group.",
         ("consumer", "group"),
@@ -351,7 +353,7 @@ def _of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
     )
 
 
-def _of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
+def _partition_metrics(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
     for name, help_text, value in _partition_gauges(time.time() * 1000):
         samples = (
             ((one.name, partition.topic, str(partition.partition)), found)
@@ -359,8 +361,8 @@ def _of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
             for partition in one.partitions
             if (found := value(partition)) is not None
         )
-        yield _gauge(name, help_text, PARTITION, samples)
-    yield _gauge(
+        yield _create_gauge(name, help_text, PARTITION, samples)
+    yield _create_gauge(
         "evkafka_partition_blocked",
         "1 for each reason why a partition is not read at the moment.",
         (*PARTITION, "reason"),
@@ -424,21 +426,21 @@ def _lag_s(partition: PartitionStatus, now_ms: float) -> float | None:
 # ---------------------------------------------------------------------------- families
 
 
-def _gauge(name: str, help_text: str, labels: Labels, samples: Iterable[tuple[Labels, float]]) -> Metric:
+def _create_gauge(name: str, help_text: str, labels: Labels, samples: Iterable[tuple[Labels, float]]) -> Metric:
     family = GaugeMetricFamily(name, help_text, labels=labels)
     for label_values, value in samples:
         family.add_metric(label_values, value)
     return family
 
 
-def _counter(name: str, help_text: str, labels: Labels, counts: Mapping[Labels, int]) -> Metric:
+def _create_counter(name: str, help_text: str, labels: Labels, counts: Mapping[Labels, int]) -> Metric:
     family = CounterMetricFamily(name, help_text, labels=labels)
     for label_values, count in counts.items():
         family.add_metric(label_values, count)
     return family
 
 
-def _histogram(name: str, help_text: str, labels: Labels, histograms: Mapping[Labels, Histogram]) -> Metric:
+def _create_histogram(name: str, help_text: str, labels: Labels, histograms: Mapping[Labels, Histogram]) -> Metric:
     family = HistogramMetricFamily(name, help_text, labels=labels)
     for label_values, histogram in histograms.items():
         family.add_metric(label_values, histogram.buckets(), histogram.sum)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from evkafka.exceptions import ConfigError
 from evkafka.observe.health import HealthChecks
 from evkafka.observe.loop_monitor import LoopMonitor, running_attempt, running_attempts
-from evkafka.observe.metrics import Metrics, multiprocess_directory
+from evkafka.observe.metrics import Metrics, create_multiprocess_directory
 from evkafka.observe.process_health import ProcessHealth
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.ports import Clock, Cluster
@@ -227,7 +227,7 @@ class AppLifecycle:
     async def _sharing_with_other_processes(self) -> AsyncIterator[None]:
         """If the app runs in several processes, they share their health and metrics."""
         app = self._app
-        directory = multiprocess_directory(needed=app.web)
+        directory = create_multiprocess_directory(needed=app.web)
         if directory is None:
             yield
             return
