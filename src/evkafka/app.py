@@ -19,7 +19,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.handler import Handler
 from evkafka.middleware import Middleware
 from evkafka.observe.health import HealthChecks
-from evkafka.observe.logs import log_events
+from evkafka.observe.logs import start_event_log
 from evkafka.observe.metrics import Metrics, create_metrics, create_multiprocess_directory
 from evkafka.observe.tracing import create_tracing
 from evkafka.producer import EVKafkaProducer
@@ -113,7 +113,7 @@ class EVKafkaApp:
         self.reset_dead_letter_limit = False
         self.started_as: str | None = None
         self.telemetry = Telemetry()
-        self._failure_log = log_events(self.telemetry)
+        self._failure_log = start_event_log(self.telemetry)
         self.health = HealthChecks(self.telemetry)
         self._spans = create_tracing() if tracing else None
         self._metrics: Metrics | None = None

@@ -39,7 +39,7 @@ MOST_KNOWN = 20
 """How many event types with an endpoint a line lists."""
 
 
-def log_events(telemetry: Telemetry) -> FailureLog:
+def start_event_log(telemetry: Telemetry) -> FailureLog:
     """Log each event of the runtime that an operator should know of. Returns the log of failed attempts."""
     failures = FailureLog()
     listen = telemetry.listen

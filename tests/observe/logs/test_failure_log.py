@@ -13,7 +13,7 @@ import pytest
 
 from evkafka import DeadLetter, EVKafkaApp, Handler, Skip
 from evkafka.observe.failure_log import MAX_KINDS, MAX_LINES, WINDOW_S
-from evkafka.observe.logs import log_events
+from evkafka.observe.logs import start_event_log
 from evkafka.runtime.settle import StopApp
 from evkafka.telemetry import AttemptFailed, ConsumerStopped, OffsetsCommitted, Telemetry
 from evkafka.testing import InMemoryKafka
@@ -42,7 +42,7 @@ class Failures:
         self.telemetry = Telemetry()
         self._caplog = caplog
         caplog.set_level(logging.INFO)
-        log_events(self.telemetry).use_clock(self.clock.now)
+        start_event_log(self.telemetry).use_clock(self.clock.now)
         self._offset = 0
 
     def fail(

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evkafka.observe.log_format import MOST_CHARACTERS, JsonFormatter, PlainFormatter
-from evkafka.observe.logs import log_events
+from evkafka.observe.logs import start_event_log
 from evkafka.telemetry import AttemptFailed, CommitFailed, ConsumerLost, ConsumerStopped, PartitionBlocked, Telemetry
 from tests.support.odd_records import HOSTILE
 from tests.support.unsafe_text import ANY_TEXT, acted_on
@@ -98,7 +98,7 @@ class TestEvents:
                 return text
 
         telemetry = Telemetry()
-        log_events(telemetry)
+        start_event_log(telemetry)
         error = Loud()
         telemetry.emit(AttemptFailed("shop", "orders", 0, 1, "X", "shop.on_x", 1, error, "wait", 1.0))
         telemetry.emit(CommitFailed("shop", {("orders", 0): 1}, error))  # type: ignore[dict-item]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evkafka.observe.logs import log_events
+from evkafka.observe.logs import start_event_log
 from evkafka.records import TopicPartition
 from evkafka.telemetry import Event, PartitionsAssigned, PartitionsRevoked, Telemetry
 
@@ -34,7 +34,7 @@ LINES = [
 @pytest.mark.parametrize(("event", "line"), LINES)
 def test_says_which_partitions(event: Event, line: str, caplog: pytest.LogCaptureFixture) -> None:
     telemetry = Telemetry()
-    log_events(telemetry)
+    start_event_log(telemetry)
     with caplog.at_level("INFO"):
         telemetry.emit(event)
     assert caplog.messages == [line]
@@ -42,7 +42,7 @@ def test_says_which_partitions(event: Event, line: str, caplog: pytest.LogCaptur
 
 def test_without_partitions_says_why(caplog: pytest.LogCaptureFixture) -> None:
     telemetry = Telemetry()
-    log_events(telemetry)
+    start_event_log(telemetry)
     with caplog.at_level("INFO"):
         telemetry.emit(PartitionsAssigned("billing", (), 0))
     assert "was assigned no partitions: the other members of its group have them" in caplog.text
@@ -50,6 +50,6 @@ def test_without_partitions_says_why(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_of_lost_partitions_count_the_attempts_that_were_cancelled(caplog: pytest.LogCaptureFixture) -> None:
     telemetry = Telemetry()
-    log_events(telemetry)
+    start_event_log(telemetry)
     telemetry.emit(PartitionsRevoked("billing", (ONE,), 3, lost=True))
     assert caplog.messages[0].endswith("; 3 attempts were cancelled")
