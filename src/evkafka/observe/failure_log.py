@@ -145,7 +145,7 @@ def _log_failure(event: AttemptFailed, *, traceback: bool, level: int = logging.
     shown = error if traceback and error is not None and needs_traceback(error) else None
     logger.log(
         logging.CRITICAL if event.decision in STOPPING else level,
-        *_failure_message(event),
+        *_failure_message_and_arguments(event),
         exc_info=(type(shown), shown, app_traceback(shown)) if shown is not None else None,
         extra={
             "consumer": event.consumer,
@@ -160,7 +160,7 @@ def _log_failure(event: AttemptFailed, *, traceback: bool, level: int = logging.
     )
 
 
-def _failure_message(event: AttemptFailed) -> tuple[object, ...]:
+def _failure_message_and_arguments(event: AttemptFailed) -> tuple[object, ...]:
     """The text of a line, and its arguments."""
     address, consequence = (event.topic, event.partition, event.offset), _consequence_text(event)
     if event.outcome == "Unmatched":

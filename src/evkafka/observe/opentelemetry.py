@@ -201,9 +201,9 @@ def _record_result(span: Span, result: object) -> None:
 
 def _record_error(span: Span, error: BaseException) -> None:
     kind = type(reported_exception(error))
-    span.set_attribute("error.type", kind.__qualname__ if kind.__module__ == "builtins" else _full_name(kind))
+    span.set_attribute("error.type", kind.__qualname__ if kind.__module__ == "builtins" else _full_class_name(kind))
     span.set_status(StatusCode.ERROR, next(iter(failure_message(error).splitlines()), kind.__name__))
 
 
-def _full_name(kind: type[BaseException]) -> str:
+def _full_class_name(kind: type[BaseException]) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"

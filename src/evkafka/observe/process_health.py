@@ -38,7 +38,7 @@ class ProcessHealth:
     @asynccontextmanager
     async def share_health(self) -> AsyncIterator[None]:
         """While it is open, the others can read the health of this process."""
-        writing = asyncio.ensure_future(self._write_forever())
+        writing = asyncio.ensure_future(self._write_health_forever())
         try:
             yield
         finally:
@@ -46,12 +46,12 @@ class ProcessHealth:
             await asyncio.wait({writing})
             self._shared.remove(self._path.name)
 
-    async def _write_forever(self) -> None:
+    async def _write_health_forever(self) -> None:
         while True:
-            self._write()
+            self._write_health()
             await asyncio.sleep(INTERVAL_S)
 
-    def _write(self) -> None:
+    def _write_health(self) -> None:
         answers = {
             question: [_check_to_json(check) for check in health.checks] for question, health in self._own().items()
         }

@@ -64,7 +64,7 @@ class ProcessMetrics:
     @asynccontextmanager
     async def share_values(self) -> AsyncIterator[None]:
         """While it is open, the values are written every second. Afterwards the counters stay and the gauges end."""
-        writing = asyncio.ensure_future(self._write_forever())
+        writing = asyncio.ensure_future(self._write_values_forever())
         try:
             yield
         finally:
@@ -73,7 +73,7 @@ class ProcessMetrics:
             self.write()
             self._end_gauges()
 
-    async def _write_forever(self) -> None:
+    async def _write_values_forever(self) -> None:
         while True:
             began_s = time.monotonic()
             self.write()
