@@ -41,7 +41,7 @@ def build_document(app: AppContract) -> Document:
     )
     builder = _DocumentBuilder(servers, schemas)
     for number, operation in enumerate(operations):
-        builder.add(operation, payloads.get(number, {}))
+        builder.add_operation(operation, payloads.get(number, {}))
     return drop_empty_fields(
         asyncapi=VERSION,
         info=_info_object(app.info),
@@ -87,7 +87,7 @@ class _DocumentBuilder:
         self.operations: dict[str, Any] = {}
         self.messages: dict[str, Any] = {}
 
-    def add(self, operation: Operation, payload: dict[str, Any]) -> None:
+    def add_operation(self, operation: Operation, payload: dict[str, Any]) -> None:
         channel = self._add_channel(operation)
         messages = []
         if operation.message is not None:
@@ -111,7 +111,7 @@ class _DocumentBuilder:
 
     def _add_channel(self, operation: Operation) -> str:
         """The key of the operation's channel. Each topic of each cluster has one."""
-        topic, server = operation.topic, self._servers.key(operation.connection)
+        topic, server = operation.topic, self._servers.cluster_key(operation.connection)
         identity = server, topic.name or f"{operation.owner} {topic.pattern}"
         key = self._channel_keys.get(identity)
         if key is None:

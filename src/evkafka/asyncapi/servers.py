@@ -28,35 +28,35 @@ class Servers:
         self._connections: dict[str, list[ConnectionSettings]] = {}
         connections = tuple(connections)
         self._names = {
-            _brokers(connection): connection.cluster_name
+            _sorted_brokers(connection): connection.cluster_name
             for connection in reversed(connections)
             if connection.cluster_name is not None
         }
         for connection in connections:
-            identity = self._identity(connection)
+            identity = self._cluster_identity(connection)
             if identity not in self._keys:
                 self._keys[identity] = unused_key(identity[1] or "kafka", self._connections)
             self._connections.setdefault(self._keys[identity], []).append(connection)
 
-    def key(self, connection: ConnectionSettings) -> str:
+    def cluster_key(self, connection: ConnectionSettings) -> str:
         """The key of a connection's cluster."""
-        return self._keys[self._identity(connection)]
+        return self._keys[self._cluster_identity(connection)]
 
     def server_objects(self) -> dict[str, Any]:
         return {key: _server_object(connections) for key, connections in self._connections.items()}
 
     def security_schemes(self) -> dict[str, Any]:
         """The SASL mechanisms that the servers use."""
-        used = {_mechanism(connection) for connections in self._connections.values() for connection in connections}
+        used = {_sasl_mechanism(connection) for connections in self._connections.values() for connection in connections}
         return {_scheme_key(mechanism): SCHEMES[mechanism] for mechanism in SCHEMES if mechanism in used}
 
-    def _identity(self, connection: ConnectionSettings) -> Identity:
+    def _cluster_identity(self, connection: ConnectionSettings) -> Identity:
         """Brokers and name. A connection without a name belongs to the named cluster with the same brokers."""
-        brokers = _brokers(connection)
+        brokers = _sorted_brokers(connection)
         return brokers, connection.cluster_name or self._names.get(brokers)
 
 
-def _brokers(connection: ConnectionSettings) -> tuple[str, ...]:
+def _sorted_brokers(connection: ConnectionSettings) -> tuple[str, ...]:
     return tuple(sorted(connection.bootstrap_servers))
 
 
@@ -65,24 +65,24 @@ def _server_object(connections: list[ConnectionSettings]) -> dict[str, Any]:
     names = [connection.cluster_name for connection in connections if connection.cluster_name]
     descriptions = [connection.cluster_description for connection in connections if connection.cluster_description]
     mechanisms = dict.fromkeys(
-        mechanism for connection in connections if (mechanism := _mechanism(connection)) is not None
+        mechanism for connection in connections if (mechanism := _sasl_mechanism(connection)) is not None
     )
     return drop_empty_fields(
         host=without_userinfo(",".join(first.bootstrap_servers)),
-        protocol="kafka-secure" if _protocol(first).endswith("SSL") else "kafka",
+        protocol="kafka-secure" if _security_protocol(first).endswith("SSL") else "kafka",
         title=names[0] if names else None,
         description=descriptions[0] if descriptions else None,
         security=[reference_to("components", "securitySchemes", _scheme_key(mechanism)) for mechanism in mechanisms],
     )
 
 
-def _protocol(connection: ConnectionSettings) -> str:
+def _security_protocol(connection: ConnectionSettings) -> str:
     return connection.shown.get("security_protocol", "PLAINTEXT")
 
 
-def _mechanism(connection: ConnectionSettings) -> str | None:
+def _sasl_mechanism(connection: ConnectionSettings) -> str | None:
     """The SASL mechanism of a connection; None if it has none."""
-    if not _protocol(connection).startswith("SASL"):
+    if not _security_protocol(connection).startswith("SASL"):
         return None
     mechanism = connection.shown.get("sasl_mechanism", "PLAIN")
     return mechanism if mechanism in SCHEMES else None
