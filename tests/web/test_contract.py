@@ -17,9 +17,9 @@ from pydantic import BaseModel, Field, create_model
 from evkafka import EVKafkaApp, Handler, Sender
 from evkafka.testing import InMemoryKafka
 from evkafka.web import application
-from evkafka.web.contract import render
+from evkafka.web.contract import render_contract_page
 from evkafka.web.markdown import render_markdown, safe_link
-from evkafka.web.schema_text import describe
+from evkafka.web.schema_text import describe_schema
 from evkafka.web.search import RESULTS_MAX, SearchIndex
 from tests.asyncapi.documents import shop
 from tests.support.http_client import get
@@ -76,7 +76,7 @@ class Page(HTMLParser):
 
 
 def page_of(app: EVKafkaApp, query: str = "") -> Page:
-    return Page(render(json.loads(app.asyncapi()), query))
+    return Page(render_contract_page(json.loads(app.asyncapi()), query))
 
 
 class Line(BaseModel):
@@ -283,7 +283,7 @@ class TestSchemaDescriptions:
         ],
     )
     def test_each_schema_has_a_description(self, schema: Any, sentence: str) -> None:
-        assert "".join(part.text for part in describe(schema)) == sentence
+        assert "".join(part.text for part in describe_schema(schema)) == sentence
 
 
 class TestCaching:
@@ -308,7 +308,7 @@ class TestCaching:
 class TestRetryTopics:
     def page(self) -> Page:
         app = app_with(on_error={"max_attempts": 2, "retry_topics": [5_000, 60_000], "then": "dead_letter"})
-        return Page(render(json.loads(app.asyncapi())))
+        return Page(render_contract_page(json.loads(app.asyncapi())))
 
     def test_are_shown_as_channels_that_are_written_and_read(self) -> None:
         text = " ".join("".join(self.page().words).split())
@@ -374,10 +374,10 @@ def steps(types: int) -> int:
         nonlocal calls
         calls += 1
 
-    render(json.loads(app.asyncapi()))  # once before: the first time creates templates and adapters
+    render_contract_page(json.loads(app.asyncapi()))  # once before: the first time creates templates and adapters
     sys.setprofile(count)
     try:
-        render(json.loads(app.asyncapi()))
+        render_contract_page(json.loads(app.asyncapi()))
     finally:
         sys.setprofile(None)
     return calls
@@ -386,10 +386,10 @@ def steps(types: int) -> int:
 class TestSearchingALargeContract:
     def test_shows_the_first_results_and_reports_more(self) -> None:
         app = with_types(120)
-        page = render(json.loads(app.asyncapi()), "type")
+        page = render_contract_page(json.loads(app.asyncapi()), "type")
         assert page.count('id="message-') == RESULTS_MAX
         assert "found for “type”; the first are shown" in page
-        assert "the first are shown" not in render(json.loads(app.asyncapi()), "type119")
+        assert "the first are shown" not in render_contract_page(json.loads(app.asyncapi()), "type119")
 
     async def test_indexes_the_document_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made: list[object] = []

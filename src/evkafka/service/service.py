@@ -63,7 +63,7 @@ class RunningProducer(Protocol):
 class RunningWeb(Protocol):
     """The part of the web server that the service uses."""
 
-    def check(self) -> None: ...  # raises ConfigError
+    def prepare(self) -> None: ...  # raises ConfigError
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
 
@@ -256,7 +256,7 @@ class Service:
                 faults.append(f"producer {producer.name!r}: {error}")
         if self._web is not None:
             try:
-                self._web.check()
+                self._web.prepare()
             except ConfigError as error:
                 faults.append(str(error))
         if faults:

@@ -116,7 +116,7 @@ class _Pages:
         return self._rendered[form] if form in self._rendered else await self._renderer.run(render)
 
     def _contract_page(self, document: dict[str, Any]) -> bytes:
-        return contract.render(document, with_operations=self._with_operations).encode()
+        return contract.render_contract_page(document, with_operations=self._with_operations).encode()
 
     async def _render_search(self, query: str) -> bytes:
         def search() -> bytes:
@@ -124,7 +124,9 @@ class _Pages:
             if self._index is None or self._index.document is not document:
                 self._index = SearchIndex(document)
             found = self._index.search(query)
-            return contract.render(document, query, found=found, with_operations=self._with_operations).encode()
+            return contract.render_contract_page(
+                document, query, found=found, with_operations=self._with_operations
+            ).encode()
 
         return await self._renderer.run(search)
 
@@ -167,13 +169,13 @@ def _health_response(request: Request, health: Health) -> Response:
     answer: dict[str, Any] = {"status": "ok" if health.ok else "not ok", "app": {}, "consumers": {}, "producers": {}}
     for check in health.checks:
         if check.kind == "app":
-            answer["app"] = _check_fields(check)
+            answer["app"] = _fields_of_check(check)
         else:
-            answer.setdefault(f"{check.kind}s", {})[check.name] = _check_fields(check)
+            answer.setdefault(f"{check.kind}s", {})[check.name] = _fields_of_check(check)
     return JSONResponse(answer, status_code=code)
 
 
-def _check_fields(check: Check) -> dict[str, Any]:
+def _fields_of_check(check: Check) -> dict[str, Any]:
     return {"status": "ok" if check.ok else "not ok", "reasons": list(check.reasons), "notes": list(check.notes)}
 
 

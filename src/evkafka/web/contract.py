@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from evkafka.web import schema_text
 from evkafka.web.markdown import render_markdown, safe_link
-from evkafka.web.search import SearchIndex, SearchResult, name_of
+from evkafka.web.search import SearchIndex, SearchResult, name_of_reference
 
 QUERY_CHARACTERS = 100
 SCHEMAS = "#/components/schemas/"
@@ -48,10 +48,10 @@ class References:
         self.uses: defaultdict[str, list[MessageUse]] = defaultdict(list)
         self.users: defaultdict[str, dict[tuple[str, str], None]] = defaultdict(dict)
         for key, operation in document["operations"].items():
-            channel = name_of(operation["channel"])
+            channel = name_of_reference(operation["channel"])
             self.operations[channel].append((key, operation))
             use = MessageUse(operation["action"], channel, _channel_address(document, channel), operation)
-            for message in dict.fromkeys(name_of(reference) for reference in operation["messages"]):
+            for message in dict.fromkeys(name_of_reference(reference) for reference in operation["messages"]):
                 self.uses[message].append(use)
         components = document.get("components", {})
         for kind, part in (("message", "messages"), ("schema", "schemas")):
@@ -184,7 +184,7 @@ def normalize_query(query: str) -> str:
     return " ".join(query.split())[:QUERY_CHARACTERS]
 
 
-def render(
+def render_contract_page(
     document: Document, query: str = "", *, found: SearchResult | None = None, with_operations: bool = False
 ) -> str:
     """Render the page as HTML.
@@ -195,7 +195,7 @@ def render(
         with_operations: link to the dashboard.
     """
     query = normalize_query(query)
-    template = _environment().get_template("contract.html")
+    template = _template_environment().get_template("contract.html")
     if found is None:
         found = SearchIndex(document).search(query)
     page = ContractPage(document, References(document), query, found)
@@ -207,7 +207,7 @@ def pretty_json(value: object) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _template_environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("evkafka.web"),
         autoescape=True,
@@ -218,9 +218,9 @@ def _environment() -> Environment:
     environment.filters |= {
         "link": safe_link,
         "markdown": render_markdown,
-        "name": name_of,
+        "name": name_of_reference,
         "pretty": pretty_json,
-        "describe": schema_text.describe,
+        "describe": schema_text.describe_schema,
         "fields": schema_text.fields_of,
     }
     return environment

@@ -50,7 +50,7 @@ class Field:
         return bool(self.description or self.inner)
 
 
-def describe(schema: Any) -> list[TextPart]:
+def describe_schema(schema: Any) -> list[TextPart]:
     """The description of a schema's values."""
     if not isinstance(schema, dict):
         return [TextPart("nothing")] if schema is False else [TextPart("anything")]
@@ -59,7 +59,7 @@ def describe(schema: Any) -> list[TextPart]:
         return [TextPart(name, schema=name)]
     for key, between in (("anyOf", " or "), ("oneOf", " or "), ("allOf", " and ")):
         if arms := schema.get(key):
-            return _join_parts([describe(arm) for arm in arms], between) + _describe_discriminator(schema)
+            return _join_parts([describe_schema(arm) for arm in arms], between) + _describe_discriminator(schema)
     if "const" in schema:
         return [TextPart(_encode_json(schema["const"]))]
     if "enum" in schema:
@@ -72,7 +72,7 @@ def _describe_type(schema: dict[str, Any]) -> list[TextPart]:
         case "array":
             return _describe_array(schema)
         case "object" if "properties" not in schema and isinstance(schema.get("additionalProperties"), dict):
-            return [TextPart("object of "), *describe(schema["additionalProperties"])]
+            return [TextPart("object of "), *describe_schema(schema["additionalProperties"])]
         case "string" if "format" in schema:
             return [TextPart(f"string ({schema['format']})")]
         case str() as kind:
@@ -86,8 +86,8 @@ def _describe_type(schema: dict[str, Any]) -> list[TextPart]:
 def _describe_array(schema: dict[str, Any]) -> list[TextPart]:
     items = schema.get("items", True)
     if isinstance(items, list):
-        return [TextPart("list of "), *_join_parts([describe(item) for item in items], ", then ")]
-    return [TextPart("list of "), *describe(items)]
+        return [TextPart("list of "), *_join_parts([describe_schema(item) for item in items], ", then ")]
+    return [TextPart("list of "), *describe_schema(items)]
 
 
 def _describe_bounds(schema: dict[str, Any]) -> list[TextPart]:
@@ -117,7 +117,7 @@ def fields_of(schema: Any) -> list[Field]:
         Field(
             name,
             name in required,
-            describe(property_),
+            describe_schema(property_),
             property_.get("description", "") if isinstance(property_, dict) else "",
             _encode_json(property_["default"]) if isinstance(property_, dict) and "default" in property_ else "",
             _nested_object_schema(property_),

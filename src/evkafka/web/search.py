@@ -38,7 +38,7 @@ class SearchIndex:
         }
         operations: dict[str, list[Any]] = {}
         for key, operation in document["operations"].items():
-            operations.setdefault(name_of(operation["channel"]), []).append([key, operation])
+            operations.setdefault(name_of_reference(operation["channel"]), []).append([key, operation])
         self._texts = {
             kind: {
                 key: _searchable_text([key, part, operations.get(key, []) if kind == "channels" else None])
@@ -59,7 +59,7 @@ class SearchIndex:
         return found
 
 
-def name_of(reference: Mapping[str, str]) -> str:
+def name_of_reference(reference: Mapping[str, str]) -> str:
     """The key that a reference points to: its last part."""
     return reference["$ref"].rpartition("/")[2].replace("~1", "/").replace("~0", "~")
 
