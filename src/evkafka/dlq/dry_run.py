@@ -71,7 +71,7 @@ def predict_outcome(
     return WOULD_RUN, None
 
 
-def predict_by_format(
+def predict_outcome_by_format(
     handler: Handler | None,
     formats: ConsumerFormats,
     record: Record,
@@ -114,7 +114,7 @@ def create_dry_run_check(consumer: CheckedConsumer) -> DryRunCheck:
         header = dict(reversed(record.headers)).get(type_header)
         if formats is not None:
             own_type = header.decode(errors="replace") if header is not None else dead_letter.event_type
-            outcome, reason = predict_by_format(
+            outcome, reason = predict_outcome_by_format(
                 consumer.handler,
                 formats,
                 original_record(dead_letter, record, record.headers),

@@ -23,7 +23,7 @@ def create_local_handler(plan: ConsumerPlan, state: Mapping[str, Any], threads: 
         state: the value that the lifespan yielded.
         threads: run endpoints that are a plain `def`.
     """
-    run = attempt_runner(plan, state, threads)
+    run = create_attempt_runner(plan, state, threads)
 
     async def handle(dead_letter: DeadLetterRecord) -> str | None:
         if reason := other_group_reason(dead_letter, plan.settings.group_id):
@@ -34,7 +34,7 @@ def create_local_handler(plan: ConsumerPlan, state: Mapping[str, Any], threads: 
     return handle
 
 
-def attempt_runner(
+def create_attempt_runner(
     plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadPoolExecutor
 ) -> Callable[[Record], Awaitable[Delivery]]:
     """A function that makes one attempt at a record. For the arguments see `create_local_handler`."""

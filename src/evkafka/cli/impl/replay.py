@@ -16,8 +16,8 @@ from evkafka.cli.impl.tail import event_type_of
 from evkafka.cli.output import counted, print_json, progress_bar
 from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
 from evkafka.cli.signals import interrupt_on_sigterm
-from evkafka.dlq.dry_run import predict_by_format, predict_outcome
-from evkafka.dlq.local_handler import attempt_runner, failure_reason
+from evkafka.dlq.dry_run import predict_outcome, predict_outcome_by_format
+from evkafka.dlq.local_handler import create_attempt_runner, failure_reason
 from evkafka.exceptions import ConfigError, DecodeError
 from evkafka.kafka.admin.topic_reader import follow_topic
 from evkafka.records import Record
@@ -195,7 +195,9 @@ def _decode_with(declared: DeclaredConsumer, formats: ConsumerFormats | None) ->
         event_type = event_type_of(event, declared.stack_type_header)
         if formats is not None:
             await wait_until_schemas_known(formats.schema_future, [event])
-            return predict_by_format(declared.handler, formats, event, event_type=event_type, topic_event_types=types)
+            return predict_outcome_by_format(
+                declared.handler, formats, event, event_type=event_type, topic_event_types=types
+            )
         event_type = event_type or types.get(record.topic)
         return predict_outcome(declared.handler, event_type=event_type, value=event.value)
 
@@ -203,7 +205,7 @@ def _decode_with(declared: DeclaredConsumer, formats: ConsumerFormats | None) ->
 
 
 def _handle_with(consumer: LocalConsumer) -> RecordRunner:
-    run = attempt_runner(*consumer)
+    run = create_attempt_runner(*consumer)
 
     async def handle(record: Record) -> tuple[str, str | None]:
         delivery = await run(record)
