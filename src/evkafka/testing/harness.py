@@ -37,7 +37,7 @@ from evkafka.service.single_attempt import (
     wait_until_schemas_known,
 )
 from evkafka.testing.memory.partition_log import MemoryRecord
-from evkafka.testing.recording import Positions, RecordingCluster, SentEvent, SentEvents
+from evkafka.testing.recording import OffsetCounter, RecordingCluster, SentEvent, SentEvents
 
 WRITTEN: Collection[OutcomeName] = ("done", "skip", "unmatched")
 """The outcomes after which an exactly-once consumer writes what the attempt has sent."""
@@ -112,10 +112,10 @@ class Harness:
     def __init__(self, app: EVKafkaApp, sent: list[SentEvent]) -> None:
         self._app = app
         self._sent = SentEvents(sent)
-        self._positions = Positions()
+        self._offset_counter = OffsetCounter()
         self._consumers: dict[str, CompiledConsumer] = {}
         self._state: Mapping[str, Any] = {}
-        self.backend = Backend(RecordingCluster(self._sent, self._positions), SystemClock())
+        self.backend = Backend(RecordingCluster(self._sent, self._offset_counter), SystemClock())
         self.context = Context()
 
     # ------------------------------------------------------------------ life
@@ -154,7 +154,7 @@ class Harness:
     async def _start_producers(self, stack: AsyncExitStack) -> None:
         joins_transactions = any(one.plan.settings.transactions is not None for one in self._consumers.values())
         for declared in self._app.producers.values():
-            cluster = RecordingCluster(self._sent, self._positions, declared.name, declared.sender)
+            cluster = RecordingCluster(self._sent, self._offset_counter, declared.name, declared.sender)
             producer = EVKafkaProducer(
                 declared.config, cluster=cluster, name=declared.name, joins_transactions=joins_transactions
             )
@@ -218,7 +218,7 @@ class Harness:
         number = partition or 0
         stamp = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
         record = MemoryRecord(
-            topic, number, self._positions.next_offset(topic, number), stamp, own_key, value, tuple(pairs)
+            topic, number, self._offset_counter.allocate(topic, number), stamp, own_key, value, tuple(pairs)
         )
         return Unencoded(event, event_type, record) if later else record
 

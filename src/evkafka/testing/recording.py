@@ -55,13 +55,13 @@ Decode = Callable[[bytes | None], Any]
 """Decodes a value that was sent."""
 
 
-class Positions:
+class OffsetCounter:
     """Offsets that count up in each partition, for delivered and sent records. Thread-safe."""
 
     def __init__(self) -> None:
         self._next: defaultdict[tuple[str, int], Iterator[int]] = defaultdict(itertools.count)
 
-    def next_offset(self, topic: str, partition: int) -> int:
+    def allocate(self, topic: str, partition: int) -> int:
         return next(self._next[topic, partition])
 
 
@@ -99,10 +99,10 @@ class RecordingCluster:
     """
 
     def __init__(
-        self, sent: SentEvents, positions: Positions, producer: str | None = None, sender: Sender | None = None
+        self, sent: SentEvents, offset_counter: OffsetCounter, producer: str | None = None, sender: Sender | None = None
     ) -> None:
         self._sent = sent
-        self._positions = positions
+        self._offset_counter = offset_counter
         self._producer = producer
         self._sender = sender
 
@@ -113,7 +113,7 @@ class RecordingCluster:
         name = self._producer or settings.connection.client_id
         endpoints = self._sender.endpoints if self._sender is not None else ()
         declared = {endpoint.event_type: decoder_of(endpoint) for endpoint in endpoints}
-        return RecordingSink(self._sent, self._positions, name, declared)
+        return RecordingSink(self._sent, self._offset_counter, name, declared)
 
     async def ensure_topics(
         self, connection: ConnectionSettings, wanted: Mapping[str, str], *, timeout_s: float
@@ -132,9 +132,11 @@ class RecordingCluster:
 class RecordingSink:
     """The sink of one producer."""
 
-    def __init__(self, sent: SentEvents, positions: Positions, producer: str, declared: Mapping[str, Decode]) -> None:
+    def __init__(
+        self, sent: SentEvents, offset_counter: OffsetCounter, producer: str, declared: Mapping[str, Decode]
+    ) -> None:
         self._sent = sent
-        self._positions = positions
+        self._offset_counter = offset_counter
         self._producer = producer
         self._declared = declared
 
@@ -146,7 +148,7 @@ class RecordingSink:
         confirmed: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
         number = record.partition or 0
         stamp = int(time.time() * 1000) if record.timestamp_ms is None else record.timestamp_ms
-        offset = self._positions.next_offset(record.topic, number)
+        offset = self._offset_counter.allocate(record.topic, number)
         confirmed.set_result(RecordMetadata(record.topic, number, offset, stamp, 0, 0))
         return confirmed
 
