@@ -9,7 +9,7 @@ from typing import Any
 from evkafka.config.settings import ConsumerSettings
 from evkafka.producer import Headers, Key
 from evkafka.records import TopicPartition
-from evkafka.testing.memory.faults import CommitFault, Milliseconds, SendFault, seconds
+from evkafka.testing.memory.faults import CommitFault, Milliseconds, SendFault, latency_range_s
 from evkafka.testing.memory.group import Group
 from evkafka.testing.memory.partition_log import Isolation, MemoryRecord
 from evkafka.testing.memory.source import MemorySource
@@ -174,9 +174,9 @@ class MemoryCluster(ClusterState):
         """Inside, answers take this long on the virtual clock; (least, most) draws each latency, by the seed."""
         faults = self.faults
         before = faults.fetch_s, faults.commit_s, faults.produce_s
-        faults.fetch_s = seconds("fetch_ms", fetch_ms)
-        faults.commit_s = seconds("commit_ms", commit_ms)
-        faults.produce_s = seconds("produce_ms", produce_ms)
+        faults.fetch_s = latency_range_s("fetch_ms", fetch_ms)
+        faults.commit_s = latency_range_s("commit_ms", commit_ms)
+        faults.produce_s = latency_range_s("produce_ms", produce_ms)
         try:
             yield
         finally:

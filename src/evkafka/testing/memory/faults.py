@@ -33,23 +33,23 @@ class Faults:
     # ------------------------------------------------------------------ faults
 
     def fail_commits(self, *faults: CommitFault) -> None:
-        _check(faults, CommitFault)
+        _check_fault_names(faults, CommitFault)
         self._commits.extend(faults)
 
     def fail_polls(self, *errors: Exception) -> None:
         self._polls.extend(errors)
 
     def fail_sends(self, *faults: SendFault, topic: str | None) -> None:
-        _check(faults, SendFault)
+        _check_fault_names(faults, SendFault)
         self._sends.extend((fault, topic) for fault in faults)
 
-    def next_commit(self) -> CommitFault | None:
+    def take_commit_fault(self) -> CommitFault | None:
         return self._commits.pop(0) if self._commits else None
 
-    def next_poll(self) -> Exception | None:
+    def take_poll_fault(self) -> Exception | None:
         return self._polls.pop(0) if self._polls else None
 
-    def next_send(self, topic: str) -> SendFault | None:
+    def take_send_fault(self, topic: str) -> SendFault | None:
         for index, (fault, only) in enumerate(self._sends):
             if only is None or only == topic:
                 del self._sends[index]
@@ -58,12 +58,12 @@ class Faults:
 
     # ------------------------------------------------------------------ latency
 
-    def latency_s(self, between_s: tuple[float, float]) -> float:
+    def draw_latency_s(self, between_s: tuple[float, float]) -> float:
         least_s, most_s = between_s
         return least_s if least_s == most_s else self._random.uniform(least_s, most_s)
 
 
-def seconds(name: str, latency_ms: Milliseconds) -> tuple[float, float]:
+def latency_range_s(name: str, latency_ms: Milliseconds) -> tuple[float, float]:
     """A latency as (least, most), in seconds.
 
     Raises:
@@ -75,7 +75,7 @@ def seconds(name: str, latency_ms: Milliseconds) -> tuple[float, float]:
     return least_ms / 1000, most_ms / 1000
 
 
-def _check(faults: tuple[str, ...], kind: object) -> None:
+def _check_fault_names(faults: tuple[str, ...], kind: object) -> None:
     known = get_args(kind)
     for fault in faults:
         if fault not in known:

@@ -85,10 +85,10 @@ class OffsetCommits:
     async def _send_commit(self, request: OffsetRequest) -> None:
         """The request arrives after half of the latency, the answer after the other half."""
         await self._cluster.simulate_round_trip()
-        latency_s = self._cluster.faults.latency_s(self._cluster.faults.commit_s)
+        latency_s = self._cluster.faults.draw_latency_s(self._cluster.faults.commit_s)
         if latency_s:
             await sleep(self._cluster.clock, latency_s / 2)
-        match self._cluster.faults.next_commit():
+        match self._cluster.faults.take_commit_fault():
             case "refused":
                 raise CommitRefused("refused by the test")
             case "unavailable":

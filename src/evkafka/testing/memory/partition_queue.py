@@ -41,7 +41,7 @@ class PartitionQueue:
             self._in_flight = [self._queue.popleft() for _ in range(min(len(self._queue), MOST_IN_A_BATCH))]
             for record in self._in_flight:
                 record.in_flight = not record.done
-            latency_s = cluster.faults.latency_s(cluster.faults.produce_s)
+            latency_s = cluster.faults.draw_latency_s(cluster.faults.produce_s)
             if latency_s:
                 await sleep(cluster.clock, latency_s / 2)
             await cluster.wait_for_outage_end()  # a request that is lost in an outage is sent again after it
@@ -58,7 +58,7 @@ class PartitionQueue:
         """Write the record and return its offset; None if there is nothing to confirm."""
         if record.done or record.answer.cancelled():
             return None
-        match self._cluster.faults.next_send(self._tp.topic):
+        match self._cluster.faults.take_send_fault(self._tp.topic):
             case "refused":
                 record.fail("refused by the test", may_have_been_written=False)
                 return None

@@ -57,7 +57,7 @@ class MemorySink:
 
     async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
         tp = self._choose_partition(record)
-        if self._cluster.faults.next_send(record.topic) is not None:
+        if self._cluster.faults.take_send_fault(record.topic) is not None:
             raise _refused_error(record, "refused by the test")
         return record._replace(partition=tp.partition)
 

@@ -290,7 +290,7 @@ class MemorySource:
         deadline_s = clock.now() + timeout_s
         while True:
             await self._wait_for_rebalance()
-            if (fault := self._failure or faults.next_poll()) is not None:
+            if (fault := self._failure or faults.take_poll_fault()) is not None:
                 raise fault
             wanted = [
                 tp for tp in self.positions if tp not in self._leaving and (partitions is None or tp in partitions)
@@ -326,7 +326,7 @@ class MemorySource:
         if self._fetched_at_s is None:
             if not self._reader.has_more(partitions):
                 return False
-            self._fetched_at_s = now_s + faults.latency_s(faults.fetch_s)
+            self._fetched_at_s = now_s + faults.draw_latency_s(faults.fetch_s)
         if now_s < self._fetched_at_s:
             return True
         self._fetched_at_s = None

@@ -92,7 +92,7 @@ class TransactionalMember:
 
     async def _send_transaction(self, outputs: Sequence[OutgoingRecord], request: OffsetRequest) -> None:
         cluster = self._cluster
-        fault, latency_s = cluster.faults.next_commit(), cluster.faults.latency_s(cluster.faults.commit_s)
+        fault, latency_s = cluster.faults.take_commit_fault(), cluster.faults.draw_latency_s(cluster.faults.commit_s)
         await cluster.check_reachable()
         if self._epoch is None:
             self.start()
