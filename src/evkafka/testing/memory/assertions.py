@@ -110,11 +110,11 @@ def assert_sent(
     matching = f": {len(found)} match" if found else ""
     raise AssertionError(
         f"no app has sent {count} to {topic!r}{' with ' + criteria if criteria else ''}{matching}\n"
-        f"{_list_sent(kafka, topic, in_topic)}"
+        f"{_sent_records_text(kafka, topic, in_topic)}"
     )
 
 
-def _list_sent(kafka: MemoryCluster, topic: str, records: Sequence[MemoryRecord]) -> str:
+def _sent_records_text(kafka: MemoryCluster, topic: str, records: Sequence[MemoryRecord]) -> str:
     if records:
         more = [f"... and {len(records) - MOST_SHOWN} more"] if len(records) > MOST_SHOWN else []
         return "\n".join(["apps have sent these records to it:", *map(record_text, records[:MOST_SHOWN]), *more])

@@ -46,7 +46,7 @@ class Group:
     # ------------------------------------------------------------------ members
 
     def join(self, member: Member) -> None:
-        predecessor = self._predecessor(member)
+        predecessor = self._member_with_same_instance_id(member)
         if predecessor is not None and not predecessor.left:  # UNRELEASED_INSTANCE_ID
             self._cluster.run_in_background(self._join_after(member, predecessor))
             return
@@ -64,7 +64,7 @@ class Group:
             self.members.remove(member)
             self.start_rebalance()
 
-    def _predecessor(self, member: Member) -> Member | None:
+    def _member_with_same_instance_id(self, member: Member) -> Member | None:
         """The member that has its instance id."""
         if member.instance_id is None:
             return None

@@ -154,7 +154,7 @@ class InMemoryKafka(MemoryCluster):
             NotSettled: when awaited: it has not ended within ten minutes of virtual time.
             RuntimeError: there is no such group.
         """
-        groups = list(self._groups.values()) if group is None else [self._known_group(group)]
+        groups = list(self._groups.values()) if group is None else [self._require_group(group)]
         for one in groups:
             one.rebalance()
         return _LazyAwaitable(lambda: self._wait_until_rebalanced(groups))
@@ -164,7 +164,9 @@ class InMemoryKafka(MemoryCluster):
             lambda: all(group.settled for group in groups), most_s=LONGEST_REBALANCE_S
         )
         if not ended:
-            raise NotSettled(f"the rebalance has not finished: {'; '.join(self._add_reasons(self.unfinished()))}")
+            raise NotSettled(
+                f"the rebalance has not finished: {'; '.join(self._add_reasons_for_unfinished(self.unfinished()))}"
+            )
 
     # ------------------------------------------------------------------ time
 
@@ -186,7 +188,7 @@ class InMemoryKafka(MemoryCluster):
         settled = await self._driver.advance_until(lambda: not self.unfinished(), most_s=max_ms / 1000)
         self.raise_if_broken()
         if not settled:
-            words = "\n- ".join(self._add_reasons(self.unfinished()))
+            words = "\n- ".join(self._add_reasons_for_unfinished(self.unfinished()))
             raise NotSettled(f"not settled after {max_ms / 1000:g} s on the virtual clock:\n- {words}")
 
     def unfinished(self) -> list[str]:
@@ -200,7 +202,7 @@ class InMemoryKafka(MemoryCluster):
             words.append(f"{len(self.sending)} sends are not confirmed yet")
         return words
 
-    def _add_reasons(self, words: list[str]) -> list[str]:
+    def _add_reasons_for_unfinished(self, words: list[str]) -> list[str]:
         because = [word for running in self._apps.values() for word in running.explain_unfinished()]
         away = ["the in-memory Kafka is unavailable: `come_back()` ends the outage"] if self.away else []
         return [*because, *away, *words]
@@ -221,7 +223,7 @@ class InMemoryKafka(MemoryCluster):
 
     # ------------------------------------------------------------------ groups and assertions
 
-    def _known_group(self, name: str) -> Group:
+    def _require_group(self, name: str) -> Group:
         if name not in self._groups:
             raise RuntimeError(assertions.no_group_text(name, self._groups))
         return self._groups[name]

@@ -105,9 +105,9 @@ class OffsetCommits:
             await sleep(self._cluster.clock, latency_s / 2)
 
     def _store_commit(self, request: OffsetRequest) -> None:
-        self.checked_group(request).store_commit(request.offsets, request.metadata, self._member.epochs)
+        self.require_accepting_group(request).store_commit(request.offsets, request.metadata, self._member.epochs)
 
-    def checked_group(self, request: OffsetRequest) -> Group:
+    def require_accepting_group(self, request: OffsetRequest) -> Group:
         """The group, which accepts these offsets now.
 
         Raises:

@@ -45,7 +45,7 @@ class PartitionQueue:
             if latency_s:
                 await sleep(cluster.clock, latency_s / 2)
             await cluster.wait_for_outage_end()  # a request that is lost in an outage is sent again after it
-            offsets = [(record, await self._write(record)) for record in self._in_flight]
+            offsets = [(record, await self._write_record(record)) for record in self._in_flight]
             self._in_flight = []
             await cluster.simulate_round_trip()
             if latency_s:
@@ -54,7 +54,7 @@ class PartitionQueue:
                 if offset is not None:
                     record.confirm(offset)
 
-    async def _write(self, record: PendingRecord) -> int | None:
+    async def _write_record(self, record: PendingRecord) -> int | None:
         """Write the record and return its offset; None if there is nothing to confirm."""
         if record.done or record.answer.cancelled():
             return None
@@ -63,19 +63,19 @@ class PartitionQueue:
                 record.fail("refused by the test", may_have_been_written=False)
                 return None
             case "timed out, written":
-                self._append(record)
+                self._append_to_log(record)
                 await self._wait_for_deadline(record)
                 return None
             case "timed out, lost":
                 await self._wait_for_deadline(record)
                 return None
         try:
-            return self._append(record)
+            return self._append_to_log(record)
         except EVKafkaError as error:
             record.fail(str(error), may_have_been_written=False, cause=error)
             return None
 
-    def _append(self, record: PendingRecord) -> int:
+    def _append_to_log(self, record: PendingRecord) -> int:
         return self._cluster.append(
             self._tp,
             key=record.key,
@@ -96,7 +96,7 @@ class PartitionQueue:
             self._task.cancel()
         for record in self._in_flight:
             if arrives and not record.done:
-                self._append(record)
+                self._append_to_log(record)
         for record in (*self._in_flight, *self._queue):
             record.cancel()
         self._in_flight = []

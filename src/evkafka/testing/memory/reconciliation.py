@@ -103,10 +103,10 @@ class Reconciliation:
         for member in self._target:
             heartbeats = self._heartbeats.get(member)
             if heartbeats is None or heartbeats.done():
-                self._heartbeats[member] = self._cluster.run_in_background(self._reconcile(member))
+                self._heartbeats[member] = self._cluster.run_in_background(self._reconcile_member(member))
         self._cluster.wake_waiters()
 
-    async def _reconcile(self, member: Member) -> None:
+    async def _reconcile_member(self, member: Member) -> None:
         """Take the member's steps, until it has what it is to have, or must wait."""
         try:
             while True:
@@ -130,7 +130,7 @@ class Reconciliation:
         free = sorted(tp for tp in target - owned if tp not in self._owners)
         if not free and member.generation == epoch:
             return False
-        await self._assign(member, free, epoch)
+        await self._assign_partitions(member, free, epoch)
         return True
 
     async def _take_classic_step(self, member: Member) -> bool:
@@ -143,13 +143,13 @@ class Reconciliation:
         target = sorted(self._target[member])
         if any(tp in self._owners for tp in target):
             return False
-        await self._assign(member, target, self._epoch)
+        await self._assign_partitions(member, target, self._epoch)
         return True
 
     def _owned_by(self, member: Member) -> set[TopicPartition]:
         return {tp for tp, owner in self._owners.items() if owner is member}
 
-    async def _assign(self, member: Member, partitions: Sequence[TopicPartition], epoch: int) -> None:
+    async def _assign_partitions(self, member: Member, partitions: Sequence[TopicPartition], epoch: int) -> None:
         self._owners.update(dict.fromkeys(partitions, member))
         if partitions:
             given = format_partitions(partitions)

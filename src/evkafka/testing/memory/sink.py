@@ -71,7 +71,7 @@ class MemorySink:
             why = f"the record, {size} bytes, is larger than max_request_size, {self._largest} bytes"
             raise _refused_error(record, why, RecordTooLarge)
         try:
-            tp = topics.choose(record.topic, record.key, record.partition)
+            tp = topics.choose_partition(record.topic, record.key, record.partition)
         except (EVKafkaError, ValueError) as error:  # an illegal name is a ValueError
             raise _refused_error(record, str(error)) from error
         if record.partition is not None or self._partitioner is None:

@@ -271,9 +271,9 @@ class MemorySource:
 
     def reassign(self) -> None:
         """Without a group: assign all partitions of its topics; positions are kept."""
-        self._cluster.run_in_background(self._reassign())
+        self._cluster.run_in_background(self._assign_all_partitions())
 
-    async def _reassign(self) -> None:
+    async def _assign_all_partitions(self) -> None:
         read = dict(self.positions)
         await self.revoke()
         await self.assign(

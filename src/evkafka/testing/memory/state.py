@@ -82,7 +82,7 @@ class ClusterState:
         value, own_key = None if event is None else encode(event), encode_key(key)
         pairs = tuple(build_headers(headers, event_type))
         return self.append(
-            self.topics.choose(topic, own_key, partition),
+            self.topics.choose_partition(topic, own_key, partition),
             key=own_key,
             value=value,
             headers=pairs,

@@ -140,7 +140,7 @@ class Topics:
 
     # ------------------------------------------------------------------ writing
 
-    def choose(self, topic: str, key: bytes | None, partition: int | None) -> TopicPartition:
+    def choose_partition(self, topic: str, key: bytes | None, partition: int | None) -> TopicPartition:
         """The partition of a record: the given one, by the hash of its key as in the Java client, or a random one.
 
         Raises:

@@ -139,7 +139,7 @@ class TransactionalMember:
     def _append_output(self, transaction: OpenTransaction, output: OutgoingRecord) -> None:
         topics, clock = self._cluster.topics, self._cluster.clock
         record = self._cluster.append(
-            topics.choose(output.topic, output.key, output.partition),
+            topics.choose_partition(output.topic, output.key, output.partition),
             key=output.key,
             value=output.value,
             headers=tuple(output.headers),
@@ -153,7 +153,7 @@ class TransactionalMember:
         try:
             if refused:
                 raise CommitRefused("refused by the test")
-            group = self._commits.checked_group(request)
+            group = self._commits.require_accepting_group(request)
         except (CommitRefused, MetadataTooLarge):
             self._cluster.transactions.end(transaction, commit=False)
             raise
