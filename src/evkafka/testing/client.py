@@ -169,7 +169,9 @@ class TestClient(_Client):
             RuntimeError: the client is not open, or an event loop is running here.
         """
         _refuse_in_loop("called")
-        [delivery] = self._deliver([event], event_type, topic, key, partition, timestamp_ms, headers, consumer_name)
+        [delivery] = self._deliver_events(
+            [event], event_type, topic, key, partition, timestamp_ms, headers, consumer_name
+        )
         return delivery
 
     def send_batch(
@@ -195,9 +197,9 @@ class TestClient(_Client):
             cause. Later events are not delivered.
         """
         _refuse_in_loop("called")
-        return self._deliver(events, event_type, topic, key, partition, timestamp_ms, headers, consumer_name)
+        return self._deliver_events(events, event_type, topic, key, partition, timestamp_ms, headers, consumer_name)
 
-    def _deliver(self, *arguments: Any) -> list[Delivery]:
+    def _deliver_events(self, *arguments: Any) -> list[Delivery]:
         harness, records = self._open_harness(), self._build_records(*arguments)
         assert self._portal is not None
         context = harness.context_of(copy_context(), self._before)
@@ -252,7 +254,7 @@ class AsyncTestClient(_Client):
         consumer_name: str | None = None,
     ) -> Delivery:
         """Deliver one event, and return its outcome; see `TestClient.send_event`."""
-        [delivery] = await self._deliver(
+        [delivery] = await self._deliver_events(
             [event], event_type, topic, key, partition, timestamp_ms, headers, consumer_name
         )
         return delivery
@@ -269,9 +271,11 @@ class AsyncTestClient(_Client):
         consumer_name: str | None = None,
     ) -> list[Delivery]:
         """Deliver events of one type together; see `TestClient.send_batch`."""
-        return await self._deliver(events, event_type, topic, key, partition, timestamp_ms, headers, consumer_name)
+        return await self._deliver_events(
+            events, event_type, topic, key, partition, timestamp_ms, headers, consumer_name
+        )
 
-    async def _deliver(self, *arguments: Any) -> list[Delivery]:
+    async def _deliver_events(self, *arguments: Any) -> list[Delivery]:
         harness, records = self._open_harness(), self._build_records(*arguments)
         context = harness.context_of(copy_context(), self._before)
         delivering = harness.deliver(*records, stop_at_fault=self._raises)

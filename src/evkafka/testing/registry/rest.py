@@ -87,7 +87,7 @@ def _answer_compatibility_request(subjects: Subjects, parts: list[str], body: by
             pass
         case _:
             raise _unknown_path_refusal()
-    _parse_schema(body).check()
+    _parse_schema(body).check_validity()
     reason = subjects.incompatibility_reason(subject)
     return {"is_compatible": reason is None, "messages": [] if reason is None else [reason]}
 

@@ -54,17 +54,17 @@ class Schema:
     @property
     def identity(self) -> str:
         """Two schemas with the same identity are one: white space does not matter."""
-        return json.dumps([self.schema_type, self._content(), [dict(one) for one in self.references]])
+        return json.dumps([self.schema_type, self._parsed_content(), [dict(one) for one in self.references]])
 
-    def _content(self) -> object:
+    def _parsed_content(self) -> object:
         return self.schema.strip() if self.schema_type == "PROTOBUF" else json.loads(self.schema)
 
-    def check(self) -> None:
+    def check_validity(self) -> None:
         """Raises Refusal if the schema is certainly invalid. Only its JSON is parsed."""
         if self.schema_type not in SCHEMA_TYPES:
             raise Refusal(422, 42201, f"Invalid schema type {self.schema_type}: one of {', '.join(SCHEMA_TYPES)}")
         try:
-            self._content()
+            self._parsed_content()
         except ValueError as error:
             raise Refusal(422, 42201, f"Invalid schema of type {self.schema_type}: {error}") from error
 
@@ -151,7 +151,7 @@ class Subjects:
         Raises:
             Refusal: there is no such subject, or it has no such version.
         """
-        schema.check()
+        schema.check_validity()
         known = self._find_version(self.versions(subject), schema)
         if known is None:
             raise Refusal(404, 40403, "Schema not found")
@@ -174,7 +174,7 @@ class Subjects:
         Raises:
             Refusal: the schema is invalid, refers to an unknown one, or is incompatible.
         """
-        schema.check()
+        schema.check_validity()
         for reference in schema.references:
             self.version(str(reference.get("subject")), str(reference.get("version")))
         versions = self._subjects.get(subject, [])
