@@ -201,7 +201,7 @@ class _Run:
 
     def _send(self, some: tuple[Sent, ...]) -> None:
         for sent in some:
-            tp = self._kafka.topics.choose(TOPIC, None, sent.partition)
+            tp = self._kafka.topics.choose_partition(TOPIC, None, sent.partition)
             record = self._kafka.append(
                 tp, key=sent.key, value=sent.value, headers=sent.all_headers, timestamp_ms=1_700_000_000_000
             )

@@ -130,13 +130,13 @@ class TestEncoding:
     async def test_runs_in_a_thread_on_consistent_figures(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from evkafka.observe import metrics
 
-        encode, threads = metrics._encode, []
+        encode, threads = metrics._encode_registry, []
 
         def told(registry: Any, accept: str) -> tuple[bytes, str]:
             threads.append(threading.current_thread())
             return encode(registry, accept)
 
-        monkeypatch.setattr(metrics, "_encode", told)
+        monkeypatch.setattr(metrics, "_encode_registry", told)
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):
             await settled(kafka, {"n": 0})

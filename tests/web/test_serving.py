@@ -26,7 +26,7 @@ from evkafka import EVKafkaApp
 from evkafka.web.component import WebComponent
 
 component = WebComponent(EVKafkaApp(), host="127.0.0.1", port=0, ui_token=None)
-component.check()
+component.prepare()
 known = set(sys.modules)
 
 async def serve():
