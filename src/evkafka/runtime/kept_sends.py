@@ -77,7 +77,7 @@ def take_outputs(slot: Slot) -> Sequence[OutgoingRecord]:
 # ---------------------------------------------------------------------------- around the attempts
 
 
-def keep_sends(dispatch: Dispatch, scope: TransactionScope) -> Dispatch:
+def wrap_to_keep_sends(dispatch: Dispatch, scope: TransactionScope) -> Dispatch:
     """A dispatch whose attempts keep their sends, in `slot.kept`."""
 
     def call(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:

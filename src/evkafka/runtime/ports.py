@@ -453,7 +453,7 @@ class Slot:
             call has returned None: it returns the next call to make there, or None. The attribute is None if each
             record has a hop of its own.
         kept: what the running attempt has sent, or the last one; None unless its consumer keeps sends (exactly once).
-            Written by `keep_sends`.
+            Written by `wrap_to_keep_sends`.
     """
 
     __slots__ = (

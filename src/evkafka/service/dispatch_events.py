@@ -17,7 +17,7 @@ ReadEvent = Callable[[Record], Record]
 """Takes the event out of a record. Raises DecodeError if the record is not an event."""
 
 
-def dispatch_events(dispatch: Dispatch, read: ReadEvent, trace: Callable[[Dispatch], Dispatch]) -> Dispatch:
+def wrap_for_events(dispatch: Dispatch, read: ReadEvent, trace: Callable[[Dispatch], Dispatch]) -> Dispatch:
     """A dispatch that passes events to the given one, which is traced: a span's parent may be in the event.
 
     An invalid event has no endpoint. Its attempt raises the DecodeError, in a span whose parent is in the record.
@@ -40,15 +40,15 @@ def dispatch_events(dispatch: Dispatch, read: ReadEvent, trace: Callable[[Dispat
 
     return Dispatch(
         call,
-        _apply_to_event(traced.route, read),
-        _apply_to_event(traced.limited_route, read) if traced.limited_route is not None else None,
+        _wrap_lookup(traced.route, read),
+        _wrap_lookup(traced.limited_route, read) if traced.limited_route is not None else None,
         open_batch,
-        _create_thread_call(traced.thread_call, read) if traced.thread_call is not None else None,
-        _apply_to_event(traced.awaited, read) if traced.awaited is not None else None,
+        _wrap_thread_call(traced.thread_call, read) if traced.thread_call is not None else None,
+        _wrap_lookup(traced.awaited, read) if traced.awaited is not None else None,
     )
 
 
-def _apply_to_event(of: Callable[[Record], T | None], read: ReadEvent) -> Callable[[Record], T | None]:
+def _wrap_lookup(of: Callable[[Record], T | None], read: ReadEvent) -> Callable[[Record], T | None]:
     """What `of` says of the event in a record; None if it is not one."""
 
     def of_event(record: Record) -> T | None:
@@ -60,7 +60,7 @@ def _apply_to_event(of: Callable[[Record], T | None], read: ReadEvent) -> Callab
     return of_event
 
 
-def _create_thread_call(
+def _wrap_thread_call(
     thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None], read: ReadEvent
 ) -> Callable[[Record, Slot], ThreadCall | Unmatched | None]:
     def call(record: Record, slot: Slot) -> ThreadCall | Unmatched | None:

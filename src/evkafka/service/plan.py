@@ -25,7 +25,7 @@ from evkafka.runtime.dead_letters.retry_topics import (
     retry_consumer_settings,
     retry_topics_of,
 )
-from evkafka.runtime.delayed_records import dispatch_origins
+from evkafka.runtime.delayed_records import wrap_for_delayed_records
 from evkafka.runtime.ports import Clock, Cluster, Dispatch, Route
 from evkafka.runtime.topic_pattern import excluded_names
 from evkafka.sender import Sender
@@ -34,7 +34,7 @@ from evkafka.serde.cloudevents.reading import read_event
 from evkafka.serde.formats.consumer_formats import ConsumerFormats
 from evkafka.service.consumer_plan import ConsumerPlan, RetryPlan
 from evkafka.service.dispatch import build_dispatch
-from evkafka.service.dispatch_events import dispatch_events
+from evkafka.service.dispatch_events import wrap_for_events
 from evkafka.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -205,9 +205,9 @@ class DeclaredConsumer:
     def _wrap_dispatches(self, dispatch: Dispatch, trace: Callable[[Dispatch], Dispatch]) -> tuple[Dispatch, Dispatch]:
         """The dispatches of its topics and of its retry topics, with tracing and envelope."""
         if self.settings.envelope is None:
-            return trace(dispatch), trace(dispatch_origins(dispatch))
-        events = dispatch_events(dispatch, self.read_event, trace)
-        return events, dispatch_origins(events)
+            return trace(dispatch), trace(wrap_for_delayed_records(dispatch))
+        events = wrap_for_events(dispatch, self.read_event, trace)
+        return events, wrap_for_delayed_records(events)
 
     def settings_with_dead_letter_topics(self) -> ConsumerSettings:
         """Its settings, with the dead-letter topics of all policies. In the topic of an event type's own policy, the
