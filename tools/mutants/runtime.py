@@ -222,8 +222,9 @@ ASSIGNMENT = [
     Breakage(
         "partitions that are added replace the ledgers of those that stay",
         "runtime/rebalance.py",
-        "        for tp in partitions:\n            assignment.flow.forget_assignment(tp)",
-        "        for tp in {*partitions, *assignment.partitions}:\n            assignment.flow.forget_assignment(tp)",
+        "        for tp in partitions:\n            assignment.flow.remove_assignment_reasons(tp)",
+        "        for tp in {*partitions, *assignment.partitions}:\n"
+        "            assignment.flow.remove_assignment_reasons(tp)",
         "each member that joins makes all others handle again what they have in flight",
         ("tests/runtime/lanes/test_partial_rebalance.py",),
     ),
@@ -353,7 +354,7 @@ ASSIGNMENT = [
     Breakage(
         "a pause is forgotten at a rebalance",
         "runtime/assignment.py",
-        '"user" in self.flow.reasons(tp)',
+        '"user" in self.flow.not_read_reasons(tp)',
         "False",
         "a partition that an operator has paused runs again",
         ("tests/runtime/lanes/test_control.py",),
@@ -436,7 +437,7 @@ POLLER = [
     Breakage(
         "time limits are not enforced",
         "runtime/watchdog.py",
-        "                self._check_limit(executor, now_s)",
+        "                self._enforce_time_limit(executor, now_s)",
         "                pass",
         "an endpoint that hangs blocks its key forever",
         ("tests/runtime/lanes/test_time_limits.py",),

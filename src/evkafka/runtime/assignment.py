@@ -67,7 +67,7 @@ class Assignment:
 
     def start_partition(self, tp: TopicPartition) -> Partition:
         """Begin an assignment of this partition, with a new ledger."""
-        paused = "user" in self.flow.reasons(tp)
+        paused = "user" in self.flow.not_read_reasons(tp)
         partition = self.partitions[tp] = Partition(tp, ordering=self._ordering, paused=paused)
         return partition
 
@@ -124,7 +124,7 @@ class Assignment:
         self.scheduler.end_partition(partition)
         if self.partitions.get(partition.tp) is partition:
             del self.partitions[partition.tp]
-            self.flow.forget_assignment(partition.tp)
+            self.flow.remove_assignment_reasons(partition.tp)
 
     def end_all_partitions(self) -> None:
         """The source is closed: it has no partitions any more, whatever it was doing with them."""
@@ -149,7 +149,7 @@ class Assignment:
 
     # ------------------------------------------------------------------ numbers
 
-    def poll_size(self) -> int:
+    def next_poll_max_records(self) -> int:
         """How many records the next poll may return. In at-most-once mode there are never more than `max_poll_records`
         unfinished records."""
         max_records = self.settings.max_poll_records
@@ -163,7 +163,7 @@ class Assignment:
         """Records read and not finished."""
         return sum(partition.ledger.unfinished for partition in self.partitions.values())
 
-    def finished(self) -> int:
+    def count_finished(self) -> int:
         """Records that were finished since the start."""
         return self.taken - sum(partition.ledger.unfinished for partition in self.partitions.values())
 

@@ -30,7 +30,7 @@ class BlockingRecords:
         self._since: dict[Partition, tuple[int, float]] = {}
         self._logged_at_s = float("-inf")
 
-    def update(self, now_s: float) -> None:
+    def update_and_log(self, now_s: float) -> None:
         since = self._since
         self._since = {
             partition: known if (known := since.get(partition)) is not None and known[0] == oldest else (oldest, now_s)
@@ -49,7 +49,7 @@ class BlockingRecords:
     def _stuck_partitions(self) -> Iterable[tuple[Partition, str, str]]:
         """Partitions that have stopped because of a record, with what they are full of and what bounds it."""
         for tp, partition in self._partitions.items():
-            ledger, reasons = partition.ledger, self._flow.reasons(tp)
+            ledger, reasons = partition.ledger, self._flow.not_read_reasons(tp)
             if "metadata" in reasons and (oldest := ledger.oldest) is not None:
                 full_of = (
                     f"{partition.done_ahead} offsets finished after offset {oldest} do not fit into the metadata of a"

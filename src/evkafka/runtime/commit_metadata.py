@@ -95,7 +95,7 @@ class CommitMetadata:
         """
         if self.is_plain:  # earlier versions of EVKafka understand this
             return self.rate if len(self.rate) <= limit else ""
-        head, rate, left = self._length_left(limit)
+        head, rate, left = self._head_rate_and_length_left(limit)
         if left < 2 * len(NONE):
             return ""
         finished = encode_ranges(self.base, self.finished, left - len(NONE))
@@ -107,10 +107,10 @@ class CommitMetadata:
         """Whether all finished offsets fit into a text of so many characters."""
         if not self.finished:
             return True
-        _, _, left = self._length_left(limit)
+        _, _, left = self._head_rate_and_length_left(limit)
         return range_text_length(self.base, self.finished) <= left - len(NONE)
 
-    def _length_left(self, limit: int) -> tuple[str, str, int]:
+    def _head_rate_and_length_left(self, limit: int) -> tuple[str, str, int]:
         """The text's first part, the rate in it, and how many characters are left beside them."""
         mark = self.mark
         offset = NONE if mark.offset is None else mark.offset

@@ -158,7 +158,7 @@ class Consumer:
         Raises:
             BrokerUnavailable, BrokerRefused, BrokerError: why it could not.
         """
-        await self._connect()
+        await self._connect_source()
 
     async def run(self) -> None:
         """Consume until `stop()`; create a new source when one fails, as the restart policy allows.
@@ -174,7 +174,7 @@ class Consumer:
         try:
             while not self._stop_signal.stopping.done():
                 try:
-                    await self._consume()
+                    await self._consume_until_stop()
                 except Exception as error:  # the one place: the restart policy decides what follows
                     await self._wait_before_restart(error)
         except BaseException as error:
@@ -229,7 +229,7 @@ class Consumer:
 
     # ------------------------------------------------------------------ one source's life
 
-    async def _connect(self) -> RecordSource:
+    async def _connect_source(self) -> RecordSource:
         settings, scope = self.settings, self._transaction_scope
         source = self._cluster.source(settings)
         try:
@@ -252,7 +252,7 @@ class Consumer:
         self._telemetry.emit(ConsumerStarted(self.name, self._restarts))
         return source
 
-    async def _consume(self) -> None:
+    async def _consume_until_stop(self) -> None:
         """Poll and commit until the app stops or the source fails; give all partitions back; raise the failure."""
         source = self._assignment.source or await self._tasks.run_to_end(self._reconnect)
         if source is None:
@@ -331,7 +331,7 @@ class Consumer:
         """A new source; None if the app stops meanwhile."""
         if self._assignment.source is not None:  # connected by an earlier call, which was cancelled from outside
             return self._assignment.source
-        connecting = self._tasks.start("connect", self._connect(), on_failure=lambda _: None, returns=True)
+        connecting = self._tasks.start("connect", self._connect_source(), on_failure=lambda _: None, returns=True)
         try:
             await wait_any(self._clock, connecting, self._stop_signal.stopping, timeout_s=None)
         finally:

@@ -63,7 +63,7 @@ def build_consumer(
     watchdog_rounds = WatchdogRounds(clock.now())
     threads = ThreadPoolExecutor(spec.settings.concurrency, thread_name_prefix=f"evkafka-{spec.name}")
     session = SessionCheck(assignment)
-    time_slice = TimeSlice(clock, session.check)
+    time_slice = TimeSlice(clock, session.hold_lanes_if_not_in_session)
     executors = _create_executors(spec, environment, services, writes, watchdog_rounds, time_slice, threads)
     blocking_records = BlockingRecords(spec.name, assignment.partitions, assignment.flow)
     parts = ConsumerParts(
@@ -101,7 +101,7 @@ def _create_reporter(spec: ConsumerSpec, environment: ConsumerEnvironment, assig
         spec.name,
         environment.telemetry,
         known=spec.known_types,
-        finished=assignment.finished,
+        finished=assignment.count_finished,
         skips=spec.settings.at_most_once or spec.settings.unmatched == "skip",
     )
     return TelemetryReporter(spec.name, environment.telemetry, warning)
@@ -197,7 +197,7 @@ def _create_watchdog(
         session=session,
         watchdog_rounds=watchdog_rounds,
         report=report,
-        each_second=blocking_records.update,
+        each_second=blocking_records.update_and_log,
         on_failure=fail,
     )
 

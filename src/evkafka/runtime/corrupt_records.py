@@ -45,7 +45,7 @@ class CorruptRecords:
         says."""
         assignment, tp, policy = self._assignment, unreadable.partition, self._assignment.settings.on_error
         partition, source = assignment.partitions.get(tp), assignment.source
-        if partition is None or source is None or "unreadable" in assignment.flow.reasons(tp):
+        if partition is None or source is None or "unreadable" in assignment.flow.not_read_reasons(tp):
             return  # if it is blocked already, a poll that was running has read the record once more
         assignment.inherit_last_commit(partition)
         if partition.ledger.is_inherited(unreadable.offset):  # an earlier owner is done with it

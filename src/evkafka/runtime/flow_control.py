@@ -70,10 +70,10 @@ class FlowControl:
                 del self._reasons[tp]
         self.room.set()
 
-    def reasons(self, tp: TopicPartition) -> frozenset[NotReadReason]:
+    def not_read_reasons(self, tp: TopicPartition) -> frozenset[NotReadReason]:
         return frozenset(self._reasons.get(tp, ()))
 
-    def forget_assignment(self, tp: TopicPartition) -> None:
+    def remove_assignment_reasons(self, tp: TopicPartition) -> None:
         """Its assignment has changed: remove all reasons but a user's."""
         self.remove_reason(tp, "full")
         self.remove_reason(tp, "unreadable")

@@ -47,5 +47,5 @@ class Intake:
         assignment.commit_timer.note_activity()  # the end of a record in the middle of a lane may not be noted
         assignment.scheduler.add_records(partition, records, assignment.source.position(tp))
         assignment.flow.stop_reading_if_full(partition)
-        if assignment.flow.is_full(tp) or assignment.poll_size() == 0:
+        if assignment.flow.is_full(tp) or assignment.next_poll_max_records() == 0:
             assignment.scheduler.end_batch_waits(partition)

@@ -48,7 +48,7 @@ class OffsetLedger:
         self._last = -1  # the highest offset ever begun
         self._sealed = False
 
-    def inherit(self, finished: Iterable[OffsetRange]) -> None:
+    def inherit_finished(self, finished: Iterable[OffsetRange]) -> None:
         """These offsets were finished in an earlier assignment, and are not begun here. Called before any is begun."""
         self._ranges = deque(finished)
         self._some_early = bool(self._ranges)

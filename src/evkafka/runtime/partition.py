@@ -405,7 +405,7 @@ class Partition:
         if self.was_reset:
             inherited = CommitMetadata(inherited.base, rate=inherited.rate)
         self.inherited = inherited
-        self.ledger.inherit(inherited.finished)
+        self.ledger.inherit_finished(inherited.finished)
         self.outbox.covered = Coverage(inherited.base, inherited.finished)
         self.tries.update(inherited.attempts)
 

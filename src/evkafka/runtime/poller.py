@@ -73,7 +73,7 @@ class Poller:
             batches = await source.poll(
                 partitions,
                 timeout_s=0 if reads_nothing else assignment.settings.consumer_timeout_s,
-                max_records=self._assignment.poll_size(),
+                max_records=self._assignment.next_poll_max_records(),
             )
             polled()
             if batches:
@@ -88,7 +88,7 @@ class Poller:
                 await self._wait_until_readable()
 
     def _partitions_to_read(self) -> Collection[TopicPartition] | None:
-        if self._stop_signal.is_set or self._assignment.poll_size() == 0:
+        if self._stop_signal.is_set or self._assignment.next_poll_max_records() == 0:
             return NO_PARTITIONS
         return self._assignment.flow.partitions_to_poll()
 
@@ -133,7 +133,7 @@ class Poller:
             self._assignment.telemetry.emit(
                 RecordsReceived(self._assignment.name, tp.topic, tp.partition, len(records), sizes)
             )
-        unfinished = self._take_over.without_finished(source, partition, records)
+        unfinished = self._take_over.drop_finished_by_earlier_owner(source, partition, records)
         if unfinished:
             self._take_over.hand_out_once_marked(partition, unfinished)
         else:

@@ -74,7 +74,7 @@ class RebalanceListener:
         """New ledgers for these partitions."""
         assignment = self._assignment
         for tp in partitions:
-            assignment.flow.forget_assignment(tp)
+            assignment.flow.remove_assignment_reasons(tp)
             assignment.start_partition(tp)
         assignment.flow.room.set()
         total = len(assignment.partitions)

@@ -33,7 +33,7 @@ class SessionCheck:
         self._source = source
         self._scheduler.continue_all_lanes()
 
-    def check(self) -> None:
+    def hold_lanes_if_not_in_session(self) -> None:
         """Let no record begin while the group may have given the partitions to others: two members would handle
         records of one key at the same time. The present attempts continue, and if the group has kept the partitions,
         everything goes on as it was.

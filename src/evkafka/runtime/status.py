@@ -309,7 +309,7 @@ def _partition_status(
         oldest=ledger.oldest,
         oldest_timestamp_ms=written_ms,
         retrying=partition.count_retrying_lanes(),
-        held="unreadable" in assignment.flow.reasons(tp),
+        held="unreadable" in assignment.flow.not_read_reasons(tp),
         paused=partition.paused,
         full=assignment.flow.is_full(tp),
         high_watermark=source.high_watermark(tp) if source is not None else None,
@@ -319,7 +319,7 @@ def _partition_status(
         blocked_by=tuple(sorted(partition.oldest_record_block_reasons())),
         unwritten=tuple(_unwritten_status(write, now_s) for write in partition.pending_writes() if write.has_failed),
         done_ahead=partition.done_ahead,
-        unread_because=tuple(sorted(assignment.flow.reasons(tp))),
+        unread_because=tuple(sorted(assignment.flow.not_read_reasons(tp))),
         one_at_a_time=_one_at_a_time_status(partition),
     )
 

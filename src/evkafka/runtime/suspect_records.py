@@ -103,8 +103,8 @@ class SuspectRecords:
         ):
             if not partition.held:
                 # The record before has ended: a crash while the next one is waited for must not count against it.
-                await self._commit_all()
-                if not await self._read_more(partition):
+                await self._commit_all_partitions()
+                if not await self._read_more_records(partition):
                     return
             record = partition.held[0]
             if found.offset is not None and record.offset > found.offset:
@@ -114,7 +114,7 @@ class SuspectRecords:
             if record.offset == found.offset:
                 return
 
-    async def _read_more(self, partition: Partition) -> bool:
+    async def _read_more_records(self, partition: Partition) -> bool:
         """Read more records of the partition. False if none came."""
         flow, more = self._assignment.flow, partition.wait_for_more_held()
         flow.remove_reason(partition.tp, "beginning")
@@ -141,7 +141,7 @@ class SuspectRecords:
             # last commit has counted it.
             partition.tries[offset], partition.counted = failed, (offset, failed + 1)
             partition.mark = OwnerMark(Ownership.ALONE, deaths + 1, offset, self._owner)
-            await self._commit_all()
+            await self._commit_all_partitions()
             if not self._assignment.may_begin_records(partition):
                 return
             self._intake.place_records(partition, [partition.held.popleft()])
@@ -154,7 +154,7 @@ class SuspectRecords:
         if partition.mark.ownership is Ownership.ALONE:
             partition.mark = OwnerMark(Ownership.BEGUN, 1, owner=self._owner)
 
-    async def _commit_all(self) -> None:
+    async def _commit_all_partitions(self) -> None:
         """Commit every partition: what has ended in another one must not count if the next attempt ends the process."""
         committer = self._assignment.committer
         if committer is not None:

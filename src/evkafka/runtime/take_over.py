@@ -56,7 +56,7 @@ class TakeOver:
         self._marks_due: dict[Partition, None] = {}
         self._marking: asyncio.Task[None] | None = None
 
-    def without_finished(
+    def drop_finished_by_earlier_owner(
         self, source: RecordSource, partition: Partition, records: Sequence[Record]
     ) -> Sequence[Record]:
         """Those of the records, which were just read, that no earlier owner has finished."""

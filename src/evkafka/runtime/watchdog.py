@@ -120,8 +120,8 @@ class Watchdog:
         self._watchdog_rounds.at_s = now_s
         for executor in self._executors:
             if executor.slot.record is not None:
-                self._check_limit(executor, now_s)
-        self._session.check()
+                self._enforce_time_limit(executor, now_s)
+        self._session.hold_lanes_if_not_in_session()
         if self._source is not None and now_s >= self._next_stall_check_s:
             self._next_stall_check_s = now_s + 1.0
             self._each_second(now_s)
@@ -130,7 +130,7 @@ class Watchdog:
 
     # ------------------------------------------------------------------ time limits
 
-    def _check_limit(self, executor: Executor, now_s: float) -> None:
+    def _enforce_time_limit(self, executor: Executor, now_s: float) -> None:
         record, limit_s = executor.slot.record, executor.time_limit_s()
         ran_s = now_s - executor.started_s
         if ran_s <= limit_s:
@@ -170,7 +170,7 @@ class Watchdog:
         for tp, partition in self._partitions.items():
             position, end = source.position(tp), source.end_offset(tp)
             idle = position is not None and end is not None and end > position and not partition.is_busy
-            is_held = "unreadable" in self._flow.reasons(tp)
+            is_held = "unreadable" in self._flow.not_read_reasons(tp)
             has_reason = is_held or partition.paused or partition.early or partition.count_retrying_lanes()
             if not idle or has_reason or source.receives(tp):
                 continue

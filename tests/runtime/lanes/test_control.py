@@ -185,7 +185,7 @@ class TestPause:
             await bench.until(lambda: bench.consumer.pending == 100)
             flow = bench.consumer._assignment.flow
             control(bench).pause(TOPIC, 0)
-            assert flow.reasons(TopicPartition(TOPIC, 0)) == {"user", "full"}
+            assert flow.not_read_reasons(TopicPartition(TOPIC, 0)) == {"user", "full"}
             gates.open_all()
             control(bench).resume(TOPIC, 0)
             await bench.kafka.settle()

@@ -98,4 +98,4 @@ class TestThePollsSize:
             async def on_event(value: bytes) -> None: ...
 
         async with bench.running(handler, **keys):
-            assert bench.consumer._assignment.poll_size() == most
+            assert bench.consumer._assignment.next_poll_max_records() == most

@@ -73,7 +73,7 @@ class Given:
 
     @property
     def is_read(self) -> bool:
-        return "early" not in self.held.flow.reasons(TP)
+        return "early" not in self.held.flow.not_read_reasons(TP)
 
 
 class TestWaiting:
@@ -128,7 +128,7 @@ class TestWaiting:
         given.held.flow.add_reason(TP, "user")
         given.keep(1)
         given.clock.move(10)
-        assert given.held.flow.reasons(TP) == {"user"}
+        assert given.held.flow.not_read_reasons(TP) == {"user"}
 
 
 def slot() -> Slot:
