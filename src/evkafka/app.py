@@ -124,7 +124,7 @@ class EVKafkaApp:
         self._controls: dict[str, ConsumerControl] = {}
         self._producers: dict[str, DeclaredProducer] = {}
         self._handler = Handler() if config is not None else None
-        self._lifecycle = AppLifecycle(self, self._build_service)
+        self._lifecycle = AppLifecycle(self, self._compile_service)
         if config is not None and self._handler is not None:
             self.add_consumer(config, self._handler, name)
 
@@ -215,10 +215,10 @@ class EVKafkaApp:
             if name not in settings:
                 names = ", ".join(map(repr, settings)) or "none"
                 raise ConfigError(f"this app has no consumer named {name!r}; its consumers: {names}")
-            self._controls[name] = ConsumerControl(name, settings[name], partial(self._running_consumer, name))
+            self._controls[name] = ConsumerControl(name, settings[name], partial(self._running_loop_and_consumer, name))
         return self._controls[name]
 
-    def _running_consumer(self, name: str) -> tuple[asyncio.AbstractEventLoop, Consumer] | None:
+    def _running_loop_and_consumer(self, name: str) -> tuple[asyncio.AbstractEventLoop, Consumer] | None:
         loop, service = self._lifecycle.loop, self.service
         consumer = service.consumers.get(name) if service is not None else None
         return (loop, consumer) if loop is not None and consumer is not None else None
@@ -263,7 +263,7 @@ class EVKafkaApp:
             ConfigError: an annotation refers to a name that does not exist, a type cannot be described, or an error
                 policy is invalid.
         """
-        return json.dumps(build_document(self._contract()), ensure_ascii=False, indent=2, allow_nan=False)
+        return json.dumps(build_document(self._describe_contract()), ensure_ascii=False, indent=2, allow_nan=False)
 
     def asgi(self) -> Any:
         """The AsyncAPI page, health and metrics as an ASGI app: `api.mount("/kafka", app.asgi())`. Call it before the
@@ -289,7 +289,7 @@ class EVKafkaApp:
         """The URL of the web server; None while it does not run."""
         return self._web_component.url if self._web_component is not None else None
 
-    def _contract(self) -> AppContract:
+    def _describe_contract(self) -> AppContract:
         return AppContract(
             Info(self.title, self.version, self.description, self.terms_of_service, self.contact, self.license_info),
             tuple(declared.contract() for declared in self._consumers.values()),
@@ -372,7 +372,7 @@ class EVKafkaApp:
         """
         return self.running(force_exit=force_exit)
 
-    def _build_service(self, cluster: Cluster, clock: Clock) -> Service:
+    def _compile_service(self, cluster: Cluster, clock: Clock) -> Service:
         """Compile the declarations into a service: stacks, routes and decoders are created here, once."""
         self._web_component = None
         # Of several processes one has the web server: it shows the metrics of all of them.
@@ -403,10 +403,10 @@ class EVKafkaApp:
             clock=clock,
             telemetry=self.telemetry,
             web=self._web_component,
-            limit_reset=self._limit_reset(),
+            limit_reset=self._create_limit_reset(),
         )
 
-    def _limit_reset(self) -> LimitReset:
+    def _create_limit_reset(self) -> LimitReset:
         if self.started_as is None:
             return LimitReset(self.reset_dead_letter_limit)
         target = self.started_as.removeprefix("--app ")

@@ -139,7 +139,7 @@ class Handler:
         """Add them to this handler and to all that include it: to every one of them, or to none."""
         handlers = self._including_handlers()
         for handler in handlers:
-            handler._check_endpoints(endpoints)
+            handler._check_can_add(endpoints)
         for handler in handlers:
             for endpoint in endpoints:
                 if endpoint.is_default:
@@ -154,7 +154,7 @@ class Handler:
             handlers += [other for other in handler._included_in if other not in handlers]
         return handlers
 
-    def _check_endpoints(self, endpoints: Collection[Endpoint]) -> None:
+    def _check_can_add(self, endpoints: Collection[Endpoint]) -> None:
         if self._frozen:
             raise RuntimeError("the app has started: endpoints must be declared before it starts")
         for endpoint in endpoints:

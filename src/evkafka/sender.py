@@ -171,7 +171,7 @@ class OutboundEndpoint(Generic[T]):
                 f"{self.name} was called in an event loop that is not the app's: call"
                 f" {self.name.rpartition('.')[2]}.from_thread(...), in a thread"
             )
-        return self._send(producer, event, key, partition, timestamp_ms, headers)
+        return self._send_event(producer, event, key, partition, timestamp_ms, headers)
 
     @overload
     def from_thread(
@@ -223,7 +223,7 @@ class OutboundEndpoint(Generic[T]):
             raise RuntimeError(
                 f"{self.name}.from_thread was called in the app's own event loop: await {self.name}(...)"
             )
-        sending = self._send(producer, event, key, partition, timestamp_ms, headers)
+        sending = self._send_event(producer, event, key, partition, timestamp_ms, headers)
         try:
             confirmed = asyncio.run_coroutine_threadsafe(sending, loop)
         except RuntimeError:  # the loop was closed in the meantime
@@ -239,12 +239,12 @@ class OutboundEndpoint(Generic[T]):
             raise DeliveryError(
                 f"{self.name} sent event {self.event_type!r} from a thread, but the app's event loop has not answered"
                 f" within {timeout_s:g} s; it may have been written",
-                topic=self._topic(producer),
+                topic=self._choose_topic(producer),
                 event_type=self.event_type,
                 may_have_been_written=True,
             ) from None
 
-    async def _send(
+    async def _send_event(
         self,
         producer: EVKafkaProducer,
         event: Any,
@@ -253,7 +253,7 @@ class OutboundEndpoint(Generic[T]):
         timestamp_ms: int | None,
         headers: Headers | None,
     ) -> RecordMetadata:
-        topic = self._topic(producer)
+        topic = self._choose_topic(producer)
         value = self._outbound.encode_value(event, topic)
         if key is UNSET:
             key = self._outbound.create_key(event, topic)
@@ -267,7 +267,7 @@ class OutboundEndpoint(Generic[T]):
         )
         return await queued
 
-    def _topic(self, producer: EVKafkaProducer) -> str:
+    def _choose_topic(self, producer: EVKafkaProducer) -> str:
         return self.topic or producer.settings.topic or ""
 
 
@@ -329,7 +329,7 @@ class Sender:
             ConfigError: the function does not take exactly one payload, or the event type is declared already for this
                 topic.
         """
-        _check_event(event_type, topic, key, key_field)
+        _check_event_options(event_type, topic, key, key_field)
         own_key = key_field if key_field is not None else key
         own_format = self._format if value_format is None else _check_format(value_format, f"event {event_type!r}")
         options = OutboundOptions(topic, summary, description, tuple(tags or ()), own_key, own_format)
@@ -458,7 +458,7 @@ def _check_format(given: object, where: str) -> ValueFormat | None:
             )
 
 
-def _check_event(event_type: str, topic: str | None, key: object, key_field: str | None) -> None:
+def _check_event_options(event_type: str, topic: str | None, key: object, key_field: str | None) -> None:
     if not is_text(event_type):
         raise ConfigError(f"an event type must be a non-empty str; got {event_type!r}: @sender.event('OrderPlaced')")
     if key is not None and key_field is not None:

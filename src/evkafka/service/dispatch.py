@@ -70,7 +70,7 @@ def build_dispatch(
         _type_lookup(header, topic_types) if formats is None else _type_lookup_by_schema(header, topic_types, formats)
     )
     limited_route = _limited_route_lookup(target, raw_type)
-    if _is_default(middleware):
+    if _is_default_stack(middleware):
         if formats is None:
             return _create_direct_dispatch(target, header, topic_types, raw_type, limited_route, overrides)
         return _create_dispatch_by_format(target, raw_type, limited_route, overrides, formats)
@@ -84,7 +84,7 @@ def build_dispatch(
     return _create_stack_dispatch(stack, untyped, _route_lookup(target, raw_type), limited_route, overrides, formats)
 
 
-def _is_default(middleware: Sequence[Middleware] | None) -> bool:
+def _is_default_stack(middleware: Sequence[Middleware] | None) -> bool:
     """Whether the stack does the same as the default one. It may read the type from a header with another name."""
     match list(middleware or ()):
         case []:

@@ -83,7 +83,7 @@ class AppLifecycle:
     def guard_process(self) -> StopGuard:
         """The process belongs to this app: the guard handles its signals until its end, and may end it by force."""
         guard = self._guard = StopGuard(
-            self._app.stop_limit_s, running_attempts=self._running_attempts, ends_process=True
+            self._app.stop_limit_s, running_attempts=self._describe_running_attempts, ends_process=True
         )
         guard.start()
         if threading.current_thread() is threading.main_thread():
@@ -122,16 +122,16 @@ class AppLifecycle:
             yield self._guard
             return
         guard = self._guard = StopGuard(
-            self._app.stop_limit_s, running_attempts=self._running_attempts, ends_process=force_exit
+            self._app.stop_limit_s, running_attempts=self._describe_running_attempts, ends_process=force_exit
         )
         guard.start()
         try:
             yield guard
         finally:
-            guard.end()
+            guard.stop_watching()
             self._guard = None
 
-    def _running_attempts(self) -> list[str]:
+    def _describe_running_attempts(self) -> list[str]:
         service = self.service
         consumers = service.consumers.values() if service is not None else ()
         return [str(attempt) for consumer in tuple(consumers) for attempt in running_attempts(consumer)]
@@ -171,7 +171,7 @@ class AppLifecycle:
         await service.wait_until_stop()
         if service.failure is None:
             return
-        await service.wait_until_ended()  # before the signal: some host programs end at once, without a drain
+        await service.wait_until_consumer_ended()  # before the signal: some host programs end at once, without a drain
         failure = service.failure
         assert failure is not None
         if on_failure is not None:
@@ -189,7 +189,7 @@ class AppLifecycle:
         self.started = True
         self.loop = asyncio.get_running_loop()
         if self._guard is not None:
-            self._guard.watch_loop()
+            self._guard.note_loop()
         try:
             service = self.service = self._build(cluster or _kafka_cluster(), clock or SystemClock())
         except ConfigError as error:  # of an annotation, which is resolved only now
@@ -210,7 +210,7 @@ class AppLifecycle:
                 try:
                     yield service
                 finally:
-                    self._begin_deadline()
+                    self._begin_stop_deadlines()
         finally:
             if self._loop_monitor is not None:
                 self._loop_monitor.stop()
@@ -248,12 +248,12 @@ class AppLifecycle:
     def stop(self) -> None:
         """Begin to stop. From any thread; idempotent."""
         self.should_exit = True
-        self._begin_deadline()
+        self._begin_stop_deadlines()
         loop, service = self.loop, self.service
         if loop is not None and service is not None and not loop.is_closed():
             loop.call_soon_threadsafe(service.stop)
 
-    def _begin_deadline(self) -> None:
+    def _begin_stop_deadlines(self) -> None:
         """Start the deadlines of the stop now: a blocked loop would start them too late. From any thread."""
         if self._guard is not None:
             self._guard.begin_stop(self._signum)

@@ -283,7 +283,7 @@ class BoundProducer:
     def settings(self) -> ProducerSettings:
         return self.producer.settings
 
-    def check(self) -> None:
+    def check_events(self) -> None:
         if self.sender.is_bound:
             raise ConfigError("its Sender already uses another app's producer: create a second Sender")
         self.sender.check_events(self.producer)

@@ -118,7 +118,7 @@ class TimedAttempt:
 
     async def _run_with_limit(self, call: Call) -> object:
         self._started_s = time.monotonic()
-        remaining.set(self._left_s)
+        remaining.set(self._time_left_s)
         self._schedule_limit_check()
         try:
             return await call()
@@ -131,18 +131,18 @@ class TimedAttempt:
 
     # ------------------------------------------------------------------ the time limit
 
-    def _limit_s(self) -> float:
+    def _time_limit_s(self) -> float:
         return time_limit_s(self._slot, self._consumer_limit_s)
 
-    def _left_s(self) -> float:
-        return self._limit_s() - (time.monotonic() - self._started_s)
+    def _time_left_s(self) -> float:
+        return self._time_limit_s() - (time.monotonic() - self._started_s)
 
     def _schedule_limit_check(self) -> None:
-        if self._left_s() < 0 and self._cancel_reason is None and not self._overran:
-            self._time_out()
+        if self._time_left_s() < 0 and self._cancel_reason is None and not self._overran:
+            self._cancel_timed_out()
         self._timer = asyncio.get_running_loop().call_later(self._check_every_s, self._schedule_limit_check)
 
-    def _time_out(self) -> None:
+    def _cancel_timed_out(self) -> None:
         """Cancel it. As in production, a plain `def` in its thread is waited for, and its result counts."""
         if not make_cancellable(self._slot):
             assert self._slot.route is not None
@@ -150,7 +150,7 @@ class TimedAttempt:
             logger.warning(
                 "%s exceeded its time limit of %g s; a thread cannot be cancelled, so waiting for its end",
                 self._slot.route.name,
-                self._limit_s(),
+                self._time_limit_s(),
             )
             return
         self._cancel_reason = "timeout"
@@ -161,7 +161,7 @@ class TimedAttempt:
         error = timeout_error(
             self._slot,
             self._record,
-            limit=f" of {self._limit_s():g} s",
+            limit=f" of {self._time_limit_s():g} s",
             details="`timeout_ms` of the event type, or the consumer's `max_endpoint_exec_time_ms`",
         )
         error.__cause__ = cancelled  # shows the line at which it was cancelled

@@ -74,7 +74,7 @@ class StopGuard:
     def start(self) -> None:
         self._thread.start()
 
-    def end(self) -> None:
+    def stop_watching(self) -> None:
         """The app has ended in time. Idempotent."""
         if not self._ended:
             self.restore_signal_handlers()
@@ -84,7 +84,7 @@ class StopGuard:
             os.close(self._read)
             os.close(self._write)
 
-    def watch_loop(self) -> None:
+    def note_loop(self) -> None:
         """Note the app's loop and its thread. Called in the loop."""
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
 
@@ -108,7 +108,7 @@ class StopGuard:
     # ------------------------------------------------------------------ signals
 
     def install_signal_handlers(self, handler: SignalHandler) -> bool:
-        """Handle SIGINT and SIGTERM until `restore_signal_handlers`, or `end`. In the main thread.
+        """Handle SIGINT and SIGTERM until `restore_signal_handlers`, or `stop_watching`. In the main thread.
 
         Returns:
             False if handlers are installed already: the code that installed them restores them.
@@ -145,7 +145,7 @@ class StopGuard:
         except BlockingIOError:
             return  # the pipe is full, and its content wakes the thread
 
-    def _on_byte(self, byte: int) -> None:
+    def _handle_signal_byte(self, byte: int) -> None:
         if byte == 0:
             return
         if self._forward_to >= 0:
@@ -162,7 +162,7 @@ class StopGuard:
 
     def _watch_stop(self) -> None:
         for byte in self._read_pipe():
-            self._on_byte(byte)
+            self._handle_signal_byte(byte)
         if not self._ended:
             self._on_deadline()
 
