@@ -69,7 +69,7 @@ class SchemaRegistry:
         ssl_context: ssl.SSLContext | None = None,
         timeout_ms: int = 5000,
     ) -> None:
-        _check_installed()
+        _check_httpx_installed()
         given: object = timeout_ms
         if not isinstance(given, int) or isinstance(given, bool) or given < 1:
             raise ConfigError("SchemaRegistry: timeout_ms is a positive whole number of milliseconds")
@@ -78,7 +78,7 @@ class SchemaRegistry:
             raise ConfigError("SchemaRegistry: ssl_context is an ssl.SSLContext")
         parts = [_parse_url(one) for one in _split_urls(url)]
         credentials = _check_credentials(auth, parts)
-        urls = tuple(_without_login(one) for one in parts)
+        urls = tuple(_url_without_login(one) for one in parts)
         self._address = Address(urls, credentials, ssl_context, timeout_ms / 1000)
         self._store = SchemaStore()
         self._test_store: tuple[httpx.AsyncBaseTransport, SchemaStore] | None = None
@@ -138,7 +138,7 @@ class SchemaRegistry:
         except FormatError as error:
             raise SchemaNotFound(str(error)) from None
         if known is None:
-            known = await self._ask_with_retries(lambda connection: connection.fetch(key))
+            known = await self._ask_with_retries(lambda connection: connection.fetch_schema(key))
             store.add(known)
         return known
 
@@ -156,8 +156,8 @@ class SchemaRegistry:
         """
 
         async def ask(connection: Connection) -> StoredSchema:
-            key, schema = await connection.rest.version(subject, "latest")
-            return await connection.with_references(key, schema)
+            key, schema = await connection.rest.fetch_version(subject, "latest")
+            return await connection.fetch_references(key, schema)
 
         return await self._ask_with_retries(ask)
 
@@ -223,37 +223,37 @@ class Connection:
         self.replacement = replacement
         self.encoders: dict[Hashable, Encode] = {}
         self.rest = Rest(address if replacement is None else replace(address, transport=replacement))
-        self.requests = SchemaRequests(store, self.fetch, f"schema registry {', '.join(address.urls)}")
+        self.requests = SchemaRequests(store, self.fetch_schema, f"schema registry {', '.join(address.urls)}")
 
     async def close(self) -> None:
         await self.requests.close()
         await self.rest.close()
 
-    async def fetch(self, key: Key) -> StoredSchema:
-        return await self.with_references(key, await self.rest.schema(key))
+    async def fetch_schema(self, key: Key) -> StoredSchema:
+        return await self.fetch_references(key, await self.rest.fetch_schema(key))
 
-    async def with_references(self, key: Key, schema: Schema) -> StoredSchema:
+    async def fetch_references(self, key: Key, schema: Schema) -> StoredSchema:
         """The schema with all that it refers to."""
         used: dict[str, Schema] = {}
-        await self._add_references(schema, used)
+        await self._fetch_references_into(schema, used)
         return StoredSchema(key, schema, tuple(used.items()))
 
-    async def _add_references(self, schema: Schema, used: dict[str, Schema]) -> None:
+    async def _fetch_references_into(self, schema: Schema, used: dict[str, Schema]) -> None:
         for reference in schema.references:
             if reference.name in used:
                 continue
             if len(used) >= MOST_NESTED:
                 raise FormatError(f"the schema refers to more than {MOST_NESTED} others")
-            _, other = await self.rest.version(reference.subject, reference.version)
+            _, other = await self.rest.fetch_version(reference.subject, reference.version)
             used[reference.name] = other  # before its own references, which may be circular
-            await self._add_references(other, used)
+            await self._fetch_references_into(other, used)
             used[reference.name] = used.pop(reference.name)
 
 
 # ---------------------------------------------------------------------------- arguments
 
 
-def _check_installed() -> None:
+def _check_httpx_installed() -> None:
     try:
         import httpx  # noqa: F401 - only whether it is there
     except ModuleNotFoundError:
@@ -281,7 +281,7 @@ def _parse_url(url: str) -> SplitResult:
     return parts
 
 
-def _without_login(parts: SplitResult) -> str:
+def _url_without_login(parts: SplitResult) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 

@@ -93,7 +93,7 @@ class Rest:
 
     # ------------------------------------------------------------------ the calls
 
-    async def schema(self, key: int | str) -> Schema:
+    async def fetch_schema(self, key: int | str) -> Schema:
         """A schema by its id, or by its GUID.
 
         Raises:
@@ -103,13 +103,13 @@ class Rest:
         path = f"schemas/ids/{key}" if isinstance(key, int) else f"schemas/guids/{quote(key, safe='')}"
         return _parse_schema(await self._request("GET", path))
 
-    async def version(self, subject: str, version: int | str) -> tuple[int, Schema]:
-        """A version of a subject by its number, or `latest`: the schema's id, and the schema. Raises as `schema`."""
+    async def fetch_version(self, subject: str, version: int | str) -> tuple[int, Schema]:
+        """A version of a subject, by number or `latest`: the schema's id, and the schema. Raises as `fetch_schema`."""
         found = await self._request("GET", f"subjects/{quote(subject, safe='')}/versions/{version}")
         return _parse_schema_id(found), _parse_schema(found)
 
     async def find(self, subject: str, schema: Schema) -> int:
-        """The id of this schema, if it is a version of the subject. Raises as `schema`."""
+        """The id of this schema, if it is a version of the subject. Raises as `fetch_schema`."""
         return _parse_schema_id(
             await self._request("POST", f"subjects/{quote(subject, safe='')}", _schema_body(schema))
         )
@@ -126,7 +126,7 @@ class Rest:
         )
 
     async def incompatibilities(self, subject: str, schema: Schema) -> list[str]:
-        """Why this schema cannot be the subject's next version; empty if it can. Raises as `schema`."""
+        """Why this schema cannot be the subject's next version; empty if it can. Raises as `fetch_schema`."""
         path = f"compatibility/subjects/{quote(subject, safe='')}/versions/latest?verbose=true"
         found = await self._request("POST", path, _schema_body(schema))
         if found.get("is_compatible") is not False:
