@@ -385,14 +385,14 @@ def _route_if_schema_known(
     route: Callable[[Record], Route | None], formats: ConsumerFormats
 ) -> Callable[[Record], Route | None]:
     """The route; None while the record's schema is not known."""
-    return lambda record: route(record) if formats.is_known(record) else None
+    return lambda record: route(record) if formats.is_schema_known(record) else None
 
 
 def _call_in_thread_if_schema_known(
     thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None], formats: ConsumerFormats
 ) -> Callable[[Record, Slot], ThreadCall | Unmatched | None]:
     def call(record: Record, slot: Slot) -> ThreadCall | Unmatched | None:
-        if not formats.is_known(record) or formats.undecodable_error(record) is not None:
+        if not formats.is_schema_known(record) or formats.undecodable_error(record) is not None:
             return None  # the event loop begins its attempt: it waits, or raises
         return thread_call(record, slot)
 

@@ -110,7 +110,7 @@ class TestReading:
         record, parsed = FakeRecord(value, headers), list[Any]()
         parse = fastavro.parse_schema
         monkeypatch.setattr(fastavro, "parse_schema", lambda *given: parsed.append(given) or parse(*given))
-        decode_it, name_of = avro.decoder(Order, decoder_for(Order)), avro.schema_names()
+        decode_it, name_of = avro.decoder(Order, decoder_for(Order)), avro.schema_name_reader()
         found = [(decode_it(value, record), name_of(record)) for _ in range(3)]
         assert found == [(Order(id="o-1", cents=5), "shop.Order")] * 3
         assert len(parsed) == 2  # once for the reader, once for the name

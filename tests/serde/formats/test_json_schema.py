@@ -50,7 +50,7 @@ class TestReading:
         one, number = JsonSchema(registry), server.register("orders-value", OPEN, "JSON").id
         value = framed(number, b'{"id": "o-1"}')
         await decode(one, dict, value)
-        assert one.schema_names()(FakeRecord(value)) == "Order"
+        assert one.schema_name_reader()(FakeRecord(value)) == "Order"
 
     @pytest.mark.parametrize(
         ("content", "text"),

@@ -104,7 +104,7 @@ class TestReading:
         one, number = Protobuf(registry), server.register("orders-value", ORDERS, "PROTOBUF").id
         value = framed(number, indexes, message)
         assert await decode(one, type(message), value) == message
-        assert one.schema_names()(FakeRecord(value)) == name
+        assert one.schema_name_reader()(FakeRecord(value)) == name
 
     async def test_an_older_class_reads_a_newer_schema(
         self, server: InMemoryRegistry, registry: SchemaRegistry

@@ -30,7 +30,7 @@ class ConsumerFormats:
         self._by_topic = dict(by_topic)
         self._event_types = frozenset(event_types)
         self._decoders: dict[Hashable, DecodeValue] = {}
-        self._names = {id(one): one.schema_names() for one in self.distinct_formats}
+        self._names = {id(one): one.schema_name_reader() for one in self.distinct_formats}
 
     @property
     def distinct_formats(self) -> list[ValueFormat]:
@@ -112,10 +112,10 @@ class ConsumerFormats:
             return error
         return None
 
-    def is_known(self, record: Record) -> bool:
+    def is_schema_known(self, record: Record) -> bool:
         """Whether decoding the record would not raise NotReady. From any thread."""
         one = self.format_of_topic(record.topic)
-        return one is None or one.is_known(record)
+        return one is None or one.is_schema_known(record)
 
     def schema_future(self, record: Record) -> asyncio.Future[None] | None:
         """Done once the record's schema is known; None if there is nothing to wait for."""

@@ -108,16 +108,16 @@ class ValueFormat(Protocol):
             json: the decoder of the same payload for JSON.
         """
 
-    def plain(self) -> DecodeValue:
+    def plain_decoder(self) -> DecodeValue:
         """A decoder without a type: it gives dicts, lists and scalars, for those who browse a topic."""
 
-    def schema_names(self) -> Callable[[Record], str | None]:
+    def schema_name_reader(self) -> Callable[[Record], str | None]:
         """A function that gives the name of a record's schema, with its namespace; None if it has none.
 
         It raises NotReady while the schema is being asked for, and FormatError for a value that cannot be decoded.
         """
 
-    def is_known(self, record: Record) -> bool:
+    def is_schema_known(self, record: Record) -> bool:
         """Whether decoding the record would not raise NotReady. From any thread."""
 
     def schema_future(self, record: Record) -> asyncio.Future[None] | None:

@@ -190,8 +190,8 @@ class RegistryFormat:
             return self._build_decoder(annotation, decoder_for_schema_values(annotation, json), json.from_bytes)
         return self._build_decoder(annotation, json, json.from_bytes)
 
-    def plain(self) -> DecodeValue:
-        """See `ValueFormat.plain`."""
+    def plain_decoder(self) -> DecodeValue:
+        """See `ValueFormat.plain_decoder`."""
         return self._build_decoder(None, None, json.loads)
 
     def _build_decoder(self, annotation: Any, json: Decoder | None, from_json: Callable[[bytes], Any]) -> DecodeValue:
@@ -256,8 +256,8 @@ class RegistryFormat:
             raise FormatError(f"its schema {frame.key} is of type {stored.schema.type}, not {self.language.type}")
         return stored
 
-    def schema_names(self) -> Callable[[Record], str | None]:
-        """See `ValueFormat.schema_names`."""
+    def schema_name_reader(self) -> Callable[[Record], str | None]:
+        """See `ValueFormat.schema_name_reader`."""
         by_prefix: Compiled[Names] = {}
         by_header: Compiled[Names] = {}
         compiled = self._cached_compiler(self.language.compile_name_reader, by_prefix, by_header)
@@ -281,8 +281,8 @@ class RegistryFormat:
 
         return name_of
 
-    def is_known(self, record: Record) -> bool:
-        """See `ValueFormat.is_known`."""
+    def is_schema_known(self, record: Record) -> bool:
+        """See `ValueFormat.is_schema_known`."""
         key = _schema_key_of(record)
         return key is None or self.registry.store.has(key)
 
