@@ -167,7 +167,7 @@ class Outbound:
             EncodeError: the key, a header or an attribute is invalid.
         """
         try:
-            return envelope.headers(
+            return envelope.key_and_headers(
                 encode_headers(given),
                 event_type=self._event_type,
                 key=encode_key(key),

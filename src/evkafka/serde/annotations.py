@@ -31,8 +31,8 @@ class NotYetDefined(Exception):
 
 
 @contextmanager
-def pydantic_faults(annotation: Any, cannot: str) -> Iterator[None]:
-    """Inside, pydantic uses this type.
+def translate_pydantic_errors(annotation: Any, cannot: str) -> Iterator[None]:
+    """Inside, pydantic uses this type: its errors become ours.
 
     Args:
         cannot: what it cannot do then: `serialize Order`.

@@ -24,7 +24,7 @@ from evkafka.serde.annotations import (
     contains_msgspec_type,
     is_constrained,
     protobuf_class,
-    pydantic_faults,
+    translate_pydantic_errors,
     with_dict_type_arguments,
 )
 from evkafka.serde.decode_errors import strings_in_schema
@@ -72,7 +72,7 @@ def decoder_for(annotation: Any) -> Decoder:
         return _protobuf_decoder(message, annotation)
     if contains_msgspec_type(annotation):
         return _msgspec_decoder(annotation, expected)
-    with pydantic_faults(annotation, f"create {expected} from JSON"):
+    with translate_pydantic_errors(annotation, f"create {expected} from JSON"):
         optional, raw = admits_none(annotation), bytes_or_str_type(annotation)
         if raw is not None and not is_constrained(annotation):
             return Decoder(_decode_utf8 if raw is str else bytes, None, optional, expected, frozenset)

@@ -28,7 +28,7 @@ from evkafka.serde.annotations import (
     contains_msgspec_type,
     is_constrained,
     protobuf_class,
-    pydantic_faults,
+    translate_pydantic_errors,
     unwrap_aliases,
     without_none,
 )
@@ -138,7 +138,7 @@ def encoder_for(annotation: Any) -> Callable[[Any], bytes | None]:
         NotYetDefined: the type, or a field of it, refers to a name that is not defined yet.
         TypeError: pydantic cannot serialize this type; the text says why.
     """
-    with pydantic_faults(annotation, f"serialize {annotation_text(annotation)}"):
+    with translate_pydantic_errors(annotation, f"serialize {annotation_text(annotation)}"):
         encode_it = _build_encoder(annotation)
     if not admits_none(annotation):
         return encode_it
@@ -154,7 +154,7 @@ def dumper_for(annotation: Any) -> Callable[[Any], Any]:
     plain = unwrap_aliases(without_none(unwrap_aliases(annotation)))
     if plain in (Any, dict, dict[str, Any]):
         return _dump_mapping
-    with pydantic_faults(annotation, f"serialize {annotation_text(annotation)}"):
+    with translate_pydantic_errors(annotation, f"serialize {annotation_text(annotation)}"):
         if isinstance(plain, type) and issubclass(plain, BaseModel):
             return _model_dumper(plain, annotation)
         adapter = adapter_of(plain)

@@ -56,7 +56,7 @@ class CloudEventsEnvelope:
     source: str
     mode: Mode = "binary"
 
-    def headers(
+    def key_and_headers(
         self,
         given: Pairs,
         *,
@@ -134,7 +134,7 @@ class CloudEventsEnvelope:
         return (value, [*headers, *traced]) if self.mode == "binary" else _encode_structured(value, [*headers, *traced])
 
 
-def complete_headers(headers: Pairs, *, source: str) -> Pairs:
+def add_required_attributes(headers: Pairs, *, source: str) -> Pairs:
     """The headers with the required attributes that they lack, except the type, unless they are of the structured
     mode."""
     names = {name for name, _ in headers}
