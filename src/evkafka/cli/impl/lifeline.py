@@ -46,8 +46,8 @@ class ReportReceiver:
         self._connection = connection
         self._received = b""
 
-    def reports(self) -> dict[str, Any]:
-        """The newest report of each name, received so far or before `close`."""
+    def receive_reports(self) -> dict[str, Any]:
+        """Receive what has arrived. Returns the newest report of each name."""
         self._receive_available()
         reports: dict[str, Any] = {}
         for line in self._received.split(b"\n")[:-1]:  # what follows the last line break is not complete yet

@@ -61,13 +61,13 @@ class LineForwarder:
                 if key.data is None:
                     os.read(self._wake_reader, 4096)
                 else:
-                    self._copy_lines(key.data)
+                    self._copy_available_lines(key.data)
 
     def _all_ended(self) -> bool:
         with self._lock:
             return len(self._selector.get_map()) == 1
 
-    def _copy_lines(self, pipe: _Pipe) -> None:
+    def _copy_available_lines(self, pipe: _Pipe) -> None:
         read = os.read(pipe.reading, READ_BYTES)
         if not read:
             with self._lock:
