@@ -168,7 +168,7 @@ def replay_command(
 
     Can be interrupted at any point and started again. Exits with code 1 if a dead letter fails again; it stays open.
     """
-    from evkafka.cli.impl.dlq import replay
+    from evkafka.cli.impl.dlq import replay_letters
     from evkafka.dlq import Target
 
     if to_handler == (to_topic is not None):
@@ -180,7 +180,7 @@ def replay_command(
     found = _find_dead_letters(topic, cluster)
     wanted = _letter_filter(filters, letters)
     target = None if to_handler else Target(None if to_topic == OWN_TOPIC else to_topic, found.sources)
-    replay(found, wanted, target, limit=limit, rate=rate, force=force, dry_run=dry_run, as_json=as_json)
+    replay_letters(found, wanted, target, limit=limit, rate=rate, force=force, dry_run=dry_run, as_json=as_json)
 
 
 @command("drop")
@@ -196,13 +196,13 @@ def drop_command(
     as_json: AsJson = False,
 ) -> None:
     """Discard dead letters: no replay takes them any more. They stay in the topic for its retention."""
-    from evkafka.cli.impl.dlq import drop
+    from evkafka.cli.impl.dlq import drop_letters
     from evkafka.dlq import DeadLetterFilter
 
     wanted = _letter_filter(filters, letters)
     if wanted == DeadLetterFilter() and limit is None and not everything:
         raise ConfigError("name the dead letters with a filter, or discard all with --all")
-    drop(_find_dead_letters(topic, cluster), wanted, limit=limit, dry_run=dry_run, as_json=as_json)
+    drop_letters(_find_dead_letters(topic, cluster), wanted, limit=limit, dry_run=dry_run, as_json=as_json)
 
 
 def _find_dead_letters(topic: str | None, cluster: ClusterOptions) -> DeadLetters:

@@ -11,9 +11,9 @@ from evkafka.cli.options import AppOptions, AsJson
 @command("show", epilog="Example: evkafka schemas show shop.main:app")
 def show_command(app: AppOptions, as_json: AsJson = False) -> None:
     """Print the schemas of the events that the app sends, with their subjects. Connects to nothing."""
-    from evkafka.cli.impl.schemas import show
+    from evkafka.cli.impl.schemas import show_schemas
 
-    show(app, as_json=as_json)
+    show_schemas(app, as_json=as_json)
 
 
 @command("register", epilog="Example: evkafka schemas register shop.main:app")
@@ -22,9 +22,9 @@ def register_command(app: AppOptions, as_json: AsJson = False) -> None:
 
     Exits with code 1 if the registry refuses one; the others are registered.
     """
-    from evkafka.cli.impl.schemas import register
+    from evkafka.cli.impl.schemas import register_schemas
 
-    raise typer.Exit(register(app, as_json=as_json))
+    raise typer.Exit(register_schemas(app, as_json=as_json))
 
 
 @command("check", epilog="Example: evkafka schemas check shop.main:app")
@@ -33,9 +33,9 @@ def check_command(app: AppOptions, as_json: AsJson = False) -> None:
 
     Exits with code 1 if a schema is incompatible with the latest version of its subject.
     """
-    from evkafka.cli.impl.schemas import check
+    from evkafka.cli.impl.schemas import compare_schemas
 
-    raise typer.Exit(check(app, as_json=as_json))
+    raise typer.Exit(compare_schemas(app, as_json=as_json))
 
 
 app = typer.Typer(

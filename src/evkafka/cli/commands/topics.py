@@ -46,11 +46,11 @@ def create_command(
     Retry and dead-letter topics get as many partitions as their source topic.
     """
     from evkafka.cli.connection import open_connected_app
-    from evkafka.cli.impl.topics import create
+    from evkafka.cli.impl.topics import create_topics
 
     found = open_connected_app(app)
     config = dict(name_value_pairs("--setting", setting))
-    create(found, partitions=partitions, replicas=replicas, config=config, as_json=as_json)
+    create_topics(found, partitions=partitions, replicas=replicas, config=config, as_json=as_json)
 
 
 app = typer.Typer(name="topics", help="Print or create the topics that an app needs.", no_args_is_help=True)

@@ -11,7 +11,7 @@ from evkafka.cli.dev_broker import app_connects_to
 from evkafka.cli.impl.app_overrides import override_app
 from evkafka.cli.impl.dev_box import print_box
 from evkafka.cli.impl.run_options import RunOptions, WebPort
-from evkafka.cli.impl.topic_plan import create_missing
+from evkafka.cli.impl.topic_plan import create_missing_topics
 
 logger = logging.getLogger("evkafka.cli")
 
@@ -32,7 +32,7 @@ def set_up_dev(app: EVKafkaApp, options: RunOptions) -> WebPort | None:
     if app.web and options.port in (None, 0):
         port = choose_port(app.web_host, app.web_port, options.last_web_port)
         app.web_port = port.got
-    for name in asyncio.run(create_missing(app, partitions=options.new_topic_partitions)):
+    for name in asyncio.run(create_missing_topics(app, partitions=options.new_topic_partitions)):
         logger.info("created topic %s", name)
     print_box(app, options.bootstrap_servers, cluster)
     if options.log_level == "info":

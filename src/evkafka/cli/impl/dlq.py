@@ -162,7 +162,7 @@ async def _find_last_letter(
 # ---------------------------------------------------------------------------- replay and drop
 
 
-def replay(
+def replay_letters(
     dead_letters: DeadLetters,
     wanted: DeadLetterFilter,
     target: Target | None,
@@ -182,7 +182,7 @@ def replay(
         SystemExit: with 1, if a letter could not be handled.
     """
     if dry_run:
-        _dry_run(dead_letters, wanted, target, limit=limit, force=force, as_json=as_json)
+        _dry_run_replay(dead_letters, wanted, target, limit=limit, force=force, as_json=as_json)
         return
 
     async def work(progress: Progress, report: ReplayReport) -> None:
@@ -203,7 +203,7 @@ def replay(
     _run_with_progress(work, "replaying", "replayed", as_json=as_json)
 
 
-def drop(
+def drop_letters(
     dead_letters: DeadLetters, wanted: DeadLetterFilter, *, limit: int | None, dry_run: bool, as_json: bool
 ) -> None:
     """Discard the letters: mark them as dropped."""
@@ -235,7 +235,7 @@ def _run_with_progress(
     _print_report(report, done, as_json=as_json)
 
 
-def _dry_run(
+def _dry_run_replay(
     dead_letters: DeadLetters,
     wanted: DeadLetterFilter,
     target: Target | None,

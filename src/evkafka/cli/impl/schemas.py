@@ -64,7 +64,7 @@ class Finding:
 # ---------------------------------------------------------------------------- the commands
 
 
-def show(options: AppOptions, *, as_json: bool) -> None:
+def show_schemas(options: AppOptions, *, as_json: bool) -> None:
     """Print the schemas.
 
     Raises:
@@ -79,19 +79,23 @@ def show(options: AppOptions, *, as_json: bool) -> None:
         print(f"{_schema_text(one)}\n")
 
 
-def register(options: AppOptions, *, as_json: bool) -> int:
+def register_schemas(options: AppOptions, *, as_json: bool) -> int:
     """Register them. Returns 1 if one was refused, else 0.
 
     Raises:
         ConfigError: a payload type has no schema in its format.
         RegistryError: the registry cannot be asked.
     """
-    return _print_findings(asyncio.run(_look_up_each(sent_schemas(open_app(options)), register_one)), as_json=as_json)
+    return _print_findings(
+        asyncio.run(_look_up_each(sent_schemas(open_app(options)), register_if_unknown)), as_json=as_json
+    )
 
 
-def check(options: AppOptions, *, as_json: bool) -> int:
-    """Compare them with the registry. Returns 1 if one is incompatible, else 0. Raises as `register`."""
-    return _print_findings(asyncio.run(_look_up_each(sent_schemas(open_app(options)), compare)), as_json=as_json)
+def compare_schemas(options: AppOptions, *, as_json: bool) -> int:
+    """Compare them with the registry. Returns 1 if one is incompatible, else 0. Raises as `register_schemas`."""
+    return _print_findings(
+        asyncio.run(_look_up_each(sent_schemas(open_app(options)), compare_with_registry)), as_json=as_json
+    )
 
 
 def sent_schemas(app: EVKafkaApp) -> list[SentSchema]:
@@ -121,7 +125,7 @@ async def _look_up_each(found: Sequence[SentSchema], look: Callable[[SentSchema]
             await one.value_format.close()
 
 
-async def register_one(sent: SentSchema) -> Finding:
+async def register_if_unknown(sent: SentSchema) -> Finding:
     """Register it, unless the registry has it.
 
     Raises:
@@ -130,8 +134,8 @@ async def register_one(sent: SentSchema) -> Finding:
     return await _look_up_or_else(sent, otherwise=_register_schema)
 
 
-async def compare(sent: SentSchema) -> Finding:
-    """Compare it with the registry. Raises as `register_one`."""
+async def compare_with_registry(sent: SentSchema) -> Finding:
+    """Compare it with the registry. Raises as `register_if_unknown`."""
     return await _look_up_or_else(sent, otherwise=_compare_schema)
 
 

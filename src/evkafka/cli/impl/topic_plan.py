@@ -86,7 +86,7 @@ def _topics_needed_by_consumer(declared: DeclaredConsumer) -> Iterator[Need]:
                 yield Need(name, connection, declared.name, "dead letters", like=topic.name)
 
 
-async def topic_statuses(app: EVKafkaApp) -> list[TopicStatus]:
+async def read_topic_statuses(app: EVKafkaApp) -> list[TopicStatus]:
     """The topics that the app needs, each with its shape in its cluster.
 
     Raises:
@@ -98,7 +98,7 @@ async def topic_statuses(app: EVKafkaApp) -> list[TopicStatus]:
     return [TopicStatus(need, shapes[need.connection.bootstrap_servers].get(need.topic)) for need in needs]
 
 
-async def create_missing(
+async def create_missing_topics(
     app: EVKafkaApp,
     *,
     partitions: int | None = None,
@@ -116,7 +116,7 @@ async def create_missing(
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: a topic could not be created.
     """
-    statuses = await topic_statuses(app)
+    statuses = await read_topic_statuses(app)
     existing = {_topic_key(one.need, one.need.topic): one.shape for one in statuses if one.shape is not None}
     created: dict[tuple[object, str], int] = {}
     for need in (one.need for one in statuses):

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Mapping
 
 from evkafka.app import EVKafkaApp
-from evkafka.cli.impl.topic_plan import TopicStatus, create_missing, topic_statuses
+from evkafka.cli.impl.topic_plan import TopicStatus, create_missing_topics, read_topic_statuses
 from evkafka.cli.output import print_json, print_table, screen, styled_line
 
 
 def show_plan(app: EVKafkaApp, *, as_json: bool) -> int:
     """Print the topics. Returns 1 if one is missing, else 0."""
-    topics = asyncio.run(topic_statuses(app))
+    topics = asyncio.run(read_topic_statuses(app))
     missing = sorted({one.need.topic for one in topics if one.shape is None})
     if as_json:
         print_json({"missing": missing, "topics": [_topic_as_json(one) for one in topics]})
@@ -27,11 +27,11 @@ def show_plan(app: EVKafkaApp, *, as_json: bool) -> int:
     return 1 if missing else 0
 
 
-def create(
+def create_topics(
     app: EVKafkaApp, *, partitions: int | None, replicas: int | None, config: Mapping[str, str], as_json: bool
 ) -> None:
     """Create the missing topics, and print their names."""
-    created = asyncio.run(create_missing(app, partitions=partitions, replicas=replicas, config=config))
+    created = asyncio.run(create_missing_topics(app, partitions=partitions, replicas=replicas, config=config))
     if as_json:
         print_json({"created": created})
         return
