@@ -28,6 +28,6 @@ def check_command(app: AppOptions, broker: Broker = True, strict: Strict = False
     Checks imports, handlers, configuration, timeouts, codecs, brokers, topics and permissions, and prints a fix for
     each problem. Exits with code 1 if the app cannot run: for CI and init containers.
     """
-    from evkafka.cli.impl.check import check
+    from evkafka.cli.impl.check import check_app
 
-    raise typer.Exit(check(app, broker=broker, strict=strict, as_json=as_json))
+    raise typer.Exit(check_app(app, broker=broker, strict=strict, as_json=as_json))

@@ -67,7 +67,7 @@ class Finding:
     fix: str = ""
 
 
-def check(options: AppOptions, *, broker: bool, strict: bool, as_json: bool) -> int:
+def check_app(options: AppOptions, *, broker: bool, strict: bool, as_json: bool) -> int:
     """Print the findings. Returns 1 if one keeps the app from running, else 0.
 
     Args:
@@ -118,7 +118,7 @@ async def _collect_findings(options: AppOptions, *, broker: bool) -> list[Findin
     for declared in app.consumers.values():
         findings += [Finding(level, "config", declared.name, *rest) for level, *rest in config_findings(declared)]
         if not broker:
-            findings += _check_metadata(declared, None)
+            findings += _check_commit_metadata(declared, None)
     if not any(one.level == "error" for one in findings):
         findings += _call_as_finding("asyncapi", options.target, partial(_count_document_parts, app))
     if missing := missing_codecs():
@@ -139,7 +139,7 @@ def _check_wiring(app: EVKafkaApp) -> Iterator[Finding]:
     if not app.consumers and not app.producers:
         yield Finding("error", "wiring", "app", "no consumers and no producers", "app.add_consumer(...)")
     for declared in app.consumers.values():
-        yield from _call_as_finding("wiring", declared.name, partial(_compile_consumer, app, declared))
+        yield from _call_as_finding("wiring", declared.name, partial(_compile_and_list_types, app, declared))
         if declared.endpoints == ():
             yield Finding("warning", "wiring", declared.name, "its handler has no endpoint", '@handler.event("Type")')
         if fault := missing_group_id(declared.settings):
@@ -170,7 +170,7 @@ def _named_settings(app: EVKafkaApp) -> Iterator[tuple[str, ConsumerSettings]]:
                 yield retry_consumer_name(declared.name), retries
 
 
-def _compile_consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> str:
+def _compile_and_list_types(app: EVKafkaApp, declared: DeclaredConsumer) -> str:
     types = [route.event_type for route in app.compile_consumer(declared).routes]
     return f"handles {', '.join(types)}" if types else "an app callable handles all events"
 
@@ -193,7 +193,7 @@ def _call_as_finding(
         yield Finding("ok", check, about, str(message))
 
 
-def _check_metadata(declared: DeclaredConsumer, broker_limit: int | None) -> list[Finding]:
+def _check_commit_metadata(declared: DeclaredConsumer, broker_limit: int | None) -> list[Finding]:
     found = metadata_findings(declared.settings, broker_limit)
     return [Finding(level, "config", declared.name, *rest) for level, *rest in found]
 
@@ -221,17 +221,17 @@ async def _check_clusters(app: EVKafkaApp) -> list[Finding]:
         needs = [need for need in needed_topics(app) if need.connection.bootstrap_servers == servers]
         findings += [_check_topic(need, shapes.get(need.topic)) for need in needs]
         if consumers := [one for one in app.consumers.values() if one.settings.connection.bootstrap_servers == servers]:
-            known = await _broker_settings(connection)
+            known = await _read_broker_settings(connection)
             broker_limit = (known or {}).get("offset.metadata.max.bytes")
             for one in consumers:
-                findings += _check_metadata(one, int(broker_limit) if broker_limit is not None else None)
-                findings += await _check_protocol(one, known)
+                findings += _check_commit_metadata(one, int(broker_limit) if broker_limit is not None else None)
+                findings += await _check_group_protocol(one, known)
                 findings += await _check_transactions(one, known)
         findings += await _check_permissions(app, connection, [one for one in needs if one.topic in shapes])
     return findings
 
 
-async def _broker_settings(connection: ConnectionSettings) -> Mapping[str, str] | None:
+async def _read_broker_settings(connection: ConnectionSettings) -> Mapping[str, str] | None:
     """The settings of a broker; None if this client may not see them."""
     try:
         return await broker_settings(connection)
@@ -239,7 +239,7 @@ async def _broker_settings(connection: ConnectionSettings) -> Mapping[str, str] 
         return None
 
 
-async def _check_protocol(declared: DeclaredConsumer, known: Mapping[str, str] | None) -> list[Finding]:
+async def _check_group_protocol(declared: DeclaredConsumer, known: Mapping[str, str] | None) -> list[Finding]:
     settings, group_id = declared.settings, declared.settings.group_id
     if group_id is None:
         return []
