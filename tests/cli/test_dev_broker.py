@@ -16,7 +16,7 @@ from evkafka.cli.dev_broker import (
     announce_broker,
     announce_registry,
     app_connects_to,
-    find_dev_servers,
+    find_and_print_dev_servers,
 )
 from evkafka.cli.options import AppOptions, ClusterOptions
 from evkafka.config import producer_settings
@@ -115,42 +115,42 @@ class TestTheAddress:
         self, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with announce_broker(TARGET, tmp_path, port):
-            assert find_dev_servers(CONFIGURED, tmp_path, TARGET) == f"127.0.0.1:{port}"
+            assert find_and_print_dev_servers(CONFIGURED, tmp_path, TARGET) == f"127.0.0.1:{port}"
         assert capsys.readouterr().err == f"evkafka: using the broker of `evkafka dev`: 127.0.0.1:{port}\n"
 
     def test_is_unchanged_if_dev_has_the_configured_port(
         self, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with announce_broker(TARGET, tmp_path, port):
-            assert find_dev_servers([f"localhost:{port}"], tmp_path, TARGET) is None
+            assert find_and_print_dev_servers([f"localhost:{port}"], tmp_path, TARGET) is None
         assert capsys.readouterr().err == ""
 
     def test_is_unchanged_after_dev_has_ended(self, tmp_path: Path, port: int) -> None:
         with announce_broker(TARGET, tmp_path, port):
             pass
-        assert find_dev_servers(CONFIGURED, tmp_path, TARGET) is None
+        assert find_and_print_dev_servers(CONFIGURED, tmp_path, TARGET) is None
 
     def test_is_unchanged_after_dev_was_killed(self, tmp_path: Path, port: int) -> None:
         with closed_port() as ended, announce_broker(TARGET, tmp_path, ended):
-            assert find_dev_servers(CONFIGURED, tmp_path, TARGET) is None
+            assert find_and_print_dev_servers(CONFIGURED, tmp_path, TARGET) is None
 
     def test_is_unchanged_if_the_environment_has_one(
         self, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("EVKAFKA_BOOTSTRAP_SERVERS", "localhost:9092")
         with announce_broker(TARGET, tmp_path, port):
-            assert find_dev_servers(CONFIGURED, tmp_path, TARGET) is None
+            assert find_and_print_dev_servers(CONFIGURED, tmp_path, TARGET) is None
 
     def test_is_unchanged_for_an_app_of_another_name_or_directory(self, tmp_path: Path, port: int) -> None:
         with announce_broker(TARGET, tmp_path, port):
-            assert find_dev_servers(CONFIGURED, tmp_path, "billing:app") is None
-            assert find_dev_servers(CONFIGURED, tmp_path / "elsewhere", TARGET) is None
+            assert find_and_print_dev_servers(CONFIGURED, tmp_path, "billing:app") is None
+            assert find_and_print_dev_servers(CONFIGURED, tmp_path / "elsewhere", TARGET) is None
 
     def test_without_an_app_is_that_of_the_only_dev_in_the_directory(self, tmp_path: Path, port: int) -> None:
         with announce_broker(TARGET, tmp_path, port):
-            assert find_dev_servers(CONFIGURED, tmp_path) == f"127.0.0.1:{port}"
+            assert find_and_print_dev_servers(CONFIGURED, tmp_path) == f"127.0.0.1:{port}"
             with announce_broker("billing:app", tmp_path, port):
-                assert find_dev_servers(CONFIGURED, tmp_path) is None
+                assert find_and_print_dev_servers(CONFIGURED, tmp_path) is None
 
     def test_is_not_told_without_a_writable_cache_directory(
         self, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
@@ -158,7 +158,7 @@ class TestTheAddress:
         (tmp_path / "file").touch()
         monkeypatch.setenv("EVKAFKA_CACHE_DIR", str(tmp_path / "file"))
         with announce_broker(TARGET, tmp_path, port):
-            assert find_dev_servers(CONFIGURED, tmp_path, TARGET) is None
+            assert find_and_print_dev_servers(CONFIGURED, tmp_path, TARGET) is None
 
 
 class TestTheRegistry:
@@ -197,4 +197,4 @@ class TestTheRegistry:
 
     def test_is_no_broker(self, tmp_path: Path, port: int) -> None:
         with announce_registry(TARGET, tmp_path, port):
-            assert find_dev_servers(CONFIGURED, tmp_path) is None
+            assert find_and_print_dev_servers(CONFIGURED, tmp_path) is None

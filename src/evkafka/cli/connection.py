@@ -12,7 +12,7 @@ from pathlib import Path
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import load_app
-from evkafka.cli.dev_broker import find_dev_servers, use_dev_broker, use_dev_registry
+from evkafka.cli.dev_broker import find_and_print_dev_servers, use_dev_broker, use_dev_registry
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.options import AppOptions, ClusterOptions
 from evkafka.cli.suggestions import unknown_consumer
@@ -154,7 +154,7 @@ def _read_source(options: ClusterOptions) -> EVKafkaApp | ConsumerSettings | Con
             " or EVKAFKA_BOOTSTRAP_SERVERS in the environment"
         )
     connection = producer_settings(config).connection
-    if found := find_dev_servers(connection.bootstrap_servers, options.app_dir):
+    if found := find_and_print_dev_servers(connection.bootstrap_servers, options.app_dir):
         return producer_settings({"bootstrap_servers": found}).connection
     return connection
 

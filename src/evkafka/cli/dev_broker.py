@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from evkafka.app import EVKafkaApp
-from evkafka.cli.redirect import redirect
+from evkafka.cli.redirect import redirect_app
 from evkafka.config import producer_settings
 
 CONNECT_TIMEOUT_S = 1.0
@@ -69,11 +69,11 @@ def use_dev_registry(target: str, app_dir: Path) -> None:
 
 def use_dev_broker(app: EVKafkaApp, target: str, app_dir: Path) -> None:
     """Redirect the app to the broker of `evkafka dev`, if that runs this app and the app names another local port."""
-    if found := find_dev_servers(_configured_servers(app), app_dir, target):
-        redirect(app, found, keep_login=False)
+    if found := find_and_print_dev_servers(_configured_servers(app), app_dir, target):
+        redirect_app(app, found, keep_login=False)
 
 
-def find_dev_servers(configured: Sequence[str], app_dir: Path, target: str | None = None) -> str | None:
+def find_and_print_dev_servers(configured: Sequence[str], app_dir: Path, target: str | None = None) -> str | None:
     """The address of the broker, which is also printed; None if the configured addresses hold.
 
     Args:
@@ -99,28 +99,28 @@ def _configured_servers(app: EVKafkaApp) -> list[str]:
 
 
 def _find_dev_servers(configured: Sequence[str], app_dir: Path, target: str | None) -> str | None:
-    if _is_broker_named_in_environment() or not all(_host(server) in LOCAL_HOSTS for server in configured):
+    if _is_broker_named_in_environment() or not all(_host_of(server) in LOCAL_HOSTS for server in configured):
         return None
     port = _find_broker_port(app_dir, target)
-    if port is None or all(_port(server) == str(port) for server in configured):
+    if port is None or all(_port_of(server) == str(port) for server in configured):
         return None
     return f"127.0.0.1:{port}"
 
 
 def _normalize_addresses(servers: Sequence[str]) -> set[tuple[str, str]]:
     """Host and port of each; the names of this machine are one."""
-    return {(LOCAL_HOSTS[0] if _host(one) in LOCAL_HOSTS else _host(one), _port(one)) for one in servers}
+    return {(LOCAL_HOSTS[0] if _host_of(one) in LOCAL_HOSTS else _host_of(one), _port_of(one)) for one in servers}
 
 
 def _is_broker_named_in_environment() -> bool:
     return any(name.startswith("EVKAFKA_") and name.endswith("BOOTSTRAP_SERVERS") for name in os.environ)
 
 
-def _host(server: str) -> str:
+def _host_of(server: str) -> str:
     return server.rpartition(":")[0]
 
 
-def _port(server: str) -> str:
+def _port_of(server: str) -> str:
     return server.rpartition(":")[2]
 
 
