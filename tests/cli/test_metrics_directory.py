@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.cli.impl.metrics_directory import LOCK, PREFIX, metrics_directory
+from evkafka.cli.impl.metrics_directory import LOCK, PREFIX, share_metrics_directory
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_is_removed_at_the_end(place: Path) -> None:
-    with metrics_directory():
+    with share_metrics_directory():
         assert os.environ["PROMETHEUS_MULTIPROC_DIR"].startswith(str(place / PREFIX))
     assert list(place.iterdir()) == []
     assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
@@ -34,14 +34,14 @@ def test_that_of_a_killed_supervisor_is_removed_by_the_next_one(place: Path) -> 
     (left / "counter_1.db").touch()
     with (living / LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with metrics_directory():
+        with share_metrics_directory():
             assert not left.exists()
             assert living.exists()
 
 
 def test_workers_run_without_one_if_none_can_be_created(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     place.rmdir()
-    with metrics_directory():
+    with share_metrics_directory():
         assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
     assert "no directory can be created in" in caplog.text
     place.mkdir()

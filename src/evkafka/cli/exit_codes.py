@@ -11,7 +11,7 @@ from evkafka.serde.safe_text import escape_lines
 FAILED, USAGE, NOT_STARTED = 1, 2, 3
 
 
-def exit_code_of(work: Callable[[], object]) -> int:
+def call_for_exit_code(work: Callable[[], object]) -> int:
     """Call it, and return its exit code. An EVKafkaError is printed as one sentence on stderr."""
     try:
         work()

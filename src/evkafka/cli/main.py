@@ -26,7 +26,7 @@ from evkafka.cli.commands.send import send_command
 from evkafka.cli.commands.tail import tail_command
 from evkafka.cli.commands.verify import verify_command
 from evkafka.cli.env_vars import set_env_var_names
-from evkafka.cli.exit_codes import exit_code_of
+from evkafka.cli.exit_codes import call_for_exit_code
 from evkafka.cli.options import INSPECT, OPERATE
 
 app = typer.Typer(
@@ -60,12 +60,12 @@ app.add_typer(schemas.app, rich_help_panel=INSPECT)
 app.add_typer(dlq.app, rich_help_panel=OPERATE)
 
 
-def run() -> int:
+def run_command_line() -> int:
     """Run the command line. Returns its exit code."""
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character does not end the command
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    return exit_code_of(command_line())
+    return call_for_exit_code(command_line())
 
 
 def command_line() -> Any:

@@ -55,7 +55,7 @@ def parse_position(option: str, text: str) -> Position:
         ) from None
 
 
-async def offsets_at(
+async def look_up_offsets(
     connection: ConnectionSettings, position: Position, bounds: Mapping[TopicPartition, Bounds]
 ) -> dict[TopicPartition, int]:
     """The offset of a position in each partition, within the partition's bounds.
@@ -98,7 +98,7 @@ def require_existing(
     raise ConfigError(f"topic {topic!r} does not exist at {servers}" + (f": {hint}" if hint else ""))
 
 
-async def bounds_of_topic(
+async def look_up_topic_bounds(
     connection: ConnectionSettings, topic: str, partition: int | None = None
 ) -> Mapping[TopicPartition, Bounds]:
     """First and end offset of the topic's partitions, or of one.

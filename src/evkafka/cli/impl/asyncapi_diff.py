@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evkafka.cli.impl.asyncapi import contract_of
-from evkafka.cli.impl.schema_diff import Document, Schema, SchemaDiff, resolve
+from evkafka.cli.impl.schema_diff import Document, Schema, SchemaDiff, resolve_reference
 from evkafka.cli.output import print_json, screen, styled_line
 from evkafka.exceptions import ConfigError
 
@@ -114,10 +114,10 @@ def differences(old: Document, new: Document) -> Iterator[Change]:
 def _payload_schemas(document: Document) -> dict[Operation, Schema]:
     found: dict[Operation, Schema] = {}
     for operation in document.get("operations", {}).values():
-        channel = resolve(document, operation.get("channel", {}))
+        channel = resolve_reference(document, operation.get("channel", {}))
         topic = channel.get("address") or channel.get("x-topic-pattern") or "topics not declared"
         for ref in operation.get("messages", []):
-            message = resolve(document, ref)
+            message = resolve_reference(document, ref)
             name = message.get("name") or message.get("title") or "any event"
             found[operation["action"], topic, name] = Schema(document, message.get("payload"))
     return found

@@ -18,7 +18,7 @@ PREFIX, LOCK = "evkafka-metrics-", ".supervised"
 
 
 @contextmanager
-def metrics_directory() -> Iterator[None]:
+def share_metrics_directory() -> Iterator[None]:
     """Set the directory in which the processes share their metrics: the first worker's /metrics then covers all."""
     if os.environ.get(VARIABLE):
         yield

@@ -14,7 +14,7 @@ from evkafka.cli.impl.group_offsets import (
     read_groups,
 )
 from evkafka.cli.output import print_json, print_table, screen
-from evkafka.cli.position import Position, offsets_at
+from evkafka.cli.position import Position, look_up_offsets
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.groups import commit_offsets
 
@@ -102,7 +102,7 @@ async def _plan_resets(queries: list[GroupQuery], position: Position, partition:
     for query in queries:
         group, found = await read_group(query)
         partitions = [one for one in found if partition is None or one.at.partition == partition]
-        offsets = await offsets_at(query.connection, position, {one.at: one.bounds for one in partitions})
+        offsets = await look_up_offsets(query.connection, position, {one.at: one.bounds for one in partitions})
         resets.append(_Reset(query, group.active, [(one, offsets[one.at]) for one in partitions]))
     return resets
 

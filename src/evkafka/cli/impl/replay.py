@@ -14,7 +14,7 @@ from evkafka.cli.connection import FoundCluster, reads_topic
 from evkafka.cli.impl.local_consumer import LocalConsumer, start_local_consumer
 from evkafka.cli.impl.tail import event_type_of
 from evkafka.cli.output import counted, print_json, progress_bar
-from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
+from evkafka.cli.position import LATEST, Position, look_up_offsets, look_up_topic_bounds
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.dlq.dry_run import predict_outcome, predict_outcome_by_format
 from evkafka.dlq.local_handler import create_attempt_runner, failure_reason
@@ -118,9 +118,9 @@ async def _replay_records(
     found: FoundCluster, history: History, report: Report, *, dry_run: bool, fail_fast: bool
 ) -> None:
     declared = select_consumer(found, history.topic)
-    bounds = await bounds_of_topic(found.connection, history.topic, history.partition)
-    starts = await offsets_at(found.connection, history.start, bounds)
-    ends = await offsets_at(found.connection, history.end or Position(keyword=LATEST), bounds)
+    bounds = await look_up_topic_bounds(found.connection, history.topic, history.partition)
+    starts = await look_up_offsets(found.connection, history.start, bounds)
+    ends = await look_up_offsets(found.connection, history.end or Position(keyword=LATEST), bounds)
     total = min(sum(max(ends[at] - starts[at], 0) for at in bounds), history.limit or sys.maxsize)
     batches = follow_topic(
         found.connection,
@@ -174,17 +174,17 @@ async def _create_record_runner(
     if dry_run:
         formats = declared.formats()
         try:
-            yield _decode_with(declared, formats)
+            yield _create_decoding_runner(declared, formats)
         finally:
             if formats is not None:
                 await formats.close()
         return
     assert found.app is not None
     async with start_local_consumer(found.app, declared) as consumer:
-        yield _handle_with(consumer)
+        yield _create_handling_runner(consumer)
 
 
-def _decode_with(declared: DeclaredConsumer, formats: ConsumerFormats | None) -> RecordRunner:
+def _create_decoding_runner(declared: DeclaredConsumer, formats: ConsumerFormats | None) -> RecordRunner:
     types = declared.topic_event_types
 
     async def decode(record: Record) -> tuple[str, str | None]:
@@ -204,7 +204,7 @@ def _decode_with(declared: DeclaredConsumer, formats: ConsumerFormats | None) ->
     return decode
 
 
-def _handle_with(consumer: LocalConsumer) -> RecordRunner:
+def _create_handling_runner(consumer: LocalConsumer) -> RecordRunner:
     run = create_attempt_runner(*consumer)
 
     async def handle(record: Record) -> tuple[str, str | None]:

@@ -25,14 +25,14 @@ class Difference(NamedTuple):
     what: str
 
 
-def resolve(document: Document, node: Any, depth: int = 0) -> Any:
+def resolve_reference(document: Document, node: Any, depth: int = 0) -> Any:
     """The node that a `$ref` leads to; any other node is returned as it is."""
     if not isinstance(node, dict) or "$ref" not in node or depth > 20:
         return node
     found: Any = document
     for part in node["$ref"].removeprefix("#/").split("/"):
         found = found.get(part.replace("~1", "/").replace("~0", "~"), MISSING) if isinstance(found, dict) else MISSING
-    return resolve(document, found, depth + 1)
+    return resolve_reference(document, found, depth + 1)
 
 
 class Schema:
@@ -40,7 +40,7 @@ class Schema:
 
     def __init__(self, document: Document, node: Any) -> None:
         self._document = document
-        self.node = resolve(document, node)
+        self.node = resolve_reference(document, node)
 
     def child(self, node: Any) -> Schema:
         return Schema(self._document, node)

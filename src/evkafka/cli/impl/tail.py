@@ -16,7 +16,7 @@ from rich.text import Text
 
 from evkafka.cli.connection import FoundCluster
 from evkafka.cli.output import bytes_to_json_text, bytes_to_json_value, json_value_text, print_json_line
-from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
+from evkafka.cli.position import LATEST, Position, look_up_offsets, look_up_topic_bounds
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.kafka.admin.groups import Bounds
 from evkafka.kafka.admin.topic_reader import follow_topic
@@ -160,8 +160,8 @@ class _Tail:
 
     async def _print_topic(self) -> None:
         connection, start = self._found.connection, self._range.start
-        bounds = await bounds_of_topic(connection, self._range.topic, self._range.partition)
-        starts = await offsets_at(connection, start or Position(keyword=LATEST), bounds)
+        bounds = await look_up_topic_bounds(connection, self._range.topic, self._range.partition)
+        starts = await look_up_offsets(connection, start or Position(keyword=LATEST), bounds)
         if start is None and self._range.last:
             self._print_all(await self._find_last_records(bounds))
         if self._left == 0:

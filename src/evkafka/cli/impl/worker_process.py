@@ -69,12 +69,12 @@ def main() -> None:
     if sys.argv[3:]:
         sys.stdout, sys.stderr = _line_buffered_stream(1), _line_buffered_stream(2)
     # These imports take a while. A signal during them already ends the process with 0.
-    from evkafka.cli.exit_codes import exit_code_of
+    from evkafka.cli.exit_codes import call_for_exit_code
     from evkafka.cli.impl.run import run_app
     from evkafka.cli.impl.run_options import RunOptions
 
     options = RunOptions.from_json(sys.argv[1])
-    sys.exit(exit_code_of(lambda: run_app(options, supervisor=lifeline)))
+    sys.exit(call_for_exit_code(lambda: run_app(options, supervisor=lifeline)))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dataclasses import replace
 from evkafka.cli.exit_codes import NOT_STARTED, USAGE
 from evkafka.cli.impl.child_process import ChildProcess
 from evkafka.cli.impl.line_forwarder import LineForwarder
-from evkafka.cli.impl.metrics_directory import metrics_directory
+from evkafka.cli.impl.metrics_directory import share_metrics_directory
 from evkafka.cli.impl.run_options import RunOptions
 from evkafka.cli.logging import configure_logging
 
@@ -31,7 +31,7 @@ MOST_RESTARTS, WITHIN_S = 5, 600.0
 def run_workers(options: RunOptions) -> int:
     """Run the processes until a signal. Returns the highest of their exit codes."""
     configure_logging(options.log_level, as_json=options.json_log)
-    with _forward_output() as forwarder, metrics_directory():
+    with _forward_output() as forwarder, share_metrics_directory():
         return asyncio.run(Workers(options, forwarder).run())
 
 
