@@ -240,7 +240,7 @@ CONSUMER_PROTOCOL = [
     Breakage(
         "a commit with a stale epoch is refused",
         "kafka/consumer/member_offsets.py",
-        "        self._heartbeat_now()\n        return True",
+        "        self._schedule_heartbeat()\n        return True",
         "        return False",
         "records are handled again after each change of the group",
         ("tests/kafka/consumer/test_consumer_protocol.py::TestCommits",),
@@ -325,8 +325,8 @@ TRANSACTIONS = [
     Breakage(
         "the sequence numbers of a transaction are not counted",
         "kafka/producer/output_writer.py",
-        "self._state.sequences[queue.partition] += queue.confirm()",
-        "queue.confirm()",
+        "self._state.sequences[queue.partition] += queue.confirm_batch()",
+        "queue.confirm_batch()",
         "brokers take its second batch for a copy of the first, and its records are lost",
         ("tests/kafka/consumer/test_transactions.py::TestATransaction",),
     ),

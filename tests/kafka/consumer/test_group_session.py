@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiokafka import errors as kafka
 
-from evkafka.kafka.consumer.group_session import BROKER, DEFAULT_SESSION_S, GROUP, group_session_s
+from evkafka.kafka.consumer.group_session import BROKER, DEFAULT_SESSION_S, GROUP, look_up_group_session_s
 
 Answers = dict[int, Any]
 """By type of resource: the milliseconds, an error code, or an exception."""
@@ -47,4 +47,4 @@ class Answered:
 )
 async def test_is(answers: Answers, seconds: float) -> None:
     client: Any = Coordinator(answers)
-    assert await group_session_s(client, 1, "billing") == seconds
+    assert await look_up_group_session_s(client, 1, "billing") == seconds

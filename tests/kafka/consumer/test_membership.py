@@ -52,7 +52,7 @@ def member() -> Membership:
 
 
 def exchange(member: Membership, answer: Answer, now_s: float = 0.0) -> tuple[Heartbeat, Verdict]:
-    beat = member.heartbeat(now_s)
+    beat = member.begin_heartbeat(now_s)
     return beat, member.on_answer(answer, now_s)
 
 
@@ -81,7 +81,7 @@ def settled(member: Membership, *numbers: int) -> None:
 class TestJoining:
     def test_begins_with_everything_and_nothing_owned(self, member: Membership) -> None:
         assert (member.state, member.due_s) == (State.JOINING, 0.0)
-        beat = member.heartbeat(0.0)
+        beat = member.begin_heartbeat(0.0)
         assert beat == Heartbeat(JOIN, is_full=True, topics=frozenset({"orders"}), owned=NONE)
 
     def test_waits_for_the_first_topic_of_a_pattern(self) -> None:
@@ -95,7 +95,7 @@ class TestJoining:
         assert member.state is State.RECONCILING
         assert carry_out(member) == [AssignPartitions(partitions(0, 1))]
         assert member.due_s == -math.inf
-        assert member.heartbeat(1.0) == Heartbeat(1, owned=partitions(0, 1))
+        assert member.begin_heartbeat(1.0) == Heartbeat(1, owned=partitions(0, 1))
 
     def test_an_empty_assignment_is_reported_to_the_listener_too(self, member: Membership) -> None:
         exchange(member, assigned())
@@ -115,7 +115,7 @@ class TestChanges:
         settled(member, 0, 1)
         exchange(member, assigned(0))
         assert carry_out(member) == [RevokePartitions(partitions(1)), AssignPartitions(NONE)]
-        assert member.heartbeat(0.0).owned == partitions(0)
+        assert member.begin_heartbeat(0.0).owned == partitions(0)
 
     def test_is_not_acknowledged_before_the_revocation_has_ended(self, member: Membership) -> None:
         settled(member, 0, 1)
@@ -129,19 +129,19 @@ class TestChanges:
         member.confirm_revoked()
 
         assert member.due_s == -math.inf
-        assert member.heartbeat(6.0).owned == partitions(0)
+        assert member.begin_heartbeat(6.0).owned == partitions(0)
 
     def test_that_end_while_a_heartbeat_is_in_flight_are_told_with_the_next_one(self, member: Membership) -> None:
         settled(member, 0, 1)
         exchange(member, assigned(0))
         member.next_change({TOPIC})
-        beat = member.heartbeat(INTERVAL_S)
+        beat = member.begin_heartbeat(INTERVAL_S)
         member.confirm_revoked()
         member.on_answer(UNCHANGED, INTERVAL_S)
 
         assert beat.owned is None
         assert member.due_s == -math.inf
-        assert member.heartbeat(INTERVAL_S).owned == partitions(0)
+        assert member.begin_heartbeat(INTERVAL_S).owned == partitions(0)
 
     def test_that_leave_everything_as_the_coordinator_knew_it_are_reported_all_the_same(
         self, member: Membership
@@ -175,23 +175,23 @@ class TestChanges:
         settled(member, 0)
         member.subscribe({"orders", "refunds"})
         assert member.due_s == -math.inf
-        assert member.heartbeat(1.0) == Heartbeat(1, topics=frozenset({"orders", "refunds"}))
+        assert member.begin_heartbeat(1.0) == Heartbeat(1, topics=frozenset({"orders", "refunds"}))
 
 
 class TestLostAnswers:
     def test_the_next_heartbeat_repeats_everything(self, member: Membership) -> None:
         settled(member, 0, 1)
-        member.heartbeat(INTERVAL_S)
+        member.begin_heartbeat(INTERVAL_S)
         member.on_no_answer(INTERVAL_S)
 
         assert member.due_s == INTERVAL_S + RETRY_S
-        beat = member.heartbeat(member.due_s)
+        beat = member.begin_heartbeat(member.due_s)
         assert beat == Heartbeat(1, is_full=True, topics=frozenset({"orders"}), owned=partitions(0, 1))
 
     def test_are_tried_again_after_growing_pauses(self, member: Membership) -> None:
         pauses = []
         for _ in range(6):
-            member.heartbeat(0.0)
+            member.begin_heartbeat(0.0)
             member.on_no_answer(0.0)
             pauses.append(member.due_s)
         assert pauses == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
@@ -200,16 +200,16 @@ class TestLostAnswers:
         settled(member, 0)
         exchange(member, UNCHANGED, 100.0)
         assert member.expires_s == 100.0 + SESSION_S
-        member.heartbeat(120.0)
+        member.begin_heartbeat(120.0)
         member.on_no_answer(125.0)
         assert member.expires_s == 100.0 + SESSION_S
 
-        assert member.lose() == partitions(0)
+        assert member.lose_all_partitions() == partitions(0)
 
         assert (member.state, member.expires_s) == (State.JOINING, math.inf)
 
     def test_the_session_begins_when_a_heartbeat_is_sent_and_not_when_it_is_answered(self, member: Membership) -> None:
-        member.heartbeat(10.0)
+        member.begin_heartbeat(10.0)
         member.on_answer(assigned(0), 19.0)
         assert member.expires_s == 10.0 + SESSION_S
 
@@ -221,7 +221,7 @@ class TestErrors:
         _, verdict = exchange(member, Answer(code), 5.0)
         assert verdict is Verdict.FIND_COORDINATOR
         assert member.owned == partitions(0)
-        assert member.heartbeat(6.0).is_full
+        assert member.begin_heartbeat(6.0).is_full
 
     @pytest.mark.parametrize("code", [ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.UNKNOWN_SERVER_ERROR])
     def test_a_coordinator_that_is_not_ready_is_asked_again(self, member: Membership, code: int) -> None:
@@ -244,17 +244,17 @@ class TestErrors:
         _, verdict = exchange(member, Answer(code), 5.0)
         assert verdict is Verdict.FENCED
 
-        assert member.lose() == partitions(0, 1)
+        assert member.lose_all_partitions() == partitions(0, 1)
         member.confirm_revoked()  # the revocation ends after the loss
 
         assert member.state is State.JOINING
         assert member.member_id == member_id
-        assert member.heartbeat(6.0) == Heartbeat(JOIN, is_full=True, topics=frozenset({"orders"}), owned=NONE)
+        assert member.begin_heartbeat(6.0) == Heartbeat(JOIN, is_full=True, topics=frozenset({"orders"}), owned=NONE)
 
     def test_a_partition_that_is_being_taken_is_lost_too(self, member: Membership) -> None:
         exchange(member, assigned(0))
         member.next_change({TOPIC})
-        assert member.lose() == partitions(0)
+        assert member.lose_all_partitions() == partitions(0)
         member.confirm_assigned()
         assert member.owned == NONE
 
@@ -281,16 +281,16 @@ class TestLeaving:
     @pytest.mark.parametrize(("is_static", "epoch"), [(False, LEAVE), (True, LEAVE_AND_RETURN)])
     def test_is_said_once(self, member: Membership, is_static: bool, epoch: int) -> None:
         settled(member, 0)
-        assert member.leave(is_static=is_static) == Heartbeat(epoch)
-        assert member.leave(is_static=is_static) is None
+        assert member.begin_leaving(is_static=is_static) == Heartbeat(epoch)
+        assert member.begin_leaving(is_static=is_static) is None
         assert (member.state, member.due_s) == (State.LEAVING, math.inf)
 
     def test_is_said_if_a_join_has_no_answer_yet(self, member: Membership) -> None:
-        member.heartbeat(0.0)
-        assert member.leave(is_static=False) == Heartbeat(LEAVE)
+        member.begin_heartbeat(0.0)
+        assert member.begin_leaving(is_static=False) == Heartbeat(LEAVE)
 
     def test_is_not_said_before_the_first_heartbeat(self, member: Membership) -> None:
-        assert member.leave(is_static=False) is None
+        assert member.begin_leaving(is_static=False) is None
 
 
 # ---------------------------------------------------------------------------- against a model of the coordinator
@@ -321,7 +321,7 @@ class GroupOfMembers(RuleBasedStateMachine):
     @rule(data=st.data(), arrives=st.sampled_from([True, True, True, False]))
     def send(self, data: Any, arrives: bool) -> None:
         member = self.pick(data, set(self.members) - self.in_flight.keys())
-        beat = member.heartbeat(self.now_s)
+        beat = member.begin_heartbeat(self.now_s)
         if arrives:
             self.in_flight[member] = beat, self.group.heartbeat(member.member_id, beat)
         else:
@@ -346,7 +346,7 @@ class GroupOfMembers(RuleBasedStateMachine):
 
     def lose(self, member: Membership) -> None:
         self.changing.pop(member, None)
-        member.lose()
+        member.lose_all_partitions()
 
     @precondition(lambda self: len(self.changing) < len(self.members))
     @rule(data=st.data())
@@ -385,7 +385,7 @@ class GroupOfMembers(RuleBasedStateMachine):
         self.in_flight.pop(member, None)
         self.changing.pop(member, None)
         self.members.remove(member)
-        if (beat := member.leave(is_static=False)) is not None:
+        if (beat := member.begin_leaving(is_static=False)) is not None:
             self.group.heartbeat(member.member_id, beat)
 
     @precondition(lambda self: self.members)
@@ -433,7 +433,7 @@ class GroupOfMembers(RuleBasedStateMachine):
         assert all(member.due_s > self.now_s for member in self.members)
 
     def round(self, member: Membership) -> None:
-        beat = member.heartbeat(self.now_s)
+        beat = member.begin_heartbeat(self.now_s)
         if member.on_answer(self.group.heartbeat(member.member_id, beat), self.now_s) is Verdict.FENCED:
             self.lose(member)
         if member in self.changing:

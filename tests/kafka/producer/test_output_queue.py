@@ -47,7 +47,7 @@ def batches(queue: OutputQueue) -> list[Written]:
     found = []
     while queue:
         found.append(written(queue.build_batch(ProducerId(1, 0), 0)))
-        queue.confirm()
+        queue.confirm_batch()
     return found
 
 
@@ -82,7 +82,7 @@ def test_the_size_of_a_batch_is_limited_before_it_is_compressed(compression: str
 def test_a_batch_that_is_split_keeps_its_compression() -> None:
     queue = OutputQueue(PLACE, [output(b"%d" % number * 100, "gzip") for number in range(4)])
     queue.build_batch(ProducerId(1, 0), 0)
-    assert queue.split()
+    assert queue.split_batch()
     found = batches(queue)
     assert [len(batch.values) for batch in found] == [2, 2]
     assert {batch.compression for batch in found} == {"gzip"}

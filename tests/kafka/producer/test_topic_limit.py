@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from aiokafka import errors as kafka
 
-from evkafka.kafka.producer.topic_limit import max_message_bytes
+from evkafka.kafka.producer.topic_limit import look_up_max_message_bytes
 
 TOPIC = 2
 
@@ -32,7 +32,7 @@ class Brokers:
 
 async def test_it_is_the_configuration_of_the_topic() -> None:
     brokers = Brokers((0, None, TOPIC, "out", [("max.message.bytes", "5000", True, 1, False, [])]))
-    assert await max_message_bytes(cast(Any, brokers), "out") == 5000
+    assert await look_up_max_message_bytes(cast(Any, brokers), "out") == 5000
     assert len(brokers.asked) == 1
 
 
@@ -47,4 +47,4 @@ async def test_it_is_the_configuration_of_the_topic() -> None:
     ],
 )
 async def test_without_the_right_or_an_answer_it_is_not_known(answer: Any) -> None:
-    assert await max_message_bytes(cast(Any, Brokers(answer)), "out") is None
+    assert await look_up_max_message_bytes(cast(Any, Brokers(answer)), "out") is None

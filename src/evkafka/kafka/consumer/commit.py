@@ -86,7 +86,7 @@ class CommittingMember(Protocol[A_contra]):
 
     def coordinator_dead(self) -> None: ...
 
-    def awaits_epoch(self) -> bool: ...
+    def request_new_epoch(self) -> bool: ...
 
     def request_rejoin(self) -> None: ...
 
@@ -157,7 +157,7 @@ class Commit(Generic[A]):
             case ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
                 self._last_error, self._unanswered = code_name(code), False
                 return False
-            case ErrorCode.STALE_MEMBER_EPOCH if member.awaits_epoch():
+            case ErrorCode.STALE_MEMBER_EPOCH if member.request_new_epoch():
                 # The group has moved on; the same commit is sent with the epoch of the next heartbeat's answer.
                 self._last_error, self._unanswered = code_name(code), False
                 return False
@@ -169,7 +169,7 @@ class Commit(Generic[A]):
                 member.coordinator_dead()
                 return False
             case _ if code in MEMBERSHIP_LOST:
-                raise lost_membership_error(member, self._assignment, code, what)
+                raise handle_lost_membership(member, self._assignment, code, what)
             case ErrorCode.OFFSET_METADATA_TOO_LARGE if any(text for _, text in self._offsets.values()):
                 raise MetadataTooLarge(f"{what}; another try needs less metadata")
             case _ if code in NOT_AUTHORIZED:
@@ -183,7 +183,7 @@ class Commit(Generic[A]):
         return ", ".join(sorted({tp.topic for tp in self._offsets}))
 
 
-def lost_membership_error(member: CommittingMember[A], assignment: A, code: int, what: str) -> BrokerError:
+def handle_lost_membership(member: CommittingMember[A], assignment: A, code: int, what: str) -> BrokerError:
     """The error for an answer after which the partitions may be another member's. The member joins again."""
     if code == ErrorCode.FENCED_INSTANCE_ID and member.is_static:
         member.on_fenced()

@@ -24,9 +24,9 @@ from evkafka.kafka.client.coordinator_connection import CoordinatorConnection
 from evkafka.kafka.client.group_protocol import JOIN, ConsumerGroupHeartbeatRequest, MemberChanges
 from evkafka.kafka.client.log_throttle import LogThrottle, Outage
 from evkafka.kafka.client.tasks import start_task
-from evkafka.kafka.consumer.group_protocols import check_consumer_protocol
+from evkafka.kafka.consumer.group_protocols import probe_consumer_protocol
 from evkafka.kafka.consumer.group_refusals import refusal_error
-from evkafka.kafka.consumer.group_session import DEFAULT_SESSION_S, group_session_s
+from evkafka.kafka.consumer.group_session import DEFAULT_SESSION_S, look_up_group_session_s
 from evkafka.kafka.consumer.incremental_assignment import IncrementalFetcher, IncrementalSubscriptions
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.member_offsets import AssignedPartition, MemberOffsets
@@ -88,7 +88,7 @@ class ConsumerCoordinator:
             self._membership,
             instance_id=settings.group_instance_id,
             epochs=epochs,
-            heartbeat_now=self._heartbeat_now,
+            schedule_heartbeat=self._schedule_heartbeat,
             on_fenced=lambda: self._report_refusal(ErrorCode.FENCED_INSTANCE_ID, None),
         )
         self._reconciler = Reconciler(
@@ -112,9 +112,11 @@ class ConsumerCoordinator:
         if uses_auto_commit(self._settings):
             work["commit"] = self._commit_positions()
         for name, coroutine in work.items():
-            self._tasks[name] = start_task(name, self._settings.connection, self._report_errors(name, coroutine))
+            self._tasks[name] = start_task(
+                name, self._settings.connection, self._run_and_report_errors(name, coroutine)
+            )
 
-    async def _report_errors(self, name: str, work: Awaitable[None]) -> None:
+    async def _run_and_report_errors(self, name: str, work: Awaitable[None]) -> None:
         try:
             await work
         except BrokerError as error:
@@ -156,7 +158,7 @@ class ConsumerCoordinator:
         epoch = self._membership.epoch
         return GroupEpoch("consumer", epoch) if epoch > JOIN else None
 
-    def _heartbeat_now(self) -> None:
+    def _schedule_heartbeat(self) -> None:
         self._membership.schedule_heartbeat_now(self._client.now_s())
         self._due.set()
 
@@ -174,11 +176,11 @@ class ConsumerCoordinator:
                 await self._look_up_session(node_id)
             if membership.state is State.JOINING and self._settings.auto_offset_reset != "none":
                 await self._offsets.look_up_committed_topics()
-            beat = membership.heartbeat(self._client.now_s())
+            beat = membership.begin_heartbeat(self._client.now_s())
             return await self._connection.send(self._heartbeat_request(beat))
 
     async def _look_up_session(self, node_id: int) -> None:
-        session_s = await group_session_s(self._client, node_id, self.group_id)
+        session_s = await look_up_group_session_s(self._client, node_id, self.group_id)
         # A connection that is silent is found in time for another heartbeat over a new one.
         self._client.set_request_timeout(ConsumerGroupHeartbeatRequest, within_s=min(session_s / 3, HEARTBEAT_ANSWER_S))
         self._membership.session_s = session_s
@@ -238,7 +240,7 @@ class ConsumerCoordinator:
         return True
 
     async def _rejoin(self, reason: str) -> None:
-        lost = await self._reconciler.lose()
+        lost = await self._reconciler.lose_all_partitions()
         logger.warning(
             "group %r: %s; %sjoining it again",
             self.group_id,
@@ -278,8 +280,8 @@ class ConsumerCoordinator:
     def found_commits(self) -> Mapping[ClientPartition, tuple[int, str]]:
         return self._offsets.found_commits
 
-    async def check_authorized(self) -> None:
-        await check_consumer_protocol(self._client, self.group_id)
+    async def check_may_join_group(self) -> None:
+        await probe_consumer_protocol(self._client, self.group_id)
 
     async def committed(self, partitions: Collection[ClientPartition]) -> dict[ClientPartition, EpochOffset]:
         """The group's committed offsets; see `MemberOffsets.committed`."""
@@ -313,7 +315,7 @@ class ConsumerCoordinator:
     async def leave(self, timeout_s: float) -> None:
         """Leave the group if the coordinator can be reached: a member that just vanishes keeps its partitions for a
         session. The group keeps those of a static member, which comes back."""
-        beat = self._membership.leave(is_static=self._settings.group_instance_id is not None)
+        beat = self._membership.begin_leaving(is_static=self._settings.group_instance_id is not None)
         if beat is None or not self._connection.is_connected:
             return
         try:

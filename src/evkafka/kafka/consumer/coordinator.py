@@ -135,7 +135,7 @@ class ContainedCoordinator(GroupCoordinator):
 
     # ------------------------------------------------------------------ heartbeats, joins
 
-    async def check_authorized(self) -> None:
+    async def check_may_join_group(self) -> None:
         """Send the heartbeat of an unknown member: a broker checks the right to READ the group before anything else.
 
         Raises:
@@ -235,7 +235,7 @@ class ContainedCoordinator(GroupCoordinator):
         """Refuse further commits: the partitions have been revoked."""
         self.assignment = None
 
-    def awaits_epoch(self) -> bool:
+    def request_new_epoch(self) -> bool:
         """No: the classic protocol has generations."""
         return False
 

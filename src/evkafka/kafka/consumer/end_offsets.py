@@ -43,11 +43,11 @@ class EndOffsets:
             if assignment is None or not assignment.active:
                 continue
             try:
-                await self._update(assignment)
+                await self._update_from_all_leaders(assignment)
             except (kafka.KafkaError, OSError, TimeoutError) as error:
                 logger.debug("cannot look up the end offsets of partitions that are not being read: %r", error)
 
-    async def _update(self, assignment: Any) -> None:
+    async def _update_from_all_leaders(self, assignment: Any) -> None:
         since_ms = (time.time() - EVERY_S) * 1000
         by_leader: dict[int, list[ClientPartition]] = defaultdict(list)
         for tp in assignment.tps:

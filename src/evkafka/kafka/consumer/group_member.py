@@ -38,7 +38,7 @@ class GroupMember(Protocol):
     def group_epoch(self) -> GroupEpoch | None:
         """The assignment that the member has now; None before the first."""
 
-    async def check_authorized(self) -> None:
+    async def check_may_join_group(self) -> None:
         """Ask whether the group may be joined.
 
         Raises:

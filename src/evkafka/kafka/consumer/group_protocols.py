@@ -26,7 +26,7 @@ async def uses_consumer_protocol(client: Client, settings: ConsumerSettings) -> 
     if settings.group_protocol == "consumer":
         return True
     try:
-        await check_consumer_protocol(client, settings.group_id)
+        await probe_consumer_protocol(client, settings.group_id)
     except kafka.IncompatibleBrokerVersion as error:
         logger.info(
             "group %r uses the classic protocol: the brokers do not offer the consumer protocol", settings.group_id
@@ -39,7 +39,7 @@ async def uses_consumer_protocol(client: Client, settings: ConsumerSettings) -> 
     return True
 
 
-async def check_consumer_protocol(client: Client, group_id: str) -> None:
+async def probe_consumer_protocol(client: Client, group_id: str) -> None:
     """Send the heartbeat of an unknown member: any broker checks the protocol and the right to READ the group before
     anything else.
 

@@ -22,7 +22,7 @@ BROKER, GROUP = 4, 32
 """Types of resources that have a configuration."""
 
 
-async def group_session_s(client: Client, node_id: int, group_id: str) -> float:
+async def look_up_group_session_s(client: Client, node_id: int, group_id: str) -> float:
     """The group's `consumer.session.timeout.ms`, else the broker's, in seconds.
 
     Without the right to describe configurations, or without an answer, it is the brokers' default.

@@ -49,7 +49,7 @@ class MemberOffsets:
     Args:
         instance_id: the member's `group_instance_id`.
         epochs: leader epochs of the records read so far. They are committed with the offsets.
-        heartbeat_now: called when a commit has shown that the coordinator has news for the member.
+        schedule_heartbeat: called when a commit has shown that the coordinator has news for the member.
         on_fenced: called when another process has taken the member's instance id.
 
     Attributes:
@@ -65,7 +65,7 @@ class MemberOffsets:
         *,
         instance_id: str | None,
         epochs: LeaderEpochs,
-        heartbeat_now: Callable[[], object],
+        schedule_heartbeat: Callable[[], object],
         on_fenced: Callable[[], object],
     ) -> None:
         self.group_id = connection.key
@@ -78,7 +78,7 @@ class MemberOffsets:
         self._membership = membership
         self._instance_id = instance_id
         self._epochs = epochs
-        self._heartbeat_now = heartbeat_now
+        self._schedule_heartbeat = schedule_heartbeat
         self._on_fenced = on_fenced
 
     # ------------------------------------------------------------------ what may be committed
@@ -131,7 +131,7 @@ class MemberOffsets:
             case ErrorCode.GROUP_ID_NOT_FOUND:
                 return []  # a group that does not exist has committed nothing
             case ErrorCode.UNKNOWN_MEMBER_ID | ErrorCode.STALE_MEMBER_EPOCH as code:
-                self._heartbeat_now()
+                self._schedule_heartbeat()
                 raise StaleMemberError(f"group {self.group_id!r} does not know this epoch of the member ({code})")
             case code:
                 error = error_for_code(code, self.group_id)
@@ -207,17 +207,17 @@ class MemberOffsets:
     def coordinator_dead(self) -> None:
         self._connection.mark_coordinator_unknown()
 
-    def awaits_epoch(self) -> bool:
+    def request_new_epoch(self) -> bool:
         """The answer to a heartbeat with the new epoch is on its way, or comes with the next one."""
-        self._heartbeat_now()
+        self._schedule_heartbeat()
         return True
 
     def request_rejoin(self) -> None:
-        self._heartbeat_now()
+        self._schedule_heartbeat()
 
     def reset_generation(self) -> None:
         """The next heartbeat is answered with what has become of the member."""
-        self._heartbeat_now()
+        self._schedule_heartbeat()
 
     def on_fenced(self) -> None:
         self._on_fenced()

@@ -234,7 +234,7 @@ class Membership:
         """When the group gives the partitions to others, unless a heartbeat is answered before."""
         return self.accepted_s + self.session_s if self.epoch != JOIN else math.inf
 
-    def heartbeat(self, now_s: float) -> Heartbeat:
+    def begin_heartbeat(self, now_s: float) -> Heartbeat:
         """The next heartbeat. `on_answer` or `on_no_answer` follows."""
         beat = Heartbeat(
             self.epoch,
@@ -250,7 +250,7 @@ class Membership:
         return beat
 
     def on_answer(self, answer: Answer, now_s: float) -> Verdict:
-        """The answer to the last heartbeat. After FENCED, `lose` is to be called."""
+        """The answer to the last heartbeat. After FENCED, `lose_all_partitions` is to be called."""
         verdict = VERDICTS.get(answer.code, Verdict.FAILED)
         if answer.code == ErrorCode.GROUP_ID_NOT_FOUND and self.epoch != JOIN:
             verdict = Verdict.FENCED  # the group was deleted, and the member with it
@@ -343,7 +343,7 @@ class Membership:
             self._revoking = NONE
             self._change_is_open = True
 
-    def lose(self) -> Partitions:
+    def lose_all_partitions(self) -> Partitions:
         """The group does not know this member any more: it joins again. Returns the partitions that are lost."""
         lost = self.owned | self._assigning
         self.epoch = JOIN
@@ -352,7 +352,7 @@ class Membership:
         self._change_is_open = False
         return lost
 
-    def leave(self, *, is_static: bool) -> Heartbeat | None:
+    def begin_leaving(self, *, is_static: bool) -> Heartbeat | None:
         """The last heartbeat; None if there was no first one. The group keeps a static member's partitions for a
         session."""
         was_left, self._is_left = self._is_left, True

@@ -107,13 +107,13 @@ class Reconciler:
             async with self._step:
                 match self._membership.next_change(self._names):
                     case AssignPartitions(partitions):
-                        await self._assign(partitions)
+                        await self._assign_partitions(partitions)
                         return True
                     case RevokePartitions(partitions):
                         positions = self._fetcher.remove_partitions({self._client_partition(one) for one in partitions})
                     case None:
                         return False
-            await self._revoke(partitions, positions)
+            await self._revoke_partitions(partitions, positions)
             return True
 
     async def _look_up_names(self) -> float | None:
@@ -126,7 +126,7 @@ class Reconciler:
 
     # ------------------------------------------------------------------ taking over
 
-    async def _assign(self, partitions: Partitions) -> None:
+    async def _assign_partitions(self, partitions: Partitions) -> None:
         """The listener comes first: no record is handed out before it has its partition."""
         ids = {self._client_partition(one): one.topic_id for one in partitions}
         self._offsets.allow_commits(ids)
@@ -142,7 +142,7 @@ class Reconciler:
 
     # ------------------------------------------------------------------ giving back
 
-    async def _revoke(self, partitions: Partitions, positions: Mapping[ClientPartition, int]) -> None:
+    async def _revoke_partitions(self, partitions: Partitions, positions: Mapping[ClientPartition, int]) -> None:
         tps = [self._client_partition(one) for one in partitions]
         await self._note_deleted_topics(partitions)
         if self._commits_positions:
@@ -166,13 +166,13 @@ class Reconciler:
 
     # ------------------------------------------------------------------ losing
 
-    async def lose(self) -> int:
+    async def lose_all_partitions(self) -> int:
         """All partitions are lost: nothing of them is committed any more. Returns how many there were.
 
         Ends the wait of a revocation: what it waits for is cancelled.
         """
         async with self._step:
-            lost = [self._client_partition(one) for one in self._membership.lose()]
+            lost = [self._client_partition(one) for one in self._membership.lose_all_partitions()]
             self._fetcher.remove_partitions(lost)
             self._forget_partitions(lost)
             await self._listener.on_lost(lost)

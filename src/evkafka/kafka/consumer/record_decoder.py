@@ -156,7 +156,7 @@ class FetchedRecords:
             if self._batch is None:
                 self._open_batch()
             else:
-                self._decode(max_records)
+                self._decode_from_batch(max_records)
         except MemoryError:
             raise
         except Exception as error:  # codecs and parsers may raise anything, and one batch must not cost another
@@ -185,7 +185,7 @@ class FetchedRecords:
         self._after = max(self.position, self._batch.next_offset)
         self._batch = None
 
-    def _decode(self, max_records: int) -> None:
+    def _decode_from_batch(self, max_records: int) -> None:
         topic, partition, batch = self.topic, self.partition, self._batch
         decoded = islice(self._left, max_records)
         if batch.producer_id is not None:  # format 2; older ones have no producer id

@@ -67,9 +67,11 @@ class KafkaSource:
         deadline_s = loop.time() + settings.start_timeout_s
         self._listener = listener
         self._failed = loop.create_future()
-        self._consumer = consumer = ContainedConsumer(settings, on_failure=self._fail)
+        self._consumer = consumer = ContainedConsumer(settings, on_failure=self._record_failure)
         commits_metadata = settings.group_id is not None and not settings.at_most_once
-        self._rebalances = RebalanceForwarder(consumer, listener, looks_up_ids=commits_metadata, on_failure=self._fail)
+        self._rebalances = RebalanceForwarder(
+            consumer, listener, looks_up_ids=commits_metadata, on_failure=self._record_failure
+        )
         topics = [topic.name for topic in settings.topics]
         self._log_filters.enter_context(client_log_filters.installed(absent_topics=topics))
         first = await preflight.find_reachable_server(settings.connection, timeout_s=settings.start_timeout_s)
@@ -111,7 +113,7 @@ class KafkaSource:
         if consumer.member is not None:
             try:
                 async with asyncio.timeout(CHECK_RIGHTS_S):
-                    await consumer.member.check_authorized()
+                    await consumer.member.check_may_join_group()
             except kafka.GroupAuthorizationFailedError as error:
                 raise translate(kafka.GroupAuthorizationFailedError(self._settings.group_id), self._servers) from error
             except kafka.IncompatibleBrokerVersion as error:
@@ -126,12 +128,14 @@ class KafkaSource:
             self._stopped = True
             self._wake_poll()
             if self._consumer is not None:
-                self._closing = start_task("close", self._settings.connection, self._close(self._consumer, timeout_s))
+                self._closing = start_task(
+                    "close", self._settings.connection, self._close_consumer_and_producer(self._consumer, timeout_s)
+                )
         if self._closing is not None:
             # A task of its own: if this call is cancelled, the next call waits for the same task.
             await asyncio.wait({self._closing})
 
-    async def _close(self, consumer: ContainedConsumer, timeout_s: float) -> None:
+    async def _close_consumer_and_producer(self, consumer: ContainedConsumer, timeout_s: float) -> None:
         with self._log_filters:
             if self._producer is not None:
                 # First: once this member has left, others wait for its open transaction.
@@ -139,7 +143,7 @@ class KafkaSource:
                 timeout_s *= 1 - PRODUCER_STOP
             await close_consumer(consumer, [self._topic_watch, self._end_offsets_watch], timeout_s=timeout_s)
 
-    def _fail(self, error: BrokerError) -> None:
+    def _record_failure(self, error: BrokerError) -> None:
         """Make this source unusable. The first error counts, but a refusal takes precedence over any other error."""
         if self._failure is None or (isinstance(error, BrokerRefused) and not isinstance(self._failure, BrokerRefused)):
             self._failure = error
@@ -404,7 +408,7 @@ class KafkaSource:
         while True:
             absent = self._absent_topics()
             if unauthorized := sorted(set(absent) & client.cluster.unauthorized_topics):
-                self._fail(translate(kafka.TopicAuthorizationFailedError(*unauthorized), "reading metadata"))
+                self._record_failure(translate(kafka.TopicAuthorizationFailedError(*unauthorized), "reading metadata"))
             if absent and loop.time() - warned_at_s >= ABSENT_TOPIC_WARNING_S:
                 warned_at_s = loop.time()
                 logger.warning(

@@ -100,7 +100,7 @@ class IdempotentProducer:
         self.unfinished -= 1
         return True
 
-    def send_now(self, batch: Any) -> None:
+    def end_linger(self, batch: Any) -> None:
         """Let a batch linger no longer."""
         batch._builder.close()
         self.send_full_batches()

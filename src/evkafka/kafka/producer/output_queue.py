@@ -90,14 +90,14 @@ class OutputQueue:
         placed = builder.append(self._count, record.timestamp_ms, key=record.key, value=record.value, headers=headers)
         return placed is not None
 
-    def confirm(self) -> int:
+    def confirm_batch(self) -> int:
         """The batch is written. Returns how many records it had."""
         for _ in range(self._count):
             self._records.popleft()
         self._batch = None
         return self._count
 
-    def split(self) -> bool:
+    def split_batch(self) -> bool:
         """The broker has refused the batch: build smaller ones. False if it had only one record."""
         if self._count == 1:
             return False

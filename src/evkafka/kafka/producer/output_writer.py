@@ -43,10 +43,10 @@ class OutputWriter:
             for queue, code in (one for answer in answers for one in answer):
                 match self._note_verdict(queue, code):
                     case Verdict.DONE:
-                        self._state.sequences[queue.partition] += queue.confirm()
+                        self._state.sequences[queue.partition] += queue.confirm_batch()
                     case Verdict.AGAIN | Verdict.ELSEWHERE:
                         is_complete = False
-                    case Verdict.RECORD if queue.split():
+                    case Verdict.RECORD if queue.split_batch():
                         pass
                     case _ if code is not None:
                         refusal = queue, code

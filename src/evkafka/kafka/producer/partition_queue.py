@@ -322,12 +322,12 @@ class PartitionQueue:
         cause = ""
         for record in records:
             if record.deadline_s <= now_s and not record.confirmed.done():
-                cause = cause or self._describe_cause()
+                cause = cause or self._describe_delay()
                 whole = record.timeout_s == self._standard_timeout_s
                 why = f"no confirmation within {record.timeout_s:.3g} s ({WHOLE if whole else PART}): {cause}"
                 record.fail(self.partition, why, may_have_been_written=may_have_been_written)
 
-    def _describe_cause(self) -> str:
+    def _describe_delay(self) -> str:
         cause = self._producers.last_error()
         if not cause and self._submitted is not None:
             return "the broker has not answered"
@@ -335,11 +335,11 @@ class PartitionQueue:
 
     # ------------------------------------------------------------------ flush and stop
 
-    def pending_confirmations(self) -> list[asyncio.Future[RecordMetadata]]:
+    def end_linger_and_get_pending(self) -> list[asyncio.Future[RecordMetadata]]:
         """The futures that are not done; an unsent batch lingers no longer."""
         if self._submitted is not None and not was_sent(self._submitted.sent):
             assert self._submitted.producer is not None
-            self._submitted.producer.send_now(self._submitted.sent)
+            self._submitted.producer.end_linger(self._submitted.sent)
         return [record.confirmed for record in self._all_records() if not record.confirmed.done()]
 
     def stop(self, why: str) -> None:

@@ -133,7 +133,7 @@ class KafkaSink:
         close_s = min(CLOSE_S, timeout_s / 4)
         await self._flush(max(timeout_s - 2 * close_s, 0.0))
         self._closed = True
-        if left := sum(len(queue.pending_confirmations()) for queue in self._queues.values()):
+        if left := sum(len(queue.end_linger_and_get_pending()) for queue in self._queues.values()):
             logger.warning("%d records were not confirmed when the producer was stopped", left)
         for queue in self._queues.values():
             queue.stop(f"the producer was stopped, and the records in its queue were not sent within {timeout_s:.3g} s")
@@ -143,7 +143,7 @@ class KafkaSink:
         await asyncio.gather(*(producer.close(timeout_s=left_s) for producer in producers))
 
     async def _flush(self, timeout_s: float | None) -> None:
-        pending = [future for queue in self._queues.values() for future in queue.pending_confirmations()]
+        pending = [future for queue in self._queues.values() for future in queue.end_linger_and_get_pending()]
         if pending:
             await asyncio.wait(pending, timeout=timeout_s)
 

@@ -18,7 +18,7 @@ LIMIT = "max.message.bytes"
 ASK_S = 2.0
 
 
-async def max_message_bytes(client: Client, topic: str) -> int | None:
+async def look_up_max_message_bytes(client: Client, topic: str) -> int | None:
     """The topic's `max.message.bytes`; None without the right to describe its configuration, or without an answer."""
     request = DescribeConfigsRequest([(ConfigResourceType.TOPIC, topic, [LIMIT])])
     try:

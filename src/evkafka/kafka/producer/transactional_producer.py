@@ -27,7 +27,7 @@ from evkafka.kafka.errors import code_name, describe_cause, translate
 from evkafka.kafka.options import to_ms
 from evkafka.kafka.producer.output_queue import OutputQueue
 from evkafka.kafka.producer.output_writer import OutputWriter
-from evkafka.kafka.producer.topic_limit import max_message_bytes
+from evkafka.kafka.producer.topic_limit import look_up_max_message_bytes
 from evkafka.kafka.producer.transaction_connection import (
     TransactionConnection,
     add_partitions_error_codes,
@@ -72,10 +72,10 @@ class TransactionOffsets(Protocol):
             CommitRefused: the partitions have been revoked.
         """
 
-    def awaits_epoch(self, code: int) -> bool:
+    def request_new_epoch_if_old(self, code: int) -> bool:
         """Whether the answer says that the member's epoch is old, and the member is told the new one in a moment."""
 
-    def refusal(self, code: int) -> BrokerError:
+    def handle_lost_membership(self, code: int) -> BrokerError:
         """The error for an answer that says that the group has rebalanced. The member joins again."""
 
 
@@ -142,7 +142,7 @@ class TransactionalProducer:
         """The task that it cannot do without."""
         return self._connection.client.metadata_task
 
-    async def partitions(self, topic: str) -> tuple[Sequence[int], Sequence[int]]:
+    async def all_and_available_partitions(self, topic: str) -> tuple[Sequence[int], Sequence[int]]:
         """A topic's partitions in order: all of them, and those with a leader. The caller limits the time.
 
         Raises:
@@ -184,7 +184,7 @@ class TransactionalProducer:
         except FAILURES as error:
             outcome = self._error_to_raise(error, may_be_committed=began and self._state.may_be_committed)
             if isinstance(outcome, OutputRefused) and isinstance(outcome.error, RecordTooLarge):
-                outcome.largest_bytes = await max_message_bytes(self._connection.client, outcome.output.topic)
+                outcome.largest_bytes = await look_up_max_message_bytes(self._connection.client, outcome.output.topic)
             if outcome is error:
                 raise
             raise outcome from error
@@ -276,11 +276,11 @@ class TransactionalProducer:
             match meaning:
                 case Verdict.DONE:
                     return
-                case Verdict.REBALANCED if offsets.awaits_epoch(code):
+                case Verdict.REBALANCED if offsets.request_new_epoch_if_old(code):
                     self._connection.last_error = code_name(code)
                     await asyncio.sleep(next(pauses))
                 case Verdict.REBALANCED:
-                    raise offsets.refusal(code)
+                    raise offsets.handle_lost_membership(code)
                 case _:
                     doing = f"{self._doing}: committing offsets of group {group_id!r}"
                     raise transaction_error(meaning, code, doing, subject=group_id)

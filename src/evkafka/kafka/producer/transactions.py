@@ -76,7 +76,7 @@ class Transactions:
     async def _place(self, record: OutgoingRecord) -> OutgoingRecord:
         if (why := too_large_reason(record)) is not None:
             raise refused_output_error(record, why, RecordTooLarge)
-        partitions, available = await self._producer.partitions(record.topic)
+        partitions, available = await self._producer.all_and_available_partitions(record.topic)
         if record.partition in partitions:
             return record
         return record._replace(partition=partition_for(record.key, partitions, available))
