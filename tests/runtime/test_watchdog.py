@@ -32,7 +32,7 @@ class Source:
     def end_offset(self, partition: TopicPartition) -> int:
         return 10
 
-    def receives(self, partition: TopicPartition) -> bool:
+    def is_receiving_slowly(self, partition: TopicPartition) -> bool:
         return False
 
     def in_session(self) -> bool:

@@ -152,7 +152,7 @@ class RecordSource(Protocol):
         """The partition's end as last seen; None while unknown. For a reader of committed records it ends at the first
         open transaction."""
 
-    def receives(self, partition: TopicPartition) -> bool:
+    def is_receiving_slowly(self, partition: TopicPartition) -> bool:
         """Whether a response that may contain its next records is being received slowly, over many seconds."""
 
     def high_watermark(self, partition: TopicPartition) -> int | None:

@@ -172,7 +172,7 @@ class Watchdog:
             idle = position is not None and end is not None and end > position and not partition.is_busy
             is_held = "unreadable" in self._flow.not_read_reasons(tp)
             has_reason = is_held or partition.paused or partition.early or partition.count_retrying_lanes()
-            if not idle or has_reason or source.receives(tp):
+            if not idle or has_reason or source.is_receiving_slowly(tp):
                 continue
             assert position is not None
             known, since_s = unmoved.get(partition, (-1, now_s))

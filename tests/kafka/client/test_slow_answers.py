@@ -91,17 +91,17 @@ class TestAFetchOverASlowLine:
         reader = await read(proxy.bootstrap_servers, orders, None, session_timeout_s=0.5)
         place = TP._replace(topic=orders)
         await eventually(lambda: len(reader.records) == 1)
-        assert not reader.source.receives(place)
+        assert not reader.source.is_receiving_slowly(place)
 
         proxy.bytes_per_s = 1_000
         reader.source.seek(place, 0)
 
-        await eventually(lambda: reader.source.receives(place))
-        assert not reader.source.receives(place._replace(partition=1))
+        await eventually(lambda: reader.source.is_receiving_slowly(place))
+        assert not reader.source.is_receiving_slowly(place._replace(partition=1))
         assert reader.source.state() == "steady"
         proxy.bytes_per_s = None
         await eventually(lambda: len(reader.records) == 2)
-        await eventually(lambda: not reader.source.receives(place))
+        await eventually(lambda: not reader.source.is_receiving_slowly(place))
 
 
 class StillSource:
@@ -109,7 +109,7 @@ class StillSource:
 
     receiving = False
 
-    def receives(self, partition: TopicPartition) -> bool:
+    def is_receiving_slowly(self, partition: TopicPartition) -> bool:
         return self.receiving
 
     def position(self, partition: TopicPartition) -> int:

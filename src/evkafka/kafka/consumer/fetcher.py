@@ -242,7 +242,7 @@ class ContainedFetcher(RawFetcher):
         buffer.backoff_s = result._backoff
         return buffer
 
-    def receives(self, tp: ClientPartition | None = None) -> bool:
+    def is_receiving_slowly(self, tp: ClientPartition | None = None) -> bool:
         """Whether a slow answer is arriving that may bring the next records of the partition (or of any).
 
         A fetch that is older than the longest allowed silence would have been aborted if its answer made no progress.

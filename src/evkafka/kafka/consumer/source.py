@@ -292,8 +292,8 @@ class KafkaSource:
             return None
         return self._started_consumer().fetcher.next_timestamp_ms(ClientPartition(*partition))
 
-    def receives(self, partition: TopicPartition) -> bool:
-        return self._started_consumer().fetcher.receives(ClientPartition(*partition))
+    def is_receiving_slowly(self, partition: TopicPartition) -> bool:
+        return self._started_consumer().fetcher.is_receiving_slowly(ClientPartition(*partition))
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         if self._partition_state(partition) is not None:
@@ -322,7 +322,7 @@ class KafkaSource:
             return "lost"
         session_s = member.session_s if member is not None else self._settings.session_timeout_s
         now_s = consumer.client.now_s()
-        silent = now_s - consumer.client.answered_at_s > session_s and not consumer.fetcher.receives()
+        silent = now_s - consumer.client.answered_at_s > session_s and not consumer.fetcher.is_receiving_slowly()
         if self._is_rebalancing(consumer):
             if member is not None and member.coordinator_id is None:
                 never_assigned = self._assignment_state is AssignmentState.NEVER_ASSIGNED

@@ -347,7 +347,7 @@ class MemorySource:
     def next_timestamp_ms(self, partition: TopicPartition) -> int | None:
         return self._reader.next_timestamp_ms(partition)
 
-    def receives(self, partition: TopicPartition) -> bool:
+    def is_receiving_slowly(self, partition: TopicPartition) -> bool:
         return False  # fetches are answered at once
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
