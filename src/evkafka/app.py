@@ -292,8 +292,8 @@ class EVKafkaApp:
     def _describe_contract(self) -> AppContract:
         return AppContract(
             Info(self.title, self.version, self.description, self.terms_of_service, self.contact, self.license_info),
-            tuple(declared.contract() for declared in self._consumers.values()),
-            tuple(declared.contract() for declared in self._producers.values()),
+            tuple(declared.describe_contract() for declared in self._consumers.values()),
+            tuple(declared.describe_contract() for declared in self._producers.values()),
         )
 
     # ------------------------------------------------------------------ running

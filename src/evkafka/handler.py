@@ -75,7 +75,7 @@ class Handler:
         _check_concurrency(concurrency, where)
         limits = _check_batch_limits(max_records, max_wait_ms, where) if batch else None
         options = EndpointOptions(summary, description, tuple(tags or ()), on_error, timeout_s, concurrency, limits)
-        return self._declare(event_type, options)
+        return self._create_decorator(event_type, options)
 
     def default(
         self,
@@ -95,9 +95,11 @@ class Handler:
         """
         timeout_s = _check_timeout_s(timeout_ms, "the default endpoint")
         _check_concurrency(concurrency, "the default endpoint")
-        return self._declare(None, EndpointOptions(on_error=on_error, timeout_s=timeout_s, concurrency=concurrency))
+        return self._create_decorator(
+            None, EndpointOptions(on_error=on_error, timeout_s=timeout_s, concurrency=concurrency)
+        )
 
-    def _declare(self, event_type: str | None, options: EndpointOptions) -> Callable[[F], F]:
+    def _create_decorator(self, event_type: str | None, options: EndpointOptions) -> Callable[[F], F]:
         def declare(function: F) -> F:
             self._add_endpoints([Endpoint(function, event_type, options, local_names())])
             return function

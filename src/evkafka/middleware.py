@@ -42,16 +42,16 @@ class Middleware:
         try:
             wrapped: App = self.cls(app, *self.args, **self.options)
         except TypeError as error:
-            raise ConfigError(f"middleware {self._name()} cannot be created with its options: {error}") from error
+            raise ConfigError(f"middleware {self._class_name()} cannot be created with its options: {error}") from error
         if not callable(wrapped):
-            raise ConfigError(f"middleware {self._name()} needs `async def __call__(self, context)`")
+            raise ConfigError(f"middleware {self._class_name()} needs `async def __call__(self, context)`")
         return wrapped
 
-    def _name(self) -> str:
+    def _class_name(self) -> str:
         return str(getattr(self.cls, "__qualname__", self.cls))
 
     def __repr__(self) -> str:
-        return f"Middleware({self._name()})"
+        return f"Middleware({self._class_name()})"
 
 
 class JsonTypedDecoderMiddleware:

@@ -46,7 +46,7 @@ def create_attempt_runner(
         result = await attempt.run(call)
         if isinstance(result, Fatal):
             raise result.error
-        [ended] = call.results(result)
+        [ended] = call.results_by_record(result)
         return delivery_of(ended)
 
     return run

@@ -40,7 +40,7 @@ def time_limit_s(slot: Slot, default_s: float) -> float:
     return route.timeout_s if route is not None and route.timeout_s is not None else default_s
 
 
-def make_cancellable(slot: Slot) -> bool:
+def prepare_to_cancel(slot: Slot) -> bool:
     """Whether cancelling the attempt's task can end it; withdraws its call if that still waits for a thread.
 
     False while a thread runs the endpoint. Middleware around a plain `def` endpoint can be cancelled before and after

@@ -24,7 +24,7 @@ from evkafka.runtime.attempt import (
     classify_failure,
     classify_result,
     is_current_task,
-    make_cancellable,
+    prepare_to_cancel,
     time_limit_s,
     timeout_error,
 )
@@ -174,7 +174,7 @@ class Executor:
             return False
         self._finish_ended_in_thread()
         if self._cancel_reason is None:
-            if not make_cancellable(self.slot):
+            if not prepare_to_cancel(self.slot):
                 return False
             self._cancel_reason = reason
             self._task.cancel()

@@ -145,7 +145,7 @@ class DeclaredConsumer:
         retry_topics = self.retry_topics()
         return retry_consumer_settings(self.settings, retry_topics) if retry_topics else None
 
-    def contract(self) -> ConsumerContract:
+    def describe_contract(self) -> ConsumerContract:
         """Describe it for the contract document.
 
         Raises:
@@ -240,7 +240,7 @@ class DeclaredProducer:
     config: ProducerConfig = field(repr=False)  # it contains passwords
     sender: Sender
 
-    def contract(self) -> ProducerContract:
+    def describe_contract(self) -> ProducerContract:
         """Describe it for the contract document."""
         settings = producer_settings(self.config)
         return ProducerContract(self.name, settings, self.sender.endpoints, self.sender.envelope)

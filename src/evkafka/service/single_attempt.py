@@ -20,7 +20,7 @@ from evkafka.runtime.attempt import (
     CancelReason,
     classify_failure,
     classify_result,
-    make_cancellable,
+    prepare_to_cancel,
     time_limit_s,
     timeout_error,
 )
@@ -144,7 +144,7 @@ class TimedAttempt:
 
     def _cancel_timed_out(self) -> None:
         """Cancel it. As in production, a plain `def` in its thread is waited for, and its result counts."""
-        if not make_cancellable(self._slot):
+        if not prepare_to_cancel(self._slot):
             assert self._slot.route is not None
             self._overran = True
             logger.warning(
@@ -183,7 +183,7 @@ class RecordCall:
         attempt = self._dispatch.call(record, self.slot)
         return attempt if isinstance(attempt, Unmatched) else await attempt
 
-    def results(self, result: object) -> list[object]:
+    def results_by_record(self, result: object) -> list[object]:
         """The attempt's result, record by record."""
         return [result]
 
@@ -213,7 +213,7 @@ class BatchCall:
         finally:
             await batch.close()
 
-    def results(self, result: object) -> list[object]:
+    def results_by_record(self, result: object) -> list[object]:
         """The attempt's result, record by record: of those settled before the endpoint ran, then of the others."""
         ends = result.ends if isinstance(result, PartialFailure) else None
         return [

@@ -38,7 +38,7 @@ def _formats_of_topic(app: DeclaringApp, topic: str) -> Iterator[ValueFormat | N
         if formats is not None and topic in {one.name for one in consumer.settings.topics}:
             yield formats.format_of_topic(topic)
     for producer in app.producers.values():
-        default = producer.contract().settings.topic
+        default = producer.describe_contract().settings.topic
         yield from (one.value_format for one in producer.sender.endpoints if (one.topic or default) == topic)
 
 

@@ -272,7 +272,7 @@ class Harness:
             if isinstance(result, Fatal):
                 self._sent.settle(call.slot.kept, written=False)
                 return Deliveries(deliveries, result.error)
-            ended = [delivery_of(one) for one in call.results(result)]
+            ended = [delivery_of(one) for one in call.results_by_record(result)]
             self._sent.settle(call.slot.kept, written=all(one.outcome in WRITTEN for one in ended))
             deliveries += ended
             if stop_at_fault and (fault := call.failure(result)) is not None:

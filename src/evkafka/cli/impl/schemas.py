@@ -106,7 +106,7 @@ def sent_schemas(app: EVKafkaApp) -> list[SentSchema]:
     """
     found = []
     for declared in app.producers.values():
-        topic = declared.contract().settings.topic
+        topic = declared.describe_contract().settings.topic
         for endpoint in declared.sender.endpoints:
             event, value_format = endpoint.describe_outgoing(topic), endpoint.value_format
             if event is not None and isinstance(value_format, RegistryFormat):
