@@ -133,7 +133,7 @@ class MetadataLimit:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
 
-    def halve(self, refused: int) -> None:
+    def halve_after_refusal(self, refused: int) -> None:
         """The brokers have refused metadata of this length."""
         self.max_bytes = min(self.max_bytes, refused) // 2
 

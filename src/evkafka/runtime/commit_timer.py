@@ -67,13 +67,13 @@ class CommitTimer:
     def _begin_interval(self) -> None:
         if self._timer is None and self._interval_s > 0 and not self.due.is_set():
             self._ends_s = self._clock.now() + self._interval_s
-            self._timer = self._clock.call_later(self._interval_s, self._check_due)
+            self._timer = self._clock.call_later(self._interval_s, self._set_due_or_reschedule)
 
     def _schedule_check(self) -> None:
         left_s = self._ends_s - self._clock.now()
-        self._timer = self._clock.call_later(max(min(self._early_s, left_s), 0.0), self._check_due)
+        self._timer = self._clock.call_later(max(min(self._early_s, left_s), 0.0), self._set_due_or_reschedule)
 
-    def _check_due(self) -> None:
+    def _set_due_or_reschedule(self) -> None:
         if self._clock.now() < self._ends_s and self._records_wait():
             self._schedule_check()
         else:

@@ -115,11 +115,11 @@ class Committer:
         if not await acquire_lock(self._clock, self._lock, timeout_s):
             return self._report_not_sent(partitions, timeout_s)
         try:
-            return await self._commit(partitions, until_s - self._clock.now())
+            return await self._commit_until_deadline(partitions, until_s - self._clock.now())
         finally:
             self._lock.release()
 
-    async def _commit(self, partitions: list[Partition], timeout_s: float) -> bool:
+    async def _commit_until_deadline(self, partitions: list[Partition], timeout_s: float) -> bool:
         until_s, refused = self._clock.now() + timeout_s, -1
         while True:
             commits = self._next_commits(partitions)
@@ -208,7 +208,7 @@ class Committer:
 
     def _shorten_metadata(self, error: MetadataTooLarge, length: int) -> None:
         """Metadata must not prevent a commit: what does not fit is handled again after a restart."""
-        self._metadata_limit.halve(length)
+        self._metadata_limit.halve_after_refusal(length)
         logger.warning(
             "consumer %s: the brokers do not accept %d bytes of metadata with an offset (%s); the limit is now %d."
             " Records that are finished after an unfinished one may not fit, and are handled again after a restart:"

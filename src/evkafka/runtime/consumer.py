@@ -254,7 +254,7 @@ class Consumer:
 
     async def _consume_until_stop(self) -> None:
         """Poll and commit until the app stops or the source fails; give all partitions back; raise the failure."""
-        source = self._assignment.source or await self._tasks.run_to_end(self._reconnect)
+        source = self._assignment.source or await self._tasks.run_to_end(self._reconnect_unless_stopped)
         if source is None:
             return
         self._poller.running = True
@@ -327,7 +327,7 @@ class Consumer:
         self._telemetry.emit(ConsumerLost(self.name, failure, wait_s))
         await self._tasks.run_to_end(lambda: wait_any(self._clock, self._stop_signal.stopping, timeout_s=wait_s))
 
-    async def _reconnect(self) -> RecordSource | None:
+    async def _reconnect_unless_stopped(self) -> RecordSource | None:
         """A new source; None if the app stops meanwhile."""
         if self._assignment.source is not None:  # connected by an earlier call, which was cancelled from outside
             return self._assignment.source

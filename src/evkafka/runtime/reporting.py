@@ -68,7 +68,7 @@ class UnmatchedWarning:
         self._seen: Counter[str | None] = Counter()
         self._reported: set[UnmatchedKind] = set()
 
-    def note_type(self, event_type: str | None) -> None:
+    def count_unmatched_type(self, event_type: str | None) -> None:
         """No endpoint takes a record of this type. The record is not finished yet."""
         if not self._left:
             return
@@ -80,7 +80,7 @@ class UnmatchedWarning:
                 self._telemetry.emit(NothingMatches(self._consumer, CHECKED_RECORDS, dict(self._seen), self._known))
             self._seen.clear()
 
-    def note_kind(self, kind: UnmatchedKind) -> None:
+    def report_kind_once(self, kind: UnmatchedKind) -> None:
         """No endpoint takes records of this kind: report it the first time."""
         if self._skips and kind not in self._reported and len(self._reported) < MOST_TYPES:
             self._reported.add(kind)
@@ -115,7 +115,7 @@ class TelemetryReporter:
             event_type = truncate(event_type, NAME_CHARACTERS)  # a producer may send a text of any length
         self._unmatched[record.topic, outcome.reason, event_type] += 1
         if self._unmatched_warning is not None:
-            self._unmatched_warning.note_type(event_type)
+            self._unmatched_warning.count_unmatched_type(event_type)
 
     def flush(self) -> None:
         """Emit what was added up."""
@@ -127,7 +127,7 @@ class TelemetryReporter:
             for kind, count in unmatched.items():
                 self._telemetry.emit(RecordsUnmatched(self._consumer, *kind, count))
                 if self._unmatched_warning is not None:
-                    self._unmatched_warning.note_kind(kind)
+                    self._unmatched_warning.report_kind_once(kind)
 
     def _take_durations_by_topic(self) -> dict[str, dict[tuple[str, Status], list[float]]]:
         """Take out the durations that were collected. They are grouped here, once for many records, not for each
