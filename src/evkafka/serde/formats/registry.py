@@ -77,7 +77,7 @@ class SchemaRegistry:
         if context is not None and not isinstance(context, ssl.SSLContext):
             raise ConfigError("SchemaRegistry: ssl_context is an ssl.SSLContext")
         parts = [_parse_url(one) for one in _split_urls(url)]
-        credentials = _check_credentials(auth, parts)
+        credentials = _parse_credentials(auth, parts)
         urls = tuple(_url_without_login(one) for one in parts)
         self._address = Address(urls, credentials, ssl_context, timeout_ms / 1000)
         self._store = SchemaStore()
@@ -285,7 +285,7 @@ def _url_without_login(parts: SplitResult) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _check_credentials(auth: Any, parts: Sequence[SplitResult]) -> Credentials:
+def _parse_credentials(auth: Any, parts: Sequence[SplitResult]) -> Credentials:
     found = _given_credentials(auth, parts)
     texts = [text for text in (*(found.basic or ()), found.token) if text]
     if not all(map(str.isprintable, texts)) or not (found.token or "").isascii():

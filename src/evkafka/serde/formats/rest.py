@@ -101,17 +101,17 @@ class Rest:
             RegistryRefused, RegistryUnavailable: the registry rejects the request, or does not answer it.
         """
         path = f"schemas/ids/{key}" if isinstance(key, int) else f"schemas/guids/{quote(key, safe='')}"
-        return _parse_schema(await self._request("GET", path))
+        return _parse_schema(await self._send_request("GET", path))
 
     async def fetch_version(self, subject: str, version: int | str) -> tuple[int, Schema]:
         """A version of a subject, by number or `latest`: the schema's id, and the schema. Raises as `fetch_schema`."""
-        found = await self._request("GET", f"subjects/{quote(subject, safe='')}/versions/{version}")
+        found = await self._send_request("GET", f"subjects/{quote(subject, safe='')}/versions/{version}")
         return _parse_schema_id(found), _parse_schema(found)
 
     async def find(self, subject: str, schema: Schema) -> int:
         """The id of this schema, if it is a version of the subject. Raises as `fetch_schema`."""
         return _parse_schema_id(
-            await self._request("POST", f"subjects/{quote(subject, safe='')}", _schema_body(schema))
+            await self._send_request("POST", f"subjects/{quote(subject, safe='')}", _schema_body(schema))
         )
 
     async def register(self, subject: str, schema: Schema) -> int:
@@ -122,20 +122,20 @@ class Rest:
             RegistryUnavailable: it is not known whether it was added.
         """
         return _parse_schema_id(
-            await self._request("POST", f"subjects/{quote(subject, safe='')}/versions", _schema_body(schema))
+            await self._send_request("POST", f"subjects/{quote(subject, safe='')}/versions", _schema_body(schema))
         )
 
     async def incompatibilities(self, subject: str, schema: Schema) -> list[str]:
         """Why this schema cannot be the subject's next version; empty if it can. Raises as `fetch_schema`."""
         path = f"compatibility/subjects/{quote(subject, safe='')}/versions/latest?verbose=true"
-        found = await self._request("POST", path, _schema_body(schema))
+        found = await self._send_request("POST", path, _schema_body(schema))
         if found.get("is_compatible") is not False:
             return []
         return [str(one) for one in found.get("messages") or ()] or ["the registry gives no reason"]
 
     # ------------------------------------------------------------------ one request
 
-    async def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    async def _send_request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Send it to each URL until one answers, beginning with the one that has answered before."""
         urls, failures = self._address.urls, list[RegistryUnavailable]()
         for turn in range(len(urls)):

@@ -106,7 +106,7 @@ class SchemaRequests:
         if request is None:
             loop = asyncio.get_running_loop()
             request = self._requests[key] = Request(loop.create_future(), time.monotonic())
-            request.task = loop.create_task(self._ask(key, request), name=f"evkafka-schema-{key}")
+            request.task = loop.create_task(self._ask_until_answered(key, request), name=f"evkafka-schema-{key}")
         return request.ready
 
     @property
@@ -135,7 +135,7 @@ class SchemaRequests:
             if not one.ready.done():
                 one.ready.cancel()
 
-    async def _ask(self, key: Key, request: Request) -> None:
+    async def _ask_until_answered(self, key: Key, request: Request) -> None:
         """Ask until there is an answer."""
         pause_s = FIRST_PAUSE_S
         try:
