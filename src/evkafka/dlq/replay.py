@@ -154,7 +154,7 @@ async def replay_dead_letters(
         targets = _create_target_topics(topic, to, force=force)
         await targets.check_targets()
         state = await topic.read_replay_state()
-        selected = (await topic.select_open(wanted, state, limit)).dead_letters
+        selected = (await topic.select_with_state(wanted, state, limit)).dead_letters
         report.chosen = len(selected)
         replayer: _SendToTopic | _HandleLocally
         if isinstance(to, Target):
@@ -188,7 +188,7 @@ async def drop_dead_letters(
     """
     report = report if report is not None else ReplayReport()
     async with _open_transactions(topic) as transactions:
-        selected = await topic.select_open(wanted, await topic.read_replay_state(), limit)
+        selected = await topic.select_with_state(wanted, await topic.read_replay_state(), limit)
         dead_letters = list(selected.dead_letters.values())
         report.chosen = len(dead_letters)
         for first in range(0, len(dead_letters), BATCH_MAX_RECORDS):
