@@ -100,7 +100,7 @@ class Workers:
                 return code
             if code == USAGE or (code == NOT_STARTED and launches == 1):
                 return self._stop_all_after_failure(f"worker {number} could not start", code)
-            if self._restarts_exhausted():
+            if not self._count_restart_if_allowed():
                 return self._stop_all_after_failure(
                     f"worker {number} exited with code {code}, and {MOST_RESTARTS} restarts in"
                     f" {WITHIN_S / 60:g} minutes did not help",
@@ -134,14 +134,15 @@ class Workers:
         self._stop_all()
         return code
 
-    def _restarts_exhausted(self) -> bool:
+    def _count_restart_if_allowed(self) -> bool:
+        """False, and nothing is counted, if there were too many."""
         now_s = time.monotonic()
         while self._restarts and now_s - self._restarts[0] > WITHIN_S:
             self._restarts.popleft()
         if len(self._restarts) >= MOST_RESTARTS:
-            return True
+            return False
         self._restarts.append(now_s)
-        return False
+        return True
 
     async def _is_stopped_within(self, seconds: float) -> bool:
         try:
