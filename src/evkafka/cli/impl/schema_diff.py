@@ -115,38 +115,38 @@ class SchemaDiff:
             items = old.child(old.node["items"]), new.child(new.node["items"])
             yield from self.compare(*items, f"{path}[]", outer)
 
-    def _narrowing(self, path: str, what: str) -> Difference:
+    def _narrowing_difference(self, path: str, what: str) -> Difference:
         return Difference(self._receives, path, what)
 
-    def _widening(self, path: str, what: str) -> Difference:
+    def _widening_difference(self, path: str, what: str) -> Difference:
         return Difference(not self._receives, path, what)
 
     def _compare_types(self, old: set[str], new: set[str], path: str) -> Iterator[Difference]:
         if old == new:
             return
         if not old:
-            yield self._narrowing(path, f"must be {' or '.join(sorted(new))} now")
+            yield self._narrowing_difference(path, f"must be {' or '.join(sorted(new))} now")
         elif not new:
-            yield self._widening(path, "may be anything now")
+            yield self._widening_difference(path, "may be anything now")
         else:
             # An integer is a number too.
             removed = sorted(old - new - ({"integer"} if "number" in new else set()))
             added = sorted(new - old - ({"integer"} if "number" in old else set()))
             if removed:
-                yield self._narrowing(path, f"may no longer be {' or '.join(removed)}")
+                yield self._narrowing_difference(path, f"may no longer be {' or '.join(removed)}")
             if added:
-                yield self._widening(path, f"may also be {' or '.join(added)}")
+                yield self._widening_difference(path, f"may also be {' or '.join(added)}")
 
     def _compare_values(self, old: list[Any] | None, new: list[Any] | None, path: str) -> Iterator[Difference]:
         if old is None and new is not None:
-            yield self._narrowing(path, f"must be one of {_join_values(new)} now")
+            yield self._narrowing_difference(path, f"must be one of {_join_values(new)} now")
         elif new is None and old is not None:
-            yield self._widening(path, "may have any value now")
+            yield self._widening_difference(path, "may have any value now")
         elif old is not None and new is not None:
             if removed := [value for value in old if value not in new]:
-                yield self._narrowing(path, f"may no longer be {_join_values(removed)}")
+                yield self._narrowing_difference(path, f"may no longer be {_join_values(removed)}")
             if added := [value for value in new if value not in old]:
-                yield self._widening(path, f"may also be {_join_values(added)}")
+                yield self._widening_difference(path, f"may also be {_join_values(added)}")
 
     def _compare_limits(self, old: Schema, new: Schema, path: str) -> Iterator[Difference]:
         for keyword in (*LOWER_LIMITS, *UPPER_LIMITS, "pattern", "format"):
@@ -160,7 +160,7 @@ class SchemaDiff:
                 narrower = was is None or (now is not None and now < was)
             else:
                 narrower = now is not None
-            yield self._narrowing(path, what) if narrower else self._widening(path, what)
+            yield self._narrowing_difference(path, what) if narrower else self._widening_difference(path, what)
 
     def _compare_fields(self, old: Schema, new: Schema, path: str, outer: Pairs) -> Iterator[Difference]:
         was, now = old.get("properties", {}), new.get("properties", {})
@@ -176,9 +176,9 @@ class SchemaDiff:
                 yield Difference(breaks, field, "was added, required" if name in now_required else "was added")
             else:
                 if name in now_required - was_required:
-                    yield self._narrowing(field, "is required now")
+                    yield self._narrowing_difference(field, "is required now")
                 if name in was_required - now_required:
-                    yield self._widening(field, "is optional now")
+                    yield self._widening_difference(field, "is optional now")
                 yield from self.compare(old.child(was[name]), new.child(now[name]), field, outer)
 
 

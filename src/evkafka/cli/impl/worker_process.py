@@ -29,7 +29,7 @@ class _Lifeline:
         self._output = output
         self._limit_s = stop_limit_s([])
 
-    def open(self) -> None:
+    def report_ready_and_watch(self) -> None:
         """Report that signals are handled, and watch for the end of the supervisor."""
         self._supervisor.send(SIGNALS_READY)
         threading.Thread(target=self._wait_for_supervisor_end, daemon=True, name="evkafka-lifeline").start()
@@ -65,7 +65,7 @@ def main() -> None:
     open_standard_streams()
     stop_quietly_until_started()
     lifeline = _Lifeline(int(sys.argv[2]), [*map(int, sys.argv[3:])])
-    lifeline.open()
+    lifeline.report_ready_and_watch()
     if sys.argv[3:]:
         sys.stdout, sys.stderr = _line_buffered_stream(1), _line_buffered_stream(2)
     # These imports take a while. A signal during them already ends the process with 0.
