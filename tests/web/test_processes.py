@@ -199,7 +199,7 @@ class TestOneProcess:
         sharing = ProcessMetrics(collector, tmp_path)
 
         def reported() -> list[str]:
-            sharing.write()
+            sharing.write_values()
             [family] = sharing.collect_all_processes().collect()
             return [sample.labels["partition"] for sample in family.samples]
 

@@ -55,7 +55,7 @@ class Metrics:
         from prometheus_client import REGISTRY
 
         if self._sharing is not None:
-            self._sharing.write()
+            self._sharing.write_values()
         own = _Collectors(self.collector.snapshot(), REGISTRY)
         if self._sharing is None:
             return lambda: _encode_registry(own, accept)

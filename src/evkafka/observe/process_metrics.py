@@ -70,17 +70,17 @@ class ProcessMetrics:
         finally:
             writing.cancel()
             await asyncio.wait({writing})
-            self.write()
+            self.write_values()
             self._end_gauges()
 
     async def _write_values_forever(self) -> None:
         while True:
             began_s = time.monotonic()
-            self.write()
+            self.write_values()
             took_s = time.monotonic() - began_s
             await asyncio.sleep(max(INTERVAL_S, took_s * SHARE_OF_TIME))
 
-    def write(self) -> None:
+    def write_values(self) -> None:
         """Write the values of this moment. Called on the app's loop; a file that cannot be written raises nothing."""
         name = self._name_in_files()
         for kind, values in self._collect_values().items():

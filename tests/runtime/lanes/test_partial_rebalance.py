@@ -272,7 +272,7 @@ class TestAPartitionThatIsLostWhileItsRecordsAreHandledOneAtATime:
     async def test_is_read_when_it_is_assigned_again(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         """An earlier owner has died; all its records have run alone, and more are waited for when it is lost."""
         mark = OwnerMark(Ownership.BEGUN, deaths=1, owner="another")
-        text = CommitMetadata(0, bench.kafka.topics.id(TOPIC), mark=mark).as_text(
+        text = CommitMetadata(0, bench.kafka.topics.topic_id(TOPIC), mark=mark).as_text(
             3_500, partition_identity(GROUP, KEPT)
         )
         bench.kafka.commit(GROUP, TOPIC, KEPT.partition, offset=0, metadata=text)

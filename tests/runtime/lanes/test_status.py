@@ -21,7 +21,7 @@ def partition_0(bench: Bench) -> PartitionStatus:
 
 def committed(bench: Bench, *, finished: Sequence[OffsetRange] = (), mark: OwnerMark = OPEN) -> None:
     """An earlier owner of the partition has committed this with offset 0."""
-    metadata = CommitMetadata(0, bench.kafka.topics.id(TOPIC), finished=finished, mark=mark)
+    metadata = CommitMetadata(0, bench.kafka.topics.topic_id(TOPIC), finished=finished, mark=mark)
     text = metadata.as_text(3_500, partition_identity(GROUP, TopicPartition(TOPIC, 0)))
     bench.kafka.commit(GROUP, TOPIC, offset=0, metadata=text)
 

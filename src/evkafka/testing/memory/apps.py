@@ -51,7 +51,9 @@ class ClusterView:
 
     async def topic_ids(self, connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float) -> TopicIds:
         await self._kafka.check_reachable()
-        return TopicIds("memory", {name: self._kafka.topics.id(name) for name in topics if name in self._kafka.topics})
+        return TopicIds(
+            "memory", {name: self._kafka.topics.topic_id(name) for name in topics if name in self._kafka.topics}
+        )
 
     async def read_topic(
         self, connection: ConnectionSettings, topic: str, take: Callable[[Record], object], *, timeout_s: float

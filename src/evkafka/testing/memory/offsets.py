@@ -122,7 +122,7 @@ class OffsetCommits:
         held = request.held
         if not is_member or any(held[tp] is None or member.assigned_in.get(tp) != held[tp] for tp in request.offsets):
             raise CommitRefused("the partitions now belong to another member")
-        if any(member.topic_id(tp.topic) != self._cluster.topics.id(tp.topic) for tp in request.offsets):
+        if any(member.topic_id(tp.topic) != self._cluster.topics.topic_id(tp.topic) for tp in request.offsets):
             raise CommitRefused("the topic was deleted after its partitions had been assigned")
         return self._group
 

@@ -96,7 +96,7 @@ class MemorySource:
         if self._transactions is not None:
             self._transactions.start()
         for topic in self._settings.topics:
-            self._cluster.topics.ensure(topic.name)
+            self._cluster.topics.ensure_exists(topic.name)
         self._reader.known_topics = frozenset(self.subscribed_topics())
         if self._group is None:
             self.reassign()
@@ -207,10 +207,10 @@ class MemorySource:
                 return
             if partitions or self._has_changed:
                 self.assigned_in.update(dict.fromkeys(partitions, generation))
-                self._topic_ids.update({tp.topic: self._cluster.topics.id(tp.topic) for tp in partitions})
+                self._topic_ids.update({tp.topic: self._cluster.topics.topic_id(tp.topic) for tp in partitions})
                 await self._listener.on_assigned(partitions)
                 self._has_changed = False
-            existing = [tp for tp in partitions if self._topic_ids[tp.topic] == self._cluster.topics.id(tp.topic)]
+            existing = [tp for tp in partitions if self._topic_ids[tp.topic] == self._cluster.topics.topic_id(tp.topic)]
             undecided = [tp for tp in existing if self._has_open_transaction(tp)]
             self._set_starting_positions([tp for tp in existing if tp not in undecided])
             for tp in undecided:

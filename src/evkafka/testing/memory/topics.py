@@ -77,7 +77,7 @@ class Topics:
         self._logs[name] = [PartitionLog(TopicPartition(name, number)) for number in range(partitions)]
         self.on_new_topic(name)
 
-    def ensure(self, name: str) -> bool:
+    def ensure_exists(self, name: str) -> bool:
         """Create an absent topic if that is allowed; returns whether it exists now."""
         if name not in self._logs and self.auto_create:
             self.create(name)
@@ -96,7 +96,7 @@ class Topics:
         self.logs(name)
         del self._logs[name], self._ids[name]
 
-    def id(self, name: str) -> str:
+    def topic_id(self, name: str) -> str:
         """The topic id, as brokers assign it; empty if there is no such topic."""
         return self._ids.get(name, "")
 
@@ -146,7 +146,7 @@ class Topics:
         Raises:
             UnknownTopic: there is no such topic or partition.
         """
-        self.ensure(topic)
+        self.ensure_exists(topic)
         count = len(self.logs(topic))
         if partition is None:
             partition = (murmur2(key) & 0x7FFFFFFF) % count if key is not None else self._random.randrange(count)
