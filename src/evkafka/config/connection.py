@@ -64,7 +64,7 @@ def read_connection(section: Section, *, request_timeout_s: float, login: bool =
     }
     settings = read_settings(section, base, readers)
     if login:
-        _check_login(section, settings.options)
+        _check_login_keys(section, settings.options)
     if (version := section.value("api_version")) is not MISSING and version is not None:
         warn_once("api_version is not used: the client asks each broker for its API versions; remove the key")
     section.refuse_key("loop", "the running loop is used; remove the key")
@@ -202,7 +202,7 @@ def _read_token_provider(section: Section) -> Any:
     return value
 
 
-def _check_login(section: Section, options: Mapping[str, Any]) -> None:
+def _check_login_keys(section: Section, options: Mapping[str, Any]) -> None:
     """Check that protocol, mechanism and credentials fit each other."""
     if not section.is_valid("security_protocol", "sasl_mechanism"):
         return

@@ -83,7 +83,7 @@ def _read_consumer_keys(section: Section) -> ConsumerSettings:
     rebalance_s = read_setting(section, base, "rebalance_timeout_s")
     session_s = read_setting(section, CONSUMER, "session_timeout_s")
     connection = read_connection(section, request_timeout_s=rebalance_s + 5.0)
-    _read_unused(section)
+    _check_unused_keys(section)
     options = read_options(
         section, CONSUMER_OPTIONS, {"partition_assignment_strategy": lambda: _read_assignor(section)}
     )
@@ -110,7 +110,7 @@ def _read_consumer_keys(section: Section) -> ConsumerSettings:
     return read_settings(section, base, readers, already_read=READ_FIRST)
 
 
-def _read_unused(section: Section) -> None:
+def _check_unused_keys(section: Section) -> None:
     """Keys of aiokafka that are accepted and not used, and those that are refused."""
     if section.flag("enable_auto_commit", None) is not None:
         warn_once("enable_auto_commit is not used: auto_commit_mode decides when offsets are committed; remove the key")

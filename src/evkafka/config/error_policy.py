@@ -47,13 +47,13 @@ def read_error_policy(section: Section, base: ErrorPolicySettings) -> ErrorPolic
         "dead_letter_producer": lambda: _read_dead_letter_producer(section, base),
     }
     policy = read_settings(section, base, readers)
-    _check_waits(section, policy)
+    _check_backoff(section, policy)
     _check_then_is_reachable(section, policy)
     _check_retry_topics(section, policy)
     return policy
 
 
-def _check_waits(section: Section, policy: ErrorPolicySettings) -> None:
+def _check_backoff(section: Section, policy: ErrorPolicySettings) -> None:
     if section.is_valid("backoff_ms", "max_backoff_ms") and policy.backoff_s > policy.max_backoff_s:
         section.add_fault(
             "backoff_ms" if section.is_given("backoff_ms") else "max_backoff_ms",
@@ -167,7 +167,7 @@ def dead_letter_topic_name(template: str, *, topic: str, group_id: str | None, e
     return template.format(topic=topic, group_id=group_id or "none", event_type=event_type)
 
 
-def parse_template(text: str) -> Iterator[tuple[str, str | None]]:
+def parse_topic_template(text: str) -> Iterator[tuple[str, str | None]]:
     """The parts of a topic name template: literal text, and the placeholder that follows it.
 
     Raises:
@@ -187,7 +187,7 @@ def _read_dead_letter_topic(section: Section, base: ErrorPolicySettings) -> str:
     if template == base.dead_letter_topic:
         return template
     try:
-        parts = list(parse_template(template))
+        parts = list(parse_topic_template(template))
     except ValueError as error:
         section.add_fault(key, f"{text_for_error(template)}: {error}")
         return base.dead_letter_topic

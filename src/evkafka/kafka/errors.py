@@ -87,7 +87,7 @@ def code_name(code: int) -> str:
     return f"{name} ({code})"
 
 
-def translate(error: BaseException, doing: str) -> BrokerError:
+def translate_error(error: BaseException, doing: str) -> BrokerError:
     """Our error for one of aiokafka's or of the network's.
 
     Args:

@@ -302,7 +302,7 @@ async def _check_permissions(app: EVKafkaApp, connection: ConnectionSettings, ne
     about = ",".join(servers)
     try:
         async with permission_probe(connection, timeout_s=PERMISSIONS_TIMEOUT_S) as probe:
-            if silent := await probe.unreachable_brokers():
+            if silent := await probe.find_unreachable_brokers():
                 return _silent_broker_findings(silent, about)
             existing = {need.topic for need in needs}
             for declared in app.consumers.values():
@@ -310,7 +310,7 @@ async def _check_permissions(app: EVKafkaApp, connection: ConnectionSettings, ne
                     findings += await _check_reader_permissions(probe, declared, existing)
             written = {need.topic: need for need in needs if need.role != "reads"}
             for topic, need in written.items():
-                missing = await probe.missing_write_right(topic)
+                missing = await probe.find_missing_write_right(topic)
                 findings.append(_permission_finding(missing, topic, f"{need.needed_by} may write"))
     except BrokerError as error:
         findings.append(Finding("error", "permissions", about, str(error)))
@@ -336,11 +336,13 @@ async def _check_reader_permissions(
     topics = [topic.name for topic in declared.settings.topics if topic.name in existing]
     if group is not None:
         findings.append(
-            _permission_finding(await probe.missing_group_right(group), declared.name, f"may join group {group!r}")
+            _permission_finding(await probe.find_missing_group_right(group), declared.name, f"may join group {group!r}")
         )
     if topics:
         findings.append(
-            _permission_finding(await probe.missing_read_right(topics), declared.name, f"may read {', '.join(topics)}")
+            _permission_finding(
+                await probe.find_missing_read_right(topics), declared.name, f"may read {', '.join(topics)}"
+            )
         )
     return findings
 

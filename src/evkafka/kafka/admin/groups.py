@@ -84,10 +84,10 @@ async def describe_group(connection: ConnectionSettings, group_id: str, *, timeo
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     async with admin_session(connection, f"describing group {group_id!r}", timeout_s) as admin:
-        return await retry_until_coordinator_known(partial(_describe, admin, group_id))
+        return await retry_until_coordinator_known(partial(_describe_any_group, admin, group_id))
 
 
-async def _describe(admin: Any, group_id: str) -> Group:
+async def _describe_any_group(admin: Any, group_id: str) -> Group:
     # The request of the classic protocol calls a group of the consumer protocol "Dead", so it comes second.
     return await _describe_consumer_group(admin, group_id) or await _describe_classic_group(admin, group_id)
 

@@ -21,7 +21,7 @@ from evkafka.kafka.client.client import admin_client
 from evkafka.kafka.client.connection import SilenceLimit
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.preflight import find_reachable_server
-from evkafka.kafka.errors import translate
+from evkafka.kafka.errors import translate_error
 
 Answer = TypeVar("Answer")
 
@@ -101,4 +101,4 @@ def _translate_errors(doing: str, timeout_s: float) -> Iterator[None]:
     except TimeoutError as error:
         raise BrokerError(f"{doing}: no answer within {timeout_s:g} s") from error
     except (KafkaError, OSError) as error:
-        raise translate(error, doing) from error
+        raise translate_error(error, doing) from error

@@ -15,7 +15,7 @@ from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerRefused
 from evkafka.kafka.admin.session import admin_session
 from evkafka.kafka.client.protocol import CreateTopicsByDefaultRequest
-from evkafka.kafka.errors import ErrorCode, translate
+from evkafka.kafka.errors import ErrorCode, translate_error
 
 CREATE_TIMEOUT_MS = 30_000
 RETRY_S = 0.05
@@ -195,7 +195,7 @@ async def _create_topic(
                 " this user, CREATE if it does not)"
             )
         if code and not (may_exist and code == ErrorCode.TOPIC_ALREADY_EXISTS):
-            raise translate(for_code(code)(message), doing)
+            raise translate_error(for_code(code)(message), doing)
 
 
 async def _send_create_request(

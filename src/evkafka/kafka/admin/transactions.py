@@ -52,7 +52,7 @@ async def look_up_transaction_offer(
         brokers = len(admin.client.cluster.brokers())
         if not await _has_transaction_requests(admin):
             return TransactionOffer(False, None, brokers, None, None)
-        missing = await _missing_right(admin, transactional_id, group_id)
+        missing = await _find_missing_right(admin, transactional_id, group_id)
         replicas, min_isr = await _transaction_log_replication(admin)
         return TransactionOffer(True, missing, brokers, replicas, min_isr)
 
@@ -67,7 +67,7 @@ async def _has_transaction_requests(admin: Any) -> bool:
     return bool(newest.get(wanted.API_KEY, -1) >= wanted.API_VERSION)
 
 
-async def _missing_right(admin: Any, transactional_id: str, group_id: str) -> str | None:
+async def _find_missing_right(admin: Any, transactional_id: str, group_id: str) -> str | None:
     """Add a group to a transaction as no producer: a broker checks the rights first, and then does not know it."""
     missing = f"DESCRIBE and WRITE of transactional id {transactional_id!r}"
     look_up = partial(admin.client.coordinator_lookup, CoordinationType.TRANSACTION, transactional_id)

@@ -18,7 +18,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from evkafka.config.settings import ConnectionSettings
 from evkafka.kafka.client.node_connections import NodeConnections
 from evkafka.kafka.client.tasks import cancel_all
-from evkafka.kafka.errors import translate
+from evkafka.kafka.errors import translate_error
 from evkafka.kafka.options import connection_options
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -103,7 +103,7 @@ class Client(NodeConnections):
             try:
                 await self.bootstrap()
             except kafka.KafkaConnectionError as error:
-                self.last_error = translate(error, ", ".join(f"{host}:{port}" for host, port, _ in self.hosts))
+                self.last_error = translate_error(error, ", ".join(f"{host}:{port}" for host, port, _ in self.hosts))
                 await asyncio.sleep(retry_backoff_s)
         # Bootstrap servers may answer while the brokers that they name (advertised.listeners) do not.
         while not await self.force_metadata_update():  # noqa: ASYNC110  # no event says when to try again
@@ -115,14 +115,14 @@ class Client(NodeConnections):
         closing = asyncio.ensure_future(self.close())
         await asyncio.wait({closing}, timeout=timeout_s / 2)
         if not closing.done():
-            left = self.abort()
+            left = self.abort_connections()
             await cancel_all([closing, self.metadata_task], max(0.0, deadline_s - self.now_s()) / 2)
             if left:
                 await asyncio.wait(left, timeout=max(0.0, deadline_s - self.now_s()))
         elif not closing.cancelled() and closing.exception() is not None:
             logger.debug("the connections of a client did not close cleanly: %r", closing.exception())
 
-    def abort(self) -> list[asyncio.Future[None]]:
+    def abort_connections(self) -> list[asyncio.Future[None]]:
         """Close every connection at once. Returns futures of those that are still closing."""
         closing = [conn.close(reason=CloseReason.SHUTDOWN) for conn in self._conns.values()]
         self._conns.clear()

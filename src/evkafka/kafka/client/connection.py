@@ -75,9 +75,9 @@ class SilenceLimit:
     def _schedule_check(self) -> None:
         step_s = min(self._left_s, PROGRESS_CHECK_S)
         self._left_s -= step_s
-        self._timer = self._loop.call_later(step_s, self._check)
+        self._timer = self._loop.call_later(step_s, self._expire_or_check_later)
 
-    def _check(self) -> None:
+    def _expire_or_check_later(self) -> None:
         current = self._progress()
         if current != self._last:
             self._last = current

@@ -21,7 +21,7 @@ PROBE_S = 2.0
 """The timeout of each probe."""
 
 
-async def closing_cause(host: str, port: int, options: dict[str, Any]) -> str | None:
+async def diagnose_closed_connection(host: str, port: int, options: dict[str, Any]) -> str | None:
     """Return the cause and the fix; None if the server accepts the probes (most likely it was shutting down).
 
     Args:

@@ -24,7 +24,7 @@ from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.kafka.client.connection import FAILURES, PROGRESS_CHECK_S, Connection, SilenceLimit, connect
 from evkafka.kafka.client.log_throttle import LogThrottle
 from evkafka.kafka.client.protocol import EpochMetadataRequest, MetadataResponse_v7
-from evkafka.kafka.errors import translate
+from evkafka.kafka.errors import translate_error
 from evkafka.kafka.options import CLIENT_ONLY_OPTIONS, CLIENT_OPTIONS
 from evkafka.runtime.leader_epochs import UNKNOWN
 
@@ -161,7 +161,7 @@ class NodeConnections(AIOKafkaClient):
             try:
                 if broker is None:
                     raise kafka.StaleMetadata(f"node {node_id} is not in the cluster's metadata")
-                conn = await self._connect(key, broker)
+                conn = await self._open_connection(key, broker)
             except FAILURES as error:
                 self._note_failure(node_id, broker, error)
                 return None
@@ -170,7 +170,7 @@ class NodeConnections(AIOKafkaClient):
             self._silent.discard(node_id)
             return conn
 
-    async def _connect(self, key: tuple[Any, Any], broker: Any) -> Connection:
+    async def _open_connection(self, key: tuple[Any, Any], broker: Any) -> Connection:
         async with SilenceLimit(CONNECT_S, lambda: None, lambda: self._mark_silent(key[0])) as limit:
             self._attempts[key] = limit
             try:
@@ -180,7 +180,7 @@ class NodeConnections(AIOKafkaClient):
 
     def _note_failure(self, node_id: Any, broker: Any, error: BaseException) -> None:
         where = f"{broker.host}:{broker.port} (node {node_id})" if broker is not None else f"node {node_id}"
-        self.last_error = translate(error, where)
+        self.last_error = translate_error(error, where)
         self.failed_at_s = self._loop.time()
         self._silent.add(node_id)
         self._warnings.warn(f"no connection to {self.last_error}; trying again")

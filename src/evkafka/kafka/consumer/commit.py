@@ -18,7 +18,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
 from evkafka.kafka.client.offset_protocol import MemberIdentity, OffsetRow
-from evkafka.kafka.errors import ErrorCode, code_name, describe_cause, translate
+from evkafka.kafka.errors import ErrorCode, code_name, describe_cause, translate_error
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.ports import MetadataTooLarge
 
@@ -173,7 +173,7 @@ class Commit(Generic[A]):
             case ErrorCode.OFFSET_METADATA_TOO_LARGE if any(text for _, text in self._offsets.values()):
                 raise MetadataTooLarge(f"{what}; another try needs less metadata")
             case _ if code in NOT_AUTHORIZED:
-                raise translate(kafka.for_code(code)(self._unauthorized_names(code)), "committing offsets")
+                raise translate_error(kafka.for_code(code)(self._unauthorized_names(code)), "committing offsets")
             case _:
                 raise BrokerError(f"{what}; nothing was written")
 

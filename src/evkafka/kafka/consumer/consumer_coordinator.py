@@ -34,7 +34,7 @@ from evkafka.kafka.consumer.membership import Answer, Heartbeat, Membership, Sta
 from evkafka.kafka.consumer.reconciler import AssignmentListener, Reconciler
 from evkafka.kafka.consumer.topic_names import TopicNames
 from evkafka.kafka.consumer.transaction_offsets import MemberTransactionOffsets
-from evkafka.kafka.errors import ErrorCode, code_name, translate
+from evkafka.kafka.errors import ErrorCode, code_name, translate_error
 from evkafka.kafka.options import to_ms, uses_auto_commit
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.ports import GroupEpoch
@@ -122,7 +122,7 @@ class ConsumerCoordinator:
         except BrokerError as error:
             self._on_failure(error)
         except kafka.KafkaError as error:
-            self._on_failure(translate(error, f"{name} of group {self.group_id!r}"))
+            self._on_failure(translate_error(error, f"{name} of group {self.group_id!r}"))
 
     # ------------------------------------------------------------------ heartbeats
 
@@ -204,7 +204,7 @@ class ConsumerCoordinator:
         return ConsumerGroupHeartbeatRequest(self.group_id, self._membership.member_id, beat.epoch, changes)
 
     def _on_no_answer(self, error: Exception) -> None:
-        failure = translate(error, f"heartbeat of group {self.group_id!r}")
+        failure = translate_error(error, f"heartbeat of group {self.group_id!r}")
         if not isinstance(failure, BrokerUnavailable):
             raise failure
         self._outage.note_failure(f"{failure}; trying again")
@@ -356,7 +356,7 @@ class ConsumerCoordinator:
 
     def translate_failure(self, error: Exception) -> BrokerError:
         """Translate an error of the coordination."""
-        return translate(error, f"membership of group {self.group_id!r}")
+        return translate_error(error, f"membership of group {self.group_id!r}")
 
 
 def _read_answer(answer: Any) -> Answer:

@@ -23,7 +23,7 @@ from evkafka.kafka.consumer.commit import Commit, MemberAssignment, format_parti
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.offset_fetch import read_committed_offsets
 from evkafka.kafka.consumer.transaction_offsets import MemberTransactionOffsets
-from evkafka.kafka.errors import ErrorCode, code_name, translate
+from evkafka.kafka.errors import ErrorCode, code_name, translate_error
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.ports import GroupEpoch
 
@@ -156,7 +156,7 @@ class ContainedCoordinator(GroupCoordinator):
         try:
             return bool(await super()._do_heartbeat())
         except kafka.GroupAuthorizationFailedError as error:
-            self._on_failure(translate(error, f"heartbeat of group {self.group_id!r}"))
+            self._on_failure(translate_error(error, f"heartbeat of group {self.group_id!r}"))
         except kafka.KafkaError:
             logger.warning("heartbeat of group %r: %s; joining again", self.group_id, code_name(self._last_code))
             if self._last_code != ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
@@ -208,7 +208,7 @@ class ContainedCoordinator(GroupCoordinator):
         doing = f"membership of group {self.group_id!r}"
         if type(error) is kafka.KafkaError and self._last_code:
             return BrokerError(f"{doing}: {code_name(self._last_code)}")
-        return translate(error, doing)
+        return translate_error(error, doing)
 
     @property
     def has_ended(self) -> bool:

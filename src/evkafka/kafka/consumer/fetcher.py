@@ -21,7 +21,7 @@ from evkafka.kafka.consumer.buffers import Blocked, Buffer, UnverifiedPosition
 from evkafka.kafka.consumer.leader_epochs import Divergence, EpochOffset, find_divergences
 from evkafka.kafka.consumer.offset_fetch import StaleMemberError, UnstableOffsetError
 from evkafka.kafka.consumer.record_decoder import FetchedRecords, KafkaRecord, leader_epoch_of_batch
-from evkafka.kafka.errors import translate
+from evkafka.kafka.errors import translate_error
 from evkafka.records import OffsetReset, TopicPartition, Unreadable
 from evkafka.runtime.leader_epochs import UNKNOWN, EpochStart, LeaderEpochs
 
@@ -270,7 +270,7 @@ class ContainedFetcher(RawFetcher):
                 self._out_of_range[tp] = state.position
                 state.await_reset(OffsetResetStrategy.NONE)
             case _:
-                self._on_failure(translate(error, f"reading {tp.topic}[{tp.partition}]"))
+                self._on_failure(translate_error(error, f"reading {tp.topic}[{tp.partition}]"))
 
     def _enlarge_fetch(self, tp: ClientPartition, offset: int, error: Exception) -> None:
         if self._max_partition_fetch_bytes >= self._fetch_max_bytes:
@@ -353,7 +353,7 @@ class ContainedFetcher(RawFetcher):
         except asyncio.CancelledError:
             return False
         except (kafka.KafkaError, BrokerError) as error:
-            failure = translate(
+            failure = translate_error(
                 error, "looking up the starting offsets of " + ", ".join(sorted({tp.topic for tp in tps}))
             )
             if isinstance(error, StaleMemberError):

@@ -8,7 +8,7 @@ from aiokafka import errors as kafka
 
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused
-from evkafka.kafka.errors import ErrorCode, code_name, translate
+from evkafka.kafka.errors import ErrorCode, code_name, translate_error
 
 
 def refusal_error(code: int, message: str | None, settings: ConsumerSettings, topics: Collection[str]) -> BrokerError:
@@ -21,9 +21,9 @@ def refusal_error(code: int, message: str | None, settings: ConsumerSettings, to
     doing = f"joining group {settings.group_id!r}"
     match code:
         case ErrorCode.GROUP_AUTHORIZATION_FAILED:
-            return translate(kafka.GroupAuthorizationFailedError(settings.group_id), doing)
+            return translate_error(kafka.GroupAuthorizationFailedError(settings.group_id), doing)
         case ErrorCode.TOPIC_AUTHORIZATION_FAILED:
-            return translate(kafka.TopicAuthorizationFailedError(*sorted(topics)), doing)
+            return translate_error(kafka.TopicAuthorizationFailedError(*sorted(topics)), doing)
         case _:
             said = f" ({message.rstrip('.')})" if message else ""
             return BrokerRefused(f"{doing}: {code_name(code)}{said}: {_remedy(code, settings)}")

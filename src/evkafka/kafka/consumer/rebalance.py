@@ -10,7 +10,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.consumer.consumer import ContainedConsumer
-from evkafka.kafka.errors import translate
+from evkafka.kafka.errors import translate_error
 from evkafka.records import TopicPartition
 from evkafka.runtime.ports import SourceListener
 
@@ -73,7 +73,7 @@ class RebalanceForwarder(ConsumerRebalanceListener):
                 await self._listener.on_revoked([TopicPartition(*tp) for tp in revoked])
                 self._assigned = ()
         except Exception as error:
-            self._on_failure(translate(error, "revoking partitions"))
+            self._on_failure(translate_error(error, "revoking partitions"))
         finally:
             self.state = self.state.after_revoked()
             self._consumer.refuse_commits()
@@ -89,7 +89,7 @@ class RebalanceForwarder(ConsumerRebalanceListener):
             self._assigned = [TopicPartition(*tp) for tp in assigned]
             await self._listener.on_assigned(self._assigned)
         except Exception as error:
-            self._on_failure(translate(error, "assigning partitions"))
+            self._on_failure(translate_error(error, "assigning partitions"))
         self.state = self.state.after_taken_over()
         self._consumer.note_first_assignment()
 
@@ -100,7 +100,7 @@ class RebalanceForwarder(ConsumerRebalanceListener):
         try:
             await self._listener.on_assigned([TopicPartition(*tp) for tp in assigned])
         except Exception as error:
-            self._on_failure(translate(error, "assigning partitions"))
+            self._on_failure(translate_error(error, "assigning partitions"))
         self.state = self.state.after_assigned().after_taken_over()
         self._consumer.note_first_assignment()
 
@@ -109,7 +109,7 @@ class RebalanceForwarder(ConsumerRebalanceListener):
         try:
             await self._listener.on_revoked([TopicPartition(*tp) for tp in revoked])
         except Exception as error:
-            self._on_failure(translate(error, "revoking partitions"))
+            self._on_failure(translate_error(error, "revoking partitions"))
 
     async def on_lost(self, lost: Collection[ClientPartition]) -> None:
         """These partitions, all that there were, have other owners already."""
@@ -118,4 +118,4 @@ class RebalanceForwarder(ConsumerRebalanceListener):
             if lost:
                 await self._listener.on_lost([TopicPartition(*tp) for tp in lost])
         except Exception as error:
-            self._on_failure(translate(error, "losing partitions"))
+            self._on_failure(translate_error(error, "losing partitions"))

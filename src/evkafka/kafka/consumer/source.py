@@ -20,7 +20,7 @@ from evkafka.kafka.consumer.close import close_consumer
 from evkafka.kafka.consumer.consumer import ContainedConsumer
 from evkafka.kafka.consumer.end_offsets import EndOffsets
 from evkafka.kafka.consumer.rebalance import AssignmentState, RebalanceForwarder
-from evkafka.kafka.errors import translate
+from evkafka.kafka.errors import translate_error
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.ports import GroupEpoch, OutgoingRecord, SourceListener, SourceState
 from evkafka.runtime.session_check import SAFE_SHARE
@@ -93,7 +93,7 @@ class KafkaSource:
                 + (f": {cause}; check advertised.listeners of the brokers" if cause else "")
             )
         if (error := opening.exception()) is not None:
-            raise translate(error, f"connecting to {self._servers}") from error
+            raise translate_error(error, f"connecting to {self._servers}") from error
         await self._check_rights(consumer)
         if (transactions := settings.transactions) is not None:
             self._producer = producer = _transactional_producer(settings, transactions)
@@ -109,15 +109,17 @@ class KafkaSource:
         """Report a missing right at the start, as a mistake in the configuration, not after the group has formed."""
         wanted = {topic.name for topic in self._settings.topics}
         if unauthorized := sorted(wanted & consumer.client.cluster.unauthorized_topics):
-            raise translate(kafka.TopicAuthorizationFailedError(*unauthorized), self._servers)
+            raise translate_error(kafka.TopicAuthorizationFailedError(*unauthorized), self._servers)
         if consumer.member is not None:
             try:
                 async with asyncio.timeout(CHECK_RIGHTS_S):
                     await consumer.member.check_may_join_group()
             except kafka.GroupAuthorizationFailedError as error:
-                raise translate(kafka.GroupAuthorizationFailedError(self._settings.group_id), self._servers) from error
+                raise translate_error(
+                    kafka.GroupAuthorizationFailedError(self._settings.group_id), self._servers
+                ) from error
             except kafka.IncompatibleBrokerVersion as error:
-                raise translate(error, self._servers) from error
+                raise translate_error(error, self._servers) from error
             except (kafka.KafkaError, OSError, TimeoutError) as error:
                 logger.debug("cannot check yet whether group %r may be joined: %r", self._settings.group_id, error)
 
@@ -408,7 +410,9 @@ class KafkaSource:
         while True:
             absent = self._absent_topics()
             if unauthorized := sorted(set(absent) & client.cluster.unauthorized_topics):
-                self._record_failure(translate(kafka.TopicAuthorizationFailedError(*unauthorized), "reading metadata"))
+                self._record_failure(
+                    translate_error(kafka.TopicAuthorizationFailedError(*unauthorized), "reading metadata")
+                )
             if absent and loop.time() - warned_at_s >= ABSENT_TOPIC_WARNING_S:
                 warned_at_s = loop.time()
                 logger.warning(

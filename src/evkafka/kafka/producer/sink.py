@@ -22,7 +22,7 @@ from evkafka.exceptions import BrokerUnavailable, EVKafkaError, RecordTooLarge
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.preflight import MIN_START_S, find_reachable_server
 from evkafka.kafka.client.tasks import start_task
-from evkafka.kafka.errors import translate
+from evkafka.kafka.errors import translate_error
 from evkafka.kafka.producer.batch import PendingRecord, delivery_error
 from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refusal, Topic
 from evkafka.kafka.producer.output_queue import MOST_BYTES, batch_bytes, too_large_reason
@@ -111,7 +111,7 @@ class KafkaSink:
                     raise BrokerUnavailable(f"no producer id within {timeout_s:.3g} s: {cause}") from error
                 case kafka.KafkaError() | OSError():
                     servers = ", ".join(self._settings.connection.bootstrap_servers)
-                    raise translate(error, f"{servers}: starting the producer") from error
+                    raise translate_error(error, f"{servers}: starting the producer") from error
                 case _:
                     raise
         return producer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiokafka import errors as kafka
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused, DeliveryError
-from evkafka.kafka.errors import ErrorCode, code_name, describe_cause, translate
+from evkafka.kafka.errors import ErrorCode, code_name, describe_cause, translate_error
 from evkafka.kafka.producer.batch import delivery_error
 from evkafka.kafka.producer.idempotent_producer import Refusal
 from evkafka.kafka.producer.output_queue import OutputQueue, batch_bytes
@@ -37,7 +37,7 @@ def transaction_error(meaning: Verdict, code: int, doing: str, *, subject: str) 
         case Verdict.DELETED:
             return CommitRefused(f"{said}; the topic seems to have been deleted")
         case Verdict.REFUSED:
-            error = translate(kafka.for_code(code)(subject), doing)
+            error = translate_error(kafka.for_code(code)(subject), doing)
             return error if isinstance(error, BrokerRefused) else BrokerRefused(said)
         case _:
             return BrokerError(said)

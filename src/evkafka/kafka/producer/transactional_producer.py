@@ -23,7 +23,7 @@ from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, Co
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.client.transaction_protocol import InitTransactionsRequest, MemberTxnOffsetCommitRequest, ProducerId
-from evkafka.kafka.errors import code_name, describe_cause, translate
+from evkafka.kafka.errors import code_name, describe_cause, translate_error
 from evkafka.kafka.options import to_ms
 from evkafka.kafka.producer.output_queue import OutputQueue
 from evkafka.kafka.producer.output_writer import OutputWriter
@@ -121,7 +121,7 @@ class TransactionalProducer:
                 f"{self._doing}: no producer id within {timeout_s:.3g} s: {self._last_error}"
             ) from error
         except (kafka.KafkaError, OSError) as error:
-            raise translate(error, self._doing) from error
+            raise translate_error(error, self._doing) from error
 
     async def stop(self, *, timeout_s: float) -> None:
         """Abort what is open, and close. Never raises, never hangs."""
@@ -204,7 +204,7 @@ class TransactionalProducer:
             case ProducerFenced():
                 return self._count_fence(error)
             case _:
-                return translate(error, self._doing)
+                return translate_error(error, self._doing)
 
     async def _transact(self, queues: Collection[OutputQueue], offsets: TransactionOffsets | None) -> None:
         if queues:

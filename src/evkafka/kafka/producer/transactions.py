@@ -16,7 +16,7 @@ from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, RecordTooLarge
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.preflight import find_reachable_server
-from evkafka.kafka.errors import translate
+from evkafka.kafka.errors import translate_error
 from evkafka.kafka.producer.output_queue import too_large_reason
 from evkafka.kafka.producer.transaction_errors import refused_output_error
 from evkafka.kafka.producer.transactional_producer import TransactionalProducer
@@ -70,7 +70,7 @@ class Transactions:
         except TimeoutError as error:
             raise BrokerError(f"{self._doing}: no answer within {COMMIT_S:g} s") from error
         except (kafka.KafkaError, OSError) as error:
-            raise translate(error, self._doing) from error
+            raise translate_error(error, self._doing) from error
         await self._producer.commit(placed, timeout_s=COMMIT_S)
 
     async def _place(self, record: OutgoingRecord) -> OutgoingRecord:
