@@ -365,7 +365,7 @@ class TestWithoutAnAnswer:
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy, name: str, join: Join
     ) -> None:
         servers, orders, out = kafka_broker.bootstrap_servers, await topic(), await topic()
-        member = await join(proxy.bootstrap_servers, orders, name, transaction_timeout_s=4.0)
+        member = await join(proxy.bootstrap_servers, orders, name)
         place = TopicPartition(orders, 0)
         first, second = (OutgoingRecord(out, value, partition=0) for value in (b"first", b"second"))
         late = proxy.on(END_TXN, hold=True, count=ALL)
