@@ -234,7 +234,7 @@ class BatchRun:
                     return False
         for index, end, verdict in judged:
             if isinstance(verdict, Wait):
-                self._report_failed(index, end, verdict)
+                self._report_failed_record(index, end, verdict)
                 self._report.report_finished(self._runner.slot, self._records[index], "retried", share_s)
                 self._waits.append((index, verdict.delay_s))
         for index, end, verdict in judged:
@@ -244,7 +244,7 @@ class BatchRun:
             self._writes.add_settled_after_write(lane, settled)
         for index, end, verdict in judged:
             if isinstance(verdict, StopConsuming):
-                self._report_failed(index, end, verdict)
+                self._report_failed_record(index, end, verdict)
                 raise StopApp(f"{address_of(self._records[index])} stops the app: {verdict.reason}", verdict.error)
         return True
 
@@ -296,11 +296,11 @@ class BatchRun:
 
     def _report_finished(self, index: int, end: FailureOutcome | None, verdict: Finish) -> None:
         if isinstance(end, Failed):
-            self._report_failed(index, end, verdict)
+            self._report_failed_record(index, end, verdict)
         elif isinstance(end, Skip):
             self._report.report_skipped(self._runner.slot, self._records[index], end)
 
-    def _report_failed(self, index: int, end: FailureOutcome | None, verdict: Verdict) -> None:
+    def _report_failed_record(self, index: int, end: FailureOutcome | None, verdict: Verdict) -> None:
         self._report.report_failed(self._runner.slot, self._records[index], end, verdict)
 
     # ------------------------------------------------------------------ trying again
@@ -313,7 +313,7 @@ class BatchRun:
     def _retry_batch(self, wanted: Sequence[int], outcome: FailureOutcome, verdict: Wait) -> None:
         """The batch is tried again unchanged."""
         share_s = (self._clock.now() - self._runner.started_s) / len(wanted)
-        self._report_failed(wanted[0], outcome, verdict)
+        self._report_failed_record(wanted[0], outcome, verdict)
         for index in wanted:
             self._report.report_finished(self._runner.slot, self._records[index], "retried", share_s)
         if self._forbids_retries:

@@ -132,23 +132,23 @@ class Committer:
             except MetadataTooLarge as error:
                 longest = max(len(commit.metadata) for commit in commits.values())
                 if longest == refused:  # already the minimum: a transaction's metadata must list all its offsets
-                    return self._report_failed(offsets, error)
+                    return self._report_failed_commit(offsets, error)
                 refused = longest
                 self._shorten_metadata(error, longest)
                 continue
             except (CommitUnknown, OutputRefused) as error:
                 self._forget_confirmed(commits, error)
-                return self._report_failed(offsets, error)
+                return self._report_failed_commit(offsets, error)
             except asyncio.CancelledError:
                 self._forget_confirmed(commits, CommitUnknown("cancelled before there was an answer"))
                 raise
             except BrokerRefused as error:
-                self._report_failed(offsets, error)
+                self._report_failed_commit(offsets, error)
                 raise
             except BrokerError as error:
                 # If it is `CommitRefused`, another member has the partitions, or a rebalance has begun; its revoke will
                 # commit.
-                return self._report_failed(offsets, error)
+                return self._report_failed_commit(offsets, error)
             for commit in commits.values():
                 commit.confirm()
             self._telemetry.emit(OffsetsCommitted(self._consumer, offsets, self._clock.now() - began_s))
@@ -223,10 +223,10 @@ class Committer:
         offsets = {tp: commit.offset for tp, commit in self._next_commits(partitions).items()}
         if not offsets:
             return True
-        return self._report_failed(
+        return self._report_failed_commit(
             offsets, CommitUnknown(f"not sent: an earlier commit has had no answer for {waited_s:.1f} s")
         )
 
-    def _report_failed(self, offsets: dict[TopicPartition, int], error: BrokerError) -> bool:
+    def _report_failed_commit(self, offsets: dict[TopicPartition, int], error: BrokerError) -> bool:
         self._telemetry.emit(CommitFailed(self._consumer, offsets, error))
         return False

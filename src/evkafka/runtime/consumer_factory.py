@@ -36,14 +36,14 @@ from evkafka.runtime.watchdog import Watchdog
 
 
 def build_consumer(
-    spec: ConsumerSpec, environment: ConsumerEnvironment, on_verdict: Callable[[], object] = lambda: None
+    spec: ConsumerSpec, environment: ConsumerEnvironment, on_fatal_error: Callable[[], object] = lambda: None
 ) -> Consumer:
-    """Create a consumer. `on_verdict` is called when its `verdict` is known."""
+    """Create a consumer. `on_fatal_error` is called when its `fatal_error` is known."""
 
     def on_stop_signal() -> None:
         assignment.flow.room.set()
         if stop_signal.fatal_error is not None:
-            on_verdict()
+            on_fatal_error()
 
     stop_signal = StopSignal(on_stop_signal)
     fail = stop_signal.fail

@@ -78,28 +78,28 @@ def wrap_for_delayed_records(dispatch: Dispatch) -> Dispatch:
     """A dispatch for delayed records, which passes the records that failed first to the given one."""
 
     def call(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:
-        delayed = _as_delayed_record(record)
+        delayed = _cast_delayed_record(record)
         slot.earlier = delayed.earlier
         return dispatch.call(delayed.origin, slot)
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
-        slot.earlier = max(_as_delayed_record(record).earlier for record in records)  # a batch has one count
-        return dispatch.open_batch([_as_delayed_record(record).origin for record in records], slot)
+        slot.earlier = max(_cast_delayed_record(record).earlier for record in records)  # a batch has one count
+        return dispatch.open_batch([_cast_delayed_record(record).origin for record in records], slot)
 
     gate = dispatch.limited_route
 
     def limited_route(record: Record) -> Route | None:
         assert gate is not None
-        return gate(_as_delayed_record(record).origin)
+        return gate(_cast_delayed_record(record).origin)
 
     def route(record: Record) -> Route | None:
-        return dispatch.route(_as_delayed_record(record).origin)
+        return dispatch.route(_cast_delayed_record(record).origin)
 
     wait_for = dispatch.awaited
 
     def awaited(record: Record) -> asyncio.Future[None] | None:
         assert wait_for is not None
-        return wait_for(_as_delayed_record(record).origin)
+        return wait_for(_cast_delayed_record(record).origin)
 
     return Dispatch(
         call,
@@ -128,12 +128,12 @@ class DelayedRecordSink:
     async def send_to_retry_topic(
         self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed
     ) -> Sequence[OutgoingRecord]:
-        return await self._sink.send_to_retry_topic(_as_delayed_record(record).origin, slot, verdict, failed)
+        return await self._sink.send_to_retry_topic(_cast_delayed_record(record).origin, slot, verdict, failed)
 
     async def send_to_dead_letter(
         self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed
     ) -> Sequence[OutgoingRecord]:
-        return await self._sink.send_to_dead_letter(_as_delayed_record(record).origin, slot, verdict, failed)
+        return await self._sink.send_to_dead_letter(_cast_delayed_record(record).origin, slot, verdict, failed)
 
     async def send_unreadable(self, unreadable: Unreadable) -> Sequence[OutgoingRecord]:
         """The record that failed first is unknown: the dead letter has the address in the retry topic."""
@@ -141,6 +141,6 @@ class DelayedRecordSink:
         return await self._sink.send_unreadable(unreadable, source=source)
 
 
-def _as_delayed_record(record: Record) -> DelayedRecord:
+def _cast_delayed_record(record: Record) -> DelayedRecord:
     """The poller of a retry consumer creates a `DelayedRecord` of each record that it reads."""
     return cast(DelayedRecord, record)

@@ -30,7 +30,7 @@ class RebalanceListener:
     """The listener of one consumer's sources; implements SourceListener.
 
     Attributes:
-        cut_at_stop: how many attempts the stop's drain time was too short for.
+        cancelled_at_stop: how many attempts the stop's drain time was too short for.
     """
 
     def __init__(

@@ -180,7 +180,7 @@ class Service:
             if task.cancelled() and not self._abandoned:
                 return TaskEnded(f"task {task.get_name()} was cancelled by code outside EVKafka")
         return next(
-            (verdict for _, consumer in self.running_consumers() if (verdict := consumer.fatal_error) is not None), None
+            (found for _, consumer in self.running_consumers() if (found := consumer.fatal_error) is not None), None
         )
 
     def status(self) -> AppStatus:

@@ -172,7 +172,7 @@ class _DeadLetterHeaders:
         self.failure = failure
         self.first_origin = first_origin
         self.origin = {**origin_values(record, failure, id_), **first_origin}
-        self.error_type = error_type_of(error)
+        self.error_type = exception_class_name(error)
         self.message = truncate_end(failure.message, message_bytes)
         self.traceback = _truncate_start(_format_traceback(error) if error else "", traceback_bytes)
 
@@ -224,7 +224,7 @@ class _DeadLetterHeaders:
                 yield RENAMED + name, value
 
 
-def error_type_of(error: BaseException | None) -> str:
+def exception_class_name(error: BaseException | None) -> str:
     """The class of the reported exception, with its module; empty without an error."""
     if error is None:
         return ""

@@ -16,7 +16,7 @@ from evkafka.config import retry_topic
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, TopicSettings
 from evkafka.exceptions import ConfigError
 from evkafka.records import Record
-from evkafka.runtime.dead_letters.headers import FailureInfo, Headers, error_type_of, origin_values, truncate_end
+from evkafka.runtime.dead_letters.headers import FailureInfo, Headers, exception_class_name, origin_values, truncate_end
 
 PREFIX = "evkafka-retry-"
 
@@ -93,7 +93,7 @@ def retry_headers(record: Record, failure: FailureInfo, *, id_: str, reduced: in
     values = origin_values(record, failure, id_) | {
         "event-type": (failure.event_type or "").encode(),
         "attempts": b"%d" % failure.attempts,
-        "error-type": error_type_of(failure.error).encode(),
+        "error-type": exception_class_name(failure.error).encode(),
         "error-message": truncate_end(failure.message, MESSAGE_BYTES[reduced]),
     }
     return [*record.headers, *((PREFIX + name, value) for name, value in values.items())]

@@ -214,7 +214,7 @@ class MemorySource:
             undecided = [tp for tp in existing if self._has_open_transaction(tp)]
             self._set_starting_positions([tp for tp in existing if tp not in undecided])
             for tp in undecided:
-                self._cluster.run_in_background(self._set_position_after_transaction(tp, generation))
+                self._cluster.run_in_background(self._set_starting_position_when_stable(tp, generation))
             self.rejoining = False
         self._cluster.wake_waiters()
 
@@ -223,7 +223,7 @@ class MemorySource:
         (require_stable)."""
         return self._transactions is not None and self._group is not None and bool(self._group.pending.get(tp))
 
-    async def _set_position_after_transaction(self, tp: TopicPartition, generation: int) -> None:
+    async def _set_starting_position_when_stable(self, tp: TopicPartition, generation: int) -> None:
         while self._has_open_transaction(tp):
             await self._cluster.next_change()
         if self.alive and self.assigned_in.get(tp) == generation and tp not in self.positions:
