@@ -18,6 +18,7 @@ from aiokafka.protocol.types import CompactArray, CompactString, Int8, Int16, In
 
 from evkafka.broker import KafkaBroker
 from evkafka.broker.reserved_port import ReservedPort
+from tests.support.processes import freeze_child
 from tests.support.waiting import eventually
 
 T = TypeVar("T")
@@ -120,17 +121,16 @@ class KafkaCluster:
 
     def freeze(self, node: int) -> None:
         """Stop its process (SIGSTOP): connections stay open, and nothing is answered."""
-        self._signal(node, signal.SIGSTOP)
+        pid = self.brokers[node].pid
+        if pid is not None:
+            freeze_child(pid)
         self._frozen.add(node)
 
     def thaw(self, node: int) -> None:
         self._frozen.discard(node)
-        self._signal(node, signal.SIGCONT)
-
-    def _signal(self, node: int, number: signal.Signals) -> None:
         pid = self.brokers[node].pid
         if pid is not None:
-            os.kill(pid, number)
+            os.kill(pid, signal.SIGCONT)
 
     # ------------------------------------------------------------------ administration
 

@@ -24,6 +24,13 @@ from tests.support.kafka_topics import admin_of
 ROOT = Path(__file__).parents[2]
 
 
+def freeze_child(pid: int) -> None:
+    """Stop a child process (SIGSTOP), and wait until all of its threads have stopped: they may answer until then."""
+    os.kill(pid, signal.SIGSTOP)
+    _, status = os.waitpid(pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status), f"process {pid} has ended"
+
+
 class Worker:
     """A process of tests/support/worker.py, or of another program that reads the same environment variables; workers
     may share a journal."""

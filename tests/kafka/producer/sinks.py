@@ -14,6 +14,7 @@ from evkafka.config.settings import ConsumerSettings, ProducerSettings
 from evkafka.exceptions import DeliveryError
 from evkafka.records import RecordMetadata
 from evkafka.runtime.ports import OutgoingRecord, RecordSource
+from tests.support.processes import freeze_child
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def frozen(broker: KafkaBroker) -> Iterator[None]:
     """Freeze its process inside of the context: connections stay open, and nothing is answered."""
     pid = broker.pid
     assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
+    freeze_child(pid)
     try:
         yield
     finally:
