@@ -103,7 +103,7 @@ class TestBrokerFrozen:
         name = await topic(brokers=servers)
         loop = asyncio.get_running_loop()
         others = asyncio.all_tasks()
-        producer = EVKafkaProducer(config_for(servers, name, delivery_timeout_ms=1500))
+        producer = EVKafkaProducer(config_for(servers, name, delivery_timeout_ms=1500, request_timeout_ms=5000))
         await producer.start()
         await producer.send_event("first", "X")
         with frozen(broker):
