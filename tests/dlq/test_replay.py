@@ -18,7 +18,7 @@ from evkafka.dlq import (
     replay_dead_letters,
 )
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.producer.transactions import Transactions
+from evkafka.kafka.producer.transactional_writer import TransactionalWriter
 from evkafka.runtime.ports import OutgoingRecord
 from tests.support.backends import RealBackend
 from tests.support.dead_letters import ALL, Given
@@ -154,7 +154,7 @@ class TestAMissingTopic:
 
 class TestUnusualDeadLetters:
     async def test_without_key_and_value_are_sent_unchanged(self, given: Given) -> None:
-        async with Transactions(given.connection, "by-the-test") as transactions:
+        async with TransactionalWriter(given.connection, "by-the-test") as transactions:
             origin = [("evkafka-dlq-topic", given.source.encode()), ("evkafka-dlq-partition", b"1")]
             await transactions.write([OutgoingRecord(given.dead, None, partition=0, headers=origin)])
         report = await replay_dead_letters(given.dead_letters, Target(), ALL)

@@ -22,7 +22,7 @@ from evkafka.dlq.targets import Target, TargetTopics
 from evkafka.exceptions import ConfigError, EVKafkaError
 from evkafka.kafka.admin.topics import ensure_compacted_topic
 from evkafka.kafka.producer.transaction_errors import ProducerFenced
-from evkafka.kafka.producer.transactions import Transactions
+from evkafka.kafka.producer.transactional_writer import TransactionalWriter
 from evkafka.runtime.dead_letters.headers import SIGNATURE
 from evkafka.runtime.dead_letters.replay_signature import KEY_BYTES, SIGNING_KEY, sign_replay, signing_key_as_bytes
 from evkafka.runtime.ports import OutgoingRecord
@@ -206,7 +206,7 @@ def _create_target_topics(topic: DeadLetterTopic, to: object, *, force: bool) ->
 
 
 @asynccontextmanager
-async def _open_transactions(topic: DeadLetterTopic) -> AsyncIterator[Transactions]:
+async def _open_transactions(topic: DeadLetterTopic) -> AsyncIterator[TransactionalWriter]:
     """Create the state topic if needed, and fence an earlier run before its marks are read.
 
     Raises:
@@ -223,7 +223,7 @@ async def _open_transactions(topic: DeadLetterTopic) -> AsyncIterator[Transactio
             f"topic {state!r} is not compacted, so its records would be lost: kafka-configs.sh --alter --entity-type"
             f" topics --entity-name {state} --add-config cleanup.policy=compact"
         )
-    async with Transactions(topic.connection, topic.name) as transactions:
+    async with TransactionalWriter(topic.connection, topic.name) as transactions:
         try:
             yield transactions
         except ProducerFenced as error:
@@ -245,7 +245,9 @@ class _SendToTopic:
         key: the key that signs replayed records; None creates one, and writes it to the state topic.
     """
 
-    def __init__(self, transactions: Transactions, state_topic: str, key: bytes | None, targets: TargetTopics) -> None:
+    def __init__(
+        self, transactions: TransactionalWriter, state_topic: str, key: bytes | None, targets: TargetTopics
+    ) -> None:
         self._transactions = transactions
         self._state_topic = state_topic
         self._key_is_new = key is None
@@ -287,7 +289,7 @@ class _HandleLocally:
     """Handles dead letters in this process; each one that succeeds is marked in a transaction of its own."""
 
     def __init__(
-        self, transactions: Transactions, state_topic: str, handle: LocalHandler, targets: TargetTopics
+        self, transactions: TransactionalWriter, state_topic: str, handle: LocalHandler, targets: TargetTopics
     ) -> None:
         self._transactions = transactions
         self._state_topic = state_topic

@@ -221,7 +221,7 @@ class Snapshot:
         for name, help_text, labels, counts in COUNTERS:
             yield _create_counter(name, help_text, labels, counts(self.values))
         for name, help_text, labels, histograms in HISTOGRAMS:
-            yield _create_histogram(name, help_text, labels, histograms(self.values))
+            yield _create_histogram_family(name, help_text, labels, histograms(self.values))
         yield _loop_lag_metric(self.status)
         yield from _consumer_metrics(self.status.consumers)
         yield from _partition_metrics(self.status.consumers)
@@ -440,7 +440,9 @@ def _create_counter(name: str, help_text: str, labels: Labels, counts: Mapping[L
     return family
 
 
-def _create_histogram(name: str, help_text: str, labels: Labels, histograms: Mapping[Labels, Histogram]) -> Metric:
+def _create_histogram_family(
+    name: str, help_text: str, labels: Labels, histograms: Mapping[Labels, Histogram]
+) -> Metric:
     family = HistogramMetricFamily(name, help_text, labels=labels)
     for label_values, histogram in histograms.items():
         family.add_metric(label_values, histogram.buckets(), histogram.sum)

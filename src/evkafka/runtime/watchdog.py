@@ -149,11 +149,11 @@ class Watchdog:
         silent_s = now_s - self._polled_at_s
         longest_poll_s = self.max_poll_s
         if silent_s > longest_poll_s:
-            self._report_stall(f"the poll has not returned for {silent_s:.0f} s")
+            self._fail_stalled_consumer(f"the poll has not returned for {silent_s:.0f} s")
         elif (joining_s := self._joining_s(source, now_s)) > longest_poll_s:
-            self._report_stall(f"the group has been rebalancing for {joining_s:.0f} s")
+            self._fail_stalled_consumer(f"the group has been rebalancing for {joining_s:.0f} s")
         elif stalled := self._stalled_partition(source, now_s):
-            self._report_stall(
+            self._fail_stalled_consumer(
                 f"{stalled} has records to read, but its position has not moved for {self.stalled_after_s:.0f} s"
             )
 
@@ -182,7 +182,7 @@ class Watchdog:
                 return f"{tp.topic}[{tp.partition}]"
         return None
 
-    def _report_stall(self, sentence: str) -> None:
+    def _fail_stalled_consumer(self, sentence: str) -> None:
         source, self._source = self._source, None
         state = source.state() if source is not None else "gone"
         self._on_failure(BrokerError(f"{sentence} (membership: {state}); the consumer is restarted"))

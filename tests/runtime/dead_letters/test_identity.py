@@ -25,7 +25,7 @@ from evkafka.dlq import (
 )
 from evkafka.dlq.state_topic import ReplayMark, ReplayState, create_closing_mark, parse_mark
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
-from evkafka.kafka.producer.transactions import Transactions
+from evkafka.kafka.producer.transactional_writer import TransactionalWriter
 from evkafka.runtime.ports import OutgoingRecord
 from tests.support.apps import app_of
 from tests.support.backends import Backend, RealBackend, committed_is
@@ -166,7 +166,7 @@ class TestAMarkOfAnEarlierVersion:
             await given.write(offset)
         await drop_dead_letters(given.dead_letters, DeadLetterFilter(ids=["nobody's"]))  # makes the state topic
         old = {"status": "replayed", "count": 1, "at": "2099-01-01T00:00:00+00:00"}
-        async with Transactions(given.connection, "by-the-test") as transactions:
+        async with TransactionalWriter(given.connection, "by-the-test") as transactions:
             key = f"g/{given.source}/0/5".encode()
             await transactions.write(
                 [OutgoingRecord(f"{given.dead}.state", json.dumps(old).encode(), key, partition=0)]

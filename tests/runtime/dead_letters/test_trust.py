@@ -9,7 +9,7 @@ import pytest
 from evkafka.dlq import DeadLetterFilter, DeadLetterTopic, SourceTopics, Target, dry_run_replay, replay_dead_letters
 from evkafka.dlq.targets import is_named_after
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.producer.transactions import Transactions
+from evkafka.kafka.producer.transactional_writer import TransactionalWriter
 from evkafka.runtime.ports import OutgoingRecord
 from tests.support.apps import app_of
 from tests.support.backends import Backend, committed_is
@@ -125,7 +125,7 @@ class TestADeadLetterThatTheBrokerRejects:
 
     async def test_because_it_has_no_key_blocks_no_other(self, given: Given, topic: MakeTopic) -> None:
         compacted = await topic(config={"cleanup.policy": "compact"})
-        async with Transactions(given.connection, "by-the-test") as transactions:
+        async with TransactionalWriter(given.connection, "by-the-test") as transactions:
             await transactions.write([OutgoingRecord(given.dead, b"v", partition=0)])
         await given.write(1)
         report = await replay_dead_letters(given.dead_letters, Target(compacted), ALL, force=True)

@@ -96,11 +96,11 @@ class _Reloader:
 
     async def _start_process(self) -> None:
         self._process = await ChildProcess.start(self._options, name="the app")
-        self._ended = asyncio.ensure_future(self._wait_for_end(self._process))
+        self._ended = asyncio.ensure_future(self._watch_process_exit(self._process))
         if self._stop.is_set():  # a signal came while it was being started
             self._process.terminate()
 
-    async def _wait_for_end(self, process: ChildProcess) -> None:
+    async def _watch_process_exit(self, process: ChildProcess) -> None:
         code = self._code = await process.wait()
         if self._stop.is_set() or self._process is not process or self._replacing:
             return

@@ -116,7 +116,7 @@ class LogPage:
 
 
 @dataclass(slots=True)
-class _Track:
+class _PartitionProgress:
     """How far a partition has been read.
 
     Attributes:
@@ -156,8 +156,8 @@ async def read_page(
     """
     async with reader_session(connection, f"reading topic {topic!r}", timeout_s) as reader:
         wanted = await _choose_partitions(reader, topic, partition, limits.partitions)
-        tracks = await _create_tracks(reader, wanted, start, limits.records)
-        page = _Page(reader, tracks, limits, matches, backward=isinstance(start, Newest | Before))
+        partitions = await _create_progress(reader, wanted, start, limits.records)
+        page = _PageReader(reader, partitions, limits, matches, backward=isinstance(start, Newest | Before))
         await page.read()
         return page.result()
 
@@ -175,7 +175,9 @@ async def _choose_partitions(reader: Reader, topic: str, partition: int | None, 
     return known
 
 
-async def _create_tracks(reader: Reader, wanted: Sequence[ClientPartition], start: Start, window: int) -> list[_Track]:
+async def _create_progress(
+    reader: Reader, wanted: Sequence[ClientPartition], start: Start, window: int
+) -> list[_PartitionProgress]:
     firsts: Mapping[ClientPartition, int] = await reader.beginning_offsets(wanted)
     ends: Mapping[ClientPartition, int] = await reader.end_offsets(wanted)
     match start:
@@ -189,23 +191,23 @@ async def _create_tracks(reader: Reader, wanted: Sequence[ClientPartition], star
         case Before(offsets) | After(offsets):
             places = {at: offsets.get(at.partition, firsts[at]) for at in wanted}
     places = {at: min(max(places[at], firsts[at]), ends[at]) for at in wanted}
-    return [_Track(at, firsts[at], ends[at], places[at], places[at], window) for at in wanted]
+    return [_PartitionProgress(at, firsts[at], ends[at], places[at], places[at], window) for at in wanted]
 
 
-class _Page:
+class _PageReader:
     """Reads one page."""
 
     def __init__(
         self,
         reader: Reader,
-        tracks: Sequence[_Track],
+        partitions: Sequence[_PartitionProgress],
         limits: PageLimits,
         matches: Callable[[Record], bool],
         *,
         backward: bool,
     ) -> None:
         self._reader = reader
-        self._tracks = tracks
+        self._partitions = partitions
         self._limits = limits
         self._matches = matches
         self._backward = backward
@@ -216,113 +218,127 @@ class _Page:
 
     async def read(self) -> None:
         if not self._backward:
-            self._reader.assign_at({track.at: track.begin for track in self._tracks})
-        while not self._is_over() and (track := self._next_track()) is not None:
-            await (self._read_backward(track) if self._backward else self._read_forward(track))
+            self._reader.assign_at({partition.at: partition.begin for partition in self._partitions})
+        while not self._is_over() and (partition := self._next_partition_to_read()) is not None:
+            await (self._read_backward(partition) if self._backward else self._read_forward(partition))
 
     def _is_over(self) -> bool:
         limits = self._limits
         return self._examined >= limits.examined or self._bytes >= limits.bytes or self._clock() >= self._ends_s
 
-    def _next_track(self) -> _Track | None:
+    def _next_partition_to_read(self) -> _PartitionProgress | None:
         """The partition that has been read least far in time; None if no record that is left belongs to the page."""
-        track = self._least_advanced(self._unfinished_tracks())
-        if track is None or track.edge_ms is None:
-            return track
-        times = [at_ms for one in self._tracks for at_ms, _ in one.found]
+        partition = self._least_advanced(self._unfinished_partitions())
+        if partition is None or partition.edge_ms is None:
+            return partition
+        times = [at_ms for one in self._partitions for at_ms, _ in one.found]
         if len(times) < self._limits.records:
-            return track
+            return partition
         if self._backward:
-            return track if track.edge_ms > heapq.nlargest(self._limits.records, times)[-1] else None
-        return track if track.edge_ms < heapq.nsmallest(self._limits.records, times)[-1] else None
+            return partition if partition.edge_ms > heapq.nlargest(self._limits.records, times)[-1] else None
+        return partition if partition.edge_ms < heapq.nsmallest(self._limits.records, times)[-1] else None
 
-    def _unfinished_tracks(self) -> list[_Track]:
+    def _unfinished_partitions(self) -> list[_PartitionProgress]:
         """The partitions that have more records in the direction of the page."""
         return [
-            track for track in self._tracks if (track.begin > track.first if self._backward else track.stop < track.end)
+            partition
+            for partition in self._partitions
+            if (partition.begin > partition.first if self._backward else partition.stop < partition.end)
         ]
 
-    def _least_advanced(self, tracks: Collection[_Track]) -> _Track | None:
+    def _least_advanced(self, partitions: Collection[_PartitionProgress]) -> _PartitionProgress | None:
         if self._backward:
-            return max(tracks, key=lambda track: math.inf if track.edge_ms is None else track.edge_ms, default=None)
-        return min(tracks, key=lambda track: -math.inf if track.edge_ms is None else track.edge_ms, default=None)
+            return max(
+                partitions,
+                key=lambda partition: math.inf if partition.edge_ms is None else partition.edge_ms,
+                default=None,
+            )
+        return min(
+            partitions,
+            key=lambda partition: -math.inf if partition.edge_ms is None else partition.edge_ms,
+            default=None,
+        )
 
-    async def _read_forward(self, track: _Track) -> None:
-        fetched = await self._reader.poll([track.at], {track.at: track.end}, min(POLL_RECORDS, self._limits.records))
-        for record in fetched.get(track.at, ()):
-            track.edge_ms = _time_of(record, track.edge_ms)
-            self._keep_match(track, record, track.edge_ms)
-        track.stop = min(await self._reader.position(track.at), track.end)
+    async def _read_forward(self, partition: _PartitionProgress) -> None:
+        fetched = await self._reader.poll(
+            [partition.at], {partition.at: partition.end}, min(POLL_RECORDS, self._limits.records)
+        )
+        for record in fetched.get(partition.at, ()):
+            partition.edge_ms = _time_of(record, partition.edge_ms)
+            self._keep_match(partition, record, partition.edge_ms)
+        partition.stop = min(await self._reader.position(partition.at), partition.end)
 
-    async def _read_backward(self, track: _Track) -> None:
+    async def _read_backward(self, partition: _PartitionProgress) -> None:
         """Read the offsets before those read so far. The newest matches are kept, so that memory is bounded."""
         began_s = self._clock()
-        end, begin = track.begin, max(track.first, track.begin - track.window)
-        newer, track.found = track.found, deque()
+        end, begin = partition.begin, max(partition.first, partition.begin - partition.window)
+        newer, partition.found = partition.found, deque()
         earliest_ms = at_ms = None
-        track.begin = begin
-        self._reader.assign_at({track.at: begin})
-        while await self._reader.partitions_to_read({track.at: end}):
-            fetched = await self._reader.poll([track.at], {track.at: end}, POLL_RECORDS)
-            for record in fetched.get(track.at, ()):
+        partition.begin = begin
+        self._reader.assign_at({partition.at: begin})
+        while await self._reader.partitions_to_read({partition.at: end}):
+            fetched = await self._reader.poll([partition.at], {partition.at: end}, POLL_RECORDS)
+            for record in fetched.get(partition.at, ()):
                 at_ms = _time_of(record, at_ms)
                 earliest_ms = at_ms if earliest_ms is None else earliest_ms
-                self._keep_match(track, record, at_ms)
-                while len(track.found) > 1 and (
-                    len(track.found) + len(newer) > self._limits.records or self._bytes > self._limits.bytes
+                self._keep_match(partition, record, at_ms)
+                while len(partition.found) > 1 and (
+                    len(partition.found) + len(newer) > self._limits.records or self._bytes > self._limits.bytes
                 ):
-                    earliest_ms = self._defer_oldest_match(track)
-        track.found += newer
-        track.edge_ms = track.edge_ms if earliest_ms is None else earliest_ms
+                    earliest_ms = self._defer_oldest_match(partition)
+        partition.found += newer
+        partition.edge_ms = partition.edge_ms if earliest_ms is None else earliest_ms
         faster = self._clock() - began_s < WINDOW_S
-        track.window = min(track.window * 4, WINDOW_MAX) if faster else max(track.window // 4, 1)
+        partition.window = min(partition.window * 4, WINDOW_MAX) if faster else max(partition.window // 4, 1)
 
-    def _keep_match(self, track: _Track, record: Record, at_ms: int) -> None:
+    def _keep_match(self, partition: _PartitionProgress, record: Record, at_ms: int) -> None:
         self._examined += 1
         if self._matches(record):
-            track.found.append((at_ms, record))
+            partition.found.append((at_ms, record))
             self._bytes += len(record.value or b"")
 
-    def _defer_oldest_match(self, track: _Track) -> int:
+    def _defer_oldest_match(self, partition: _PartitionProgress) -> int:
         """Leave the oldest match to the next page. Returns the time of the oldest that is kept."""
-        _, record = track.found.popleft()
+        _, record = partition.found.popleft()
         self._bytes -= len(record.value or b"")
-        track.begin = record.offset + 1
-        return track.found[0][0]
+        partition.begin = record.offset + 1
+        return partition.found[0][0]
 
     def result(self) -> LogPage:
         """The first records in the direction of the page. The others are left to the next page."""
-        lists = [reversed(track.found) if self._backward else iter(track.found) for track in self._tracks]
+        lists = [
+            reversed(partition.found) if self._backward else iter(partition.found) for partition in self._partitions
+        ]
         merged = heapq.merge(*lists, key=lambda match: match[0], reverse=self._backward)
         shown = [record for _, record in islice(merged, self._limits.records)]
-        taken = dict.fromkeys((track.at.partition for track in self._tracks), 0)
+        taken = dict.fromkeys((partition.at.partition for partition in self._partitions), 0)
         for record in shown:
             taken[record.partition] += 1
         edges_ms = [
             edge_ms
-            for track in self._tracks
-            if (edge_ms := self._defer_matches_after(track, taken[track.at.partition]))
+            for partition in self._partitions
+            if (edge_ms := self._defer_matches_after(partition, taken[partition.at.partition]))
         ]
         reached_ms = (max if self._backward else min)(edges_ms, default=None)
         ranges = {
-            track.at.partition: PartitionRange(track.first, track.end, track.begin, track.stop)
-            for track in self._tracks
+            partition.at.partition: PartitionRange(partition.first, partition.end, partition.begin, partition.stop)
+            for partition in self._partitions
         }
         return LogPage(shown[::-1] if self._backward else shown, ranges, reached_ms)
 
-    def _defer_matches_after(self, track: _Track, taken: int) -> int | None:
+    def _defer_matches_after(self, partition: _PartitionProgress, taken: int) -> int | None:
         """Leave the matches after the first `taken` to the next page.
 
         Returns:
             the time from which the partition has more to read; None if it has not.
         """
-        if taken == len(track.found):
-            return track.edge_ms if track in self._unfinished_tracks() else None
-        at_ms, record = track.found[-taken - 1 if self._backward else taken]
+        if taken == len(partition.found):
+            return partition.edge_ms if partition in self._unfinished_partitions() else None
+        at_ms, record = partition.found[-taken - 1 if self._backward else taken]
         if self._backward:
-            track.begin = record.offset + 1
+            partition.begin = record.offset + 1
         else:
-            track.stop = record.offset
+            partition.stop = record.offset
         return at_ms
 
 

@@ -28,7 +28,7 @@ COMMIT_S = 30.0
 CLOSE_S = 5.0
 
 
-class Transactions:
+class TransactionalWriter:
     """Writes under a transactional id, one transaction at a time.
 
     Entering it aborts the open transaction of an earlier producer with this id, and fences that producer.
