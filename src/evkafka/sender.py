@@ -254,7 +254,7 @@ class OutboundEndpoint(Generic[T]):
         headers: Headers | None,
     ) -> RecordMetadata:
         topic = self._choose_topic(producer)
-        value = self._outbound.encode_value(event, topic)
+        value = self._outbound.value(event, topic)
         if key is UNSET:
             key = self._outbound.create_key(event, topic)
         envelope = self._sender.envelope

@@ -103,7 +103,7 @@ def sender_of(annotation: Any) -> OutboundEndpoint[Any]:
 
 
 def value_of(annotation: Any, event: Any) -> bytes:
-    value = sender_of(annotation)._outbound.encode_value(event, "t")
+    value = sender_of(annotation)._outbound.value(event, "t")
     assert value is not None
     return value
 

@@ -127,7 +127,7 @@ class Outbound:
             f"{self._name} takes one payload, positional or as {self.payload_name}=, and {', '.join(OPTIONS)}"
         )
 
-    def encode_value(self, event: Any, topic: str) -> bytes | None:
+    def value(self, event: Any, topic: str) -> bytes | None:
         """Encode an event; None is a tombstone.
 
         Raises:
