@@ -315,7 +315,7 @@ class Executor:
                 if not await self._settle_result(lane, record, result, now() - started):
                     return
                 ended = now()
-            if ended > slice_ends:
+            if ended > slice_ends and not self._needs_fresh_task:
                 if not await self._end_lane_slice(record, started, ended):
                     break
                 ended = now()
