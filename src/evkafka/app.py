@@ -123,10 +123,8 @@ class EVKafkaApp:
         self._consumers: dict[str, DeclaredConsumer] = {}
         self._controls: dict[str, ConsumerControl] = {}
         self._producers: dict[str, DeclaredProducer] = {}
-        self._handler = Handler() if config is not None else None
         self._lifecycle = AppLifecycle(self, self._compile_service)
-        if config is not None and self._handler is not None:
-            self.add_consumer(config, self._handler, name)
+        self._handler = self._add_first_consumer(config, name) if config is not None else None
 
     # ------------------------------------------------------------------ declaring
 
@@ -191,10 +189,16 @@ class EVKafkaApp:
         settings = consumer_settings(config)
         if not isinstance(handler, Handler) and not callable(handler):
             raise ConfigError(f"a consumer's handler is a Handler or an async callable, not {type(handler).__name__}")
-        name = self._check_unique_name(name, "consumer", self._consumers)
+        name = self._choose_unique_name(name, "consumer", self._consumers)
         stack = middleware if middleware is not None else self._middleware
         self._consumers[name] = DeclaredConsumer(name, settings, handler, stack)
         self._consumers[name].check_policies()
+
+    def _add_first_consumer(self, config: ConsumerConfig, name: str) -> Handler:
+        """The consumer of the constructor's `config`; returns its handler."""
+        handler = Handler()
+        self.add_consumer(config, handler, name)
+        return handler
 
     def consumer(self, name: str) -> ConsumerControl:
         """A consumer of this app, to pause, resume and seek partitions, before and while it runs.
@@ -237,10 +241,10 @@ class EVKafkaApp:
                 raise ConfigError(
                     f"this Sender already uses producer {other.name!r}: create a second Sender for the second producer"
                 )
-        name = self._check_unique_name(name, "producer", self._producers)
+        name = self._choose_unique_name(name, "producer", self._producers)
         self._producers[name] = DeclaredProducer(name, config, sender)
 
-    def _check_unique_name(self, name: str | None, kind: str, taken: Mapping[str, object]) -> str:
+    def _choose_unique_name(self, name: str | None, kind: str, taken: Mapping[str, object]) -> str:
         if name is None:
             number = 1
             while f"{kind}-{number}" in taken:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "src" / "evkafka"
@@ -14,25 +15,28 @@ PARAMETERS = 8
 EXEMPT = {"app.EVKafkaApp"}
 
 
+@cache
+def nodes() -> list[tuple[str, ast.AST]]:
+    """The package's code: each node, and the module that it is in."""
+    return [
+        (".".join(path.relative_to(PACKAGE).with_suffix("").parts), node)
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+
+
 def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     """All functions, nested ones too: where each is, and its code."""
-    for path in PACKAGE.rglob("*.py"):
-        where = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield f"{where}.{node.name}, line {node.lineno}", node
+    for module, node in nodes():
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{module}.{node.name}, line {node.lineno}", node
 
 
 def constructors() -> Iterator[tuple[str, ast.arguments]]:
-    for path in PACKAGE.rglob("*.py"):
-        where = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                yield from (
-                    (f"{where}.{node.name}", one.args)
-                    for one in node.body
-                    if isinstance(one, ast.FunctionDef) and one.name == "__init__"
-                )
+    for module, node in nodes():
+        for one in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(one, ast.FunctionDef) and one.name == "__init__":
+                yield f"{module}.{node.name}", one.args
 
 
 def test_no_function_has_more_lines_than_a_screen() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from evkafka.broker.cds_archive import ClassArchive
 from evkafka.broker.jars import KAFKA_VERSION, ensure_kafka_jars
 from evkafka.broker.java import JVM_OPTIONS, find_java, require_extra
-from evkafka.broker.listeners import check_listeners, scram_options
+from evkafka.broker.listeners import scram_options, validate_listeners
 from evkafka.broker.local_server import CLIENT, LocalServer
 from evkafka.broker.locked import is_locked
 from evkafka.broker.process import ChildProcess
@@ -79,7 +79,7 @@ class KafkaBroker(LocalServer):
         program = f"Kafka {KAFKA_VERSION}"
         super().__init__("broker", program, port=port, data_dir=data_dir, start_timeout_s=start_timeout_s)
         self._properties = dict(properties or {})
-        self._listeners = check_listeners(listeners or {})
+        self._listeners = validate_listeners(listeners or {})
         self._scram = scram_options(scram_users or {})
         self._java = java
         self._archive: ClassArchive | None = None

@@ -14,7 +14,7 @@ MECHANISMS = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
-def check_listeners(listeners: Mapping[str, str]) -> dict[str, str]:
+def validate_listeners(listeners: Mapping[str, str]) -> dict[str, str]:
     """A copy of the listeners.
 
     Raises:
