@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from evkafka.config.arguments import is_text, is_whole_number
 from evkafka.config.keys import ErrorPolicy
 from evkafka.context import Context
-from evkafka.endpoints.batch import await_batch_result
+from evkafka.endpoints.batch import join_batch_and_await_result
 from evkafka.endpoints.endpoint import Endpoint, EndpointOptions
 from evkafka.endpoints.signature import local_names
 from evkafka.exceptions import ConfigError, DecodeError
@@ -198,7 +198,7 @@ class Handler:
             context.slot.route = None
             context.outcome = Unmatched("tombstone", event_type)
         elif endpoint.batch is not None:
-            context.outcome = as_outcome(await await_batch_result(endpoint, context))
+            context.outcome = as_outcome(await join_batch_and_await_result(endpoint, context))
         else:
             context.outcome = as_outcome(await endpoint.run(context))
 

@@ -113,7 +113,7 @@ class OutboundEndpoint(Generic[T]):
         self.resolve()
         if self.value_format is None or bytes_or_str_type(self.payload) is bytes:
             return None
-        return Outgoing(self._outbound.describe(), self.topic or topic or "", self.event_type, self.payload)
+        return Outgoing(self._outbound.describe_for_errors(), self.topic or topic or "", self.event_type, self.payload)
 
     async def prepare_schema(self, topic: str | None) -> None:
         """Find the schema of its values in the registry.
@@ -157,7 +157,7 @@ class OutboundEndpoint(Generic[T]):
         headers: Headers | None = None,
         **named: Any,
     ) -> Coroutine[Any, Any, RecordMetadata]:
-        event = self._outbound.payload_of(args, named)
+        event = self._outbound.payload_from_arguments(args, named)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -210,7 +210,7 @@ class OutboundEndpoint(Generic[T]):
         Raises:
             RuntimeError: called in the app's own loop, which it would block forever.
         """
-        event = self._outbound.payload_of(args, named)
+        event = self._outbound.payload_from_arguments(args, named)
         producer = self._sender.producer_for(self)
         loop = producer.loop
         if loop is None:  # another thread is stopping the producer

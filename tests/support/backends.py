@@ -122,7 +122,7 @@ class MemoryBackend:
         return [(record.value, dict(record.headers)) for record in self.kafka.records(topic)]
 
     async def rebalance(self, app: EVKafkaApp, config: dict[str, Any]) -> None:
-        self.kafka.group(config["group_id"]).rebalance()
+        self.kafka.group(config["group_id"]).start_full_rebalance()
 
     async def until(self, predicate: Callable[[], T | Awaitable[T]]) -> T:
         """Advance the virtual clock, a tenth of a second at a time, until the predicate returns a true value."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evkafka.ui.history import APP, DETAILS, PARTITIONS_MAX, SUBJECTS_MAX, History
+from evkafka.ui.history import APP, DETAILS, HISTORIES_MAX, PARTITIONS_MAX, History
 from tests.ui.statuses import partition, status
 
 START_S = 1_000_000.0
@@ -55,9 +55,9 @@ class TestConsumersAndTopics:
         assert (handled("board"), handled("board", "returns")) == (1, 0)
 
     def test_are_limited(self, history: History) -> None:
-        for number in range(2 * SUBJECTS_MAX):
+        for number in range(2 * HISTORIES_MAX):
             history.count_attempts(START_S, "shop", f"topic-{number}", handled=10, failed=0, durations_s=[])
-        series = history.of_consumer("5m", START_S + 5, "shop", f"topic-{2 * SUBJECTS_MAX - 1}")
+        series = history.of_consumer("5m", START_S + 5, "shop", f"topic-{2 * HISTORIES_MAX - 1}")
         assert series["handled_per_s"][-1] == 0
         assert history.of_consumer("5m", START_S + 5, "shop", "topic-0")["handled_per_s"][-1] == 2
 

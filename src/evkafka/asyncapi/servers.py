@@ -33,14 +33,14 @@ class Servers:
             if connection.cluster_name is not None
         }
         for connection in connections:
-            identity = self._cluster_identity(connection)
+            identity = self._brokers_and_cluster_name(connection)
             if identity not in self._keys:
                 self._keys[identity] = unused_key(identity[1] or "kafka", self._connections)
             self._connections.setdefault(self._keys[identity], []).append(connection)
 
     def cluster_key(self, connection: ConnectionSettings) -> str:
         """The key of a connection's cluster."""
-        return self._keys[self._cluster_identity(connection)]
+        return self._keys[self._brokers_and_cluster_name(connection)]
 
     def server_objects(self) -> dict[str, Any]:
         return {key: _server_object(connections) for key, connections in self._connections.items()}
@@ -50,7 +50,7 @@ class Servers:
         used = {_sasl_mechanism(connection) for connections in self._connections.values() for connection in connections}
         return {_scheme_key(mechanism): SCHEMES[mechanism] for mechanism in SCHEMES if mechanism in used}
 
-    def _cluster_identity(self, connection: ConnectionSettings) -> Identity:
+    def _brokers_and_cluster_name(self, connection: ConnectionSettings) -> Identity:
         """Brokers and name. A connection without a name belongs to the named cluster with the same brokers."""
         brokers = _sorted_brokers(connection)
         return brokers, connection.cluster_name or self._names.get(brokers)

@@ -274,7 +274,7 @@ class DeadLetterFilter:
             and (self.offset is None or record.offset == self.offset)
             and (not self.ids or dead_letter.id in self.ids)
             and (not self.positions or dead_letter.position in self.positions)
-            and (not self.containing or _contains_text(dead_letter, self.containing.lower()))
+            and (not self.containing or _has_text_in_id_type_or_error(dead_letter, self.containing.lower()))
             and (self.within is None or record.offset in self.within.get(record.partition, ()))
         )
 
@@ -287,7 +287,7 @@ def ranges_covering(positions: Collection[DeadLetterPosition]) -> OffsetRanges:
     return {partition: range(min(found), max(found) + 1) for partition, found in offsets.items()}
 
 
-def _contains_text(dead_letter: DeadLetterRecord, lower_case: str) -> bool:
+def _has_text_in_id_type_or_error(dead_letter: DeadLetterRecord, lower_case: str) -> bool:
     fields = (dead_letter.id, dead_letter.event_type, dead_letter.error_type, dead_letter.error_message)
     return any(lower_case in field.lower() for field in fields if field)
 

@@ -80,7 +80,7 @@ class DeadLetterTopic:
     async def select(self, wanted: DeadLetterFilter, *, limit: int | None = None) -> SelectedDeadLetters:
         """The open dead letters that match."""
         await self.check_topic_exists()
-        return await self.select_with_state(wanted, await self.read_replay_state(), limit)
+        return await self.select_using_given_state(wanted, await self.read_replay_state(), limit)
 
     async def newest_ranges(self, most: int, before: OffsetRanges | None = None) -> tuple[OffsetRanges, int]:
         """The newest part of each partition: together no more than `most` offsets, and how many older ones there are.
@@ -130,7 +130,7 @@ class DeadLetterTopic:
             return bounds, (await self.select(DeadLetterFilter(), limit=0)).open
         return bounds, max(number - (await self.read_replay_state()).count_closed(partitions), 0)
 
-    async def select_with_state(
+    async def select_using_given_state(
         self, wanted: DeadLetterFilter, state: ReplayState, limit: int | None
     ) -> SelectedDeadLetters:
         """As `select`, with a state that was read before."""

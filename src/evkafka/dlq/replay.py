@@ -150,11 +150,11 @@ async def replay_dead_letters(
         TakenOver: another replay or discard of this topic has started.
     """
     report = report if report is not None else ReplayReport()
-    async with _open_transactions(topic) as transactions:
+    async with _open_transactional_writer(topic) as transactions:
         targets = _create_target_topics(topic, to, force=force)
         await targets.check_targets()
         state = await topic.read_replay_state()
-        selected = (await topic.select_with_state(wanted, state, limit)).dead_letters
+        selected = (await topic.select_using_given_state(wanted, state, limit)).dead_letters
         report.chosen = len(selected)
         replayer: _SendToTopic | _HandleLocally
         if isinstance(to, Target):
@@ -187,8 +187,8 @@ async def drop_dead_letters(
         TakenOver: another replay or discard of this topic has started.
     """
     report = report if report is not None else ReplayReport()
-    async with _open_transactions(topic) as transactions:
-        selected = await topic.select_with_state(wanted, await topic.read_replay_state(), limit)
+    async with _open_transactional_writer(topic) as transactions:
+        selected = await topic.select_using_given_state(wanted, await topic.read_replay_state(), limit)
         dead_letters = list(selected.dead_letters.values())
         report.chosen = len(dead_letters)
         for first in range(0, len(dead_letters), BATCH_MAX_RECORDS):
@@ -206,7 +206,7 @@ def _create_target_topics(topic: DeadLetterTopic, to: object, *, force: bool) ->
 
 
 @asynccontextmanager
-async def _open_transactions(topic: DeadLetterTopic) -> AsyncIterator[TransactionalWriter]:
+async def _open_transactional_writer(topic: DeadLetterTopic) -> AsyncIterator[TransactionalWriter]:
     """Create the state topic if needed, and fence an earlier run before its marks are read.
 
     Raises:

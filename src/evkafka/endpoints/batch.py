@@ -44,7 +44,7 @@ def failure_outcome(failure: object) -> FailureOutcome:
             raise TypeError(f"BatchError gives {failure!r} for a record: give an exception or an outcome")
 
 
-def partial_failure(error: BatchError, wanted: Sequence[int]) -> PartialFailure:
+def partial_failure_of_batch_error(error: BatchError, wanted: Sequence[int]) -> PartialFailure:
     """A BatchError, with indices in the batch in place of those in the endpoint's lists.
 
     Raises:
@@ -64,8 +64,8 @@ async def _await_result(call: Awaitable[object], wanted: Sequence[int]) -> objec
     try:
         returned = await call
     except BatchError as error:
-        return partial_failure(error, wanted)
-    return partial_failure(returned, wanted) if isinstance(returned, BatchError) else returned
+        return partial_failure_of_batch_error(error, wanted)
+    return partial_failure_of_batch_error(returned, wanted) if isinstance(returned, BatchError) else returned
 
 
 # ---------------------------------------------------------------------------- the default stack
@@ -111,7 +111,7 @@ class DirectBatch:
             try:
                 payloads[index] = decode(record)
             except DECODE_FAILURES as error:
-                faults[index] = failure_outcome(self._endpoint.decoding_fault(error, record))
+                faults[index] = failure_outcome(self._endpoint.convert_decoder_exception(error, record))
         return faults
 
     async def run(self, wanted: Sequence[int]) -> object:
@@ -148,8 +148,8 @@ def _result_at(result: object, index: int) -> object:
 # ---------------------------------------------------------------------------- any other stack
 
 
-async def await_batch_result(endpoint: Endpoint, context: Context) -> object:
-    """The end of a stack for a record of a batch endpoint: it waits until the batch has been run.
+async def join_batch_and_await_result(endpoint: Endpoint, context: Context) -> object:
+    """The end of a stack for a record of a batch endpoint: add the record to its batch, and wait for its result.
 
     A record outside of a batch, because a middleware has set its type, is a batch of one.
     """

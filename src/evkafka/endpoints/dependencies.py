@@ -92,7 +92,7 @@ def read_dependency(function: Function, names: Mapping[str, Any] | None, *, batc
     for parameter, annotation in with_annotations(parameters_of(function), function, names):
         if (depends := depends_of(parameter, annotation)) is not None:
             dependencies[parameter.name] = depends
-        elif (request := _request_of(parameter, annotation, batch=batch)) is not None:
+        elif (request := _request_type_of_parameter(parameter, annotation, batch=batch)) is not None:
             requests[parameter.name] = request
         elif parameter.default is Parameter.empty:
             what = "has no annotation" if annotation is Parameter.empty else "is neither the Request nor a dependency"
@@ -100,7 +100,9 @@ def read_dependency(function: Function, names: Mapping[str, Any] | None, *, batc
     return DependencySignature(_call_kind(function), requests, dependencies)
 
 
-def _request_of(parameter: Parameter, annotation: Any, *, batch: bool) -> tuple[type[Request[Any]], bool] | None:
+def _request_type_of_parameter(
+    parameter: Parameter, annotation: Any, *, batch: bool
+) -> tuple[type[Request[Any]], bool] | None:
     name, many = parameter.name, is_list(annotation)
     request = request_class(element_type(name, annotation) if many else annotation)
     if request is None:
@@ -197,14 +199,14 @@ def _format_chain(path: Sequence[Function]) -> str:
 # ---------------------------------------------------------------------------- around an attempt
 
 
-async def call_with_values(
+async def resolve_dependencies_and_call(
     plan: DependencyPlan,
     slot: Slot,
     contexts: Sequence[Context],
     call: Callable[..., Awaitable[object]],
     made: list[Any],
 ) -> object:
-    """Make the plan's calls, call the endpoint with the values of its parameters, and close what was opened.
+    """Call the dependencies in the plan's order, then the endpoint with their values, and close what was opened.
 
     What a dependency that yields has opened encloses all that follows, so it calls this function again.
 
@@ -219,7 +221,7 @@ async def call_with_values(
         for parameter, index in step.values.items():  # a comprehension would cost a call in Python 3.11
             arguments[parameter] = made[index]
         if signature.requests:
-            arguments |= _request_arguments(signature, contexts)
+            arguments |= _requests_by_parameter_name(signature, contexts)
         match signature.kind:
             case "coroutine":
                 made.append(await function(**arguments))
@@ -227,17 +229,17 @@ async def call_with_values(
                 made.append(await run_in_thread_to_the_end(slot, functools.partial(function, **arguments)))
             case "async generator":
                 async with _AsyncGenerator(function(**arguments)) as value:
-                    return await call_with_values(plan, slot, contexts, call, [*made, value])
+                    return await resolve_dependencies_and_call(plan, slot, contexts, call, [*made, value])
             case "generator":
                 async with _GeneratorInThread(functools.partial(function, **arguments), slot) as value:
-                    return await call_with_values(plan, slot, contexts, call, [*made, value])
+                    return await resolve_dependencies_and_call(plan, slot, contexts, call, [*made, value])
     values: dict[str, Any] = {}
     for parameter, index in plan.values.items():
         values[parameter] = made[index]
     return await call(**values)
 
 
-def _request_arguments(signature: DependencySignature, contexts: Sequence[Context]) -> dict[str, Any]:
+def _requests_by_parameter_name(signature: DependencySignature, contexts: Sequence[Context]) -> dict[str, Any]:
     return {
         parameter: [cls(context) for context in contexts] if many else cls(contexts[0])
         for parameter, (cls, many) in signature.requests.items()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evkafka.context import Context
-from evkafka.endpoints.dependencies import Dependencies, DependencyFault, DependencyPlan, call_with_values
+from evkafka.endpoints.dependencies import Dependencies, DependencyFault, DependencyPlan, resolve_dependencies_and_call
 from evkafka.endpoints.signature import (
     Function,
     Signature,
@@ -126,7 +126,7 @@ class Endpoint:
         return f"Endpoint({self.event_type!r}, {self.name})"
 
     @property
-    def raw_event_type(self) -> bytes:
+    def encoded_event_type(self) -> bytes:
         """The event type as records carry it in their header."""
         return self.event_type.encode(errors="surrogatepass")
 
@@ -219,7 +219,7 @@ class Endpoint:
             try:
                 payload = None if value is None else decode(value) if by_format is None else by_format(value, record)
             except DECODE_FAILURES as error:
-                fault = self.decoding_fault(error, record)
+                fault = self.convert_decoder_exception(error, record)
             else:
                 if request_class is None:
                     request = None
@@ -315,7 +315,7 @@ class Endpoint:
         try:
             return decode(raw)
         except DECODE_FAILURES as error:
-            fault = self.decoding_fault(error, context.record)
+            fault = self.convert_decoder_exception(error, context.record)
         raise fault
 
     async def _await_decoded_value(self, decoded_value: Callable[[], Awaitable[Any]], record: Record) -> Any:
@@ -325,7 +325,7 @@ class Endpoint:
         except OSError:
             raise
         except Exception as error:
-            fault = self.decoding_fault(error, record)
+            fault = self.convert_decoder_exception(error, record)
         raise fault
 
     def call_batch(self, payloads: list[Any], contexts: Iterable[Context], slot: Slot) -> Awaitable[object]:
@@ -379,7 +379,7 @@ class Endpoint:
             call = functools.partial(_run_in_thread, slot, call)
         if self.batch is not None:
             call = functools.partial(_return_batch_error, call)
-        return call_with_values(plan, slot, contexts, call, [])
+        return resolve_dependencies_and_call(plan, slot, contexts, call, [])
 
     def _decode_value(
         self, decode: Callable[[Any], Any], value: bytes | None, record: Record, by_format: DecodeValue | None
@@ -390,10 +390,10 @@ class Endpoint:
                 return None
             return decode(value) if by_format is None else by_format(value, record)
         except DECODE_FAILURES as error:
-            fault = self.decoding_fault(error, record)
+            fault = self.convert_decoder_exception(error, record)
         raise fault
 
-    def decoding_fault(self, error: BaseException, record: Record) -> BaseException:
+    def convert_decoder_exception(self, error: BaseException, record: Record) -> BaseException:
         """The exception to raise for one that a decoder raised: a `DecodeError`, whatever a validator raised.
 
         Outcomes, which a validator may raise too, and a lack of memory are returned unchanged.

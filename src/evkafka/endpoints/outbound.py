@@ -74,8 +74,8 @@ class Outbound:
                 self._read_function()
             except NotYetDefined as error:
                 raise ConfigError(
-                    f"{self.describe()}: {error.name!r} in its annotation does not exist in the module that defines"
-                    " the function. Import it at runtime (not only under TYPE_CHECKING): it is needed to encode"
+                    f"{self.describe_for_errors()}: {error.name!r} in its annotation does not exist in the module that"
+                    " defines the function. Import it at runtime (not only under TYPE_CHECKING): it is needed to encode"
                     " payloads"
                 ) from error
         assert self._encode is not None
@@ -88,26 +88,28 @@ class Outbound:
                 raise TypeError(f"its parameter {self.payload_name!r} has no annotation")
             encode = encoder_for(payload)
         except TypeError as error:
-            raise ConfigError(f"{self.describe()}: {error}. {ALLOWED}") from error
+            raise ConfigError(f"{self.describe_for_errors()}: {error}. {ALLOWED}") from error
         if self._key_field is not None and not may_have_field(payload, self._key_field):
-            raise ConfigError(f"{self.describe()}: key_field {self._key_field!r} is not a field of its payload")
+            raise ConfigError(
+                f"{self.describe_for_errors()}: key_field {self._key_field!r} is not a field of its payload"
+            )
         self.payload, self._encode, self._names = payload, encode, None
 
     def _one_parameter(self) -> Parameter:
         try:
             parameters = parameters_of(self._function)
         except TypeError as error:
-            raise ConfigError(f"{self.describe()}: {error}. {ALLOWED}") from error
+            raise ConfigError(f"{self.describe_for_errors()}: {error}. {ALLOWED}") from error
         if len(parameters) != 1 or parameters[0].kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
-            raise ConfigError(f"{self.describe()}: it takes {len(parameters)} parameters. {ALLOWED}")
+            raise ConfigError(f"{self.describe_for_errors()}: it takes {len(parameters)} parameters. {ALLOWED}")
         if parameters[0].name in OPTIONS:
             raise ConfigError(
-                f"{self.describe()}: its payload cannot be named {parameters[0].name!r}, which is an option of the"
-                " call; rename it"
+                f"{self.describe_for_errors()}: its payload cannot be named {parameters[0].name!r}, which is an option"
+                " of the call; rename it"
             )
         return parameters[0]
 
-    def describe(self) -> str:
+    def describe_for_errors(self) -> str:
         """The endpoint in an error: its name, place and event type."""
         return f"outbound endpoint {self._name}{file_and_line(self._function)} for event type {self._event_type!r}"
 
@@ -117,7 +119,7 @@ class Outbound:
         """Encode events with this from now on, in place of JSON."""
         self._by_format, self._media_type = encode, media_type
 
-    def payload_of(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+    def payload_from_arguments(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
         """The payload of a call, passed by position or by name."""
         if len(args) == 1 and not named:
             return args[0]

@@ -66,12 +66,12 @@ def _run_calls(
 ) -> Any:
     result = None
     while result is None and call is not None:
-        result = context.copy().run(_call_as_coroutine, call)
+        result = context.copy().run(_call_without_stop_iteration, call)
         call = following() if result is None and following is not None else None
     return result
 
 
-def _call_as_coroutine(call: Callable[[], Any]) -> Any:
+def _call_without_stop_iteration(call: Callable[[], Any]) -> Any:
     """Raise a RuntimeError for two exceptions, as a coroutine does. A future cannot hold a StopIteration: on Python
     3.11 a task that awaits it would wait forever. A GeneratorExit of a future would close every coroutine that awaits
     it, and those may not await anything any more."""

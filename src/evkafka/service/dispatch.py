@@ -151,7 +151,7 @@ def _route_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], R
     """`Dispatch.route`."""
     default = next((endpoint for endpoint in handler.endpoints if endpoint.is_default), None)
     by_type: dict[bytes | None, Endpoint] = {
-        endpoint.raw_event_type: endpoint for endpoint in handler.endpoints if endpoint is not default
+        endpoint.encoded_event_type: endpoint for endpoint in handler.endpoints if endpoint is not default
     }
     return lambda record: by_type.get(raw_type(record), default)
 
@@ -165,7 +165,7 @@ def _limited_route_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Re
         if endpoint.is_default:
             default = limited
         else:
-            limited_endpoints[endpoint.raw_event_type] = limited
+            limited_endpoints[endpoint.encoded_event_type] = limited
     if default is None and not any(limited_endpoints.values()):
         return None
 
@@ -276,7 +276,7 @@ def _create_thread_call(
 def _index_by_type(routes: Sequence[CompiledRoute]) -> tuple[dict[bytes | None, CompiledRoute], CompiledRoute | None]:
     """The routes by event type, and the route of all other types."""
     default = next((route for route in routes if route.endpoint.is_default), None)
-    return {route.endpoint.raw_event_type: route for route in routes if route is not default}, default
+    return {route.endpoint.encoded_event_type: route for route in routes if route is not default}, default
 
 
 def _create_direct_call(
@@ -323,7 +323,7 @@ def _create_direct_call(
         try:
             decoded = decode(payload)
         except DECODE_FAILURES as error:
-            fault = route.endpoint.decoding_fault(error, record)
+            fault = route.endpoint.convert_decoder_exception(error, record)
         else:
             return payload_call(decoded)
         raise fault  # outside of the `except`: the decoder's error, which contains the value, is not its context
@@ -422,7 +422,7 @@ def _create_call_by_format(
         try:
             decoded = by_format(payload, record)
         except DECODE_FAILURES as error:
-            fault = route.endpoint.decoding_fault(error, record)
+            fault = route.endpoint.convert_decoder_exception(error, record)
         else:
             return payload_call(decoded)
         raise fault  # outside of the `except`: the decoder's error, which contains the value, is not its context

@@ -67,7 +67,7 @@ class _Client:
         consumer_name: str | None,
     ) -> tuple[CompiledConsumer, list[Record | Unencoded]]:
         harness = self._open_harness()
-        consumer = harness.consumer(consumer_name)
+        consumer = harness.consumer_by_name(consumer_name)
         return consumer, [
             harness.build_record(
                 consumer,
@@ -202,7 +202,7 @@ class TestClient(_Client):
     def _deliver_events(self, *arguments: Any) -> list[Delivery]:
         harness, records = self._open_harness(), self._build_records(*arguments)
         assert self._portal is not None
-        context = harness.context_of(copy_context(), self._before)
+        context = harness.context_variables_of_endpoint(copy_context(), self._before)
         return self._deliveries_or_raise(
             self._portal.call(partial(harness.deliver, *records, stop_at_fault=self._raises), context)
         )
@@ -277,7 +277,7 @@ class AsyncTestClient(_Client):
 
     async def _deliver_events(self, *arguments: Any) -> list[Delivery]:
         harness, records = self._open_harness(), self._build_records(*arguments)
-        context = harness.context_of(copy_context(), self._before)
+        context = harness.context_variables_of_endpoint(copy_context(), self._before)
         delivering = harness.deliver(*records, stop_at_fault=self._raises)
         return self._deliveries_or_raise(await asyncio.get_running_loop().create_task(delivering, context=context))
 

@@ -46,7 +46,7 @@ TEST_SOURCE = "/test"
 """The source of the CloudEvents that a test client sends."""
 
 
-async def _prepare_sender(sender: Sender, topic: str | None) -> None:
+async def _prepare_schemas_of_sender(sender: Sender, topic: str | None) -> None:
     try:
         await sender.prepare_schemas(topic)
     except RegistryUnavailable as error:
@@ -160,7 +160,7 @@ class Harness:
             )
             for one in declared.sender.formats:
                 stack.push_async_callback(one.close)
-            await _prepare_sender(declared.sender, producer.settings.topic)
+            await _prepare_schemas_of_sender(declared.sender, producer.settings.topic)
             await producer.start()
             stack.push_async_callback(producer.stop)
             declared.sender.bind(producer)
@@ -168,7 +168,7 @@ class Harness:
 
     # ------------------------------------------------------------------ delivering
 
-    def consumer(self, name: str | None) -> CompiledConsumer:
+    def consumer_by_name(self, name: str | None) -> CompiledConsumer:
         """The consumer to deliver to.
 
         Raises:
@@ -282,7 +282,7 @@ class Harness:
     def _create_slot(self, consumer: CompiledConsumer) -> Slot:
         return Slot(consumer.plan.identity, self._state, consumer.threads)
 
-    def context_of(self, caller: Context, before: Context) -> Context:
+    def context_variables_of_endpoint(self, caller: Context, before: Context) -> Context:
         """An endpoint's context: the lifespan's context variables, and those that the test has set since `before`."""
         context = self.context.copy()
         for variable, value in caller.items():

@@ -112,7 +112,7 @@ class RecordingCluster:
     def sink(self, settings: ProducerSettings) -> RecordingSink:
         name = self._producer or settings.connection.client_id
         endpoints = self._sender.endpoints if self._sender is not None else ()
-        declared = {endpoint.event_type: decoder_of(endpoint) for endpoint in endpoints}
+        declared = {endpoint.event_type: decoder_of_outbound_endpoint(endpoint) for endpoint in endpoints}
         return RecordingSink(self._sent, self._offset_counter, name, declared)
 
     async def ensure_topics(
@@ -183,7 +183,7 @@ class RecordingSink:
         """Nothing to close."""
 
 
-def decoder_of(endpoint: OutboundEndpoint[Any]) -> Decode:
+def decoder_of_outbound_endpoint(endpoint: OutboundEndpoint[Any]) -> Decode:
     """Decodes the values of a declared event."""
     if endpoint.value_format is None:
         return lambda value: decode_sent(value, endpoint.payload)

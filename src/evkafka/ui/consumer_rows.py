@@ -74,7 +74,7 @@ class ConsumerRows:
             lag=total_lag([consumer]),
             lag_s=max(ages_s, default=None),
             handled_per_s=self.statistics.rate_of_consumer(consumer.name),
-            partitions=sorted(rows, key=_order_key),
+            partitions=sorted(rows, key=_worst_first_sort_key),
             rebuilds=consumer.rebuilds,
             attempts=[_create_attempt_row(attempt) for attempt in attempts],
         )
@@ -117,7 +117,7 @@ def _importance_key(partition: PartitionStatus) -> tuple[bool, bool, float, int]
     return partition.held, waits, partition.oldest_age_s or 0.0, partition.lag or 0
 
 
-def _order_key(row: PartitionRow) -> tuple[int, float, str, int]:
+def _worst_first_sort_key(row: PartitionRow) -> tuple[int, float, str, int]:
     """The worst first. Only of bad ones the longest first: the others would change their places all the time."""
     stuck_s = (row["stuck_s"] or 0.0) if row["kind"] == "bad" else 0.0
     return SEVERITY[row["kind"]], -stuck_s, row["topic"], row["partition"]

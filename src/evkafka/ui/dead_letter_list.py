@@ -85,7 +85,7 @@ class DeadLetterLists:
         if not await partition_numbers(topic.connection, [topic.name]):
             return Listed()
         search = self._last
-        if search is None or not query.skip or not search.matches_query(topic.name, query):
+        if search is None or not query.skip or not search.is_for_same_query(topic.name, query):
             search = self._last = await _search_topic(topic, query)
         page = search.page(query.skip, query.limit)
         rows: dict[DeadLetterPosition, DeadLetterRow] = {}
@@ -127,7 +127,7 @@ class _Search:
         self.open = 0
         self.groups = _Groups()
 
-    def matches_query(self, topic: str, query: ListQuery) -> bool:
+    def is_for_same_query(self, topic: str, query: ListQuery) -> bool:
         """Whether this search has the pages of that query."""
         own = replace(self._query.wanted, within=self.within)
         return (topic, query.status, query.wanted) == (self._topic, self._query.status, own)
@@ -176,7 +176,7 @@ class _Groups:
             group = self._groups[key] = DeadLetterGroup(
                 error_type=escape_line(error_type, NAME_CHARACTERS),
                 event_type=None if event_type is None else escape_line(event_type, NAME_CHARACTERS),
-                error=_text_if_showable(error),
+                error=_text_or_none_if_unshowable(error),
                 message="",
                 dead_letters=0,
                 first_ms=at_ms,
@@ -195,7 +195,7 @@ class _Groups:
         return self._all - sum(group["dead_letters"] for group in self.largest_groups())
 
 
-def _text_if_showable(text: str) -> str | None:
+def _text_or_none_if_unshowable(text: str) -> str | None:
     """The text if it can be shown as it is; otherwise nobody could read what it selects."""
     return text if text and len(text) <= NAME_CHARACTERS and escape_line(text) == text else None
 

@@ -51,7 +51,7 @@ class DeadLetterTopics:
             self._due_s = self._now() + LISTED_EVERY_S
         return self._listed
 
-    async def list_topics_with(self, wanted: str | None = None) -> Mapping[str, AppTopic]:
+    async def list_cached_topics(self, wanted: str | None = None) -> Mapping[str, AppTopic]:
         """The topics as listed not long ago; they are listed again if the wanted one is not among them."""
         if self._now() >= self._due_s or (wanted is not None and wanted not in self._listed):
             return await self.list_topics()

@@ -82,7 +82,7 @@ class DeadLetterScreen:
             ConfigError: the app has no such dead-letter topic.
             TimeoutError, BrokerError, TooBusy: the topic could not be read.
         """
-        topics = await self._topics.list_topics_with(topic)
+        topics = await self._topics.list_cached_topics(topic)
         name = topic or self._default_topic(topics, consumer, source, query)
         found = Listed()
         if name is not None:
@@ -127,7 +127,7 @@ class DeadLetterScreen:
             ConfigError: there is no such topic, or no consumer of this app handles its dead letters.
             TakenOver, TimeoutError, BrokerError, TooBusy: the replay ended early; what was done is marked.
         """
-        topics = await self._topics.list_topics_with(topic)
+        topics = await self._topics.list_cached_topics(topic)
         dead_letters, source = _require_dead_letter_topic(topics, topic), topics[topic]
         target = Target(sources=source_topics_of(self._consumer_of(source).settings_with_dead_letter_topics()))
         if dry_run:
@@ -141,15 +141,15 @@ class DeadLetterScreen:
         await self._actions.run(
             lambda: replay_dead_letters(dead_letters, to, wanted, report=report), timeout_s=REPLAY_TIMEOUT_S
         )
-        return _result_of(report)
+        return _result_of_report(report)
 
     async def drop(self, topic: str, wanted: DeadLetterFilter, report: ReplayReport) -> ReplayResult:
         """Drop dead letters; raises the same errors as `replay`."""
-        dead_letters = _require_dead_letter_topic(await self._topics.list_topics_with(topic), topic)
+        dead_letters = _require_dead_letter_topic(await self._topics.list_cached_topics(topic), topic)
         await self._actions.run(
             lambda: drop_dead_letters(dead_letters, wanted, report=report), timeout_s=REPLAY_TIMEOUT_S
         )
-        return _result_of(report)
+        return _result_of_report(report)
 
     def _consumer_of(self, topic: AppTopic) -> DeclaredConsumer:
         return self._app.consumers[topic.consumer or ""]
@@ -171,7 +171,7 @@ class DeadLetterScreen:
         return in_background
 
 
-def _result_of(report: ReplayReport) -> ReplayResult:
+def _result_of_report(report: ReplayReport) -> ReplayResult:
     failed = [(failure.dead_letter, failure.reason) for failure in report.failed]
     return _replay_result(report.chosen, report.done, failed)
 

@@ -21,7 +21,7 @@ SAMPLE_S = 15.0
 VALID_S = SAMPLE_S + 5
 """How long a sample is valid if none follows: a timer may be late."""
 
-SUBJECTS_MAX = 200
+HISTORIES_MAX = 200
 PARTITIONS_MAX = 500
 DURATIONS_PER_STEP = 100
 
@@ -49,31 +49,35 @@ class History:
 
     def __init__(self, started_s: float) -> None:
         self._started_s = started_s
-        self._app = _Subject(APP)
-        self._subjects: dict[tuple[str, str | None], _Subject] = {}
-        self._partitions: dict[tuple[str, str, int], _Partition] = {}
+        self._app = _AttemptHistory(APP)
+        self._histories: dict[tuple[str, str | None], _AttemptHistory] = {}
+        self._partitions: dict[tuple[str, str, int], _PartitionHistory] = {}
 
     def count_attempts(
         self, at_s: float, consumer: str, topic: str, *, handled: int, failed: int, durations_s: Sequence[float]
     ) -> None:
         """Attempts have ended; `durations_s` are those of some of them."""
-        for subject in (self._app, self._find_subject(consumer, None), self._find_subject(consumer, topic)):
-            if subject is not None:
-                subject.count_attempts(int(at_s), handled, failed, durations_s)
+        for history in (
+            self._app,
+            self._find_or_create_history(consumer, None),
+            self._find_or_create_history(consumer, topic),
+        ):
+            if history is not None:
+                history.count_attempts(int(at_s), handled, failed, durations_s)
 
     def sample_status(self, at_s: float, status: AppStatus) -> None:
         """Record the lag of everything, and forget partitions that are not assigned any more."""
         self._app.put_lag(at_s, total_lag(status.consumers))
-        assigned: dict[tuple[str, str, int], _Partition] = {}
+        assigned: dict[tuple[str, str, int], _PartitionHistory] = {}
         for consumer in status.consumers:
             for topic, lag in lag_by_topic(consumer).items():
-                if (subject := self._find_subject(consumer.name, topic)) is not None:
-                    subject.put_lag(at_s, lag)
-            if (subject := self._find_subject(consumer.name, None)) is not None:
-                subject.put_lag(at_s, total_lag([consumer]))
+                if (history := self._find_or_create_history(consumer.name, topic)) is not None:
+                    history.put_lag(at_s, lag)
+            if (history := self._find_or_create_history(consumer.name, None)) is not None:
+                history.put_lag(at_s, total_lag([consumer]))
             for partition in consumer.partitions[: PARTITIONS_MAX - len(assigned)]:
                 key = consumer.name, partition.topic, partition.partition
-                known = assigned[key] = self._partitions.get(key) or _Partition()
+                known = assigned[key] = self._partitions.get(key) or _PartitionHistory()
                 known.sample(at_s, partition)
         self._partitions = assigned
 
@@ -86,34 +90,34 @@ class History:
 
     def of_consumer(self, span: str, now_s: float, consumer: str, topic: str | None = None) -> TimeSeries:
         """The series of a consumer, or of one of its topics."""
-        subject = self._subjects.get((consumer, topic)) or _Subject(DETAILS)
-        return subject.series(span, Window(DETAILS[span], now_s, self._started_s))
+        history = self._histories.get((consumer, topic)) or _AttemptHistory(DETAILS)
+        return history.series(span, Window(DETAILS[span], now_s, self._started_s))
 
     def of_partition(self, span: str, now_s: float, consumer: str, topic: str, partition: int) -> PartitionTimeSeries:
         """The series of a partition. Values without a sample are unknown."""
-        known = self._partitions.get((consumer, topic, partition)) or _Partition()
+        known = self._partitions.get((consumer, topic, partition)) or _PartitionHistory()
         return known.series(span, Window(DETAILS[span], now_s, self._started_s))
 
-    def _find_subject(self, consumer: str, topic: str | None) -> _Subject | None:
-        subject = self._subjects.get((consumer, topic))
-        if subject is None and len(self._subjects) < SUBJECTS_MAX:
-            subject = self._subjects[consumer, topic] = _Subject(DETAILS)
-        return subject
+    def _find_or_create_history(self, consumer: str, topic: str | None) -> _AttemptHistory | None:
+        history = self._histories.get((consumer, topic))
+        if history is None and len(self._histories) < HISTORIES_MAX:
+            history = self._histories[consumer, topic] = _AttemptHistory(DETAILS)
+        return history
 
 
 def total_lag(consumers: Sequence[ConsumerStatus]) -> int | None:
     """The sum over all partitions whose lag is known; None if none is."""
-    return _sum_if_known(partition.lag for consumer in consumers for partition in consumer.partitions)
+    return _sum_of_known_values(partition.lag for consumer in consumers for partition in consumer.partitions)
 
 
 def lag_by_topic(consumer: ConsumerStatus) -> dict[str, int | None]:
     topics: dict[str, list[int | None]] = {}
     for partition in consumer.partitions:
         topics.setdefault(partition.topic, []).append(partition.lag)
-    return {topic: _sum_if_known(lags) for topic, lags in topics.items()}
+    return {topic: _sum_of_known_values(lags) for topic, lags in topics.items()}
 
 
-def _sum_if_known(values: Iterable[int | None]) -> int | None:
+def _sum_of_known_values(values: Iterable[int | None]) -> int | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
@@ -122,11 +126,11 @@ def _sum_without_nan(values: Iterable[float]) -> float:
     return sum(value for value in values if not isnan(value))
 
 
-# ---------------------------------------------------------------------------- one subject
+# ---------------------------------------------------------------------------- attempts and lag
 
 
-class _Subject:
-    """The app, a consumer, or a topic of a consumer.
+class _AttemptHistory:
+    """The attempts and the lag of the app, a consumer, or a topic of a consumer.
 
     Events are added up for a second before they go into the rings, so that an event costs little.
     """
@@ -181,7 +185,7 @@ class _Subject:
 
 
 class _Steps:
-    """The figures of one subject in one time span."""
+    """The figures of a history in one time span."""
 
     __slots__ = ("_at_s", "_durations_s", "failed", "handled", "lag", "p50_s", "p95_s")
 
@@ -208,7 +212,7 @@ class _Steps:
             self.p95_s.put(self._at_s, quantile(sorted_s, 0.95))
 
 
-class _Partition:
+class _PartitionHistory:
     """The lag of a partition, and how fast it is read. Events do not name partitions: both are sampled."""
 
     __slots__ = ("_last", "_spans")

@@ -64,7 +64,7 @@ def payload_as_text(data: bytes | None, *, most: int = SHOWN_BYTES) -> PayloadTe
         text = data[: 4 * most].decode(errors="strict" if size <= 4 * most else "ignore")
     except UnicodeDecodeError:
         return PayloadText(text=data[: most // 3].hex(" "), kind="hex", cut=size > most // 3, size=size, masked=False)
-    if _looks_secret(text[:most]):
+    if _contains_secret_name(text[:most]):
         return PayloadText(text=HIDDEN, kind="text", cut=False, size=size, masked=True)
     shown = escape_lines(text[:most])[:most]
     return PayloadText(text=shown, kind="text", cut=len(text) > most or size > 4 * most, size=size, masked=False)
@@ -132,11 +132,11 @@ class _JsonWriter:
                 self._append_text(json.dumps(value))
 
     def _write_object(self, value: dict[str, Any], level: int) -> None:
-        pair = _is_secret_pair(value)
+        pair = _is_secret_name_value_object(value)
         for number, (name, field) in enumerate(value.items()):
             self._append_text(
                 ("," if number else "{")
-                + self._line_break(level + 1)
+                + self._line_break_text(level + 1)
                 + _quote_json_string(truncate(name, self._most))
                 + ": "
             )
@@ -146,26 +146,26 @@ class _JsonWriter:
                 self.write(field, level + 1)
             if self._length > self._most:
                 return
-        self._append_text(self._line_break(level) + "}")
+        self._append_text(self._line_break_text(level) + "}")
 
     def _write_list(self, value: list[Any], level: int) -> None:
         pair = len(value) == 2 and isinstance(value[0], str) and is_secret(value[0])
         for number, item in enumerate(value):
-            self._append_text(("," if number else "[") + self._line_break(level + 1))
+            self._append_text(("," if number else "[") + self._line_break_text(level + 1))
             if pair and number:
                 self._write_mask()
             else:
                 self.write(item, level + 1)
             if self._length > self._most:
                 return
-        self._append_text(self._line_break(level) + "]")
+        self._append_text(self._line_break_text(level) + "]")
 
     def _write_string(self, value: str) -> None:
         shown, masked = _string_without_secrets(value)
         self.masked = self.masked or masked
         self._append_text(_quote_json_string(truncate(shown, self._most)))
 
-    def _line_break(self, level: int) -> str:
+    def _line_break_text(self, level: int) -> str:
         return "\n" + "  " * level if self._indented else ""
 
     def _write_mask(self) -> None:
@@ -182,8 +182,8 @@ def _quote_json_string(text: str) -> str:
     return escape_lines(json.dumps(text, ensure_ascii=False))
 
 
-def _is_secret_pair(value: dict[str, Any]) -> bool:
-    """`{"name": "password", "value": "..."}`"""
+def _is_secret_name_value_object(value: dict[str, Any]) -> bool:
+    """Whether it is like `{"name": "password", "value": "..."}`."""
     return "value" in value and any(isinstance(value.get(name), str) and is_secret(value[name]) for name in _PAIR_NAMES)
 
 
@@ -199,10 +199,10 @@ def _string_without_secrets(text: str) -> tuple[str, bool]:
         inner.write(parsed, 0)
         # A part that was left out may be a secret: then only the part that was checked is shown.
         return (inner.text, True) if inner.masked or inner.cut else (text, False)
-    return (HIDDEN, True) if _looks_secret(text[:SHOWN_BYTES]) else (text, False)
+    return (HIDDEN, True) if _contains_secret_name(text[:SHOWN_BYTES]) else (text, False)
 
 
-def _looks_secret(text: str) -> bool:
+def _contains_secret_name(text: str) -> bool:
     """Whether a text that is not JSON, for example JSON that was cut, has the name of a secret in it."""
     return _LOGIN.search(text) is not None or any(is_secret(found[1] or found[2]) for found in _NAME.finditer(text))
 
@@ -229,11 +229,13 @@ def _header_text(name: str, value: bytes | None) -> str | None:
     if is_secret(name):
         return HIDDEN
     try:
-        text, _ = _string_without_secrets(value[: 4 * HEADER_CHARACTERS].decode(errors=_errors_header_text(value)))
+        text, _ = _string_without_secrets(
+            value[: 4 * HEADER_CHARACTERS].decode(errors=_codec_error_handler_name(value))
+        )
     except UnicodeDecodeError:
         return value[: HEADER_CHARACTERS // 3].hex(" ")
     return escape_line(text, HEADER_CHARACTERS)
 
 
-def _errors_header_text(value: bytes) -> str:
+def _codec_error_handler_name(value: bytes) -> str:
     return "strict" if len(value) <= 4 * HEADER_CHARACTERS else "ignore"

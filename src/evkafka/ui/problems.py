@@ -34,7 +34,7 @@ class ProblemList:
     ) -> list[Problem]:
         """The problems now: the bad ones first, and of equal ones the oldest first."""
         found = [
-            *_problems_of_health(live, ready, _short_rebalances(status)),
+            *_problems_of_health(live, ready, _consumers_in_short_rebalance(status)),
             *(problem for row in rows for problem in self._problems_of_partitions(row)),
             *_problems_of_loop(status),
             *_problems_of_dead_letters(dead_letters["open"]),
@@ -55,7 +55,7 @@ def _severity(problem: Problem) -> tuple[bool, float]:
     return is_bad, for_s if for_s is not None else inf if is_bad else 0.0
 
 
-def _short_rebalances(status: AppStatus) -> frozenset[str]:
+def _consumers_in_short_rebalance(status: AppStatus) -> frozenset[str]:
     """Consumers that rebalance for some seconds only, as they do at each start of another member."""
     return frozenset(
         consumer.name

@@ -81,7 +81,7 @@ def number_field(fields: Mapping[str, Any], name: str, largest: int) -> int:
     return value
 
 
-def partition_fields(fields: Mapping[str, Any]) -> tuple[str, int]:
+def topic_and_partition_fields(fields: Mapping[str, Any]) -> tuple[str, int]:
     return text_field(fields, "topic"), number_field(fields, "partition", PARTITION_MAX)
 
 

@@ -37,12 +37,12 @@ from evkafka.ui.request_fields import (
     PARTITION_MAX,
     number_field,
     number_parameter,
-    partition_fields,
     read_body,
     read_dead_letter_filter,
     read_json_object,
     read_list_query,
     text_field,
+    topic_and_partition_fields,
 )
 from evkafka.ui.self_check import run_self_check
 from evkafka.ui.sessions import SESSION_S
@@ -271,26 +271,26 @@ class OperationsPage:
 
     async def _pause_partition(self, request: Request) -> object:
         fields = await read_json_object(request)
-        self._consumer_control(fields).pause(*partition_fields(fields))
+        self._consumer_control(fields).pause(*topic_and_partition_fields(fields))
         return ActionResult(done="paused")
 
     async def _resume_partition(self, request: Request) -> object:
         fields = await read_json_object(request)
-        self._consumer_control(fields).resume(*partition_fields(fields))
+        self._consumer_control(fields).resume(*topic_and_partition_fields(fields))
         return ActionResult(done="resumed")
 
     async def _seek_partition(self, request: Request) -> object:
         fields = await read_json_object(request)
         consumer, offset = self._consumer_control(fields), number_field(fields, "offset", LONGEST)
-        topic, partition = partition_fields(fields)
-        self._check_offset(consumer.name, topic, partition, offset)
+        topic, partition = topic_and_partition_fields(fields)
+        self._check_offset_not_past_end(consumer.name, topic, partition, offset)
         consumer.seek(topic, partition, offset)
         return ActionResult(done=f"reads on at {offset}")
 
     def _consumer_control(self, fields: Mapping[str, Any]) -> ConsumerControl:
         return self._app.consumer(text_field(fields, "consumer"))
 
-    def _check_offset(self, consumer: str, topic: str, partition: int, offset: int) -> None:
+    def _check_offset_not_past_end(self, consumer: str, topic: str, partition: int, offset: int) -> None:
         """Refuse an offset past the end: `auto_offset_reset` would replace it by another one.
 
         Raises:
@@ -310,17 +310,17 @@ class OperationsPage:
         to = fields.get("to")
         if to not in ("handler", "topic"):
             raise RequestRefused(400, 'to must be "handler" or "topic"')
-        dry_run, report = fields.get("dry_run") is True, self._create_audited_report(request)
+        dry_run, report = fields.get("dry_run") is True, self._create_report_for_audit_log(request)
         topic, wanted = text_field(fields, "topic"), read_dead_letter_filter(fields)
         return await self._dead_letters.replay(topic, wanted, report, to_handler=to == "handler", dry_run=dry_run)
 
     async def _drop_dead_letters(self, request: Request) -> object:
         fields = await read_json_object(request)
         topic, wanted = text_field(fields, "topic"), read_dead_letter_filter(fields)
-        return await self._dead_letters.drop(topic, wanted, self._create_audited_report(request))
+        return await self._dead_letters.drop(topic, wanted, self._create_report_for_audit_log(request))
 
-    def _create_audited_report(self, request: Request) -> ReplayReport:
-        """A report of a replay or drop. The audit log has it even if the replay ends early."""
+    def _create_report_for_audit_log(self, request: Request) -> ReplayReport:
+        """Create the report of a replay or drop. The audit log has it even if the replay ends early."""
         self._open_dead_letters.note_change()
         report = request.state.report = ReplayReport()
         return report
@@ -338,7 +338,7 @@ class OperationsPage:
                 self._check_may_read(request)
             except RequestRefused as refused:
                 return _refusal_response(refused)
-            return await self._respond_json(action, request)
+            return await self._run_action_and_respond_json(action, request)
 
         return respond
 
@@ -352,7 +352,7 @@ class OperationsPage:
                 return _refusal_response(refused)
             ended = "ended early: the app stopped, or the browser disconnected"
             try:
-                response = await self._respond_json(action, request)
+                response = await self._run_action_and_respond_json(action, request)
                 ended = bytes(response.body).decode()[:500]
                 return response
             except Exception as error:
@@ -367,8 +367,8 @@ class OperationsPage:
 
         return respond
 
-    async def _respond_json(self, action: Action, request: Request) -> Response:
-        """The answer as JSON; an error becomes a status and a sentence."""
+    async def _run_action_and_respond_json(self, action: Action, request: Request) -> Response:
+        """Run the action, and answer with its result as JSON; an error becomes a status and a sentence."""
         try:
             answer = await action(request)
             return Response(await self._encoder.run(lambda: encode_json(answer)), media_type="application/json")

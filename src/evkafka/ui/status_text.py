@@ -53,7 +53,9 @@ def failed_attempts(consumer: ConsumerStatus) -> dict[tuple[str, int], int]:
 def _running_state(partitions: tuple[PartitionStatus, ...], failed: Mapping[tuple[str, int], int]) -> Label:
     if not partitions:
         return "Standing by", ""
-    labels = [_partition_label(partition, failed[partition.topic, partition.partition]) for partition in partitions]
+    labels = [
+        _partition_state_label(partition, failed[partition.topic, partition.partition]) for partition in partitions
+    ]
     for worst in (CANNOT_READ, STUCK, CANNOT_WRITE, RETRYING, PAUSED):
         if worst in labels:
             return worst
@@ -62,7 +64,7 @@ def _running_state(partitions: tuple[PartitionStatus, ...], failed: Mapping[tupl
 
 def partition_state_and_reasons(partition: PartitionStatus, failed: int) -> tuple[str, Kind, str]:
     """The state, how it is shown, and all reasons for it. `failed` are the attempts at its oldest record."""
-    label = _partition_label(partition, failed)
+    label = _partition_state_label(partition, failed)
     why = []
     if partition.held:
         why.append(f"the client cannot read offset {partition.position}")
@@ -102,7 +104,7 @@ def partition_state_and_reasons(partition: PartitionStatus, failed: int) -> tupl
     return *label, "; ".join(why)
 
 
-def _partition_label(partition: PartitionStatus, failed: int) -> Label:
+def _partition_state_label(partition: PartitionStatus, failed: int) -> Label:
     failing_s = partition.oldest_age_s or 0.0 if failed else 0.0
     if partition.held:
         return CANNOT_READ

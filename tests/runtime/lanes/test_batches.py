@@ -404,7 +404,7 @@ class TestGivingBack:
         await letters(bench, "abc")
         async with bench.running(handler, revoke_drain_timeout_ms=5000):
             await bench.until(lambda: seen)
-            bench.kafka.group("g").rebalance()
+            bench.kafka.group("g").start_full_rebalance()
             await bench.kafka.advance(ms=100)
             go.set()
             await bench.until(lambda: bench.committed() == 2)

@@ -79,9 +79,9 @@ class RunningApp:
         self.phase: Literal["starting", "running", "ending", "ended"] = "starting"
         self.service: Service | None = None
         self.failures: dict[tuple[str, int, int], AttemptFailed] = {}
-        self.stop_listening = app.telemetry.listen(AttemptFailed, self._on_failure)
+        self.stop_listening = app.telemetry.listen(AttemptFailed, self._on_attempt_failed)
 
-    def _on_failure(self, event: AttemptFailed) -> None:
+    def _on_attempt_failed(self, event: AttemptFailed) -> None:
         if event.decision == "wait":
             self.failures[event.topic, event.partition, event.offset] = event
 
@@ -130,7 +130,7 @@ class RunningApp:
                 )
         return found
 
-    def unfinished(self) -> list[str]:
+    def describe_unfinished_work(self) -> list[str]:
         """Describe what it still has to do; empty if nothing."""
         words = []
         for name, consumer in self.consumers():
@@ -151,7 +151,7 @@ class RunningApp:
         for name, _ in self.consumers():
             control = self.app.consumer(name)
             words += [f"{tp.topic}[{tp.partition}] is paused in consumer {name}" for tp in sorted(control.paused)]
-        open_ = [event for event in self.failures.values() if self._is_open(event)]
+        open_ = [event for event in self.failures.values() if self._is_record_unfinished(event)]
         words += [
             f"{event.topic}[{event.partition}]@{event.offset} ({event.event_type}, {event.endpoint}) has failed"
             f" {event.attempt} times, most recently with {event.error!r}"
@@ -161,7 +161,7 @@ class RunningApp:
             words.append(f"and {len(open_) - MOST_NAMED} more like it")
         return words
 
-    def _is_open(self, event: AttemptFailed) -> bool:
+    def _is_record_unfinished(self, event: AttemptFailed) -> bool:
         for _, consumer in self.consumers():
             oldest = consumer.oldest_unfinished_offset(event.topic, event.partition)
             if oldest is not None and event.offset >= oldest:

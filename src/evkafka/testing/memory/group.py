@@ -77,8 +77,8 @@ class Group:
         if member.alive:
             self.join(member)
 
-    def rebalance(self) -> None:
-        """Move every partition, as a test asks for it: all are revoked, then assigned."""
+    def start_full_rebalance(self) -> None:
+        """Begin a rebalance of all partitions, as a test asks for it: all are revoked, then assigned."""
         if not self._reconciliation.active:
             self.start_rebalance()
         elif self._moving_all is None or self._moving_all.done():
@@ -86,7 +86,7 @@ class Group:
 
     async def _revoke_and_reassign_all(self) -> None:
         self.generation += 1
-        self._reconciliation.revoke_all(self.generation)
+        self._reconciliation.revoke_partitions_of_all_members(self.generation)
         while not self._reconciliation.settled:
             await self._cluster.next_change()
         self.start_rebalance()

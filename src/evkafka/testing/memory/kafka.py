@@ -156,7 +156,7 @@ class InMemoryKafka(MemoryCluster):
         """
         groups = list(self._groups.values()) if group is None else [self._require_group(group)]
         for one in groups:
-            one.rebalance()
+            one.start_full_rebalance()
         return _LazyAwaitable(lambda: self._wait_until_rebalanced(groups))
 
     async def _wait_until_rebalanced(self, groups: list[Group]) -> None:
@@ -195,9 +195,9 @@ class InMemoryKafka(MemoryCluster):
         """Describe what is still to be done; empty if nothing."""
         words = [f"group {group.name} rebalances" for group in self._groups.values() if not group.settled]
         for running in self._apps.values():
-            words += running.unfinished()
+            words += running.describe_unfinished_work()
         for source in self._members:
-            words += source.unfinished()
+            words += source.describe_unfinished_work()
         if self.sending:
             words.append(f"{len(self.sending)} sends are not confirmed yet")
         return words

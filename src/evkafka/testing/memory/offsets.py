@@ -84,7 +84,7 @@ class OffsetCommits:
 
     async def _send_commit(self, request: OffsetRequest) -> None:
         """The request arrives after half of the latency, the answer after the other half."""
-        await self._cluster.simulate_round_trip()
+        await self._cluster.wait_random_loop_turns()
         latency_s = self._cluster.faults.draw_latency_s(self._cluster.faults.commit_s)
         if latency_s:
             await sleep(self._cluster.clock, latency_s / 2)

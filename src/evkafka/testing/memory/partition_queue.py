@@ -47,7 +47,7 @@ class PartitionQueue:
             await cluster.wait_for_outage_end()  # a request that is lost in an outage is sent again after it
             offsets = [(record, await self._write_record(record)) for record in self._in_flight]
             self._in_flight = []
-            await cluster.simulate_round_trip()
+            await cluster.wait_random_loop_turns()
             if latency_s:
                 await sleep(cluster.clock, latency_s / 2)
             for record, offset in offsets:

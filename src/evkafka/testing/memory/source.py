@@ -153,9 +153,9 @@ class MemorySource:
         self._cluster.trace.note("the session of %s expires", self.name)
         self.expired = True
         self._group.leave(self)
-        self._cluster.clock.call_later(self._heartbeat_s, self._on_heartbeat)
+        self._cluster.clock.call_later(self._heartbeat_s, self._rejoin_after_session_expiry)
 
-    def _on_heartbeat(self) -> None:
+    def _rejoin_after_session_expiry(self) -> None:
         async def join_again() -> None:
             await (self._lose_partitions() if self.incremental else self.revoke())
             self.expired = False
@@ -187,7 +187,7 @@ class MemorySource:
             self._leaving, self._has_changed = frozenset(moving), True
             if not self.expired:
                 self._commits.commit_positions()
-            await self._cluster.simulate_round_trip()
+            await self._cluster.wait_random_loop_turns()
             if moving:
                 await self._listener.on_revoked(moving)
             self._drop_partitions(moving)
@@ -202,7 +202,7 @@ class MemorySource:
             if not self.alive or self._listener is None:
                 return
             self.generation = generation
-            await self._cluster.simulate_round_trip()
+            await self._cluster.wait_random_loop_turns()
             if not self.alive:  # it has left, or crashed, meanwhile
                 return
             if partitions or self._has_changed:
@@ -239,13 +239,13 @@ class MemorySource:
 
     async def _lose_partitions(self) -> None:
         """The group has fenced this member: other members have its partitions. This ends the drain of a revoke too."""
-        await self._drop_lost_partitions()
+        await self._drop_partitions_and_call_on_lost()
         async with self._callback:
-            await self._drop_lost_partitions()  # what was being assigned
+            await self._drop_partitions_and_call_on_lost()  # what was being assigned
             self.generation = -1
-            await self._cluster.simulate_round_trip()
+            await self._cluster.wait_random_loop_turns()
 
-    async def _drop_lost_partitions(self) -> None:
+    async def _drop_partitions_and_call_on_lost(self) -> None:
         lost = list(self.assigned_in)
         self.rejoining = self._has_changed = True
         self._drop_partitions(lost)
@@ -411,7 +411,7 @@ class MemorySource:
         """True once it has its partitions."""
         return self.generation >= 0 and (self._group is None or self._group.settled)
 
-    def unfinished(self) -> list[str]:
+    def describe_unfinished_work(self) -> list[str]:
         """Describe what this member still has to do."""
         if self.haunts:
             return [f"{self.name} has {'left' if self.left else 'crashed'}, but its session has not expired yet"]

@@ -92,8 +92,8 @@ class ClusterState:
 
     # ------------------------------------------------------------------ waiting
 
-    async def simulate_round_trip(self) -> None:
-        """Wait for an answer without latency: one to three turns of the event loop."""
+    async def wait_random_loop_turns(self) -> None:
+        """Wait one to three turns of the event loop, as for an answer without latency."""
         for _ in range(self.random.randint(1, 3)):
             await asyncio.sleep(0)
 
@@ -103,7 +103,7 @@ class ClusterState:
         Raises:
             BrokerUnavailable: during an outage.
         """
-        await self.simulate_round_trip()
+        await self.wait_random_loop_turns()
         if self.away:
             raise BrokerUnavailable("the in-memory Kafka is unavailable")
 

@@ -86,7 +86,7 @@ class TransactionalMember:
 
     async def _abort_when_reached(self, transaction: OpenTransaction) -> None:
         await self._cluster.wait_for_outage_end()
-        await self._cluster.simulate_round_trip()
+        await self._cluster.wait_random_loop_turns()
         if not self._member.crashed:
             self._cluster.transactions.abort(transaction)
 
@@ -110,12 +110,12 @@ class TransactionalMember:
         cluster.transactions.check_open(transaction)
         cluster.transactions.end(transaction, commit=True)
         cluster.sent += transaction.written
-        await cluster.simulate_round_trip()
+        await cluster.wait_random_loop_turns()
         if fault == "unknown, written":
             raise CommitUnknown("no answer, by the test")
 
     async def _wait_for_arrival(self, latency_s: float) -> None:
-        await self._cluster.simulate_round_trip()
+        await self._cluster.wait_random_loop_turns()
         if latency_s:
             await sleep(self._cluster.clock, latency_s / 2)
         if self._cluster.away:
