@@ -251,7 +251,7 @@ class EVKafkaProducer:
                 event_type=record.event_type,
                 may_have_been_written=False,
             ) from error
-        placed = await sink.place(record, timeout_s=timeout_s)
+        placed = await sink.with_chosen_partition(record, timeout_s=timeout_s)
         kept.add(placed, sink)
         future: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
         partition = -1 if placed.partition is None else placed.partition

@@ -49,7 +49,7 @@ class AnsweringSource:
     def topic_id(self, topic: str) -> str:
         return "id"
 
-    def leader_epoch(self, partition: TopicPartition, offset: int) -> int:
+    def leader_epoch_before(self, partition: TopicPartition, offset: int) -> int:
         return 0
 
 

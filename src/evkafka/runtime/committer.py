@@ -99,7 +99,7 @@ class Committer:
             partition,
             group=self._group,
             topic_id=self._source.topic_id(tp.topic),
-            epoch=self._source.leader_epoch(tp, partition.last_read_offset + 1),
+            epoch=self._source.leader_epoch_before(tp, partition.last_read_offset + 1),
             longest=self._metadata_limit.max_bytes,
         )
 

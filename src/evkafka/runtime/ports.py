@@ -60,7 +60,7 @@ class OutputRefused(BrokerError):
         output: the record.
         error: why it cannot be written: `RecordTooLarge` if a smaller record could be, `RecordRefused` if another one
             could be; otherwise the topic takes none.
-        batch_bytes: its `RecordSink.batch_bytes`.
+        batch_bytes: its `RecordSink.bytes_as_single_record_batch`.
         largest_bytes: the topic's `max.message.bytes`, if a too large record is refused; None if it is not known.
     """
 
@@ -174,7 +174,7 @@ class RecordSource(Protocol):
         """The id of an assigned topic, which no later topic of that name has; empty while it is not known, and if the
         brokers have none (before 2.8)."""
 
-    def leader_epoch(self, partition: TopicPartition, offset: int) -> int:
+    def leader_epoch_before(self, partition: TopicPartition, offset: int) -> int:
         """The leader epoch of the last record before this offset that was read; -1 while unknown."""
 
     async def commit(
@@ -212,7 +212,8 @@ class RecordSource(Protocol):
         been committed.
 
         Args:
-            outputs: each has a partition (see `RecordSink.place`). The records of one partition keep their order.
+            outputs: each has a partition (see `RecordSink.with_chosen_partition`). The records of one partition keep
+                their order.
             offsets: as in `commit`; also without outputs.
 
         Raises:
@@ -251,7 +252,7 @@ class OutgoingRecord(NamedTuple):
         partition: None for the partition of the key; without a key, a random one.
         timestamp_ms: milliseconds since the epoch; None for the time of the send.
         event_type: names the record in errors.
-        compression_type: how a transaction compresses its batch; `RecordSink.place` sets it.
+        compression_type: how a transaction compresses its batch; `RecordSink.with_chosen_partition` sets it.
         sent_at: the address of the record whose attempt sends it in a transaction.
     """
 
@@ -289,7 +290,7 @@ class RecordSink(Protocol):
             DeliveryError: it was not confirmed in time, or was refused. Nothing else.
         """
 
-    async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
+    async def with_chosen_partition(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
         """The record with its partition, chosen as `send` does, and its compression, without sending it. It does not
         suspend if the topic is known.
 
@@ -298,7 +299,7 @@ class RecordSink(Protocol):
                 `max_request_size` (`RecordTooLarge`).
         """
 
-    def batch_bytes(self, record: OutgoingRecord) -> int:
+    def bytes_as_single_record_batch(self, record: OutgoingRecord) -> int:
         """The size of a batch with only this placed record, compressed: a topic's `max.message.bytes` limits it."""
 
     def unavailable_reason(self) -> str:

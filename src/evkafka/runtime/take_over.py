@@ -63,10 +63,10 @@ class TakeOver:
         inherited, ledger, tp = partition.inherited, partition.ledger, partition.tp
         if inherited is None or not ledger.has_inherited_from(records[0].offset):
             return records
-        if -1 < inherited.epoch < source.leader_epoch(tp, records[-1].offset + 1):
+        if -1 < inherited.epoch < source.leader_epoch_before(tp, records[-1].offset + 1):
             # The log was truncated, and other records were written at these offsets (KIP-320).
             ledger.forget_inherited(
-                next(one.offset for one in records if source.leader_epoch(tp, one.offset + 1) > inherited.epoch)
+                next(one.offset for one in records if source.leader_epoch_before(tp, one.offset + 1) > inherited.epoch)
             )
         return [one for one in records if not ledger.is_inherited(one.offset)]
 

@@ -152,7 +152,7 @@ class RecordingSink:
         confirmed.set_result(RecordMetadata(record.topic, number, offset, stamp, 0, 0))
         return confirmed
 
-    async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
+    async def with_chosen_partition(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
         self._sent.keep_for_attempt(self._sent_event(record))
         return record._replace(partition=record.partition or 0)
 
@@ -170,7 +170,7 @@ class RecordingSink:
             producer=self._producer,
         )
 
-    def batch_bytes(self, record: OutgoingRecord) -> int:
+    def bytes_as_single_record_batch(self, record: OutgoingRecord) -> int:
         return 0  # no topic has a limit
 
     def unavailable_reason(self) -> str:

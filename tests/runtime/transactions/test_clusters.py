@@ -55,10 +55,10 @@ class Clusters:
             confirmed.set_result(None)
             return confirmed
 
-        async def place(record: OutgoingRecord, **_: object) -> OutgoingRecord:
+        async def with_chosen_partition(record: OutgoingRecord, **_: object) -> OutgoingRecord:
             return record
 
-        return SimpleNamespace(start=start, send=send, place=place)
+        return SimpleNamespace(start=start, send=send, with_chosen_partition=with_chosen_partition)
 
     async def ensure_topics(self, connection: ConnectionSettings, wanted: Mapping[str, str], **_: object) -> Any:
         return dict.fromkeys(wanted, 1)

@@ -355,7 +355,7 @@ class KafkaSource:
     def topic_id(self, topic: str) -> str:
         return self._started_consumer().topic_ids.get(topic, "")
 
-    def leader_epoch(self, partition: TopicPartition, offset: int) -> int:
+    def leader_epoch_before(self, partition: TopicPartition, offset: int) -> int:
         return self._started_consumer().epochs.epoch_before(partition, offset)
 
     async def commit(

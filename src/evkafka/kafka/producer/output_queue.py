@@ -39,7 +39,7 @@ def too_large_reason(record: OutgoingRecord) -> str | None:
     return f"the record, {size} bytes, is larger than {MOST_BYTES} bytes" if size > MOST_BYTES else None
 
 
-def batch_bytes(record: OutgoingRecord) -> int:
+def bytes_as_single_record_batch(record: OutgoingRecord) -> int:
     """The size of a batch with only this record."""
     return len(OutputQueue(TopicPartition(record.topic, 0), [record]).build_batch(NO_PRODUCER, 0))
 

@@ -25,7 +25,7 @@ from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.errors import translate_error
 from evkafka.kafka.producer.batch import PendingRecord, delivery_error
 from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refusal, Topic
-from evkafka.kafka.producer.output_queue import MOST_BYTES, batch_bytes, too_large_reason
+from evkafka.kafka.producer.output_queue import MOST_BYTES, bytes_as_single_record_batch, too_large_reason
 from evkafka.kafka.producer.partition_queue import PartitionQueue
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.backoff import exponential_delay_s
@@ -183,7 +183,7 @@ class KafkaSink:
                 raise
         return pending.confirmed
 
-    async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
+    async def with_chosen_partition(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
         """The record with its partition, chosen as `send` does, and its compression. Does not suspend if the topic is
         known.
 
@@ -197,9 +197,9 @@ class KafkaSink:
             raise delivery_error(why, record.topic, where, record.event_type, False, kind=RecordTooLarge)
         return record._replace(partition=partition, compression_type=self._settings.options.get("compression_type"))
 
-    def batch_bytes(self, record: OutgoingRecord) -> int:
+    def bytes_as_single_record_batch(self, record: OutgoingRecord) -> int:
         """The size of a batch with only this placed record, compressed."""
-        return batch_bytes(record)
+        return bytes_as_single_record_batch(record)
 
     async def _choose_partition(self, record: OutgoingRecord, timeout_s: float) -> int:
         topic, value, key, partition, _, headers, event_type, *_ = record

@@ -66,14 +66,14 @@ class TransactionalWriter:
         """
         try:
             async with asyncio.timeout(COMMIT_S):
-                placed = [await self._place(record) for record in records]
+                placed = [await self._with_chosen_partition(record) for record in records]
         except TimeoutError as error:
             raise BrokerError(f"{self._doing}: no answer within {COMMIT_S:g} s") from error
         except (kafka.KafkaError, OSError) as error:
             raise translate_error(error, self._doing) from error
         await self._producer.commit(placed, timeout_s=COMMIT_S)
 
-    async def _place(self, record: OutgoingRecord) -> OutgoingRecord:
+    async def _with_chosen_partition(self, record: OutgoingRecord) -> OutgoingRecord:
         if (why := too_large_reason(record)) is not None:
             raise refused_output_error(record, why, RecordTooLarge)
         partitions, available = await self._producer.all_and_available_partitions(record.topic)

@@ -277,7 +277,7 @@ class DeadLetterWriter:
         address = address_of(record)
         outgoing = OutgoingRecord(write.topic, record.value, record.key, partition, headers=headers, sent_at=address)
         if self._scope is not None and await self._scope.is_own_cluster(producer.settings.connection):
-            placed = await sink.place(outgoing, timeout_s=SEND_TIMEOUT_S)
+            placed = await sink.with_chosen_partition(outgoing, timeout_s=SEND_TIMEOUT_S)
             self._scope.check_not_refused(placed, (address,), sink)
             return (placed,)
         await self._write_outside_transaction(write, sink, outgoing)

@@ -55,13 +55,13 @@ class MemorySink:
             pending.answer.set_result(RecordMetadata(topic, tp.partition, -1, pending.timestamp_ms, 0, -1))
         return pending.answer
 
-    async def place(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
+    async def with_chosen_partition(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
         tp = self._choose_partition(record)
         if self._cluster.faults.take_send_fault(record.topic) is not None:
             raise _refused_error(record, "refused by the test")
         return record._replace(partition=tp.partition)
 
-    def batch_bytes(self, record: OutgoingRecord) -> int:
+    def bytes_as_single_record_batch(self, record: OutgoingRecord) -> int:
         return record_size(record.key, record.value, record.headers)  # it has no batches, and compresses nothing
 
     def _choose_partition(self, record: OutgoingRecord) -> TopicPartition:

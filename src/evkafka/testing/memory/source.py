@@ -359,7 +359,7 @@ class MemorySource:
     def topic_id(self, topic: str) -> str:
         return self._topic_ids.get(topic, "")
 
-    def leader_epoch(self, partition: TopicPartition, offset: int) -> int:
+    def leader_epoch_before(self, partition: TopicPartition, offset: int) -> int:
         return self.epochs.epoch_before(partition, offset)
 
     async def commit(
