@@ -20,7 +20,7 @@ from evkafka.handler import Handler
 from evkafka.middleware import Middleware
 from evkafka.observe.health import HealthChecks
 from evkafka.observe.logs import start_event_log
-from evkafka.observe.metrics import Metrics, create_metrics, create_multiprocess_directory
+from evkafka.observe.metrics import Metrics, create_metrics, create_multiprocess_directory_from_env
 from evkafka.observe.tracing import create_tracing
 from evkafka.producer import EVKafkaProducer
 from evkafka.runtime.consumer import Consumer
@@ -380,7 +380,7 @@ class EVKafkaApp:
         """Compile the declarations into a service: stacks, routes and decoders are created here, once."""
         self._web_component = None
         # Of several processes one has the web server: it shows the metrics of all of them.
-        if self.web or create_multiprocess_directory(needed=self.web) is not None:
+        if self.web or create_multiprocess_directory_from_env(needed=self.web) is not None:
             self._ensure_metrics()
         if self.web:
             self._web_component = WebComponent(self, host=self.web_host, port=self.web_port, ui_token=self._ui_token)

@@ -18,7 +18,7 @@ from evkafka import EVKafkaApp, Handler, Sender
 from evkafka.testing import InMemoryKafka
 from evkafka.web import application
 from evkafka.web.contract import render_contract_page
-from evkafka.web.markdown import render_markdown, safe_link
+from evkafka.web.markdown import render_markdown, url_or_hash_if_unsafe
 from evkafka.web.schema_text import describe_schema
 from evkafka.web.search import RESULTS_MAX, SearchIndex
 from tests.asyncapi.documents import shop
@@ -255,7 +255,7 @@ class TestHostileText:
         "url", ["javascript:alert(1)", "JaVaScRiPt:x", "data:text/html,x", "vbscript:x", "http://["]
     )
     def test_unsafe_links_are_disabled(self, url: str) -> None:
-        assert safe_link(url) == "#"
+        assert url_or_hash_if_unsafe(url) == "#"
 
     def test_lists_tables_and_code_are_rendered(self) -> None:
         html = render_markdown("* a\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n`code`")

@@ -22,7 +22,7 @@ from evkafka import EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
 from evkafka.observe.process_health import ProcessHealth
 from evkafka.observe.process_metrics import MINIMUM, SUMMED, ProcessMetrics, encode_file
-from evkafka.observe.shared_directory import shared_directory
+from evkafka.observe.shared_directory import shared_directory_at
 from evkafka.service.service import StartFailed
 from evkafka.testing import InMemoryKafka
 from tests.support.http_client import get
@@ -275,11 +275,11 @@ class TestADirectoryThatCannotBeWritten:
         async with InMemoryKafka() as kafka, kafka.running(app):
             await eventually(lambda: tellings(directory))
             directory.rename(elsewhere)
-            await eventually(lambda: shared_directory(directory).failing)
+            await eventually(lambda: shared_directory_at(directory).failing)
             assert (await get(app.web_url, "livez")).code == 200
             assert "evkafka_consumer_connected" in (await get(app.web_url, "metrics")).text
             elsewhere.rename(directory)
-            await eventually(lambda: not shared_directory(directory).failing)
+            await eventually(lambda: not shared_directory_at(directory).failing)
         said = [line for line in caplog.messages if str(directory) in line]
         assert len(said) == 1
         assert said[0].startswith("cannot write ")
@@ -291,13 +291,13 @@ class TestADirectoryThatCannotBeWritten:
             directory.rename(tmp_path / "elsewhere")
 
     def test_that_was_removed_is_created_again(self, tmp_path: Path) -> None:
-        shared = shared_directory(tmp_path / "gone")
+        shared = shared_directory_at(tmp_path / "gone")
         while not shared.write("file", b"content"):
             pass
         assert (tmp_path / "gone" / "file").read_bytes() == b"content"
 
     def test_leaves_the_last_whole_file_on_a_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        shared = shared_directory(tmp_path)
+        shared = shared_directory_at(tmp_path)
         assert shared.write("file", b"whole")
         with monkeypatch.context() as disk:
             disk.setattr(Path, "write_bytes", full)
@@ -312,11 +312,11 @@ class TestADirectoryThatCannotBeWritten:
         assert "has not reported for" in check.reasons[0]
         with monkeypatch.context() as disk:
             disk.setattr(Path, "write_bytes", full)
-            shared_directory(tmp_path).write("file", b"")
+            shared_directory_at(tmp_path).write("file", b"")
         [check] = peers.check_others("live")
         assert check.reasons == ()
         assert "is not writable" in check.notes[0]
-        shared_directory(tmp_path).write("file", b"")  # the other tests need a moment too
+        shared_directory_at(tmp_path).write("file", b"")  # the other tests need a moment too
         [check] = peers.check_others("live")
         assert check.reasons == ()
 

@@ -26,7 +26,7 @@ from evkafka import EVKafkaApp
 from evkafka.web.component import WebComponent
 
 component = WebComponent(EVKafkaApp(), host="127.0.0.1", port=0, ui_token=None)
-component.prepare()
+component.import_modules_and_create_pages()
 known = set(sys.modules)
 
 async def serve():

@@ -41,4 +41,7 @@ def schema_extensions(value_format: ValueFormat | None, sent: Outgoing | None) -
     schema = planned.schema
     if schema is None:
         return {**named, "x-schema": {"subject": planned.subject, "version": "latest"}}
-    return {**named, "x-schema": {"subject": planned.subject, "type": schema.type, "schema": schema.content}}
+    return {
+        **named,
+        "x-schema": {"subject": planned.subject, "type": schema.type, "schema": schema.parsed_json_or_text},
+    }

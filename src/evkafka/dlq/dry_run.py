@@ -32,7 +32,7 @@ class CheckedConsumer(Protocol):
     def stack_type_header(self) -> str: ...
     @property
     def topic_event_types(self) -> Mapping[str, str]: ...
-    def read_event(self, record: Record) -> Record: ...
+    def unwrap_envelope(self, record: Record) -> Record: ...
     def formats(self) -> ConsumerFormats | None: ...
 
 
@@ -108,7 +108,7 @@ def create_dry_run_check(consumer: CheckedConsumer) -> DryRunCheck:
         if reason := other_group_reason(dead_letter, consumer.settings.group_id):
             return reason
         try:
-            record = consumer.read_event(dead_letter.record)
+            record = consumer.unwrap_envelope(dead_letter.record)
         except DecodeError as error:
             return str(error)
         header = dict(reversed(record.headers)).get(type_header)

@@ -13,7 +13,7 @@ from evkafka.records import Record
 from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
 from evkafka.runtime.ports import Slot
 from evkafka.service.consumer_plan import ConsumerPlan
-from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of
+from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_from_result
 
 
 def create_local_handler(plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadPoolExecutor) -> LocalHandler:
@@ -47,7 +47,7 @@ def create_attempt_runner(
         if isinstance(result, Fatal):
             raise result.error
         [ended] = call.results_by_record(result)
-        return delivery_of(ended)
+        return delivery_from_result(ended)
 
     return run
 

@@ -231,7 +231,7 @@ class StackBatch:
     async def prepare(self) -> Mapping[int, FailureOutcome | None]:
         if (formats := self._slot.formats) is not None:
             for context in self._contexts:
-                formats.check_ready(context.record)
+                formats.raise_while_schema_is_asked_for(context.record)
         self._records = [StackRecord(self._stack, context) for context in self._contexts]
         await asyncio.wait([record.ready for record in self._records])
         ended = [index for index, record in enumerate(self._records) if not record.joined]

@@ -12,7 +12,7 @@ from evkafka.runtime.status import AppStatus
 class ScrapableMetrics(Protocol):
     """Metrics that can be scraped."""
 
-    def prepare_scrape(self, accept: str) -> Callable[[], tuple[bytes, str]]:
+    def create_scrape_encoder(self, accept: str) -> Callable[[], tuple[bytes, str]]:
         """A function, to run in a thread, that returns the metrics in an accepted format, and its media type."""
 
 

@@ -68,7 +68,7 @@ class HealthChecks:
         self.check_others: Callable[[Question], tuple[Check, ...]] = lambda question: ()
         telemetry.listen(ConsumerLost, self._on_lost)
         telemetry.listen(PartitionsAssigned, self._on_assigned)
-        telemetry.listen(EndpointBlocked, self._on_blocked)
+        telemetry.listen(EndpointBlocked, self._on_loop_blocked)
 
     def _on_lost(self, event: ConsumerLost) -> None:
         self._lost[event.consumer] = f"{type(event.error).__name__}: {event.error}"
@@ -76,7 +76,7 @@ class HealthChecks:
     def _on_assigned(self, event: PartitionsAssigned) -> None:
         self._lost.pop(event.consumer, None)
 
-    def _on_blocked(self, event: EndpointBlocked) -> None:
+    def _on_loop_blocked(self, event: EndpointBlocked) -> None:
         where = f"{event.topic}[{event.partition}]@{event.offset}"
         self._blocked[event.consumer] = (
             time.monotonic(),
@@ -124,7 +124,7 @@ class HealthChecks:
                 "consumer",
                 one.name,
                 self._unready_reasons(one, ended=one.name in status.ended),
-                (*_idle_notes(one), *self._consumer_reasons(one), *_required_notes(one)),
+                (*_idle_notes(one), *self._consumer_reasons(one), *_not_required_notes(one)),
                 counts=one.required,
             )
             for one in status.consumers
@@ -158,7 +158,12 @@ class HealthChecks:
 
     def consumer_notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
         """The notes about a consumer that are not about one of its partitions."""
-        return (*_idle_notes(consumer), *consumer.awaited, *self._blocked_notes(consumer), *_required_notes(consumer))
+        return (
+            *_idle_notes(consumer),
+            *consumer.awaited,
+            *self._blocked_notes(consumer),
+            *_not_required_notes(consumer),
+        )
 
     def _consumer_reasons(self, consumer: ConsumerStatus) -> tuple[str, ...]:
         notes = (note for partition in consumer.partitions for note in _partition_notes(partition))
@@ -211,7 +216,7 @@ def _idle_notes(consumer: ConsumerStatus) -> tuple[str, ...]:
     return ("no partitions assigned: the other members of its group have them all",)
 
 
-def _required_notes(consumer: ConsumerStatus) -> tuple[str, ...]:
+def _not_required_notes(consumer: ConsumerStatus) -> tuple[str, ...]:
     return () if consumer.required else ("it is not `required`",)
 
 

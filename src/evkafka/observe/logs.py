@@ -58,8 +58,8 @@ def start_event_log(telemetry: Telemetry) -> FailureLog:
     listen(RecordsLost, _log_lost)
     listen(CommitFailed, _log_commit_failed)
     listen(EndpointOverran, _log_overran)
-    listen(EndpointBlocked, _log_blocked)
-    listen(ResultDropped, _log_dropped)
+    listen(EndpointBlocked, _log_loop_blocked)
+    listen(ResultDropped, _log_result_after_revoke)
     listen(PartitionBlocked, _log_unreadable)
     return failures
 
@@ -258,7 +258,7 @@ def _log_overran(event: EndpointOverran) -> None:
     )
 
 
-def _log_blocked(event: EndpointBlocked) -> None:
+def _log_loop_blocked(event: EndpointBlocked) -> None:
     logger.error(
         "%s blocked the event loop for %.1f s at %s[%d]@%d: no heartbeat could be sent; use awaitable calls, or"
         " declare it as a plain def",
@@ -275,7 +275,7 @@ def _log_blocked(event: EndpointBlocked) -> None:
     )
 
 
-def _log_dropped(event: ResultDropped) -> None:
+def _log_result_after_revoke(event: ResultDropped) -> None:
     logger.warning(
         "the attempt of %s at %s[%d]@%d ended after its partition was revoked: its result is ignored",
         event.endpoint or "the middleware",

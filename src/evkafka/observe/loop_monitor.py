@@ -50,7 +50,7 @@ def running_attempts(consumer: Consumer) -> list[RunningAttempt]:
     return [attempt for _, attempt in _tasks_and_attempts(consumer)]
 
 
-def running_attempt(task: asyncio.Task[object], consumers: Sequence[Consumer]) -> RunningAttempt | None:
+def attempt_of_task(task: asyncio.Task[object], consumers: Sequence[Consumer]) -> RunningAttempt | None:
     """The attempt that this task runs; None if it runs none."""
     return next((attempt for one in consumers for runner, attempt in _tasks_and_attempts(one) if runner is task), None)
 
@@ -103,7 +103,7 @@ class LoopMonitor:
         self._beat_at_s = time.monotonic()
         self._timer = self._loop.call_later(BEAT_S, self._measure_lag)
         if self._telemetry is not None:
-            self._stop_listening = self._telemetry.listen(EndpointBlocked, self._on_blocked)
+            self._stop_listening = self._telemetry.listen(EndpointBlocked, self._on_loop_blocked)
         self._thread = threading.Thread(
             target=self._watch_loop, args=(threading.get_ident(),), name="evkafka-loop-monitor", daemon=True
         )
@@ -149,7 +149,7 @@ class LoopMonitor:
             self._telemetry.emit(EndpointBlocked(attempt.consumer, *address, attempt.endpoint, duration_s=lag_s))
         self._reported.clear()
 
-    def _on_blocked(self, event: EndpointBlocked) -> None:
+    def _on_loop_blocked(self, event: EndpointBlocked) -> None:
         self._reported.add((event.topic, event.partition, event.offset))
 
     # ------------------------------------------------------------------ in the thread
@@ -166,10 +166,10 @@ class LoopMonitor:
                 _log_process_standstill(overslept_s)
             elif blocked_s > BLOCKED_AFTER_S and logged_beat_s != beat_at_s:
                 logged_beat_s = beat_at_s
-                self._log_blocked(blocked_s, loop_thread)
+                self._log_loop_blocked(blocked_s, loop_thread)
             asleep_at_s, worked_s = time.monotonic(), time.process_time()
 
-    def _log_blocked(self, blocked_s: float, loop_thread: int) -> None:
+    def _log_loop_blocked(self, blocked_s: float, loop_thread: int) -> None:
         assert self._loop is not None
         task = asyncio.current_task(self._loop)
         found = self._find_attempt(task) if task is not None else None

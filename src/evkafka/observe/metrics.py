@@ -43,7 +43,7 @@ class Metrics:
         """While it is open, the other processes can read the values of this one."""
         return self._sharing.share_values() if self._sharing is not None else nullcontext()
 
-    def prepare_scrape(self, accept: str) -> Callable[[], tuple[bytes, str]]:
+    def create_scrape_encoder(self, accept: str) -> Callable[[], tuple[bytes, str]]:
         """Take the values of this moment, on the app's loop. Encoding them may take long and is left to a thread.
 
         Args:
@@ -91,7 +91,7 @@ class _Collectors:
             yield from collector.collect()
 
 
-def create_multiprocess_directory(*, needed: bool = True) -> Path | None:
+def create_multiprocess_directory_from_env(*, needed: bool = True) -> Path | None:
     """The directory in which the processes of an app share metrics and health, from `PROMETHEUS_MULTIPROC_DIR`; it is
     created if it does not exist. None for a process that shares nothing.
 
@@ -127,5 +127,5 @@ def create_metrics(telemetry: Telemetry, status: Callable[[], AppStatus]) -> Met
     from evkafka.observe.process_metrics import ProcessMetrics
     from evkafka.observe.prometheus import AppCollector
 
-    collector, directory = AppCollector(telemetry, status), create_multiprocess_directory()
+    collector, directory = AppCollector(telemetry, status), create_multiprocess_directory_from_env()
     return Metrics(collector, ProcessMetrics(collector, directory) if directory is not None else None)

@@ -24,7 +24,7 @@ from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from evkafka.observe.process_health import process_exists
-from evkafka.observe.shared_directory import shared_directory
+from evkafka.observe.shared_directory import shared_directory_at
 
 INTERVAL_S = 1.0
 SHARE_OF_TIME = 50
@@ -57,7 +57,7 @@ class ProcessMetrics:
     def __init__(self, collector: Any, directory: Path) -> None:
         self._collector = collector
         self._directory = directory
-        self._shared = shared_directory(directory)
+        self._shared = shared_directory_at(directory)
         self._pid, self._name = 0, ""
         self._keys: dict[tuple[str, ...], str] = {}  # the key of each series in the file: slow to make
 
@@ -148,7 +148,7 @@ def end_gauges_of_dead_processes(directory: Path) -> None:
         name = path.stem.rpartition("_")[2]
         pid = int(name.split("-")[1])
         if name not in _own_names if pid == os.getpid() else not process_exists(pid):
-            shared_directory(directory).remove(path.name)
+            shared_directory_at(directory).remove(path.name)
             if pid != os.getpid():
                 with suppress(OSError):  # as `remove` does
                     mark_process_dead(pid, str(directory))  # the gauges that it registered itself

@@ -139,11 +139,11 @@ class AppCollector:
         listen(OffsetsCommitted, self._on_committed)
         listen(CommitFailed, self._on_commit_failed)
         listen(TransactionEnded, self._on_transaction)
-        listen(ConsumerStarted, self._on_unassigned)
-        listen(PartitionsRevoked, self._on_unassigned)
+        listen(ConsumerStarted, self._note_unassigned_since)
+        listen(PartitionsRevoked, self._note_unassigned_since)
         listen(PartitionsAssigned, self._on_assigned)
         listen(ConsumerLost, self._on_lost)
-        listen(EndpointBlocked, self._on_blocked)
+        listen(EndpointBlocked, self._on_loop_blocked)
         listen(EventPublished, self._on_published)
 
     # ------------------------------------------------------------------ events
@@ -180,7 +180,7 @@ class AppCollector:
         self._values.transactions[event.consumer, event.result] += 1
         self._values.transaction_durations[event.consumer,].add([event.duration_s])
 
-    def _on_unassigned(self, event: ConsumerStarted | PartitionsRevoked) -> None:
+    def _note_unassigned_since(self, event: ConsumerStarted | PartitionsRevoked) -> None:
         self._unassigned_since_s.setdefault(event.consumer, time.monotonic())
 
     def _on_assigned(self, event: PartitionsAssigned) -> None:
@@ -192,7 +192,7 @@ class AppCollector:
     def _on_lost(self, event: ConsumerLost) -> None:
         self._values.rebuilds[event.consumer,] += 1
 
-    def _on_blocked(self, event: EndpointBlocked) -> None:
+    def _on_loop_blocked(self, event: EndpointBlocked) -> None:
         self._values.blocked[event.consumer, event.endpoint] += 1
 
     def _on_published(self, event: EventPublished) -> None:

@@ -185,7 +185,7 @@ def _serialized_parts(schema: Any) -> Iterator[tuple[dict[str, Any], tuple[str, 
             continue
         seen.add(id(part))
         yield part, path
-        if _writes_itself(part.get("serialization")):
+        if _is_plain_function_serializer(part.get("serialization")):
             continue
         if part.get("type") == "dataclass-field":
             path = (*path, str(part["name"]))
@@ -198,5 +198,5 @@ def _serialized_parts(schema: Any) -> Iterator[tuple[dict[str, Any], tuple[str, 
                 rest.append((value, path))
 
 
-def _writes_itself(serialization: Any) -> bool:
+def _is_plain_function_serializer(serialization: Any) -> bool:
     return isinstance(serialization, dict) and serialization.get("type") == "function-plain"

@@ -78,7 +78,7 @@ class ConsumerPlan:
         return found
 
     @property
-    def dead_letter_window(self) -> int:
+    def longest_dead_letter_window_records(self) -> int:
         """The longest window of the policies' `dead_letter_limit`; 0 if none has a limit."""
         limits = [policy.dead_letter_limit for policy in self.policies.values()]
         return max((limit.window for limit in limits if limit is not None), default=0)

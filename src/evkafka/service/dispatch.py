@@ -59,7 +59,7 @@ def build_dispatch(
     topic_types = dict(topic_event_types or {})
     if not isinstance(target, Handler):
         return _create_stack_dispatch(
-            stack, _type_lookup_without_header(topic_types, formats), lambda _: None, None, overrides, formats
+            stack, _type_lookup_by_schema_or_topic(topic_types, formats), lambda _: None, None, overrides, formats
         )
     target.freeze()
     for endpoint in target.endpoints:
@@ -69,18 +69,18 @@ def build_dispatch(
     raw_type = (
         _type_lookup(header, topic_types) if formats is None else _type_lookup_by_schema(header, topic_types, formats)
     )
-    limited_route = _limited_route_lookup(target, raw_type)
+    limited_route = _batch_or_concurrency_route_lookup(target, raw_type)
     if _is_default_stack(middleware):
         if formats is None:
             return _create_direct_dispatch(target, header, topic_types, raw_type, limited_route, overrides)
-        return _create_dispatch_by_format(target, raw_type, limited_route, overrides, formats)
+        return _create_format_decoding_dispatch(target, raw_type, limited_route, overrides, formats)
     if limited_route is not None and not any(layer.reads_types for layer in middleware or ()):
         logger.warning(
             "batch endpoints and endpoints with their own `concurrency` are chosen by the header %r; if a middleware"
             " sets the event type, their records are handled one by one",
             header,
         )
-    untyped = _type_lookup_without_header(topic_types, formats)
+    untyped = _type_lookup_by_schema_or_topic(topic_types, formats)
     return _create_stack_dispatch(stack, untyped, _route_lookup(target, raw_type), limited_route, overrides, formats)
 
 
@@ -126,7 +126,7 @@ def _type_lookup_by_schema(header: str, topic_types: Mapping[str, str], formats:
     return raw_type
 
 
-def _type_lookup_without_header(
+def _type_lookup_by_schema_or_topic(
     topic_types: Mapping[str, str], formats: ConsumerFormats | None
 ) -> Callable[[Record], str | None]:
     """The event type of a record without a type header."""
@@ -156,7 +156,9 @@ def _route_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], R
     return lambda record: by_type.get(raw_type(record), default)
 
 
-def _limited_route_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None] | None:
+def _batch_or_concurrency_route_lookup(
+    handler: Handler, raw_type: RawTypeOf
+) -> Callable[[Record], Route | None] | None:
     """`Dispatch.limited_route`; None if no endpoint takes batches or has its own `concurrency`."""
     limited_endpoints: dict[bytes | None, Endpoint | None] = {}
     default: Endpoint | None = None
@@ -349,7 +351,7 @@ class UnmatchedTypes(dict[tuple[bytes | None, bool], Unmatched]):
 # ---------------------------------------------------------------------------- values with a schema
 
 
-def _create_dispatch_by_format(
+def _create_format_decoding_dispatch(
     handler: Handler,
     raw_type: RawTypeOf,
     limited_route: Callable[[Record], Route | None] | None,
@@ -372,11 +374,11 @@ def _create_dispatch_by_format(
     route = _route_lookup(handler, raw_type)
     thread_call = _create_thread_call(handler.endpoints, route, raw_type, type_of, formats)
     return Dispatch(
-        _create_call_by_format(routes, raw_type, formats),
+        _create_format_decoding_call(routes, raw_type, formats),
         _route_if_schema_known(route, formats),
         _route_if_schema_known(limited_route, formats) if limited_route is not None else None,
         open_batch,
-        _call_in_thread_if_schema_known(thread_call, formats) if thread_call is not None else None,
+        _thread_call_if_schema_known(thread_call, formats) if thread_call is not None else None,
         formats.schema_future,
     )
 
@@ -388,7 +390,7 @@ def _route_if_schema_known(
     return lambda record: route(record) if formats.is_schema_known(record) else None
 
 
-def _call_in_thread_if_schema_known(
+def _thread_call_if_schema_known(
     thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None], formats: ConsumerFormats
 ) -> Callable[[Record, Slot], ThreadCall | Unmatched | None]:
     def call(record: Record, slot: Slot) -> ThreadCall | Unmatched | None:
@@ -399,7 +401,7 @@ def _call_in_thread_if_schema_known(
     return call
 
 
-def _create_call_by_format(
+def _create_format_decoding_call(
     routes: Sequence[CompiledRoute], raw_type: RawTypeOf, formats: ConsumerFormats
 ) -> Callable[[Record, Slot], Awaitable[object] | Unmatched]:
     """`Dispatch.call`, as `_create_direct_call`."""
@@ -447,7 +449,7 @@ def _create_stack_dispatch(
         slot.route = None
         slot.overrides, slot.formats = overrides, formats
         if formats is not None:
-            formats.check_ready(record)  # before any middleware runs
+            formats.raise_while_schema_is_asked_for(record)  # before any middleware runs
         context = Context(record, slot, untyped(record))
         await stack(context)
         return context.outcome

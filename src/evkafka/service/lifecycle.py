@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from evkafka.exceptions import ConfigError
 from evkafka.observe.health import HealthChecks
-from evkafka.observe.loop_monitor import LoopMonitor, running_attempt, running_attempts
-from evkafka.observe.metrics import Metrics, create_multiprocess_directory
+from evkafka.observe.loop_monitor import LoopMonitor, attempt_of_task, running_attempts
+from evkafka.observe.metrics import Metrics, create_multiprocess_directory_from_env
 from evkafka.observe.process_health import ProcessHealth
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.ports import Clock, Cluster
@@ -106,7 +106,7 @@ class AppLifecycle:
                     guard.set_exit_code(FAILED)  # also if the stop that follows is blocked and ended by force
             if service.overdue:
                 raise ForcedExit(self._signum or signal.SIGTERM, f"{'; '.join(service.overdue)}, was cancelled")
-            if service.cancelled_attempts:
+            if service.cancelled_attempt_count:
                 raise ForcedExit(
                     self._signum or signal.SIGTERM,
                     "attempts that exceeded the drain time were cancelled; their records will be read again",
@@ -196,13 +196,13 @@ class AppLifecycle:
             raise StartFailed(f"the app could not start: {error}") from error
         if clock is None:  # with a virtual clock, real time has no meaning
             self._loop_monitor = LoopMonitor(
-                find_attempt=lambda task: running_attempt(task, tuple(service.consumers.values())),
+                find_attempt=lambda task: attempt_of_task(task, tuple(service.consumers.values())),
                 telemetry=self._app.telemetry,
             )
             self._loop_monitor.start()
         remove_fork_hook = undo_in_children(self._forget_in_child)
         try:
-            async with self._sharing_with_other_processes(), service.running():
+            async with self._sharing_health_and_metrics(), service.running():
                 for declared in self._app.consumers.values():
                     declared.log_start(self._app.title)
                 if self.should_exit:
@@ -224,10 +224,10 @@ class AppLifecycle:
         self.loop = self.service = self._guard = self._loop_monitor = None
 
     @asynccontextmanager
-    async def _sharing_with_other_processes(self) -> AsyncIterator[None]:
+    async def _sharing_health_and_metrics(self) -> AsyncIterator[None]:
         """If the app runs in several processes, they share their health and metrics."""
         app = self._app
-        directory = create_multiprocess_directory(needed=app.web)
+        directory = create_multiprocess_directory_from_env(needed=app.web)
         if directory is None:
             yield
             return

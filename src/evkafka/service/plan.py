@@ -32,9 +32,9 @@ from evkafka.sender import Sender
 from evkafka.serde.cloudevents.event import TYPE_HEADER as CLOUDEVENTS_TYPE_HEADER
 from evkafka.serde.cloudevents.reading import read_event
 from evkafka.serde.formats.consumer_formats import ConsumerFormats
+from evkafka.service.cloudevents_dispatch import wrap_dispatch_to_read_cloudevents
 from evkafka.service.consumer_plan import ConsumerPlan, RetryPlan
 from evkafka.service.dispatch import build_dispatch
-from evkafka.service.dispatch_events import wrap_for_events
 from evkafka.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class DeclaredConsumer:
         """The header of its records that has the event type. CloudEvents in structured mode may lack it."""
         return self.stack_type_header if self.settings.envelope is None else CLOUDEVENTS_TYPE_HEADER
 
-    def read_event(self, record: Record) -> Record:
+    def unwrap_envelope(self, record: Record) -> Record:
         """The record as its stack sees it: with an envelope, the event in it.
 
         Raises:
@@ -177,7 +177,7 @@ class DeclaredConsumer:
             overrides=overrides,
             formats=formats,
         )
-        dispatch, delayed_dispatch = self._wrap_dispatches(
+        dispatch, delayed_dispatch = self._wrap_for_topics_and_retry_topics(
             dispatch, spans.trace_dispatch if spans is not None else _return_unchanged
         )
         retries = None
@@ -202,11 +202,13 @@ class DeclaredConsumer:
             formats,
         )
 
-    def _wrap_dispatches(self, dispatch: Dispatch, trace: Callable[[Dispatch], Dispatch]) -> tuple[Dispatch, Dispatch]:
+    def _wrap_for_topics_and_retry_topics(
+        self, dispatch: Dispatch, trace: Callable[[Dispatch], Dispatch]
+    ) -> tuple[Dispatch, Dispatch]:
         """The dispatches of its topics and of its retry topics, with tracing and envelope."""
         if self.settings.envelope is None:
             return trace(dispatch), trace(wrap_for_delayed_records(dispatch))
-        events = wrap_for_events(dispatch, self.read_event, trace)
+        events = wrap_dispatch_to_read_cloudevents(dispatch, self.unwrap_envelope, trace)
         return events, wrap_for_delayed_records(events)
 
     def settings_with_dead_letter_topics(self) -> ConsumerSettings:

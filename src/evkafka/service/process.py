@@ -105,7 +105,7 @@ def exit_with_code(code: int, guard: StopGuard) -> None:
         sys.exit(code)
 
 
-def end_process(code: int) -> None:
+def exit_while_guard_watches(code: int) -> None:
     """Like `exit_with_code`, for a process that has nothing else to do. Its guard watches until the interpreter has
     ended, which waits for all threads, also those of other code."""
     if code >= 128:

@@ -63,7 +63,7 @@ class RunningProducer(Protocol):
 class RunningWeb(Protocol):
     """The part of the web server that the service uses."""
 
-    def prepare(self) -> None: ...  # raises ConfigError
+    def import_modules_and_create_pages(self) -> None: ...  # raises ConfigError
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
 
@@ -220,7 +220,7 @@ class Service:
         return (self._stop.is_set() or self.failure is not None) and any(not task.done() for task in self._running)
 
     @property
-    def cancelled_attempts(self) -> int:
+    def cancelled_attempt_count(self) -> int:
         """How many attempts were cancelled because the stop's drain time was over."""
         return sum(consumer.cancelled_at_stop for consumer in self.consumers.values())
 
@@ -256,7 +256,7 @@ class Service:
                 faults.append(f"producer {producer.name!r}: {error}")
         if self._web is not None:
             try:
-                self._web.prepare()
+                self._web.import_modules_and_create_pages()
             except ConfigError as error:
                 faults.append(str(error))
         if faults:
@@ -387,7 +387,7 @@ class Service:
             state=self.state,
             known_types=[route.event_type for route in plan.routes],
             paused=plan.paused(),
-            dead_letter_window=plan.dead_letter_window,
+            dead_letter_window=plan.longest_dead_letter_window_records,
             limit_reset=self._limit_reset,
             transaction_scope=scope,
         )

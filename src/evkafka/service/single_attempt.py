@@ -58,7 +58,7 @@ class Delivery:
     after_ms: int | None = field(default=None, compare=False)
 
 
-def delivery_of(result: object) -> Delivery:
+def delivery_from_result(result: object) -> Delivery:
     """The result of an attempt, classified as the runtime does."""
     match classify_result(result):
         case Skip(reason=reason):
@@ -187,7 +187,7 @@ class RecordCall:
         """The attempt's result, record by record."""
         return [result]
 
-    def failure(self, result: object) -> BaseException | None:
+    def error_from_result(self, result: object) -> BaseException | None:
         """The error that a test gets; None if the attempt did not fail."""
         return result.error if isinstance(result, Failed) else None
 
@@ -221,7 +221,7 @@ class BatchCall:
             for index in range(len(self.records))
         ]
 
-    def failure(self, result: object) -> BaseException | None:
+    def error_from_result(self, result: object) -> BaseException | None:
         """The failure of the whole batch; else a BatchError with the failed records; else the first decoding error."""
         match result:
             case Failed(error=error):

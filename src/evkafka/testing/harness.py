@@ -33,7 +33,7 @@ from evkafka.service.single_attempt import (
     OutcomeName,
     TimedAttempt,
     calls_for,
-    delivery_of,
+    delivery_from_result,
     wait_until_schemas_known,
 )
 from evkafka.testing.memory.partition_log import MemoryRecord
@@ -239,7 +239,9 @@ class Harness:
             ):
                 event, kind = as_payload(event), endpoint.payload
             place = f"event {event_type!r} ({type(event).__name__})"
-            encode_it = await value_format.sample_encoder(Outgoing(place, record.topic, event_type or "", kind))
+            encode_it = await value_format.encoder_by_latest_or_own_schema(
+                Outgoing(place, record.topic, event_type or "", kind)
+            )
             return replace(record, value=encode_it(event))
         except (TypeError, ValueError, RecursionError) as error:
             raise EncodeError(
@@ -272,10 +274,10 @@ class Harness:
             if isinstance(result, Fatal):
                 self._sent.settle(call.slot.kept, written=False)
                 return Deliveries(deliveries, result.error)
-            ended = [delivery_of(one) for one in call.results_by_record(result)]
+            ended = [delivery_from_result(one) for one in call.results_by_record(result)]
             self._sent.settle(call.slot.kept, written=all(one.outcome in WRITTEN for one in ended))
             deliveries += ended
-            if stop_at_fault and (fault := call.failure(result)) is not None:
+            if stop_at_fault and (fault := call.error_from_result(result)) is not None:
                 return Deliveries(deliveries, fault)
         return Deliveries(deliveries)
 

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from evkafka.http.worker_thread import WorkerThread
+from evkafka.http.single_thread_executor import SingleThreadExecutor
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class BackgroundRunner:
     """Runs one coroutine after the other, each with a timeout."""
 
     def __init__(self) -> None:
-        self._thread = WorkerThread(MAX_WAITING, name="evkafka-ui")
+        self._thread = SingleThreadExecutor(MAX_WAITING, name="evkafka-ui")
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
 
     async def run(self, work: Callable[[], Coroutine[Any, Any, T]], *, timeout_s: float) -> T:
@@ -31,7 +31,7 @@ class BackgroundRunner:
             TooBusy: too many coroutines wait.
             TimeoutError: the coroutine did not end in this time, and was cancelled.
         """
-        return await self._thread.run(lambda: self._run_in_thread(work, timeout_s))
+        return await self._thread.run_function(lambda: self._run_in_thread(work, timeout_s))
 
     def _run_in_thread(self, work: Callable[[], Coroutine[Any, Any, T]], timeout_s: float) -> T:
         async def run_with_timeout() -> T:
@@ -48,7 +48,7 @@ class BackgroundRunner:
 
     def shut_down(self) -> None:
         """Cancel the running coroutine, and drop the waiting ones."""
-        self._thread.shut_down(cancel=True)
+        self._thread.shut_down_without_waiting(cancel=True)
         if (running := self._running) is not None:
             loop, task = running
             with contextlib.suppress(RuntimeError):  # the coroutine has just ended, and its loop is closed

@@ -13,7 +13,7 @@ from evkafka.kafka.admin.log_pages import LogPage, PageLimits, read_page
 from evkafka.kafka.admin.topic_reader import partition_numbers
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
-from evkafka.serde.formats.plain_reader import PlainReader, event_type_in_value
+from evkafka.serde.formats.plain_reader import PlainReader, event_type_without_type_header
 from evkafka.serde.formats.registry import SchemaRegistry
 from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line
 from evkafka.service.topic_registries import registry_of_topic
@@ -128,7 +128,7 @@ def record_row(record: Record, type_header: str, value_bytes: int) -> RecordRow:
             types = [value for name, value in record.headers if name == type_header and value is not None]
             event_type = types[0][: 4 * NAME_CHARACTERS].decode(errors="replace") if types else None
             if event_type is None:
-                event_type = event_type_in_value(record)
+                event_type = event_type_without_type_header(record)
             key = payload_as_text(record.key, most=KEY_BYTES)
             value = payload_as_text(record.value, most=min(value_bytes, SHOWN_BYTES))
             headers = headers_as_text(record.headers)

@@ -17,7 +17,7 @@ from evkafka.dlq import ReplayReport, TakenOver
 from evkafka.exceptions import EVKafkaError
 from evkafka.http.encoding import encode_json
 from evkafka.http.security import RequestRefused, refuse_other_sites
-from evkafka.http.worker_thread import TooBusy, WorkerThread
+from evkafka.http.single_thread_executor import SingleThreadExecutor, TooBusy
 from evkafka.serde.safe_text import escape_lines
 from evkafka.ui.app_option import app_option_text
 from evkafka.ui.auth import COOKIE, Authenticator, log_action
@@ -89,7 +89,7 @@ class OperationsPage:
         topics = DeadLetterTopics(app, self._background)
         self._open_dead_letters = OpenDeadLetterCount(self._background, topics, lambda: self._statistics.dead_lettered)
         self._dead_letters = DeadLetterScreen(app, self._background, topics, self._open_dead_letters.counts_by_topic)
-        self._encoder = WorkerThread(ENCODING_QUEUE)
+        self._encoder = SingleThreadExecutor(ENCODING_QUEUE)
         snapshots = Snapshots(app, self._statistics, self._open_dead_letters.count_if_due)
         self._stream = SnapshotStream(snapshots.create, self._encoder, one_by_one=mounted)
         self._sampler = LagSampler(self._sample_statistics, lambda: self._stream.viewers)
@@ -106,7 +106,7 @@ class OperationsPage:
         self._open_dead_letters.cancel_count()
         self._background.shut_down()
         self._dead_letters.shut_down()
-        self._encoder.shut_down()
+        self._encoder.shut_down_without_waiting()
 
     def _sample_statistics(self) -> None:
         self._statistics.sample_status(self._app.status())
@@ -258,7 +258,7 @@ class OperationsPage:
         return self._statistics.consumer_history(span, consumer, topic, partition)
 
     async def _read_configuration(self, request: Request) -> object:
-        return await self._encoder.run(lambda: config_sections(self._app))
+        return await self._encoder.run_function(lambda: config_sections(self._app))
 
     async def _run_self_check(self, request: Request) -> object:
         return await run_self_check(self._app, self._background)
@@ -371,7 +371,9 @@ class OperationsPage:
         """Run the action, and answer with its result as JSON; an error becomes a status and a sentence."""
         try:
             answer = await action(request)
-            return Response(await self._encoder.run(lambda: encode_json(answer)), media_type="application/json")
+            return Response(
+                await self._encoder.run_function(lambda: encode_json(answer)), media_type="application/json"
+            )
         except RequestRefused as refused:
             return _refusal_response(refused)
         except TooBusy as error:

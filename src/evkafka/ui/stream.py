@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from evkafka.http.encoding import encode_json
-from evkafka.http.worker_thread import WorkerThread
+from evkafka.http.single_thread_executor import SingleThreadExecutor
 from evkafka.ui.models import PageSnapshot
 
 logger = logging.getLogger("evkafka.web")
@@ -34,12 +34,12 @@ class SnapshotStream:
     def __init__(
         self,
         make_snapshot: Callable[[], PageSnapshot],
-        encoder: WorkerThread | None = None,
+        encoder: SingleThreadExecutor | None = None,
         *,
         one_by_one: bool = False,
     ) -> None:
         self._make_snapshot = make_snapshot
-        self._encoder = encoder or WorkerThread(VIEWERS_MAX)
+        self._encoder = encoder or SingleThreadExecutor(VIEWERS_MAX)
         self._one_by_one = one_by_one
         self._newest = b""
         self._created_at_s = 0.0
@@ -101,5 +101,5 @@ class SnapshotStream:
     async def _create_snapshot(self) -> None:
         """Read the state in the event loop; encode it in the thread."""
         snapshot = self._make_snapshot()
-        self._newest = await self._encoder.run(lambda: b"data: " + encode_json(snapshot) + b"\n\n")
+        self._newest = await self._encoder.run_function(lambda: b"data: " + encode_json(snapshot) + b"\n\n")
         self._created_at_s = time.monotonic()

@@ -43,9 +43,9 @@ def check_run(observations: Observations, *, max_duplicates: float | None = None
         acknowledged=sum(one.address is not None for one in observations.sent),
         unconfirmed=sum(one.address is None for one in observations.sent),
         written=len(written),
-        lost_writes=_find_lost_writes(observations.sent, observations.written),
+        lost_writes=_find_acknowledged_but_unwritten(observations.sent, observations.written),
         double_writes=tuple(n for n, many in Counter(one.number for one in observations.written).items() if many > 1),
-        denied_writes=_find_denied_writes(observations.sent, observations.written),
+        denied_writes=_find_failed_but_written(observations.sent, observations.written),
         misplaced=_find_misplaced_records(observations, written),
         reordered_writes=_find_reordered_writes(observations.written),
         handled=len(written.keys() & handled.keys()),
@@ -191,12 +191,12 @@ class _Zombies:
 # ---------------------------------------------------------------------------- producing
 
 
-def _find_lost_writes(sent: Iterable[Sent], written: Iterable[Written]) -> tuple[int, ...]:
+def _find_acknowledged_but_unwritten(sent: Iterable[Sent], written: Iterable[Written]) -> tuple[int, ...]:
     there = {one.number for one in written}
     return tuple(one.number for one in sent if one.address is not None and one.number not in there)
 
 
-def _find_denied_writes(sent: Iterable[Sent], written: Iterable[Written]) -> tuple[int, ...]:
+def _find_failed_but_written(sent: Iterable[Sent], written: Iterable[Written]) -> tuple[int, ...]:
     there = {one.number for one in written}
     return tuple(one.number for one in sent if one.never_written and one.number in there)
 
@@ -252,13 +252,13 @@ def _longest_stall(observations: Observations, began_s: float) -> Stall:
             partition=partition,
             from_s=round(from_s - began_s, 3),
         )
-        for partition, from_s, to_s in _find_stalls(observations)
+        for partition, from_s, to_s in _find_periods_without_handling(observations)
     ]
     over = [stall for stall in stalls if stall.too_long]
     return max(over or stalls, key=lambda stall: stall.lasted_s, default=Stall(allowed_s=allowed_s))
 
 
-def _find_stalls(observations: Observations) -> Iterable[tuple[int, float, float]]:
+def _find_periods_without_handling(observations: Observations) -> Iterable[tuple[int, float, float]]:
     """Per partition, the periods with at least one record to handle, from one first handling to the next."""
     first_end_s: dict[Address, float] = {}
     for entry in observations.entries:

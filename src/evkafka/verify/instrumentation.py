@@ -134,7 +134,7 @@ def _settings_of_run(settings: ConsumerSettings, topic: TopicSettings | None, ta
         "auto_offset_reset": "earliest",
     }
     given = consumer_settings({**of_run, **task.config})
-    changes = {name: getattr(given, _settings_field(name)) for name in task.config}
+    changes = {name: getattr(given, _settings_field_of_config_key(name)) for name in task.config}
     return replace(
         settings,
         connection=_connection_of_run(settings.connection, given.connection, task),
@@ -144,11 +144,11 @@ def _settings_of_run(settings: ConsumerSettings, topic: TopicSettings | None, ta
         group_instance_id=None,
         auto_offset_reset="earliest",
         required=True,
-        **{_settings_field(name): value for name, value in changes.items()},
+        **{_settings_field_of_config_key(name): value for name, value in changes.items()},
     )
 
 
-def _settings_field(key: str) -> str:
+def _settings_field_of_config_key(key: str) -> str:
     return f"{key.removesuffix('_ms')}_s" if key.endswith("_ms") else key
 
 

@@ -10,9 +10,9 @@ from functools import partial
 from evkafka.exceptions import DeliveryError
 from evkafka.producer import EVKafkaProducer
 from evkafka.records import RecordMetadata
-from evkafka.service.json_values import PayloadFault
+from evkafka.service.json_to_topic_format import PayloadFault
 from evkafka.verify.observations import Sent
-from evkafka.verify.values import ValueOf
+from evkafka.verify.record_values import ValueOf
 
 NUMBER_HEADER = "Verify-Number"
 

@@ -112,7 +112,7 @@ class Options:
     @property
     def consumer_config(self) -> dict[str, Any]:
         """The configuration of the built-in app's consumer; for a given app, the keys that replace its own."""
-        config = self._given_config
+        config = self._config_with_built_in_defaults
         if self.group_protocol is not None:
             config["group_protocol"] = self.group_protocol
         left_out = OF_THE_BROKERS if self._incremental else ()
@@ -146,7 +146,7 @@ class Options:
         return self.group_protocol in ("consumer", "auto")
 
     @property
-    def _given_config(self) -> dict[str, Any]:
+    def _config_with_built_in_defaults(self) -> dict[str, Any]:
         if self.app is not None:
             return dict(self.config)
         if self.delivery == "exactly-once":

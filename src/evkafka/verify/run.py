@@ -33,8 +33,8 @@ from evkafka.verify.nemesis import Nemesis
 from evkafka.verify.observations import Observations, Output, Promises, Written
 from evkafka.verify.options import Options
 from evkafka.verify.processes import Workers
+from evkafka.verify.record_values import ValueOf, values_from_payload_template
 from evkafka.verify.report import Report
-from evkafka.verify.values import ValueOf, json_values
 from evkafka.verify.worker_task import WorkerTask
 
 REACH_S = 10.0
@@ -78,7 +78,7 @@ async def verify(
     try:
         async with _connect_or_start_broker(options, progress) as (servers, broker):
             with _log_to_file(home / "run.log"):
-                values = value_of or json_values(options.payload)
+                values = value_of or values_from_payload_template(options.payload)
                 report = await _Run(options, home, servers, broker, progress, values).run()
     finally:
         removable = report.clean if report is not None else not any(home.glob("process-*"))

@@ -21,7 +21,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.http.app_view import AppView
 from evkafka.http.encoding import encode_json
 from evkafka.http.security import OnlyLocalNames, RequestRefused, SecureHeaders, refuse_other_sites
-from evkafka.http.worker_thread import TooBusy, WorkerThread
+from evkafka.http.single_thread_executor import SingleThreadExecutor, TooBusy
 from evkafka.observe.health import Check, Health
 from evkafka.ui.routes import OperationsPage
 from evkafka.web import contract
@@ -82,8 +82,9 @@ class _Pages:
     def __init__(self, app: AppView, *, with_operations: bool) -> None:
         self._app = app
         self._with_operations = with_operations
-        self._renderer = WorkerThread(MAX_WAITING)
-        self._scraper = WorkerThread(MAX_WAITING)  # a thread of its own: rendering a thousand types takes seconds
+        self._renderer = SingleThreadExecutor(MAX_WAITING)
+        # The scraper has a thread of its own: rendering a thousand types takes seconds.
+        self._scraper = SingleThreadExecutor(MAX_WAITING)
         self._document: dict[str, Any] | None = None
         self._rendered: dict[str, bytes] = {}  # the document as page, JSON and YAML, when the app has started
         self._index: SearchIndex | None = None
@@ -94,7 +95,7 @@ class _Pages:
         refuse_other_sites(request, page=True)
         query = contract.normalize_query(request.query_params.get("q", ""))
         return HTMLResponse(
-            await (self._render_search(query) if query else self._render_document("page", self._contract_page))
+            await (self._render_search(query) if query else self._render_document("page", self._render_contract_page))
         )
 
     async def asyncapi_json(self, request: Request) -> Response:
@@ -113,9 +114,9 @@ class _Pages:
                 rendered[form] = encode(document)
             return rendered[form]
 
-        return self._rendered[form] if form in self._rendered else await self._renderer.run(render)
+        return self._rendered[form] if form in self._rendered else await self._renderer.run_function(render)
 
-    def _contract_page(self, document: dict[str, Any]) -> bytes:
+    def _render_contract_page(self, document: dict[str, Any]) -> bytes:
         return contract.render_contract_page(document, with_operations=self._with_operations).encode()
 
     async def _render_search(self, query: str) -> bytes:
@@ -128,7 +129,7 @@ class _Pages:
                 document, query, found=found, with_operations=self._with_operations
             ).encode()
 
-        return await self._renderer.run(search)
+        return await self._renderer.run_function(search)
 
     def _current_document(self) -> dict[str, Any]:
         """The AsyncAPI document. When the app has started nothing more can be declared, so it is kept."""
@@ -158,7 +159,9 @@ class _Pages:
             return PlainTextResponse(
                 "metrics need an extra that is not installed: pip install 'evkafka[metrics]'\n", status_code=404
             )
-        text, media_type = await self._scraper.run(metrics.prepare_scrape(request.headers.get("accept", "")))
+        text, media_type = await self._scraper.run_function(
+            metrics.create_scrape_encoder(request.headers.get("accept", ""))
+        )
         return Response(text, media_type=media_type)
 
 

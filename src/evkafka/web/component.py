@@ -35,7 +35,7 @@ class WebComponent:
         self._server: WebServer | None = None
         self._operations: OperationsPage | None = None
 
-    def prepare(self) -> None:
+    def import_modules_and_create_pages(self) -> None:
         """Prepare, before anything of the app starts. The dashboard counts events from now on.
 
         This imports all modules of the web server. `start` is called when the consumers have joined their groups: an

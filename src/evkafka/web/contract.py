@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from evkafka.web import schema_text
-from evkafka.web.markdown import render_markdown, safe_link
+from evkafka.web.markdown import render_markdown, url_or_hash_if_unsafe
 from evkafka.web.search import SearchIndex, SearchResult, name_of_reference
 
 QUERY_CHARACTERS = 100
@@ -62,10 +62,10 @@ class References:
 
 
 def _channel_address(document: Document, channel: str) -> str:
-    return _channel_name(channel, document["channels"][channel])
+    return _address_or_topic_pattern(channel, document["channels"][channel])
 
 
-def _channel_name(key: str, channel: Mapping[str, Any]) -> str:
+def _address_or_topic_pattern(key: str, channel: Mapping[str, Any]) -> str:
     return str(channel["address"] or channel.get("x-topic-pattern") or key)
 
 
@@ -128,24 +128,24 @@ class ContractPage:
         return self.found.schemas
 
     @property
-    def count(self) -> int:
+    def match_count(self) -> int:
         """How many parts match the query."""
         return self.found.count
 
     @property
     def is_cut(self) -> bool:
         """Whether some of them are not shown."""
-        return self.count > len(self.found.channels) + len(self.found.messages) + len(self.schemas)
+        return self.match_count > len(self.found.channels) + len(self.found.messages) + len(self.schemas)
 
-    def channel_names(self, channels: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def channel_keys_and_names(self, channels: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The keys of these channels with their names, for the table of contents."""
-        return [(key, _channel_name(key, channel)) for key, channel in channels.items()]
+        return [(key, _address_or_topic_pattern(key, channel)) for key, channel in channels.items()]
 
-    def message_titles(self, messages: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def message_keys_and_titles(self, messages: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The keys of these messages with their titles."""
         return [(key, message["title"]) for key, message in messages.items()]
 
-    def schema_names(self) -> list[tuple[str, str]]:
+    def schema_keys_and_names(self) -> list[tuple[str, str]]:
         """The keys of the schemas, which are their names too."""
         return [(key, key) for key in self.schemas]
 
@@ -216,7 +216,7 @@ def _template_environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "link": safe_link,
+        "link": url_or_hash_if_unsafe,
         "markdown": render_markdown,
         "name": name_of_reference,
         "pretty": pretty_json,

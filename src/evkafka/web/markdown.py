@@ -28,7 +28,7 @@ _markdown = _SafeMarkdown("commonmark", {"html": False}).enable("table").disable
 _HEADING = re.compile(r"<(/?)h[1-6]>")
 
 
-def safe_link(url: str) -> str:
+def url_or_hash_if_unsafe(url: str) -> str:
     """The URL if it is a safe link target, otherwise `#`."""
     return url if _is_safe_url(url) else "#"
 

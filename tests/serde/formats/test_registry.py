@@ -108,7 +108,7 @@ class TestLogins:
     async def test_is_sent_with_each_request(self, url: str, auth: Any, header: str) -> None:
         _, replacement, requests = answers(httpx.Response(200, json={"id": 7}))
         with use_test_registry(replacement):
-            await SchemaRegistry(url, auth=auth).find("orders-value", Schema(ORDER_TEXT, "AVRO"))
+            await SchemaRegistry(url, auth=auth).fetch_schema_id("orders-value", Schema(ORDER_TEXT, "AVRO"))
         assert [request.headers.get("Authorization") for request in requests] == [header]
 
     async def test_a_wrong_password_is_refused(self) -> None:
@@ -140,7 +140,7 @@ class TestLogins:
         async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context) as server:
             port = server.sockets[0].getsockname()[1]
             registry = SchemaRegistry(f"https://127.0.0.1:{port}", ssl_context=client_context)
-            assert await registry.find("orders-value", Schema(ORDER_TEXT, "AVRO")) == 7
+            assert await registry.fetch_schema_id("orders-value", Schema(ORDER_TEXT, "AVRO")) == 7
             await registry.close()
         assert seen == [(("email", "client@example.org"),)]
 
@@ -267,9 +267,9 @@ class TestInSeveralEventLoops:
 async def test_registering_looking_up_and_comparing(server: InMemoryRegistry, registry: SchemaRegistry) -> None:
     schema = Schema(ORDER_TEXT, "AVRO")
     with pytest.raises(SchemaNotFound):
-        await registry.find("orders-value", schema)
+        await registry.fetch_schema_id("orders-value", schema)
     assert await registry.register("orders-value", schema) == 1
-    assert await registry.find("orders-value", schema) == 1
+    assert await registry.fetch_schema_id("orders-value", schema) == 1
     assert await registry.incompatibilities("orders-value", schema) == []
     server.make_incompatible("orders-value", "field id is missing")
     other = Schema('{"type": "record", "name": "Order", "fields": []}', "AVRO")

@@ -13,7 +13,7 @@ from evkafka.cli.impl.app_overrides import override_app
 from evkafka.cli.impl.run_options import RunOptions, WebPort
 from evkafka.cli.logging import configure_logging
 from evkafka.exceptions import ConfigError
-from evkafka.service.process import end_process, run_to_exit_code
+from evkafka.service.process import exit_while_guard_watches, run_to_exit_code
 from evkafka_command.startup_signals import end_with_system_exit
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -59,7 +59,7 @@ def run_app(options: RunOptions, *, supervisor: Supervisor | None = None) -> Non
     if supervisor is not None:
         supervisor.report_stop_limit(app.stop_limit_s())
     guard = app.guard_process()
-    end_process(run_to_exit_code(app.serve, loop_factory=loop_factory, guard=guard))
+    exit_while_guard_watches(run_to_exit_code(app.serve, loop_factory=loop_factory, guard=guard))
 
 
 def freeze_heap() -> None:

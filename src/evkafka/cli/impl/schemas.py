@@ -145,7 +145,7 @@ async def _look_up_or_else(sent: SentSchema, otherwise: Callable[[SentSchema, Sc
     if planned.schema is None:
         return await _latest_schema_finding(sent)
     try:
-        return Finding(sent, "unchanged", await registry.find(planned.subject, planned.schema))
+        return Finding(sent, "unchanged", await registry.fetch_schema_id(planned.subject, planned.schema))
     except SchemaNotFound:
         pass
     return await otherwise(sent, planned.schema)
@@ -206,7 +206,7 @@ def _schema_text(one: SentSchema) -> str:
     schema = one.planned.schema
     if schema is None:
         return "(the latest schema of the subject)"
-    return schema.text if schema.type == "PROTOBUF" else json.dumps(schema.content, indent=2)
+    return schema.text if schema.type == "PROTOBUF" else json.dumps(schema.parsed_json_or_text, indent=2)
 
 
 def _schema_as_json(one: SentSchema) -> dict[str, object]:
@@ -216,7 +216,7 @@ def _schema_as_json(one: SentSchema) -> dict[str, object]:
         "topic": one.event.topic,
         "event_type": one.event.event_type,
         "type": one.value_format.language.type,
-        "schema": None if schema is None else schema.content,
+        "schema": None if schema is None else schema.parsed_json_or_text,
     }
 
 

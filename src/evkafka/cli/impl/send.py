@@ -27,7 +27,7 @@ from evkafka.serde.cloudevents.writing import add_required_attributes
 from evkafka.serde.decode_errors import decode_error_text
 from evkafka.serde.decoding import Decoder
 from evkafka.serde.formats.interface import ValueFormat
-from evkafka.service.json_values import EncodeJson, PayloadFault, Target, json_encoder
+from evkafka.service.json_to_topic_format import EncodeJson, PayloadFault, Target, create_json_to_topic_format_encoder
 from evkafka.service.plan import DeclaredConsumer
 
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -210,7 +210,9 @@ async def _encode_event(
     if encode is None:
         endpoint = declared.handler.find(event.event_type) if declared.handler is not None else None
         target = Target(event.source, topic, event.event_type, endpoint)
-        encode = encoders[event.event_type] = await json_encoder(value_format.sample_encoder, target)
+        encode = encoders[event.event_type] = await create_json_to_topic_format_encoder(
+            value_format.encoder_by_latest_or_own_schema, target
+        )
     try:
         return replace(event, value=encode(event.value))
     except PayloadFault as error:

@@ -22,7 +22,7 @@ from evkafka.kafka.admin.groups import Bounds
 from evkafka.kafka.admin.topic_reader import follow_topic
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.ports import UnreadRecord
-from evkafka.serde.formats.plain_reader import PlainReader, PlainRecord, event_type_in_value
+from evkafka.serde.formats.plain_reader import PlainReader, PlainRecord, event_type_without_type_header
 from evkafka.serde.formats.registry import SchemaRegistry
 from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line, json_text, timestamp_to_datetime
 from evkafka.service.topic_registries import registry_of_topic
@@ -101,7 +101,7 @@ def event_type_of(record: Record, header: str) -> str | None:
     for name, value in record.headers:
         if name == header:
             return None if value is None else value.decode(errors="replace")
-    return event_type_in_value(record)
+    return event_type_without_type_header(record)
 
 
 def tail(

@@ -17,7 +17,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.verify import Options, Report, verify
 from evkafka.verify.broker_log import faults_text
 from evkafka.verify.instrumentation import choose_consumer, choose_topic
-from evkafka.verify.values import create_value_function
+from evkafka.verify.record_values import create_values_decodable_by_app
 
 
 def run_verify(options: Options, *, as_json: bool) -> None:
@@ -63,7 +63,7 @@ def _load_app(target: str, options: Options) -> EVKafkaApp:
 
 
 async def _run_verification(options: Options, app: EVKafkaApp | None, progress: Callable[[str], object]) -> Report:
-    value_of = await create_value_function(app, options) if app is not None else None
+    value_of = await create_values_decodable_by_app(app, options) if app is not None else None
     return await verify(options, progress, value_of=value_of)
 
 

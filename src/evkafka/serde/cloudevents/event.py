@@ -98,7 +98,7 @@ def parse_time(text: str) -> datetime:
     return time
 
 
-def is_utf8(value: bytes) -> bool:
+def is_valid_utf8(value: bytes) -> bool:
     """Whether it is valid UTF-8."""
     try:
         value.decode()

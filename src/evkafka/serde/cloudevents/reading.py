@@ -24,7 +24,7 @@ from evkafka.serde.cloudevents.event import (
     is_content_type,
     is_json,
     is_structured,
-    is_utf8,
+    is_valid_utf8,
 )
 
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -72,7 +72,11 @@ def read_event(record: Record, type_header: str) -> EventRecord:
     try:
         event, data = _event_and_data(record)
         return EventRecord(
-            record, event, data, _event_record_key(record, event), _event_record_headers(record, event, type_header)
+            record,
+            event,
+            data,
+            _key_or_partition_key(record, event),
+            _headers_with_event_type_and_trace(record, event, type_header),
         )
     except EventFault as error:
         fault = DecodeError(
@@ -110,7 +114,7 @@ def _event_and_data(record: Record) -> tuple[CloudEvent, bytes | None]:
 
 def _set_default_partition_key(attributes: dict[str, AttributeValue], key: bytes | None) -> None:
     """The record's key is the partition key of an event without one, if it is text."""
-    if key is not None and _PARTITION_KEY not in attributes and is_utf8(key):
+    if key is not None and _PARTITION_KEY not in attributes and is_valid_utf8(key):
         attributes[_PARTITION_KEY] = key.decode()
 
 
@@ -134,13 +138,13 @@ def structured_event_type(record: Record) -> str | None:
         return None
 
 
-def _event_record_key(record: Record, event: CloudEvent) -> bytes | None:
+def _key_or_partition_key(record: Record, event: CloudEvent) -> bytes | None:
     if record.key is not None or _PARTITION_KEY not in event.extensions:
         return record.key
     return str(event.extensions[_PARTITION_KEY]).encode(errors="replace")
 
 
-def _event_record_headers(record: Record, event: CloudEvent, type_header: str) -> Headers:
+def _headers_with_event_type_and_trace(record: Record, event: CloudEvent, type_header: str) -> Headers:
     kept = [pair for pair in record.headers if pair[0] != type_header]
     headers = [(type_header, event.type.encode(errors="surrogatepass")), *kept]
     for name in TRACE_ATTRIBUTES:

@@ -27,7 +27,7 @@ from evkafka.serde.cloudevents.event import (
     is_content_type,
     is_json,
     is_structured,
-    is_utf8,
+    is_valid_utf8,
     parse_time,
 )
 
@@ -80,7 +80,7 @@ class CloudEventsEnvelope:
         attributes.setdefault(HEADER_PREFIX + "time", _format_time(now_ms).encode())
         if key is None:
             key = attributes.get(PARTITION_KEY)
-        elif PARTITION_KEY not in attributes and is_utf8(key):
+        elif PARTITION_KEY not in attributes and is_valid_utf8(key):
             attributes[PARTITION_KEY] = key
         others: Pairs = [(name, value) for name, value in given if not name.startswith(HEADER_PREFIX)]
         self._check_content_types(others)
@@ -90,7 +90,7 @@ class CloudEventsEnvelope:
 
     def _check_content_types(self, headers: Pairs) -> None:
         for text in content_type_values(headers):
-            if not is_utf8(text):
+            if not is_valid_utf8(text):
                 raise ValueError(f"the header {CONTENT_TYPE} is not valid UTF-8")
             if self.mode == "binary" and is_structured(text):
                 raise ValueError(
@@ -167,7 +167,7 @@ def _data_member(value: bytes, content_type: str | None) -> bytes:
     """The data as a member of the JSON object: JSON as it is, text as a string, anything else in base64."""
     if is_json(content_type) and not value.startswith(SCHEMA_MARK):
         return b',"data":' + value
-    if content_type is not None and content_type.lower().startswith("text/") and is_utf8(value):
+    if content_type is not None and content_type.lower().startswith("text/") and is_valid_utf8(value):
         return b',"data":' + json.dumps(value.decode(), ensure_ascii=False).encode()
     return b',"data_base64":"' + base64.b64encode(value) + b'"'
 
@@ -182,7 +182,7 @@ def _check_attribute(name: str, value: bytes | None, event_type: str) -> None:
         raise ValueError(f"the header {header} is empty, but the attribute is required")
     if value is None:
         return
-    if not is_utf8(value):
+    if not is_valid_utf8(value):
         raise ValueError(f"the header {header} is not valid UTF-8")
     match name:
         case "specversion" if value.decode() != SPECVERSION:

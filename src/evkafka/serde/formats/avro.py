@@ -24,7 +24,7 @@ from evkafka.serde.decoding import Decoder
 from evkafka.serde.encoding import dumper_for
 from evkafka.serde.formats.avro_fit import Fit, Misfit, compile_fit
 from evkafka.serde.formats.avro_limits import compile_size_check
-from evkafka.serde.formats.avro_schema import TEXTS, AvroDescriber, is_url, is_valid_namespace
+from evkafka.serde.formats.avro_schema import TEXTS, AvroDescriber, is_url_class, is_valid_namespace
 from evkafka.serde.formats.fields import is_untyped
 from evkafka.serde.formats.framing import Frame
 from evkafka.serde.formats.interface import Encode, FormatError, Schema, StoredSchema
@@ -147,7 +147,7 @@ class AvroLanguage:
 
         return Described(schema, full_name, compile_)
 
-    def describe_untyped(self, annotation: Any) -> Described | None:
+    def describe_type_without_own_schema(self, annotation: Any) -> Described | None:
         if not is_untyped(annotation):
             return None
         dump = dumper_for(annotation)
@@ -202,7 +202,7 @@ def _compile_encoder(stored: StoredSchema, dump: Callable[[Any], Any], *, prepar
 
     schema, named = parse_stored_schema(stored)
     check, stream_of = compile_size_check(schema, named), io.BytesIO
-    prepare = _compile_preparation(stored) if prepares else None
+    prepare = _compile_conversion_for_fastavro(stored) if prepares else None
     fit = compile_fit(schema, named)
 
     def encode(event: Any) -> bytes:
@@ -234,7 +234,7 @@ def _misfit_text(fit: Fit, plain: Any, error: Exception) -> str:
     return text if text.startswith(SHOWABLE) else type(error).__name__
 
 
-def _compile_preparation(stored: StoredSchema) -> Callable[[Any], Any]:
+def _compile_conversion_for_fastavro(stored: StoredSchema) -> Callable[[Any], Any]:
     """Converts what fastavro does not write: members of enums, and URLs and the like to text. It refuses a
     datetime without a time zone, which fastavro would take for a local one, unless the schema has local ones. It also
     refuses a time with a time zone, which fastavro would leave out."""
@@ -257,7 +257,7 @@ def _compile_preparation(stored: StoredSchema) -> Callable[[Any], Any]:
             case uuid.UUID() | decimal.Decimal():
                 return value
             case _:
-                return str(value) if isinstance(value, TEXTS) or is_url(type(value)) else value
+                return str(value) if isinstance(value, TEXTS) or is_url_class(type(value)) else value
 
     def prepare_all(value: Any) -> Any:
         try:

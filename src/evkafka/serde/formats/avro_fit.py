@@ -177,14 +177,16 @@ def _can_hold_value(kind: str, definition: Mapping[str, Any], value: Any) -> boo
     match kind:
         case "int":
             return (
-                -(2**31) <= value < 2**31 if not isinstance(value, str) else _is_text_of(dt.date.fromisoformat, value)
+                -(2**31) <= value < 2**31
+                if not isinstance(value, str)
+                else _parses_without_error(dt.date.fromisoformat, value)
             )
         case "long":
             return bool(-(2**63) <= value < 2**63)
         case "float" | "double":
             return _is_written_exactly("<f" if kind == "float" else "<d", value)
         case "string":
-            return definition.get("logicalType") != "uuid" or _is_text_of(uuid.UUID, value)
+            return definition.get("logicalType") != "uuid" or _parses_without_error(uuid.UUID, value)
         case "enum":
             return value in definition["symbols"]
         case "fixed":
@@ -202,7 +204,7 @@ def _is_written_exactly(form: str, value: Any) -> bool:
     return not isinstance(value, numbers.Integral) or struct.unpack(form, written) == (value,)
 
 
-def _is_text_of(parse: Callable[[str], object], text: str) -> bool:
+def _parses_without_error(parse: Callable[[str], object], text: str) -> bool:
     try:
         parse(text)
     except ValueError:

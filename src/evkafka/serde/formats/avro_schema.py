@@ -113,7 +113,7 @@ class AvroDescriber:
         own = next((one for one in plain.metadata if isinstance(one, AvroType)), None)
         if own is not None:
             self.needs_preparing = self.needs_fitting = True
-            _check_declared_schema(own, plain, path)
+            _check_avro_type_fits_annotation(own, plain, path)
             return own.schema
         kind = plain.kind
         if kind in SCALARS:
@@ -134,7 +134,7 @@ class AvroDescriber:
                 return self._describe_enum(origin, path)
             if issubclass(origin, SECRETS):
                 raise undescribed_error(path, "it is a secret, whose value pydantic does not write; make it a str")
-            if issubclass(origin, (AnyUrl, *TEXTS)) or is_url(origin):
+            if issubclass(origin, (AnyUrl, *TEXTS)) or is_url_class(origin):
                 self.needs_preparing = True
                 return "string"
             if issubclass(origin, RootModel):
@@ -282,7 +282,7 @@ class AvroDescriber:
         )
 
 
-def _check_declared_schema(own: AvroType, plain: Plain, path: str) -> None:
+def _check_avro_type_fits_annotation(own: AvroType, plain: Plain, path: str) -> None:
     """Raises:
     Undescribed: no value of the type fits its `AvroType`.
     """
@@ -355,7 +355,7 @@ def is_valid_namespace(given: object) -> bool:
     return isinstance(given, str) and NAMESPACE.fullmatch(given) is not None
 
 
-def is_url(kind: type) -> bool:
+def is_url_class(kind: type) -> bool:
     """Pydantic's URLs: AnyUrl and others, which have no common base in all versions."""
     return kind.__module__ in ("pydantic.networks", "pydantic_core._pydantic_core") and not issubclass(kind, BaseModel)
 

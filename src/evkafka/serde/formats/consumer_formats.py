@@ -122,7 +122,7 @@ class ConsumerFormats:
         one = self.format_of_topic(record.topic)
         return one.schema_future(record) if one is not None else None
 
-    def check_ready(self, record: Record) -> None:
+    def raise_while_schema_is_asked_for(self, record: Record) -> None:
         """Raise NotReady while the record's schema is being asked for."""
         if (ready := self.schema_future(record)) is not None:
             raise NotReady(ready)

@@ -136,7 +136,7 @@ def _field_info_in(annotation: Any) -> FieldInfo | None:
     return next((one for one in typing.get_args(unwrap_aliases(annotation))[1:] if isinstance(one, FieldInfo)), None)
 
 
-def field_names_in(annotation: Any) -> frozenset[str]:
+def field_names_in_annotation(annotation: Any) -> frozenset[str]:
     """The names of the fields of all record types in an annotation."""
     names, seen, rest = set[str](), set[Any](), [annotation]
     while rest:

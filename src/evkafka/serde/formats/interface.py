@@ -54,7 +54,7 @@ class Schema:
     references: tuple[Reference, ...] = ()
 
     @property
-    def content(self) -> Any:
+    def parsed_json_or_text(self) -> Any:
         """What a JSON document shows of it: the JSON of its text; of Protobuf, which is no JSON, the text."""
         return self.text if self.type == "PROTOBUF" else json.loads(self.text)
 
@@ -131,14 +131,14 @@ class ValueFormat(Protocol):
             RegistryError: the registry cannot be asked.
         """
 
-    async def sample_encoder(self, event: Outgoing) -> Encode:
+    async def encoder_by_latest_or_own_schema(self, event: Outgoing) -> Encode:
         """The same for records that a test or a command writes: by the latest schema of the subject, if there is one.
 
         Raises:
             ConfigError, RegistryError: as `encoder`.
         """
 
-    async def latest_encoder(self, event: Outgoing) -> Encode:
+    async def encoder_by_latest_schema(self, event: Outgoing) -> Encode:
         """The same, only by the latest schema of the subject: nothing is ever registered.
 
         Raises:

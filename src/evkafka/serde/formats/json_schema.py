@@ -128,7 +128,7 @@ class JsonSchemaLanguage:
         encode, schema = _json_encoder_for(annotation), Schema(json.dumps(content), "JSON")
         return Described(schema, str(content.get("title", "")), lambda stored: self._compile_encoder(stored, encode))
 
-    def describe_untyped(self, annotation: Any) -> Described | None:
+    def describe_type_without_own_schema(self, annotation: Any) -> Described | None:
         if not is_untyped(annotation):
             return None
         encode = encoder_for(annotation)

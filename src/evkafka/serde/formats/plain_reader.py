@@ -53,7 +53,7 @@ class PlainRecord:
     fault: str = ""
 
 
-def event_type_in_value(record: Record) -> str | None:
+def event_type_without_type_header(record: Record) -> str | None:
     """The event type of a record without a header for it: the name of its value's schema, or that of a CloudEvent in
     structured mode."""
     schema_name = record.schema_name if isinstance(record, PlainRecord) else None

@@ -10,7 +10,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.serde.annotations import annotation_text, unwrap_aliases, without_none
 from evkafka.serde.decoding import Decoder
 from evkafka.serde.encoding import dumper_for
-from evkafka.serde.formats.fields import field_names_in, undescribed_error
+from evkafka.serde.formats.fields import field_names_in_annotation, undescribed_error
 from evkafka.serde.formats.framing import Frame
 from evkafka.serde.formats.interface import Encode, FormatError, Schema, StoredSchema
 from evkafka.serde.formats.registry import SchemaRegistry
@@ -81,7 +81,7 @@ class ProtobufLanguage:
         messages, kind = Messages(stored), without_none(unwrap_aliases(annotation))
         if is_message_class(kind):
             return _class_reader(messages, kind)
-        return _plain_reader(messages, field_names_in(annotation), json)
+        return _plain_reader(messages, field_names_in_annotation(annotation), json)
 
     def compile_name_reader(self, stored: StoredSchema) -> Names:
         from evkafka.serde.formats.proto_messages import Messages
@@ -127,7 +127,7 @@ class ProtobufLanguage:
         text = proto_text_of(file)
         return Described(Schema(text, "PROTOBUF"), str(kind.DESCRIPTOR.full_name), compile_)
 
-    def describe_untyped(self, annotation: Any) -> Described | None:
+    def describe_type_without_own_schema(self, annotation: Any) -> Described | None:
         from evkafka.serde.formats.proto_messages import is_message_class
 
         if is_message_class(without_none(unwrap_aliases(annotation))):

@@ -77,7 +77,7 @@ class SchemaRegistry:
         if context is not None and not isinstance(context, ssl.SSLContext):
             raise ConfigError("SchemaRegistry: ssl_context is an ssl.SSLContext")
         parts = [_parse_url(one) for one in _split_urls(url)]
-        credentials = _parse_credentials(auth, parts)
+        credentials = _checked_credentials(auth, parts)
         urls = tuple(_url_without_login(one) for one in parts)
         self._address = Address(urls, credentials, ssl_context, timeout_ms / 1000)
         self._store = SchemaStore()
@@ -109,7 +109,7 @@ class SchemaRegistry:
             self._test_store = replacement, SchemaStore()
         return self._test_store[1]
 
-    def get(self, key: Key) -> StoredSchema:
+    def get_known_or_ask(self, key: Key) -> StoredSchema:
         """A schema.
 
         Raises:
@@ -123,7 +123,7 @@ class SchemaRegistry:
 
     def schema_future(self, key: Key) -> asyncio.Future[None] | None:
         """Done once it is known whether the registry has this schema; None if that is known."""
-        return None if self.store.has(key) else self._connection_of_loop().requests.ask(key)
+        return None if self.store.has_answer(key) else self._connection_of_loop().requests.ask(key)
 
     async def schema(self, key: Key) -> StoredSchema:
         """A schema by its id, or its GUID.
@@ -161,9 +161,9 @@ class SchemaRegistry:
 
         return await self._ask_with_retries(ask)
 
-    async def find(self, subject: str, schema: Schema) -> int:
+    async def fetch_schema_id(self, subject: str, schema: Schema) -> int:
         """The id of this schema, if it is a version of the subject. Raises as `latest`."""
-        return await self._ask_with_retries(lambda connection: connection.rest.find(subject, schema))
+        return await self._ask_with_retries(lambda connection: connection.rest.fetch_schema_id(subject, schema))
 
     async def register(self, subject: str, schema: Schema) -> int:
         """Add this schema to the subject, unless it has it already; returns its id.
@@ -285,8 +285,8 @@ def _url_without_login(parts: SplitResult) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _parse_credentials(auth: Any, parts: Sequence[SplitResult]) -> Credentials:
-    found = _given_credentials(auth, parts)
+def _checked_credentials(auth: Any, parts: Sequence[SplitResult]) -> Credentials:
+    found = _credentials_from_auth_or_url(auth, parts)
     texts = [text for text in (*(found.basic or ()), found.token) if text]
     if not all(map(str.isprintable, texts)) or not (found.token or "").isascii():
         raise ConfigError(
@@ -296,7 +296,7 @@ def _parse_credentials(auth: Any, parts: Sequence[SplitResult]) -> Credentials:
     return found
 
 
-def _given_credentials(auth: Any, parts: Sequence[SplitResult]) -> Credentials:
+def _credentials_from_auth_or_url(auth: Any, parts: Sequence[SplitResult]) -> Credentials:
     login = next((one for one in parts if one.username is not None), None)
     match _reveal_secret(auth):
         case None if login is not None:

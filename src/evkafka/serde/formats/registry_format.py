@@ -98,7 +98,7 @@ class Language(Protocol):
             Undescribed: the type cannot be described; the text names the field.
         """
 
-    def describe_untyped(self, annotation: Any) -> Described | None:
+    def describe_type_without_own_schema(self, annotation: Any) -> Described | None:
         """For payload types without a schema of their own: any that the registry has is used. None for others."""
 
 
@@ -251,7 +251,7 @@ class RegistryFormat:
         return compiled
 
     def _stored_schema(self, frame: Frame) -> StoredSchema:
-        stored = self.registry.get(frame.key)
+        stored = self.registry.get_known_or_ask(frame.key)
         if stored.schema.type != self.language.type:
             raise FormatError(f"its schema {frame.key} is of type {stored.schema.type}, not {self.language.type}")
         return stored
@@ -284,7 +284,7 @@ class RegistryFormat:
     def is_schema_known(self, record: Record) -> bool:
         """See `ValueFormat.is_schema_known`."""
         key = _schema_key_of(record)
-        return key is None or self.registry.store.has(key)
+        return key is None or self.registry.store.has_answer(key)
 
     def schema_future(self, record: Record) -> asyncio.Future[None] | None:
         """See `ValueFormat.schema_future`."""
@@ -304,7 +304,7 @@ class RegistryFormat:
 
     def _describe_event(self, event: Outgoing) -> tuple[Described, bool]:
         """Its description, and whether it is written by the latest schema of the subject."""
-        by_registered = self.language.describe_untyped(event.annotation)
+        by_registered = self.language.describe_type_without_own_schema(event.annotation)
         if by_registered is not None:
             return by_registered, True
         try:
@@ -324,23 +324,23 @@ class RegistryFormat:
         """See `ValueFormat.encoder`."""
         described, by_latest = self._describe_event(event)
         if by_latest:
-            return await self._encoder_by_latest_schema(event, described)
+            return await self._compile_encoder_by_latest_schema(event, described)
         subject = self._subject_of(event, described)
         stored = StoredSchema(await self._find_or_register_schema(event, subject, described), described.schema)
         self.registry.store.add(stored)
-        return _prefix_with_schema_id(stored, described.compile(stored))
+        return _encoder_with_schema_id_prefix(stored, described.compile(stored))
 
-    async def sample_encoder(self, event: Outgoing) -> Encode:
-        """See `ValueFormat.sample_encoder`."""
+    async def encoder_by_latest_or_own_schema(self, event: Outgoing) -> Encode:
+        """See `ValueFormat.encoder_by_latest_or_own_schema`."""
         try:
-            return await self.latest_encoder(event)
+            return await self.encoder_by_latest_schema(event)
         except ConfigError:
             return await self.encoder(event)
 
-    async def latest_encoder(self, event: Outgoing) -> Encode:
-        """See `ValueFormat.latest_encoder`."""
+    async def encoder_by_latest_schema(self, event: Outgoing) -> Encode:
+        """See `ValueFormat.encoder_by_latest_schema`."""
         described, _ = self._describe_event(event)
-        return await self._encoder_by_latest_schema(event, described)
+        return await self._compile_encoder_by_latest_schema(event, described)
 
     async def encode(self, event: Any, *, topic: str) -> bytes:
         """An event as a value of a topic, for records that no Sender sends: those of an outbox, or of a test.
@@ -358,7 +358,7 @@ class RegistryFormat:
             encode = encoders[self, topic, kind] = await self.encoder(Outgoing(kind.__name__, topic, "", kind))
         return encode(event)
 
-    async def _encoder_by_latest_schema(self, event: Outgoing, described: Described) -> Encode:
+    async def _compile_encoder_by_latest_schema(self, event: Outgoing, described: Described) -> Encode:
         subject = self._subject_of(event, described)
         try:
             stored = await self.registry.latest(subject)
@@ -370,7 +370,7 @@ class RegistryFormat:
             raise ConfigError(f"{event.place}: subject {subject!r} is of type {stored.schema.type}, not {self.name}")
         self.registry.store.add(stored)
         try:
-            return _prefix_with_schema_id(stored, described.compile(stored))
+            return _encoder_with_schema_id_prefix(stored, described.compile(stored))
         except FormatError as error:
             raise ConfigError(f"{event.place}: schema {stored.key} of subject {subject!r}: {error}") from error
 
@@ -378,7 +378,7 @@ class RegistryFormat:
         """The id of the event's schema in the registry."""
         schema = described.schema
         try:
-            return await self.registry.find(subject, schema)
+            return await self.registry.fetch_schema_id(subject, schema)
         except SchemaNotFound:
             pass
         if self.subjects.auto_register or self.registry.is_replaced:
@@ -431,7 +431,7 @@ def _schema_key_of(record: Record) -> Key | None:
     return None if frame is None else frame.key
 
 
-def _prefix_with_schema_id(stored: StoredSchema, encode: Encode) -> Encode:
+def _encoder_with_schema_id_prefix(stored: StoredSchema, encode: Encode) -> Encode:
     assert isinstance(stored.key, int)
     prefix = frame_prefix(stored.key)
     return lambda event: prefix + encode(event)

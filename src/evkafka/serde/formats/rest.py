@@ -108,7 +108,7 @@ class Rest:
         found = await self._send_request("GET", f"subjects/{quote(subject, safe='')}/versions/{version}")
         return _parse_schema_id(found), _parse_schema(found)
 
-    async def find(self, subject: str, schema: Schema) -> int:
+    async def fetch_schema_id(self, subject: str, schema: Schema) -> int:
         """The id of this schema, if it is a version of the subject. Raises as `fetch_schema`."""
         return _parse_schema_id(
             await self._send_request("POST", f"subjects/{quote(subject, safe='')}", _schema_body(schema))

@@ -60,7 +60,7 @@ class SchemaStore:
         self._known: dict[Key, StoredSchema] = {}
         self._unknown: dict[Key, tuple[float, str]] = {}
 
-    def has(self, key: Key) -> bool:
+    def has_answer(self, key: Key) -> bool:
         """Whether `get` has an answer."""
         return key in self._known or self._is_unknown(key)
 

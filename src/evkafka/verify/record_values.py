@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from evkafka.app import EVKafkaApp
 from evkafka.exceptions import ConfigError
-from evkafka.service.json_values import PayloadFault, Target, json_encoder
+from evkafka.service.json_to_topic_format import PayloadFault, Target, create_json_to_topic_format_encoder
 from evkafka.verify.instrumentation import choose_consumer, choose_topic
 from evkafka.verify.options import Options
 
@@ -17,13 +17,13 @@ ValueOf = Callable[[int, str], str | bytes]
 """The value of the record with this number and key. Raises PayloadFault."""
 
 
-def json_values(payload: str | None) -> ValueOf:
+def values_from_payload_template(payload: str | None) -> ValueOf:
     """Values that are the payload itself, with number and key."""
     template = payload or BUILT_IN
     return lambda number, key: template.replace("{n}", str(number)).replace("{key}", key)
 
 
-async def create_value_function(app: EVKafkaApp, options: Options) -> ValueOf:
+async def create_values_decodable_by_app(app: EVKafkaApp, options: Options) -> ValueOf:
     """Values that the app's consumer can decode. With a `value_format` they are written by the schema of the app's own
     topic: the run's topic has no subject in the registry.
 
@@ -31,7 +31,7 @@ async def create_value_function(app: EVKafkaApp, options: Options) -> ValueOf:
         ConfigError: the topic has to be chosen; the registry has no schema for it; or the payload does not fit it.
         RegistryError: the registry cannot be asked.
     """
-    text_of = json_values(options.payload)
+    text_of = values_from_payload_template(options.payload)
     declared = app.consumers[choose_consumer(app, options.consumer)]
     topic = choose_topic(declared, options.topic)
     formats = declared.formats()
@@ -41,7 +41,7 @@ async def create_value_function(app: EVKafkaApp, options: Options) -> ValueOf:
     endpoint = declared.handler.find(options.event_type) if declared.handler is not None else None
     try:
         target = Target("--payload", topic.name, options.event_type, endpoint)
-        encode = await json_encoder(value_format.latest_encoder, target)
+        encode = await create_json_to_topic_format_encoder(value_format.encoder_by_latest_schema, target)
     finally:
         await value_format.close()
     # A value that only some numbers or keys make invalid fails when it is sent, and is reported there.

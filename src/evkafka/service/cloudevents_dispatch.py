@@ -17,7 +17,9 @@ ReadEvent = Callable[[Record], Record]
 """Takes the event out of a record. Raises DecodeError if the record is not an event."""
 
 
-def wrap_for_events(dispatch: Dispatch, read: ReadEvent, trace: Callable[[Dispatch], Dispatch]) -> Dispatch:
+def wrap_dispatch_to_read_cloudevents(
+    dispatch: Dispatch, read: ReadEvent, trace: Callable[[Dispatch], Dispatch]
+) -> Dispatch:
     """A dispatch that passes events to the given one, which is traced: a span's parent may be in the event.
 
     An invalid event has no endpoint. Its attempt raises the DecodeError, in a span whose parent is in the record.
@@ -40,15 +42,15 @@ def wrap_for_events(dispatch: Dispatch, read: ReadEvent, trace: Callable[[Dispat
 
     return Dispatch(
         call,
-        _wrap_lookup(traced.route, read),
-        _wrap_lookup(traced.limited_route, read) if traced.limited_route is not None else None,
+        _wrap_lookup_to_read_cloudevents(traced.route, read),
+        _wrap_lookup_to_read_cloudevents(traced.limited_route, read) if traced.limited_route is not None else None,
         open_batch,
-        _wrap_thread_call(traced.thread_call, read) if traced.thread_call is not None else None,
-        _wrap_lookup(traced.awaited, read) if traced.awaited is not None else None,
+        _wrap_thread_call_to_read_cloudevents(traced.thread_call, read) if traced.thread_call is not None else None,
+        _wrap_lookup_to_read_cloudevents(traced.awaited, read) if traced.awaited is not None else None,
     )
 
 
-def _wrap_lookup(of: Callable[[Record], T | None], read: ReadEvent) -> Callable[[Record], T | None]:
+def _wrap_lookup_to_read_cloudevents(of: Callable[[Record], T | None], read: ReadEvent) -> Callable[[Record], T | None]:
     """What `of` says of the event in a record; None if it is not one."""
 
     def of_event(record: Record) -> T | None:
@@ -60,7 +62,7 @@ def _wrap_lookup(of: Callable[[Record], T | None], read: ReadEvent) -> Callable[
     return of_event
 
 
-def _wrap_thread_call(
+def _wrap_thread_call_to_read_cloudevents(
     thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None], read: ReadEvent
 ) -> Callable[[Record, Slot], ThreadCall | Unmatched | None]:
     def call(record: Record, slot: Slot) -> ThreadCall | Unmatched | None:

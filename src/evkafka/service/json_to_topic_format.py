@@ -37,8 +37,10 @@ class Target:
     endpoint: Endpoint | None
 
 
-async def json_encoder(encoder: Callable[[Outgoing], Awaitable[Encode]], target: Target) -> EncodeJson:
-    """Look the schema up. The registry is not asked again by what is returned.
+async def create_json_to_topic_format_encoder(
+    encoder: Callable[[Outgoing], Awaitable[Encode]], target: Target
+) -> EncodeJson:
+    """A function that encodes JSON text in the topic's format, by the schema that is looked up now.
 
     Args:
         encoder: a method of the topic's `ValueFormat`: which schema is used.

@@ -19,7 +19,7 @@ class TooBusy(EVKafkaError):
     """Too many requests wait. The same request may succeed a moment later."""
 
 
-class WorkerThread:
+class SingleThreadExecutor:
     """Runs functions one after the other, in one thread.
 
     Args:
@@ -31,7 +31,7 @@ class WorkerThread:
         self._max_waiting = max_waiting
         self._waiting = 0
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run_function(self, work: Callable[[], T]) -> T:
         """Run a function and return its result.
 
         If the awaiting task is cancelled, because a client disconnected for example, the function still runs, and is
@@ -44,13 +44,13 @@ class WorkerThread:
             raise TooBusy("too many requests at once; try again in a moment")
         self._waiting += 1
         done = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        done.add_done_callback(self._on_done)
+        done.add_done_callback(self._count_down_waiting)
         return await done
 
-    def _on_done(self, done: object) -> None:
+    def _count_down_waiting(self, done: object) -> None:
         self._waiting -= 1
 
-    def shut_down(self, *, cancel: bool = False) -> None:
+    def shut_down_without_waiting(self, *, cancel: bool = False) -> None:
         """Accept no more work. Does not wait.
 
         Args:
