@@ -123,8 +123,8 @@ class EVKafkaApp:
         self._consumers: dict[str, DeclaredConsumer] = {}
         self._controls: dict[str, ConsumerControl] = {}
         self._producers: dict[str, DeclaredProducer] = {}
-        self._lifecycle = AppLifecycle(self, self._compile_service)
-        self._handler = self._add_first_consumer(config, name) if config is not None else None
+        self._lifecycle = AppLifecycle(self, self._compile_plans_and_create_service)
+        self._handler = self._add_constructor_consumer(config, name) if config is not None else None
 
     # ------------------------------------------------------------------ declaring
 
@@ -194,8 +194,8 @@ class EVKafkaApp:
         self._consumers[name] = DeclaredConsumer(name, settings, handler, stack)
         self._consumers[name].check_policies()
 
-    def _add_first_consumer(self, config: ConsumerConfig, name: str) -> Handler:
-        """The consumer of the constructor's `config`; returns its handler."""
+    def _add_constructor_consumer(self, config: ConsumerConfig, name: str) -> Handler:
+        """Add the consumer of the constructor's `config`. Returns its handler."""
         handler = Handler()
         self.add_consumer(config, handler, name)
         return handler
@@ -219,10 +219,12 @@ class EVKafkaApp:
             if name not in settings:
                 names = ", ".join(map(repr, settings)) or "none"
                 raise ConfigError(f"this app has no consumer named {name!r}; its consumers: {names}")
-            self._controls[name] = ConsumerControl(name, settings[name], partial(self._running_loop_and_consumer, name))
+            self._controls[name] = ConsumerControl(
+                name, settings[name], partial(self._loop_and_consumer_if_running, name)
+            )
         return self._controls[name]
 
-    def _running_loop_and_consumer(self, name: str) -> tuple[asyncio.AbstractEventLoop, Consumer] | None:
+    def _loop_and_consumer_if_running(self, name: str) -> tuple[asyncio.AbstractEventLoop, Consumer] | None:
         loop, service = self._lifecycle.loop, self.service
         consumer = service.consumers.get(name) if service is not None else None
         return (loop, consumer) if loop is not None and consumer is not None else None
@@ -276,10 +278,10 @@ class EVKafkaApp:
         Raises:
             ConfigError: the extra `[web]` is not installed.
         """
-        self._ensure_metrics()
+        self._create_metrics_if_missing()
         return mountable_web_app(self, self._ui_token)
 
-    def _ensure_metrics(self) -> None:
+    def _create_metrics_if_missing(self) -> None:
         if self._metrics is None:
             self._metrics = create_metrics(self.telemetry, self.status)
 
@@ -311,12 +313,12 @@ class EVKafkaApp:
         A stop takes at most the longest `drain_timeout_ms` and 5 seconds, whatever blocks it: an endpoint, a thread,
         the lifespan, the event loop. After that the process is forced to exit, and the log names what blocked it.
         """
-        guard = self.guard_process()
+        guard = self.start_process_guard()
         exit_with_code(run_to_exit_code(self.serve, guard=guard), guard)
 
-    def guard_process(self) -> StopGuard:
+    def start_process_guard(self) -> StopGuard:
         """Let the app handle this process's signals, and end it by force. To be called before `serve` is run."""
-        return self._lifecycle.guard_process()
+        return self._lifecycle.start_process_guard()
 
     async def serve(self, *, install_signal_handlers: bool = True, force_exit: bool = False) -> None:
         """Run in this loop until a signal or `stop()`; returns after a clean stop.
@@ -376,12 +378,12 @@ class EVKafkaApp:
         """
         return self.running(force_exit=force_exit)
 
-    def _compile_service(self, cluster: Cluster, clock: Clock) -> Service:
+    def _compile_plans_and_create_service(self, cluster: Cluster, clock: Clock) -> Service:
         """Compile the declarations into a service: stacks, routes and decoders are created here, once."""
         self._web_component = None
         # Of several processes one has the web server: it shows the metrics of all of them.
         if self.web or create_multiprocess_directory_from_env(needed=self.web) is not None:
-            self._ensure_metrics()
+            self._create_metrics_if_missing()
         if self.web:
             self._web_component = WebComponent(self, host=self.web_host, port=self.web_port, ui_token=self._ui_token)
         plans = [self.compile_consumer(declared) for declared in self._consumers.values()]
@@ -389,7 +391,7 @@ class EVKafkaApp:
 
     def _create_service(self, cluster: Cluster, clock: Clock, plans: Sequence[ConsumerPlan]) -> Service:
         self._failure_log.use_clock(clock.now)
-        joins_transactions = any(plan.settings.transactions is not None for plan in plans)
+        joins_transactions = any(plan.settings.transaction_settings is not None for plan in plans)
         return Service(
             lifespan=self._lifespan,
             producers=[

@@ -49,10 +49,10 @@ class ConsumerControl:
         Raises:
             ConfigError: the consumer does not read this topic, or the partition is not a whole number from 0.
         """
-        tp = self._check_partition(topic, partition)
+        tp = self._check_topic_and_partition_number(topic, partition)
         with self._lock:
             self._paused.add(tp)
-        self._call_in_loop(lambda consumer: consumer.pause(tp))
+        self._call_in_loop_if_running(lambda consumer: consumer.pause(tp))
 
     def resume(self, topic: str, partition: int) -> None:
         """Undo `pause`. Idempotent.
@@ -60,10 +60,10 @@ class ConsumerControl:
         Raises:
             ConfigError: the consumer does not read this topic, or the partition is not a whole number from 0.
         """
-        tp = self._check_partition(topic, partition)
+        tp = self._check_topic_and_partition_number(topic, partition)
         with self._lock:
             self._paused.discard(tp)
-        self._call_in_loop(lambda consumer: consumer.resume(tp))
+        self._call_in_loop_if_running(lambda consumer: consumer.resume(tp))
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         """Continue at this offset, before or after the current one. It is committed at once, so that it survives a
@@ -77,10 +77,10 @@ class ConsumerControl:
             NotAssigned: the partition is not assigned to this member.
             RuntimeError: the app does not run.
         """
-        tp = self._check_partition(topic, partition)
+        tp = self._check_topic_and_partition_number(topic, partition)
         if not is_whole_number(offset):
             raise ConfigError(f"an offset is a whole number of 0 or more, not {offset!r}")
-        if not self._call_in_loop(lambda consumer: consumer.seek(tp, offset)):
+        if not self._call_in_loop_if_running(lambda consumer: consumer.seek(tp, offset)):
             raise RuntimeError(
                 f"consumer {self.name!r} is not running: seek works between the app's start and its stop"
             )
@@ -95,10 +95,10 @@ class ConsumerControl:
     def assigned(self) -> frozenset[TopicPartition]:
         """The partitions that are assigned to this member; none while the app does not run."""
         assigned: list[frozenset[TopicPartition]] = []
-        self._call_in_loop(lambda consumer: assigned.append(consumer.assigned))
+        self._call_in_loop_if_running(lambda consumer: assigned.append(consumer.assigned))
         return assigned[0] if assigned else frozenset()
 
-    def _call_in_loop(self, call: Callable[[Consumer], Any]) -> bool:
+    def _call_in_loop_if_running(self, call: Callable[[Consumer], Any]) -> bool:
         """Make the call in the consumer's loop, and wait for it. False if the consumer does not run."""
         running = self._running()
         if running is None:
@@ -114,7 +114,7 @@ class ConsumerControl:
         asyncio.run_coroutine_threadsafe(call_in_loop(), loop).result(CALL_S)
         return True
 
-    def _check_partition(self, topic: str, partition: int) -> TopicPartition:
+    def _check_topic_and_partition_number(self, topic: str, partition: int) -> TopicPartition:
         settings = self._settings
         names = [topic_settings.name for topic_settings in settings.topics]
         pattern = settings.topic_pattern

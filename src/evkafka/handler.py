@@ -71,9 +71,9 @@ class Handler:
         if not is_text(event_type):
             raise ConfigError(f'an event type is a non-empty string, not {event_type!r}: write @handler.event("Name")')
         where = f"event type {event_type!r}"
-        timeout_s = _check_timeout_s(timeout_ms, where)
+        timeout_s = _check_and_convert_timeout_ms(timeout_ms, where)
         _check_concurrency(concurrency, where)
-        limits = _check_batch_limits(max_records, max_wait_ms, where) if batch else None
+        limits = _check_and_create_batch_limits(max_records, max_wait_ms, where) if batch else None
         options = EndpointOptions(summary, description, tuple(tags or ()), on_error, timeout_s, concurrency, limits)
         return self._create_decorator(event_type, options)
 
@@ -93,7 +93,7 @@ class Handler:
             ConfigError: the signature is not an endpoint's, or there is a default already.
             RuntimeError: the app has started.
         """
-        timeout_s = _check_timeout_s(timeout_ms, "the default endpoint")
+        timeout_s = _check_and_convert_timeout_ms(timeout_ms, "the default endpoint")
         _check_concurrency(concurrency, "the default endpoint")
         return self._create_decorator(
             None, EndpointOptions(on_error=on_error, timeout_s=timeout_s, concurrency=concurrency)
@@ -248,7 +248,7 @@ def as_outcome(returned: object) -> Outcome | None:
             return None
 
 
-def _check_timeout_s(timeout_ms: int | None, where: str) -> float | None:
+def _check_and_convert_timeout_ms(timeout_ms: int | None, where: str) -> float | None:
     if timeout_ms is None:
         return None
     _check_positive(timeout_ms, "timeout_ms", where, what="a positive number of ms")
@@ -260,7 +260,7 @@ def _check_concurrency(concurrency: int | None, where: str) -> None:
         _check_positive(concurrency, "concurrency", where)
 
 
-def _check_batch_limits(max_records: int, max_wait_ms: int, where: str) -> BatchLimits:
+def _check_and_create_batch_limits(max_records: int, max_wait_ms: int, where: str) -> BatchLimits:
     _check_positive(max_records, "max_records", where)
     if not is_whole_number(max_wait_ms):
         raise ConfigError(f"max_wait_ms of {where} is a number of ms, not {max_wait_ms!r}")

@@ -10,7 +10,7 @@ from evkafka.context import App, Context
 from evkafka.exceptions import ConfigError
 from evkafka.handler import TYPE_HEADER, read_event_type
 
-__all__ = ["JsonTypedDecoderMiddleware", "Middleware", "build_stack", "type_header"]
+__all__ = ["JsonTypedDecoderMiddleware", "Middleware", "build_stack", "type_header_name_of_stack"]
 
 P = ParamSpec("P")
 
@@ -34,7 +34,7 @@ class Middleware:
         self.options: dict[str, Any] = dict(options)
 
     @property
-    def reads_types(self) -> bool:
+    def reads_event_type_header(self) -> bool:
         """Whether it is a `JsonTypedDecoderMiddleware`, which reads the event type from a header."""
         return isinstance(self.cls, type) and issubclass(self.cls, JsonTypedDecoderMiddleware)
 
@@ -88,10 +88,10 @@ def build_stack(app: App, middleware: Sequence[Middleware]) -> App:
     return app
 
 
-def type_header(middleware: Sequence[Middleware] | None) -> str:
+def type_header_name_of_stack(middleware: Sequence[Middleware] | None) -> str:
     """The header that a stack reads the event type from: that of its innermost `JsonTypedDecoderMiddleware`; without
     one, `Event-Type`."""
     for layer in reversed(middleware or ()):
-        if layer.reads_types:
+        if layer.reads_event_type_header:
             return str(layer.args[0] if layer.args else layer.options.get("type_header_name", TYPE_HEADER))
     return TYPE_HEADER

@@ -239,7 +239,7 @@ class OutboundEndpoint(Generic[T]):
             raise DeliveryError(
                 f"{self.name} sent event {self.event_type!r} from a thread, but the app's event loop has not answered"
                 f" within {timeout_s:g} s; it may have been written",
-                topic=self._choose_topic(producer),
+                topic=self._topic_or_producer_default(producer),
                 event_type=self.event_type,
                 may_have_been_written=True,
             ) from None
@@ -253,7 +253,7 @@ class OutboundEndpoint(Generic[T]):
         timestamp_ms: int | None,
         headers: Headers | None,
     ) -> RecordMetadata:
-        topic = self._choose_topic(producer)
+        topic = self._topic_or_producer_default(producer)
         value = self._outbound.value(event, topic)
         if key is UNSET:
             key = self._outbound.create_key(event, topic)
@@ -267,7 +267,7 @@ class OutboundEndpoint(Generic[T]):
         )
         return await queued
 
-    def _choose_topic(self, producer: EVKafkaProducer) -> str:
+    def _topic_or_producer_default(self, producer: EVKafkaProducer) -> str:
         return self.topic or producer.settings.topic or ""
 
 

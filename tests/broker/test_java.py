@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evkafka.broker import java
-from evkafka.broker.java import find_java, java_version, require_extra
+from evkafka.broker.java import find_java, parse_java_version, require_extra
 from evkafka.exceptions import ConfigError
 
 FakeJava = Callable[[str], Path]
@@ -50,7 +50,7 @@ class TestVersion:
         ],
     )
     def test_is_read_from_the_output_of_java(self, output, version):
-        assert java_version(output) == version
+        assert parse_java_version(output) == version
 
 
 class TestChoice:

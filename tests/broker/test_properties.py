@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.broker.properties import format_properties_file, server_properties
+from evkafka.broker.properties import default_server_properties, format_properties_file
 from evkafka.exceptions import ConfigError
 
 
@@ -38,10 +38,10 @@ class TestFile:
 
 class TestDefaults:
     def test_every_listener_is_on_the_loopback_address(self):
-        properties = server_properties(1, 2, Path("/data"))
+        properties = default_server_properties(1, 2, Path("/data"))
         assert properties["listeners"] == "CLIENT://127.0.0.1:1,CONTROLLER://127.0.0.1:2"
         assert properties["advertised.listeners"] == "CLIENT://127.0.0.1:1"
 
     def test_let_a_test_kill_a_member_without_a_long_wait(self):
-        properties = server_properties(1, 2, Path("/data"))
+        properties = default_server_properties(1, 2, Path("/data"))
         assert properties["group.min.session.timeout.ms"] == 500

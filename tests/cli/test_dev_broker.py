@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.cli.connection import find_cluster, open_app, open_connected_app
+from evkafka.cli.connection import find_cluster, load_app_redirected_to_dev_broker, load_env_file_and_app
 from evkafka.cli.dev_broker import (
     REGISTRY_VARIABLE,
     announce_broker,
@@ -67,7 +67,7 @@ class TestAnApp:
     def test_connects_to_the_broker_of_dev_without_its_login(self, tmp_path: Path, port: int) -> None:
         options = write_app(tmp_path, "localhost:9092")
         with announce_broker(TARGET, tmp_path, port):
-            app = open_connected_app(options)
+            app = load_app_redirected_to_dev_broker(options)
         [consumer], [producer] = app.consumers.values(), app.producers.values()
         for connection in (consumer.settings.connection, producer_settings(producer.config).connection):
             assert connection.bootstrap_servers == (f"127.0.0.1:{port}",)
@@ -76,7 +76,7 @@ class TestAnApp:
     def test_that_names_another_machine_stays_there(self, tmp_path: Path, port: int) -> None:
         options = write_app(tmp_path, "localhost:9092,kafka.example.com:9092")
         with announce_broker(TARGET, tmp_path, port):
-            [consumer] = open_connected_app(options).consumers.values()
+            [consumer] = load_app_redirected_to_dev_broker(options).consumers.values()
         assert consumer.settings.connection.bootstrap_servers == ("localhost:9092", "kafka.example.com:9092")
 
     def test_gives_its_cluster_to_a_command(self, tmp_path: Path, port: int) -> None:
@@ -92,20 +92,20 @@ class TestAnApp:
     def test_is_reached_with_app_at_the_address_that_it_names(
         self, tmp_path: Path, servers: str, reached: bool
     ) -> None:
-        app = open_app(write_app(tmp_path, "localhost:9092"))
+        app = load_env_file_and_app(write_app(tmp_path, "localhost:9092"))
         assert app_connects_to(app, servers, TARGET, tmp_path) is reached
 
     def test_is_reached_with_app_at_the_broker_of_dev_and_nothing_is_printed(
         self, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        app = open_app(write_app(tmp_path, "localhost:9092"))
+        app = load_env_file_and_app(write_app(tmp_path, "localhost:9092"))
         with announce_broker(TARGET, tmp_path, port):
             assert app_connects_to(app, f"127.0.0.1:{port}", TARGET, tmp_path)
             assert not app_connects_to(app, "localhost:9092", TARGET, tmp_path)
         assert capsys.readouterr().err == ""
 
     def test_of_another_machine_is_not_reached_with_app(self, tmp_path: Path, port: int) -> None:
-        app = open_app(write_app(tmp_path, "kafka.example:9092"))
+        app = load_env_file_and_app(write_app(tmp_path, "kafka.example:9092"))
         with announce_broker(TARGET, tmp_path, port):
             assert not app_connects_to(app, f"127.0.0.1:{port}", TARGET, tmp_path)
 
@@ -175,14 +175,14 @@ class TestTheRegistry:
         module.write_text(f"import os\nURL = os.environ[{REGISTRY_VARIABLE!r}]\n{module.read_text()}")
         url = f"http://127.0.0.1:{port}/apis/ccompat/v7"
         with announce_registry(TARGET, tmp_path, port):
-            open_app(options)
+            load_env_file_and_app(options)
         assert url == sys.modules["shop_of_dev"].URL
         assert capsys.readouterr().err == f"evkafka: using the schema registry of `evkafka dev`: {url}\n"
 
     def test_of_the_environment_is_kept(self, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(REGISTRY_VARIABLE, "http://registry:8081")
         with announce_registry(TARGET, tmp_path, port):
-            open_app(write_app(tmp_path, "localhost:9092"))
+            load_env_file_and_app(write_app(tmp_path, "localhost:9092"))
         assert os.environ[REGISTRY_VARIABLE] == "http://registry:8081"
 
     def test_of_another_app_or_one_that_has_ended_is_not_used(self, tmp_path: Path, port: int) -> None:
@@ -192,7 +192,7 @@ class TestTheRegistry:
             announce_registry("billing:app", tmp_path, port),
             announce_registry(TARGET, tmp_path, ended),
         ):
-            open_app(options)
+            load_env_file_and_app(options)
         assert REGISTRY_VARIABLE not in os.environ
 
     def test_is_no_broker(self, tmp_path: Path, port: int) -> None:

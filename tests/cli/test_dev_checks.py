@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.cli.app_loader import require_module
+from evkafka.cli.app_loader import check_module_exists
 from evkafka.exceptions import ConfigError
 from tests.cli.support import Call
 
@@ -69,19 +69,19 @@ class TestAModule:
         (tmp_path / "shop_unread").mkdir()
         (tmp_path / "shop_unread" / "__init__.py").write_text("raise AssertionError")
         (tmp_path / "shop_unread" / "main.py").write_text("not Python")
-        require_module("shop_unread.main:app", tmp_path)
+        check_module_exists("shop_unread.main:app", tmp_path)
         with pytest.raises(ConfigError, match=r"no module 'shop_unread\.mian' .*: did you mean 'shop_unread\.main'"):
-            require_module("shop_unread.mian:app", tmp_path)
+            check_module_exists("shop_unread.mian:app", tmp_path)
 
     def test_may_be_in_a_package_without_init(self, tmp_path: Path) -> None:
         (tmp_path / "services_unread").mkdir()
         (tmp_path / "services_unread" / "shop.py").touch()
-        require_module("services_unread.shop:app", tmp_path)
+        check_module_exists("services_unread.shop:app", tmp_path)
 
     def test_may_be_installed(self, tmp_path: Path) -> None:
-        require_module("evkafka.app:app", tmp_path)
+        check_module_exists("evkafka.app:app", tmp_path)
 
     def test_has_no_modules_in_it(self, tmp_path: Path) -> None:
         (tmp_path / "shop_unread.py").touch()
         with pytest.raises(ConfigError, match=r"no module 'shop_unread\.main'"):
-            require_module("shop_unread.main:app", tmp_path)
+            check_module_exists("shop_unread.main:app", tmp_path)

@@ -78,7 +78,7 @@ class TestNames:
         assert printed.startswith(f"group {escape_line(name)}: ")
 
     def test_a_screen_reads_no_markup_in_what_it_prints(self, capsys: pytest.CaptureFixture[str]) -> None:
-        output.screen().print("[/bold] :smile: [red]x")
+        output.stdout_console().print("[/bold] :smile: [red]x")
         assert capsys.readouterr().out == "[/bold] :smile: [red]x\n"
 
     def test_a_block_of_several_lines_looks_like_no_next_field(self) -> None:

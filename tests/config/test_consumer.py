@@ -10,7 +10,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
-from evkafka.config import consumer_config, consumer_settings, missing_group_id
+from evkafka.config import consumer_config, consumer_settings, missing_group_id_fault
 from evkafka.config.settings import ConsumerSettings, TopicSettings
 from evkafka.exceptions import ConfigError
 from tests.support.configurations import consumer, refusal
@@ -311,12 +311,12 @@ class TestNotUsed:
 
 class TestGroup:
     def test_a_group_may_be_missing_until_the_start(self) -> None:
-        sentence = missing_group_id(consumer_settings({"topics": ["orders"]}))
+        sentence = missing_group_id_fault(consumer_settings({"topics": ["orders"]}))
         assert sentence is not None
         assert sentence.startswith("group_id is missing")
 
     def test_a_pre_commit_consumer_needs_none(self) -> None:
-        assert missing_group_id(consumer_settings({"topics": ["a"], "auto_commit_mode": "pre-commit"})) is None
+        assert missing_group_id_fault(consumer_settings({"topics": ["a"], "auto_commit_mode": "pre-commit"})) is None
 
     def test_a_consumer_with_a_group_gets_no_error(self) -> None:
-        assert missing_group_id(consumer()) is None
+        assert missing_group_id_fault(consumer()) is None

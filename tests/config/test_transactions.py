@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from evkafka.config import masked_settings, missing_group_id
+from evkafka.config import masked_settings, missing_group_id_fault
 from evkafka.config.settings import TransactionSettings
 from tests.support.configurations import consumer, refusal
 
 
 def test_the_other_modes_have_no_transactions() -> None:
-    assert consumer().transactions is None
-    assert consumer(auto_commit_mode="pre-commit").transactions is None
+    assert consumer().transaction_settings is None
+    assert consumer(auto_commit_mode="pre-commit").transaction_settings is None
     assert "transaction_interval_ms" not in masked_settings(consumer())
 
 
 def test_the_mode_alone_has_the_defaults() -> None:
     settings = consumer(auto_commit_mode="exactly-once")
-    assert settings.transactions == TransactionSettings(0.1, 10.0, None)
+    assert settings.transaction_settings == TransactionSettings(0.1, 10.0, None)
     assert settings.commit_interval_s == 0.1
     assert not settings.at_most_once
     assert masked_settings(settings)["transaction_interval_ms"] == "100"
@@ -30,7 +30,7 @@ def test_each_key_is_read() -> None:
         transaction_timeout_ms=5_000,
         transactional_id="billing-0",
     )
-    assert settings.transactions == TransactionSettings(0.05, 5.0, "billing-0")
+    assert settings.transaction_settings == TransactionSettings(0.05, 5.0, "billing-0")
 
 
 @pytest.mark.parametrize("mode", ["post-commit", "pre-commit"])
@@ -58,6 +58,6 @@ def test_what_contradicts_the_mode_is_refused(key: str, value: object, said: str
 
 
 def test_a_group_is_needed() -> None:
-    fault = missing_group_id(consumer(auto_commit_mode="exactly-once", group_id=None))
+    fault = missing_group_id_fault(consumer(auto_commit_mode="exactly-once", group_id=None))
     assert fault is not None
     assert "auto_commit_mode 'exactly-once'" in fault

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evkafka import App, ConfigError, Context, DecodeError, Handler, Request, Skip
-from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, type_header
+from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, type_header_name_of_stack
 from evkafka.outcomes import Unmatched
 from evkafka.service.dispatch import build_dispatch
 from tests.support.endpoint_calls import Order, Through, give, no_endpoint, record, result_of, slot
@@ -163,10 +163,10 @@ class TestEventType:
     def test_type_header_is_the_header_that_a_stack_reads(self) -> None:
         class Own(JsonTypedDecoderMiddleware): ...
 
-        assert type_header(None) == "Event-Type"
-        assert type_header([Middleware(Through)]) == "Event-Type"
-        assert type_header([Middleware(Own, type_header_name="A"), Middleware(Through)]) == "A"
-        assert type_header([Middleware(Own, "A"), Middleware(JsonTypedDecoderMiddleware, "B")]) == "B"
+        assert type_header_name_of_stack(None) == "Event-Type"
+        assert type_header_name_of_stack([Middleware(Through)]) == "Event-Type"
+        assert type_header_name_of_stack([Middleware(Own, type_header_name="A"), Middleware(Through)]) == "A"
+        assert type_header_name_of_stack([Middleware(Own, "A"), Middleware(JsonTypedDecoderMiddleware, "B")]) == "B"
 
 
 class TestValue:

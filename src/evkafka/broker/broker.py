@@ -17,9 +17,9 @@ from evkafka.broker.process import ChildProcess
 from evkafka.broker.properties import (
     LOG4J_PROPERTIES,
     PropertyValue,
+    default_server_properties,
     format_arguments_file,
     format_properties_file,
-    server_properties,
     write_private_file,
 )
 from evkafka.broker.readiness import is_in_own_metadata
@@ -146,7 +146,7 @@ class KafkaBroker(LocalServer):
 
     def _write_files(self) -> None:
         listeners = {name: (protocol, self._port_of(name)) for name, protocol in self._listeners.items()}
-        defaults = server_properties(self.port, self._port_of(CONTROLLER), self.home / "log", listeners)
+        defaults = default_server_properties(self.port, self._port_of(CONTROLLER), self.home / "log", listeners)
         text = format_properties_file(defaults | self._properties)
         write_private_file(self.home / "server.properties", text)
         write_private_file(self.home / "log4j2.properties", LOG4J_PROPERTIES)

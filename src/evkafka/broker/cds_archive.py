@@ -41,7 +41,7 @@ class ClassArchive:
         self._java = java
         self._options = [option for option in jvm_options if not option.startswith(IRRELEVANT_OPTIONS)]
         self._class_path = os.pathsep.join(map(str, jars))
-        parts = [str(java.resolve()), *self._options, *map(_fingerprint, (java, *jars))]
+        parts = [str(java.resolve()), *self._options, *map(_name_size_and_time_text, (java, *jars))]
         key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
         self.file = cache_dir() / f"kafka-{KAFKA_VERSION}" / "classes" / f"{key}.jsa"
         self._list = self.file.with_suffix(".lst")
@@ -90,7 +90,7 @@ class ClassArchive:
         if not ended:
             making.kill()
         if ended and making.exit_code == 0 and scratch.exists():
-            self._remove_old_archives()
+            self._remove_archives_by_age()
             scratch.replace(self.file)
             log.unlink(missing_ok=True)
         else:
@@ -114,7 +114,7 @@ class ClassArchive:
         finally:
             lock.unlink(missing_ok=True)
 
-    def _remove_old_archives(self) -> None:
+    def _remove_archives_by_age(self) -> None:
         """Remove old archives, which are probably of Javas that no longer exist. If one is still used, it is created
         again."""
         for other in self.file.parent.glob("*.jsa"):
@@ -122,7 +122,7 @@ class ClassArchive:
                 other.unlink(missing_ok=True)
 
 
-def _fingerprint(file: Path) -> str:
+def _name_size_and_time_text(file: Path) -> str:
     """Java compares the size and time of each jar."""
     found = file.stat()
     return f"{file.name} {found.st_size} {found.st_mtime_ns}"

@@ -77,14 +77,14 @@ def _check_version(java: Path, oldest: int, program: str) -> None:
         output = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stderr  # noqa: S603  # nosec B603 # the user's own Java
     except (OSError, subprocess.SubprocessError) as error:
         raise ConfigError(f"{java} cannot be run ({error}): {_install_advice(oldest)}") from error
-    version = java_version(output)
+    version = parse_java_version(output)
     if version is None:
         raise ConfigError(f"the version of {java} cannot be determined: {_install_advice(oldest)}")
     if version < oldest:
         raise ConfigError(f"{java} is Java {version}, but {program} needs {oldest} or later: {_install_advice(oldest)}")
 
 
-def java_version(output: str) -> int | None:
+def parse_java_version(output: str) -> int | None:
     """The feature release in the output of `java -version`: 8 for "1.8.0_392", 17 for "17.0.15", 25 for "25-ea"."""
     match = re.search(r'version "(\d+)(?:\.(\d+))?', output)
     if match is None:

@@ -91,7 +91,7 @@ class LocalServer(ABC):
         return self._process is None or self._process.wait(timeout_s)
 
     @property
-    def in_child(self) -> bool:
+    def is_in_forked_child(self) -> bool:
         """Whether this is a forked child's copy: the server belongs to the parent."""
         return self._owner_pid != os.getpid()
 
@@ -239,5 +239,5 @@ class LocalServer(ABC):
 @atexit.register
 def _stop_all_servers() -> None:
     for server in list(_running):
-        if not server.in_child:
+        if not server.is_in_forked_child:
             server.stop(timeout_s=5.0)

@@ -89,7 +89,7 @@ def download_files(files: Sequence[MavenFile], home: Path, product: Product) -> 
             tempfile.TemporaryDirectory(prefix=".download-", dir=home) as scratch,
             _progress_bar(product, sum(file.size for file in files)) as advance,
         ):
-            fetch = _create_fetcher(Path(scratch), product, advance)
+            fetch = _create_copy_or_download_function(Path(scratch), product, advance)
             pool = ThreadPoolExecutor(DOWNLOADS_AT_ONCE)
             try:
                 for file, path in zip(files, pool.map(fetch, files), strict=True):
@@ -101,7 +101,9 @@ def download_files(files: Sequence[MavenFile], home: Path, product: Product) -> 
         raise BrokerError(f"{product.files} cannot be stored in {home}: {error}") from error
 
 
-def _create_fetcher(scratch: Path, product: Product, advance: Callable[[int], None]) -> Callable[[MavenFile], Path]:
+def _create_copy_or_download_function(
+    scratch: Path, product: Product, advance: Callable[[int], None]
+) -> Callable[[MavenFile], Path]:
     """A function that copies one file into the temporary directory, from the local Maven repository or by download."""
     import requests
     from jgo.config import GlobalSettings

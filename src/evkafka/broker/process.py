@@ -21,7 +21,7 @@ class ChildProcess:
     """
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
-        self._command = [*_parent_death_command(), *command]
+        self._command = [*_parent_death_command_prefix(), *command]
         self._log = log
         self._started = threading.Event()
         self._ended = threading.Event()
@@ -74,7 +74,7 @@ class ChildProcess:
         self._ended.set()
 
 
-def _parent_death_command() -> list[str]:
+def _parent_death_command_prefix() -> list[str]:
     if sys.platform != "linux" or not sys.executable:
         return []
     return [sys.executable, "-I", "-S", str(Path(__file__).with_name("parent_death.py")), str(os.getpid())]

@@ -23,7 +23,7 @@ logger.ready.level = INFO
 """
 
 
-def server_properties(
+def default_server_properties(
     port: int, controller_port: int, log_dir: Path, listeners: Mapping[str, tuple[str, int]] | None = None
 ) -> dict[str, PropertyValue]:
     """Our defaults. All listeners are on 127.0.0.1, because clients are not authenticated.

@@ -46,7 +46,7 @@ def load_app(target: str, app_dir: Path, *, factory: bool = False, show_tracebac
     return _require_app(found, target, from_factory=factory)
 
 
-def require_module(target: str, app_dir: Path) -> None:
+def check_module_exists(target: str, app_dir: Path) -> None:
     """Check that there is such a module, without importing anything.
 
     Raises:
@@ -73,16 +73,18 @@ def _find_spec(name: str, search: Sequence[str]) -> ModuleSpec | None:
 def _split_target(target: str) -> tuple[str, str]:
     module_name, colon, path = target.partition(":")
     if not colon or not module_name or not path or ":" in path:
-        hint = f"{_check_module_name(module_name)}:app" if module_name else "orders.main:app"
+        hint = f"{_file_path_to_module_name(module_name)}:app" if module_name else "orders.main:app"
         raise ConfigError(f"{target!r} is not MODULE:APP: name the module and the app in it, as in {hint}")
-    if _check_module_name(module_name) != module_name:
-        raise ConfigError(f"{module_name!r} is a file, not a module: write {_check_module_name(module_name)}:{path}")
+    if _file_path_to_module_name(module_name) != module_name:
+        raise ConfigError(
+            f"{module_name!r} is a file, not a module: write {_file_path_to_module_name(module_name)}:{path}"
+        )
     if not all(part.isidentifier() for part in (*module_name.split("."), *path.split("."))):
         raise ConfigError(f"{target!r} is not MODULE:APP: both are names with dots, as in orders.main:app")
     return module_name, path
 
 
-def _check_module_name(name: str) -> str:
+def _file_path_to_module_name(name: str) -> str:
     if name.endswith(".py") or "/" in name or "\\" in name:
         return name.removesuffix(".py").replace("\\", "/").strip("./").replace("/", ".")
     return name

@@ -19,10 +19,10 @@ def command(name: str, *, panel: str | None = None, **settings: Any) -> Callable
         panel: the panel of the list of commands that shows it.
         settings: passed to `typer.Typer.command`.
     """
-    return lambda function: Command(name, function, {"rich_help_panel": panel, "cls": ShortHelp, **settings})
+    return lambda function: Command(name, function, {"rich_help_panel": panel, "cls": HelpWithoutEnvVars, **settings})
 
 
-class ShortHelp(TyperCommand):
+class HelpWithoutEnvVars(TyperCommand):
     """A command whose help names one environment variable at its end instead of one under each option."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import load_app
-from evkafka.cli.dev_broker import find_and_print_dev_servers, use_dev_broker, use_dev_registry
+from evkafka.cli.dev_broker import find_and_print_dev_servers, redirect_app_to_dev_broker, use_dev_registry
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.options import AppOptions, ClusterOptions
-from evkafka.cli.suggestions import unknown_consumer
+from evkafka.cli.suggestions import unknown_consumer_text
 from evkafka.config import consumer_settings, dead_letter_producer_settings, dead_letter_topic, producer_settings
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ErrorPolicySettings
 from evkafka.dlq import SourceTopics
@@ -54,7 +54,7 @@ class DeadLetters:
     sources: SourceTopics | None = None
 
 
-def open_app(options: AppOptions) -> EVKafkaApp:
+def load_env_file_and_app(options: AppOptions) -> EVKafkaApp:
     """Import the app, with the variables of `--env-file` in the environment.
 
     Raises:
@@ -74,14 +74,14 @@ def load_evkafka_app(target: str, app_dir: Path, *, factory: bool = False) -> EV
     return app
 
 
-def open_connected_app(options: AppOptions) -> EVKafkaApp:
+def load_app_redirected_to_dev_broker(options: AppOptions) -> EVKafkaApp:
     """Import the app; while `evkafka dev` runs it, it connects to the broker of that.
 
     Raises:
-        ConfigError: as `open_app`.
+        ConfigError: as `load_env_file_and_app`.
     """
-    app = open_app(options)
-    use_dev_broker(app, options.target, options.app_dir)
+    app = load_env_file_and_app(options)
+    redirect_app_to_dev_broker(app, options.target, options.app_dir)
     return app
 
 
@@ -94,7 +94,7 @@ def find_cluster(options: ClusterOptions, *, topic: str | None = None) -> FoundC
     Raises:
         ConfigError: no cluster is named, or several are, or the named one cannot be found.
     """
-    match _read_source(options):
+    match _load_app_or_connection(options):
         case EVKafkaApp() as app:
             return cluster_of_app(app, options.consumer, topic)
         case ConsumerSettings() as settings:
@@ -112,9 +112,11 @@ def find_dead_letters(options: ClusterOptions, topic: str | None) -> DeadLetters
     Raises:
         ConfigError: as `find_cluster`; or the topic is None and the app has several, or no consumer writes to it.
     """
-    source = _read_source(options)
+    source = _load_app_or_connection(options)
     if isinstance(source, EVKafkaApp):
-        return _dead_letters_of_app(source, topic or _require_only_topic(source, options.consumer), options.consumer)
+        return _find_cluster_of_dead_letter_topic(
+            source, topic or _require_only_dead_letter_topic(source, options.consumer), options.consumer
+        )
     if topic is None:
         raise ConfigError(
             "name the dead-letter topic after the command, for example orders.billing.dlq;"
@@ -131,7 +133,7 @@ def silence_client_log() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
-def _read_source(options: ClusterOptions) -> EVKafkaApp | ConsumerSettings | ConnectionSettings:
+def _load_app_or_connection(options: ClusterOptions) -> EVKafkaApp | ConsumerSettings | ConnectionSettings:
     """The one place that decides where every command finds its cluster: the command line, else the environment."""
     load_env_file(options.env_file)
     silence_client_log()
@@ -146,7 +148,7 @@ def _read_source(options: ClusterOptions) -> EVKafkaApp | ConsumerSettings | Con
         ).connection
     target = options.app or os.environ.get("EVKAFKA_APP")
     if target is not None:
-        return open_connected_app(AppOptions(target, options.app_dir, options.factory))
+        return load_app_redirected_to_dev_broker(AppOptions(target, options.app_dir, options.factory))
     config = _config_from_environment()
     if "bootstrap_servers" not in config:
         raise ConfigError(
@@ -228,7 +230,7 @@ def _cluster_of_consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> FoundCl
 
 def _require_consumer(app: EVKafkaApp, name: str) -> DeclaredConsumer:
     if name not in app.consumers:
-        raise ConfigError(f"--consumer {name}: {unknown_consumer(name, tuple(app.consumers))}")
+        raise ConfigError(f"--consumer {name}: {unknown_consumer_text(name, tuple(app.consumers))}")
     return app.consumers[name]
 
 
@@ -247,7 +249,7 @@ def _topics_of_producer(declared: DeclaredProducer) -> set[str]:
 # ---------------------------------------------------------------------------- an app's dead letters
 
 
-def _require_only_topic(app: EVKafkaApp, consumer: str | None) -> str:
+def _require_only_dead_letter_topic(app: EVKafkaApp, consumer: str | None) -> str:
     consumers = app.consumers.values() if consumer is None else [_require_consumer(app, consumer)]
     policies = [
         (declared.settings, event_type or "unmatched", policy)
@@ -272,7 +274,7 @@ def _require_only_topic(app: EVKafkaApp, consumer: str | None) -> str:
     raise ConfigError(f"name the dead-letter topic: {which}")
 
 
-def _dead_letters_of_app(app: EVKafkaApp, topic: str, consumer: str | None) -> DeadLetters:
+def _find_cluster_of_dead_letter_topic(app: EVKafkaApp, topic: str, consumer: str | None) -> DeadLetters:
     found = {
         declared.name: (declared, policy)
         for declared in app.consumers.values()

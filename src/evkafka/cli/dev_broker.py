@@ -67,7 +67,7 @@ def use_dev_registry(target: str, app_dir: Path) -> None:
     print(f"evkafka: using the schema registry of `evkafka dev`: {url_of(port)}", file=sys.stderr)
 
 
-def use_dev_broker(app: EVKafkaApp, target: str, app_dir: Path) -> None:
+def redirect_app_to_dev_broker(app: EVKafkaApp, target: str, app_dir: Path) -> None:
     """Redirect the app to the broker of `evkafka dev`, if that runs this app and the app names another local port."""
     if found := find_and_print_dev_servers(_configured_servers(app), app_dir, target):
         redirect_app(app, found, keep_login=False)

@@ -33,7 +33,7 @@ def print_json_line(value: object) -> None:
     print(json_text(value), flush=True)
 
 
-def screen() -> Console:
+def stdout_console() -> Console:
     """A console for stdout. In a file or a pipe each row is one line.
 
     Text is printed as it is, and only styles colour it: a name that others chose may look like markup.
@@ -59,7 +59,7 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]], *, numbe
         table.add_column(head, justify="right" if head in numbers else "left", overflow="fold", no_wrap=not is_last)
     for row in rows:
         table.add_row(*(Text(escape_line(str(cell))) for cell in row))
-    screen().print(table)
+    stdout_console().print(table)
 
 
 def counted(number: int, noun: str) -> str:

@@ -83,10 +83,10 @@ async def require_topic(connection: ConnectionSettings, topic: str, *, otherwise
     Raises:
         ConfigError: there is no such topic.
     """
-    return require_existing(connection, topic, await topic_shapes(connection), otherwise=otherwise)
+    return require_topic_among_read_topics(connection, topic, await topic_shapes(connection), otherwise=otherwise)
 
 
-def require_existing(
+def require_topic_among_read_topics(
     connection: ConnectionSettings, topic: str, shapes: Mapping[str, TopicShape], *, otherwise: str | None = None
 ) -> TopicShape:
     """As `require_topic`, with the topics that were read before."""

@@ -11,7 +11,7 @@ def nearest_name(name: str, names: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, names, n=1)), None)
 
 
-def unknown_consumer(name: str, names: tuple[str, ...]) -> str:
+def unknown_consumer_text(name: str, names: tuple[str, ...]) -> str:
     """The end of a sentence about a consumer that the app does not have."""
     if near := nearest_name(name, names):
         return f"this app has no such consumer: did you mean {near!r}?"

@@ -52,7 +52,7 @@ __all__ = [
     "dead_letter_producer_settings",
     "dead_letter_topic",
     "error_policy",
-    "missing_group_id",
+    "missing_group_id_fault",
     "producer_config",
     "producer_settings",
     "retry_topic",
@@ -84,7 +84,7 @@ def producer_config(values: Mapping[str, object], /) -> ProducerConfig:
 
 
 def consumer_settings(config: ConsumerConfig | Mapping[str, object]) -> ConsumerSettings:
-    """Check a consumer's configuration. A `group_id` may be missing; see `missing_group_id`.
+    """Check a consumer's configuration. A `group_id` may be missing; see `missing_group_id_fault`.
 
     Raises:
         ConfigError: it is invalid; the error lists all faults.
@@ -129,7 +129,7 @@ def error_policy(
 # ---------------------------------------------------------------------------- checks when an app starts
 
 
-def missing_group_id(settings: ConsumerSettings) -> str | None:
+def missing_group_id_fault(settings: ConsumerSettings) -> str | None:
     """The error text for a missing `group_id`; None if it is given or not needed."""
     if settings.group_id is not None or settings.at_most_once:
         return None

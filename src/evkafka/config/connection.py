@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from evkafka.config.display import masked_text
+from evkafka.config.display import value_text_or_mask
 from evkafka.config.key_types import read_options, read_settings
 from evkafka.config.masking import HIDDEN, Secret, describe_type, text_for_error
 from evkafka.config.section import MISSING, Section, to_ms
@@ -65,10 +65,10 @@ def read_connection(section: Section, *, request_timeout_s: float, login: bool =
     settings = read_settings(section, base, readers)
     if login:
         _check_login_keys(section, settings.options)
-    if (version := section.value("api_version")) is not MISSING and version is not None:
+    if (version := section.value_or_missing("api_version")) is not MISSING and version is not None:
         warn_once("api_version is not used: the client asks each broker for its API versions; remove the key")
     section.refuse_key("loop", "the running loop is used; remove the key")
-    hidden_user = isinstance(section.value("sasl_plain_username"), Secret)
+    hidden_user = isinstance(section.value_or_missing("sasl_plain_username"), Secret)
     return replace(settings, shown=_mask_connection(settings, hidden_user=hidden_user))
 
 
@@ -84,7 +84,7 @@ def _mask_connection(connection: ConnectionSettings, *, hidden_user: bool) -> Ma
         "security_protocol": "PLAINTEXT",
         **connection.options,
     }
-    masked = {key: masked_text(key, value) for key, value in effective.items() if value is not None}
+    masked = {key: value_text_or_mask(key, value) for key, value in effective.items() if value is not None}
     return {**masked, "sasl_plain_username": HIDDEN} if hidden_user else masked
 
 
@@ -101,7 +101,7 @@ def to_config_values(connection: ConnectionSettings) -> dict[str, object]:
     }
 
 
-def override_connection(connection: ConnectionSettings, values: Mapping[str, object]) -> dict[str, object]:
+def connection_keys_with_overrides(connection: ConnectionSettings, values: Mapping[str, object]) -> dict[str, object]:
     """A connection's keys, with other values for some of them.
 
     If `security_protocol` is overridden, TLS and SASL keys that the new protocol does not use are dropped, so that an
@@ -124,7 +124,7 @@ def override_connection(connection: ConnectionSettings, values: Mapping[str, obj
 
 def _read_servers(section: Section) -> tuple[str, ...]:
     key = "bootstrap_servers"
-    value = section.value(key)
+    value = section.value_or_missing(key)
     if value is MISSING:
         return CONNECTION.bootstrap_servers
     given = [value] if isinstance(value, str) else section.sequence(key, items="'host:port'")
@@ -172,13 +172,13 @@ def _read_client_options(section: Section) -> dict[str, Any]:
     }
     options = read_options(section, CONNECTION_OPTIONS, readers)
     idle_ms = section.milliseconds("connections_max_idle_ms", None, least=1, none=True)
-    if section.value("connections_max_idle_ms") is not MISSING:
+    if section.value_or_missing("connections_max_idle_ms") is not MISSING:
         options["connections_max_idle_ms"] = idle_ms  # None is a value here: idle connections are kept open
     return options
 
 
 def _read_ssl_context(section: Section) -> ssl.SSLContext | None:
-    value = section.value("ssl_context")
+    value = section.value_or_missing("ssl_context")
     if value is MISSING or value is None:
         return None
     if not isinstance(value, ssl.SSLContext):
@@ -188,7 +188,7 @@ def _read_ssl_context(section: Section) -> ssl.SSLContext | None:
 
 
 def _read_token_provider(section: Section) -> Any:
-    value = section.value("sasl_oauth_token_provider")
+    value = section.value_or_missing("sasl_oauth_token_provider")
     if value is MISSING or value is None:
         return None
     # Compared by name: this package must not import aiokafka, which requires its own base class.
@@ -221,7 +221,7 @@ def _check_login_keys(section: Section, options: Mapping[str, Any]) -> None:
 def _check_encryption(section: Section, protocol: str) -> None:
     encrypted = protocol.endswith("SSL")
     if encrypted:
-        _warn_of_unverified_tls(section.value("ssl_context"))
+        _warn_of_unverified_tls(section.value_or_missing("ssl_context"))
     if encrypted and not section.is_given("ssl_context"):
         section.add_fault("ssl_context", f"security_protocol {protocol} needs one; {MAKE_SSL_CONTEXT}")
     if not encrypted and section.is_given("ssl_context"):

@@ -83,7 +83,7 @@ def _read_consumer_keys(section: Section) -> ConsumerSettings:
     rebalance_s = read_setting(section, base, "rebalance_timeout_s")
     session_s = read_setting(section, CONSUMER, "session_timeout_s")
     connection = read_connection(section, request_timeout_s=rebalance_s + 5.0)
-    _check_unused_keys(section)
+    _check_unsupported_aiokafka_keys(section)
     options = read_options(
         section, CONSUMER_OPTIONS, {"partition_assignment_strategy": lambda: _read_assignor(section)}
     )
@@ -110,7 +110,7 @@ def _read_consumer_keys(section: Section) -> ConsumerSettings:
     return read_settings(section, base, readers, already_read=READ_FIRST)
 
 
-def _check_unused_keys(section: Section) -> None:
+def _check_unsupported_aiokafka_keys(section: Section) -> None:
     """Keys of aiokafka that are accepted and not used, and those that are refused."""
     if section.flag("enable_auto_commit", None) is not None:
         warn_once("enable_auto_commit is not used: auto_commit_mode decides when offsets are committed; remove the key")
@@ -131,7 +131,7 @@ def _read_topics(section: Section) -> tuple[TopicSettings, ...]:
             case str():
                 topics.append(TopicSettings(str.__str__(item)))
             case Mapping():
-                inner = section.section("topics", item, index=index, doc="evkafka.config.TopicConfig")
+                inner = section.create_nested_section("topics", item, index=index, doc="evkafka.config.TopicConfig")
                 topics.append(_read_topic(inner))
             case _:
                 section.add_fault(
@@ -142,7 +142,7 @@ def _read_topics(section: Section) -> tuple[TopicSettings, ...]:
 
 
 def _read_topic(section: Section) -> TopicSettings:
-    if section.value("name") is MISSING:
+    if section.value_or_missing("name") is MISSING:
         section.add_fault("name", "it is missing; give the topic's name")
     topic = TopicSettings(
         name=section.text("name", ""),
@@ -161,7 +161,7 @@ def _read_consumer_format(section: Section) -> ValueFormat | None:
 
 def read_value_format(section: Section) -> ValueFormat | Literal["json"] | None:
     """The key of this name."""
-    match section.value("value_format"):
+    match section.value_or_missing("value_format"):
         case None | "json" as given:
             return given
         case value if value is MISSING:
@@ -190,7 +190,7 @@ def _check_topic_names(section: Section, topics: Sequence[TopicSettings]) -> Non
 
 
 def _read_topic_pattern(section: Section) -> re.Pattern[str] | None:
-    if isinstance(given := section.value("topic_pattern"), re.Pattern) and isinstance(given.pattern, str):
+    if isinstance(given := section.value_or_missing("topic_pattern"), re.Pattern) and isinstance(given.pattern, str):
         return given
     text = section.text("topic_pattern", None, none=True)
     if text is None:
@@ -221,7 +221,7 @@ def _read_on_error(section: Section, connection: ConnectionSettings) -> ErrorPol
     values = section.mapping("on_error")
     if values is None:
         return CONSUMER.on_error
-    inner = section.section("on_error", values, doc=DOC)
+    inner = section.create_nested_section("on_error", values, doc=DOC)
     policy = read_error_policy(inner, CONSUMER.on_error)
     if inner.is_given("dead_letter_producer") and inner.is_valid("dead_letter_producer"):
         read_dead_letter_producer(inner, policy, connection, login=section.is_valid(*LOGIN))
@@ -231,7 +231,7 @@ def _read_on_error(section: Section, connection: ConnectionSettings) -> ErrorPol
 
 def _read_assignor(section: Section) -> tuple[Any] | None:
     key = "partition_assignment_strategy"
-    value = section.value(key)
+    value = section.value_or_missing(key)
     given: list[Any] | None = [value] if isinstance(value, type) else section.sequence(key, items="one assignor class")
     if given is None:
         return None
@@ -356,7 +356,7 @@ def _check_transactions(section: Section, settings: ConsumerSettings) -> None:
     """Exactly once: offsets are committed in transactions."""
     if not section.is_valid("auto_commit_mode"):
         return
-    if settings.transactions is None:
+    if settings.transaction_settings is None:
         for key in ("transaction_interval_ms", "transaction_timeout_ms", "transactional_id"):
             if section.is_given(key):
                 section.add_fault(
@@ -392,7 +392,7 @@ def _check_dead_letters(section: Section, settings: ConsumerSettings) -> None:
     service, which would not start any more.
     """
     policy = settings.on_error
-    given = section.value("on_error")
+    given = section.value_or_missing("on_error")
     named = isinstance(given, Mapping) and "dead_letter_topic" in given
     if not (named or policy.then == "dead_letter" or settings.unmatched == "dead_letter"):
         return

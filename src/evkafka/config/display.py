@@ -14,7 +14,7 @@ from evkafka.config.settings import KEY_TYPES
 SHOWN_KEYS = frozenset(key for key, key_type in KEY_TYPES.items() if key_type.shown)
 
 
-def masked_text(key: str, value: object) -> str:
+def value_text_or_mask(key: str, value: object) -> str:
     """The value as text; `***` unless the key is declared as shown."""
     if key not in SHOWN_KEYS:
         return HIDDEN
@@ -22,7 +22,7 @@ def masked_text(key: str, value: object) -> str:
         case str():
             return without_userinfo(value)
         case list() | tuple():
-            return ", ".join(masked_text(key, item) for item in value)
+            return ", ".join(value_text_or_mask(key, item) for item in value)
         case type():
             return value.__name__
         case None | bool() | int() | float():
@@ -32,13 +32,13 @@ def masked_text(key: str, value: object) -> str:
 
 
 def masked_mapping(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """`masked_text` for every key; nested mappings become `outer.inner`."""
+    """`value_text_or_mask` for every key; nested mappings become `outer.inner`."""
     flat: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
             flat |= masked_mapping(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = masked_text(key, value)
+            flat[prefix + key] = value_text_or_mask(key, value)
     return flat
 
 
@@ -46,7 +46,7 @@ def masked_fields(settings: Any, prefix: str = "") -> dict[str, str]:
     """Checked settings as key -> text; nested keys are `outer.inner`."""
     flat: dict[str, str] = {}
     for field in dataclasses.fields(settings):
-        if field.name.startswith("transaction") and getattr(settings, "transactions", None) is None:
+        if field.name.startswith("transaction") and getattr(settings, "transaction_settings", None) is None:
             continue  # they have no effect
         value = getattr(settings, field.name)
         match field.name, value:
@@ -70,7 +70,7 @@ def masked_fields(settings: Any, prefix: str = "") -> dict[str, str]:
                 flat |= masked_fields(value, f"{prefix}{field.name}.")
             case _, float() if field.name.endswith("_s"):
                 key = key_of(field.name)
-                flat[prefix + key] = masked_text(key, round(value * 1000))
+                flat[prefix + key] = value_text_or_mask(key, round(value * 1000))
             case _:
-                flat[prefix + field.name] = masked_text(field.name, value)
+                flat[prefix + field.name] = value_text_or_mask(field.name, value)
     return flat

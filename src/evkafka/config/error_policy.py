@@ -44,7 +44,7 @@ def read_error_policy(section: Section, base: ErrorPolicySettings) -> ErrorPolic
         "retry_topics": lambda: _read_retry_topics(section, base),
         "dead_letter_topic": lambda: _read_dead_letter_topic(section, base),
         "dead_letter_limit": lambda: _read_dead_letter_limit(section, base),
-        "dead_letter_producer": lambda: _read_dead_letter_producer(section, base),
+        "dead_letter_producer": lambda: _read_unchecked_dead_letter_producer(section, base),
     }
     policy = read_settings(section, base, readers)
     _check_backoff(section, policy)
@@ -86,14 +86,14 @@ def _check_retry_topics(section: Section, policy: ErrorPolicySettings) -> None:
 
 
 def _read_max_attempts(section: Section, base: ErrorPolicySettings) -> int | None:
-    if section.value("max_attempts") is None:
+    if section.value_or_missing("max_attempts") is None:
         return None  # given as None: forever, whatever the base has
     return section.integer("max_attempts", base.max_attempts, least=1)
 
 
 def _read_non_retryable(section: Section, base: ErrorPolicySettings) -> tuple[type[Exception], ...]:
     key = "non_retryable"
-    value = section.value(key)
+    value = section.value_or_missing(key)
     if isinstance(value, type):
         section.add_fault(key, f"it is {describe_type(value)}, but must be a list; write [{value.__name__}]")
         return base.non_retryable
@@ -112,7 +112,7 @@ def _read_non_retryable(section: Section, base: ErrorPolicySettings) -> tuple[ty
 
 def _read_retry_topics(section: Section, base: ErrorPolicySettings) -> tuple[int, ...]:
     key = "retry_topics"
-    if section.value(key) is None:
+    if section.value_or_missing(key) is None:
         return ()
     given = section.sequence(key, items="delays in milliseconds")
     if given is None:
@@ -134,19 +134,19 @@ def _read_retry_topics(section: Section, base: ErrorPolicySettings) -> tuple[int
 
 def _read_dead_letter_limit(section: Section, base: ErrorPolicySettings) -> DeadLetterLimitSettings | None:
     key = "dead_letter_limit"
-    if section.value(key) is None:
+    if section.value_or_missing(key) is None:
         return None
     values = section.mapping(key, none=True)
     if values is None:
         return base.dead_letter_limit
     before = base.dead_letter_limit or DeadLetterLimitSettings()
-    inner = section.section(key, values, doc="evkafka.config.DeadLetterLimit")
+    inner = section.create_nested_section(key, values, doc="evkafka.config.DeadLetterLimit")
     limit = read_settings(inner, before, {})
     inner.refuse_unknown_keys()
     return limit
 
 
-def _read_dead_letter_producer(section: Section, base: ErrorPolicySettings) -> Mapping[str, Any] | None:
+def _read_unchecked_dead_letter_producer(section: Section, base: ErrorPolicySettings) -> Mapping[str, Any] | None:
     """The producer's keys as given; `read_dead_letter_producer` checks them together with a connection."""
     values = section.mapping("dead_letter_producer", none=True)
     if values is None:

@@ -58,14 +58,14 @@ class Milliseconds(KeyType):
 
 
 @dataclass(frozen=True, slots=True)
-class Seconds(KeyType):
+class MillisecondsAsSeconds(KeyType):
     """A field in seconds, whose key is in milliseconds: `backoff_s` is read from `backoff_ms`."""
 
     least_ms: int = 0
     none: bool = False
 
     def read(self, section: Section, key: str, default: Any) -> Any:
-        return section.seconds(key, default, least_ms=self.least_ms, none=self.none)
+        return section.milliseconds_as_seconds(key, default, least_ms=self.least_ms, none=self.none)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Credential(KeyType):
 
 
 @dataclass(frozen=True, slots=True)
-class Special(KeyType):
+class TypeWithoutReader(KeyType):
     """A key with rules of its own: the readers of `read_settings` and `read_options` must have a function for it."""
 
     _: KW_ONLY

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from evkafka.config.connection import override_connection, read_connection, warn_once
+from evkafka.config.connection import connection_keys_with_overrides, read_connection, warn_once
 from evkafka.config.error_policy import topic_fault
 from evkafka.config.key_types import read_options, read_settings
 from evkafka.config.section import Faults, Section, require_mapping, to_ms
@@ -49,8 +49,8 @@ def read_dead_letter_producer(
     """
     # A record that was read must be writable, whatever its size: only the topic's own limit applies.
     larger = {"max_request_size": DEAD_LETTER_REQUEST_SIZE}
-    values = {**larger, **override_connection(connection, policy.dead_letter_producer or {})}
-    inner = section.section("dead_letter_producer", values, doc=DOC)
+    values = {**larger, **connection_keys_with_overrides(connection, policy.dead_letter_producer or {})}
+    inner = section.create_nested_section("dead_letter_producer", values, doc=DOC)
     inner.refuse_key("topic", "dead_letter_topic sets the topic; remove this key")
     settings = _read_producer_keys(inner, login=login)
     if inner.is_valid("acks") and settings.acks != "all":

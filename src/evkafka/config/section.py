@@ -120,7 +120,7 @@ class Section:
 
     # ------------------------------------------------------------------ values
 
-    def value(self, key: str) -> Any:
+    def value_or_missing(self, key: str) -> Any:
         """The value as given, or MISSING."""
         self._known[key] = None
         return self._values.get(key, MISSING)
@@ -137,7 +137,7 @@ class Section:
         Args:
             none: None means the default, as in aiokafka.
         """
-        value = self.value(key)
+        value = self.value_or_missing(key)
         if value is MISSING or (none and value is None):
             return default
         if not isinstance(value, int) or isinstance(value, bool):
@@ -154,7 +154,7 @@ class Section:
         """A time in milliseconds; the key's name ends with `_ms`."""
         return self.integer(key, default, least=least, unit=" of milliseconds", none=none)
 
-    def seconds(self, key: str, default_s: float, *, least_ms: int = 0, none: bool = False) -> float:
+    def milliseconds_as_seconds(self, key: str, default_s: float, *, least_ms: int = 0, none: bool = False) -> float:
         """A `*_ms` key in seconds; the default is in seconds too."""
         value_ms = self.milliseconds(key, None, least=least_ms, none=none)
         return default_s if value_ms is None else value_ms / 1000
@@ -165,7 +165,7 @@ class Section:
         Args:
             above: the value must be above `least`.
         """
-        value = self.value(key)
+        value = self.value_or_missing(key)
         if value is MISSING:
             return default
         if not isinstance(value, int | float) or isinstance(value, bool):
@@ -180,7 +180,7 @@ class Section:
         return default
 
     def flag(self, key: str, default: D) -> bool | D:
-        value = self.value(key)
+        value = self.value_or_missing(key)
         if value is MISSING:
             return default
         if not isinstance(value, bool):
@@ -195,7 +195,7 @@ class Section:
             none: None means the default.
             empty: allow an empty string.
         """
-        value = self.value(key)
+        value = self.value_or_missing(key)
         if value is MISSING or (none and value is None):
             return default
         if not isinstance(value, str):
@@ -210,7 +210,7 @@ class Section:
 
     def secret(self, key: str) -> str | None:
         """A credential, plain or in a `SecretStr`. Its value is in no error text."""
-        value = self.value(key)
+        value = self.value_or_missing(key)
         if value is MISSING or value is None:
             return None
         plain = value.get_secret_value() if isinstance(value, Secret) and not isinstance(value, type) else value
@@ -224,7 +224,7 @@ class Section:
 
     def choice(self, key: str, default: D, options: Sequence[D], *, none: bool = False) -> D:
         """One of a few values."""
-        value = self.value(key)
+        value = self.value_or_missing(key)
         if value is MISSING or (none and value is None):
             return default
         for option in options:
@@ -239,7 +239,7 @@ class Section:
         Args:
             items: the kind of its items, for error texts.
         """
-        value = self.value(key)
+        value = self.value_or_missing(key)
         if value is MISSING:
             return None
         if isinstance(value, str):
@@ -254,7 +254,7 @@ class Section:
         return list(value)
 
     def function(self, key: str, *, like: str) -> Callable[..., Any] | None:
-        value = self.value(key)
+        value = self.value_or_missing(key)
         if value is MISSING or value is None:
             return None
         if not callable(value):
@@ -265,7 +265,7 @@ class Section:
 
     def mapping(self, key: str, *, none: bool = False) -> Mapping[str, object] | None:
         """A nested mapping; None if it is missing, wrong, or (with `none`) None."""
-        value = self.value(key)
+        value = self.value_or_missing(key)
         if value is MISSING or (none and value is None):
             return None
         if not isinstance(value, Mapping):
@@ -273,7 +273,9 @@ class Section:
             return None
         return value
 
-    def section(self, key: str, values: Mapping[Any, object], *, doc: str, index: int | None = None) -> Section:
+    def create_nested_section(
+        self, key: str, values: Mapping[Any, object], *, doc: str, index: int | None = None
+    ) -> Section:
         """A section for a nested mapping; its faults are also faults of this section's key.
 
         Args:

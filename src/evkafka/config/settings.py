@@ -18,10 +18,10 @@ from evkafka.config.key_types import (
     Integer,
     KeyType,
     Milliseconds,
+    MillisecondsAsSeconds,
     Number,
-    Seconds,
-    Special,
     Text,
+    TypeWithoutReader,
     key_types_of,
     setting,
 )
@@ -53,12 +53,12 @@ class ConnectionSettings:
     Secrets never show in a repr: `options` is left out of it, and `shown` is the masked form for logs and pages.
     """
 
-    bootstrap_servers: tuple[str, ...] = setting(("localhost:9092",), Special(shown=True))
+    bootstrap_servers: tuple[str, ...] = setting(("localhost:9092",), TypeWithoutReader(shown=True))
     client_id: str = setting("evkafka", Text(shown=True))
     cluster_name: str | None = setting(None, Text(shown=True, none=True))
     cluster_description: str | None = setting(None, Text(shown=True, none=True, empty=True))
-    request_timeout_s: float = setting(65.0, Seconds(1))
-    metadata_max_age_s: float = setting(60.0, Seconds(1))
+    request_timeout_s: float = setting(65.0, MillisecondsAsSeconds(1))
+    metadata_max_age_s: float = setting(60.0, MillisecondsAsSeconds(1))
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The given ones of `CONNECTION_OPTIONS`, for aiokafka."""
     shown: Mapping[str, str] = field(default_factory=dict)
@@ -67,14 +67,14 @@ class ConnectionSettings:
 CONNECTION_OPTIONS: Mapping[str, KeyType] = {
     "retry_backoff_ms": Milliseconds(1),
     "security_protocol": Choice(SecurityProtocol, none=True),
-    "ssl_context": Special(textual=False),
+    "ssl_context": TypeWithoutReader(textual=False),
     "sasl_mechanism": Choice(SaslMechanism, none=True),
     "sasl_plain_username": Credential(shown=True),
     "sasl_plain_password": Credential(),
     "sasl_kerberos_service_name": Text(shown=True, none=True),
     "sasl_kerberos_domain_name": Text(shown=True, none=True),
-    "sasl_oauth_token_provider": Special(textual=False),
-    "connections_max_idle_ms": Special(shown=True),
+    "sasl_oauth_token_provider": TypeWithoutReader(textual=False),
+    "connections_max_idle_ms": TypeWithoutReader(shown=True),
 }
 """Options that aiokafka gets under the same name and in the same unit."""
 
@@ -102,19 +102,21 @@ class DeadLetterLimitSettings:
 class ErrorPolicySettings:
     """What happens to a record whose attempt failed. By default it is retried forever."""
 
-    max_attempts: int | None = setting(None, Special(shown=True))
-    backoff_s: float = setting(0.5, Seconds())
+    max_attempts: int | None = setting(None, TypeWithoutReader(shown=True))
+    backoff_s: float = setting(0.5, MillisecondsAsSeconds())
     backoff_multiplier: float = setting(2.0, Number(1, 1000))
-    max_backoff_s: float = setting(30.0, Seconds())
+    max_backoff_s: float = setting(30.0, MillisecondsAsSeconds())
     jitter: float = setting(0.2, Number(0, 1))
-    non_retryable: tuple[type[Exception], ...] = setting((), Special(shown=True, textual=False))
-    retry_topics: tuple[int, ...] = setting((), Special(shown=True))
+    non_retryable: tuple[type[Exception], ...] = setting((), TypeWithoutReader(shown=True, textual=False))
+    retry_topics: tuple[int, ...] = setting((), TypeWithoutReader(shown=True))
     """Delays, ascending, in milliseconds: they are part of the topics' names."""
     then: Then = setting("stop", Choice(Then))
-    dead_letter_topic: str = setting("{topic}.{group_id}.dlq", Special(shown=True))
-    dead_letter_limit: DeadLetterLimitSettings | None = setting(DeadLetterLimitSettings(), Special(shown=True))
+    dead_letter_topic: str = setting("{topic}.{group_id}.dlq", TypeWithoutReader(shown=True))
+    dead_letter_limit: DeadLetterLimitSettings | None = setting(
+        DeadLetterLimitSettings(), TypeWithoutReader(shown=True)
+    )
     dead_letter_header_style: HeaderStyle = setting("evkafka", Choice(HeaderStyle))
-    dead_letter_producer: Mapping[str, Any] | None = setting(None, Special(), in_repr=False)
+    dead_letter_producer: Mapping[str, Any] | None = setting(None, TypeWithoutReader(), in_repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,19 +137,19 @@ class TransactionSettings:
 @dataclass(frozen=True, slots=True)
 class ConsumerSettings:
     connection: ConnectionSettings = field(default_factory=ConnectionSettings)
-    topics: tuple[TopicSettings, ...] = setting((), Special(shown=True))
-    topic_pattern: re.Pattern[str] | None = setting(None, Special(shown=True))
+    topics: tuple[TopicSettings, ...] = setting((), TypeWithoutReader(shown=True))
+    topic_pattern: re.Pattern[str] | None = setting(None, TypeWithoutReader(shown=True))
     group_id: str | None = setting(None, Text(shown=True, none=True))
     group_protocol: GroupProtocol = setting("classic", Choice(GroupProtocol))
     group_remote_assignor: RemoteAssignor | None = setting(None, Choice(RemoteAssignor, none=True))
     auto_commit_mode: AutoCommitMode = setting("post-commit", Choice(AutoCommitMode))
-    auto_commit_interval_s: float = setting(5.0, Seconds())
-    transaction_interval_s: float = setting(0.1, Seconds(1))
-    transaction_timeout_s: float = setting(10.0, Seconds(1000))
+    auto_commit_interval_s: float = setting(5.0, MillisecondsAsSeconds())
+    transaction_interval_s: float = setting(0.1, MillisecondsAsSeconds(1))
+    transaction_timeout_s: float = setting(10.0, MillisecondsAsSeconds(1000))
     transactional_id: str | None = setting(None, Text(shown=True, none=True))
     auto_offset_reset: AutoOffsetReset = setting("latest", Choice(AutoOffsetReset))
-    max_endpoint_exec_time_s: float = setting(20.0, Seconds(1))
-    consumer_timeout_s: float = setting(0.2, Seconds(1))
+    max_endpoint_exec_time_s: float = setting(20.0, MillisecondsAsSeconds(1))
+    consumer_timeout_s: float = setting(0.2, MillisecondsAsSeconds(1))
     envelope: Envelope | None = setting(None, Choice(Envelope, none=True))
     concurrency: int = setting(1, Integer(1, 10_000))
     ordering: Ordering = setting("key", Choice(Ordering))
@@ -156,20 +158,20 @@ class ConsumerSettings:
     commit_metadata_max_bytes: int = setting(3_500, Integer(0, 32_767))
     max_decompressed_bytes: int = setting(64 * 1024 * 1024, Integer(1, MOST_DECOMPRESSED_BYTES))
     max_poll_records: int = setting(500, Integer(1, none=True))
-    drain_timeout_s: float = setting(20.0, Seconds())
-    revoke_drain_timeout_s: float = setting(10.0, Seconds())
-    session_timeout_s: float = setting(10.0, Seconds(1))
-    heartbeat_interval_s: float = setting(3.0, Seconds(1))
-    rebalance_timeout_s: float = setting(60.0, Seconds(1, none=True))
-    start_timeout_s: float = setting(30.0, Seconds(1))
+    drain_timeout_s: float = setting(20.0, MillisecondsAsSeconds())
+    revoke_drain_timeout_s: float = setting(10.0, MillisecondsAsSeconds())
+    session_timeout_s: float = setting(10.0, MillisecondsAsSeconds(1))
+    heartbeat_interval_s: float = setting(3.0, MillisecondsAsSeconds(1))
+    rebalance_timeout_s: float = setting(60.0, MillisecondsAsSeconds(1, none=True))
+    start_timeout_s: float = setting(30.0, MillisecondsAsSeconds(1))
     allow_auto_create_topics: bool = setting(False, Flag())
     required: bool = setting(True, Flag())
     isolation_level: IsolationLevel = setting("read_committed", Choice(IsolationLevel))
-    group_instance_id: str | None = setting(None, Special(shown=True))
+    group_instance_id: str | None = setting(None, TypeWithoutReader(shown=True))
     unmatched: Unmatched = setting("skip", Choice(Unmatched))
-    value_format: ValueFormat | None = setting(None, Special(shown=True, textual=False))
+    value_format: ValueFormat | None = setting(None, TypeWithoutReader(shown=True, textual=False))
     """None for JSON."""
-    on_error: ErrorPolicySettings = setting(ErrorPolicySettings(), Special())
+    on_error: ErrorPolicySettings = setting(ErrorPolicySettings(), TypeWithoutReader())
     dead_letter_topics: tuple[str, ...] = field(default=(), repr=False)
     """Names of dead-letter topics, with their placeholders, of all policies: a pattern never reads them. Empty while
     only the consumer's own policy is known."""
@@ -177,20 +179,20 @@ class ConsumerSettings:
     """The given ones of `CONSUMER_OPTIONS`, for aiokafka."""
 
     @property
-    def transactions(self) -> TransactionSettings | None:
+    def transaction_settings(self) -> TransactionSettings | None:
         """How it commits in transactions (exactly once); None in the other modes."""
         if self.auto_commit_mode != "exactly-once":
             return None
         return TransactionSettings(self.transaction_interval_s, self.transaction_timeout_s, self.transactional_id)
 
-    def own_transactional_id(self, suffix: str) -> str:
+    def default_transactional_id(self, suffix: str) -> str:
         """The transactional id if none is configured. ACLs name what is before the suffix, which differs each time."""
         return f"{self.group_id}-{self.connection.client_id}-{suffix}"
 
     @property
     def commit_interval_s(self) -> float:
         """The time between two commits, in any mode."""
-        return self.transaction_interval_s if self.transactions is not None else self.auto_commit_interval_s
+        return self.transaction_interval_s if self.transaction_settings is not None else self.auto_commit_interval_s
 
     @property
     def at_most_once(self) -> bool:
@@ -207,7 +209,7 @@ class ConsumerSettings:
         }
 
     @property
-    def commits_each_poll(self) -> bool:
+    def commits_each_poll_before_running_it(self) -> bool:
         """Whether each poll is committed before its records run: at most once, without an interval between commits."""
         return self.at_most_once and self.auto_commit_interval_s == 0 and self.group_id is not None
 
@@ -220,7 +222,7 @@ CONSUMER_OPTIONS: Mapping[str, KeyType] = {
     "check_crcs": Flag(),
     "exclude_internal_topics": Flag(),
     "client_rack": Text(shown=True, none=True),
-    "partition_assignment_strategy": Special(shown=True, textual=False),
+    "partition_assignment_strategy": TypeWithoutReader(shown=True, textual=False),
 }
 """Options that AIOKafkaConsumer gets under the same name and in the same unit."""
 
@@ -228,12 +230,12 @@ CONSUMER_OPTIONS: Mapping[str, KeyType] = {
 @dataclass(frozen=True, slots=True)
 class ProducerSettings:
     connection: ConnectionSettings = field(default_factory=ConnectionSettings)
-    topic: str | None = setting(None, Special(shown=True))
-    acks: Literal["all", 0, 1] = setting("all", Special(shown=True))
-    enable_idempotence: bool = setting(True, Special(shown=True))
+    topic: str | None = setting(None, TypeWithoutReader(shown=True))
+    acks: Literal["all", 0, 1] = setting("all", TypeWithoutReader(shown=True))
+    enable_idempotence: bool = setting(True, TypeWithoutReader(shown=True))
     outside_transactions: bool = setting(False, Flag())
-    delivery_timeout_s: float = setting(120.0, Seconds(1))
-    start_timeout_s: float = setting(30.0, Seconds(1))
+    delivery_timeout_s: float = setting(120.0, MillisecondsAsSeconds(1))
+    start_timeout_s: float = setting(30.0, MillisecondsAsSeconds(1))
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The given ones of `PRODUCER_OPTIONS`, for aiokafka."""
 
@@ -243,7 +245,7 @@ PRODUCER_OPTIONS: Mapping[str, KeyType] = {
     "max_batch_size": Integer(1),
     "max_request_size": Integer(1),
     "compression_type": Choice(CompressionType, none=True),
-    "partitioner": Special(shown=True, textual=False),
+    "partitioner": TypeWithoutReader(shown=True, textual=False),
 }
 """Options that AIOKafkaProducer gets under the same name and in the same unit."""
 

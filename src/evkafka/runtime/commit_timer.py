@@ -43,7 +43,7 @@ class CommitTimer:
         self._clock = clock
         self._interval_s = settings.commit_interval_s
         self._early_s = min(max(self._interval_s * EARLY, SHORTEST_EARLY_S), self._interval_s)
-        if settings.transactions is not None:
+        if settings.transaction_settings is not None:
             self._early_s = self._interval_s  # a transaction costs several requests, and its interval is short
         self._off = settings.at_most_once  # the client, or the poller, commits
         self._records_wait = records_wait

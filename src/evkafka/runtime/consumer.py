@@ -308,7 +308,7 @@ class Consumer:
 
     @property
     def _commit_timeout_s(self) -> float:
-        transactions = self.settings.transactions
+        transactions = self.settings.transaction_settings
         return COMMIT_TIMEOUT_S if transactions is None else transactions.timeout_s
 
     def _last_commit_timeout_s(self) -> float:

@@ -51,7 +51,7 @@ class Poller:
         self._assignment = assignment
         self._stop_signal = stop_signal
         self._report = report
-        self._commits_first = assignment.settings.commits_each_poll
+        self._commits_first = assignment.settings.commits_each_poll_before_running_it
         self._limit = limit
         self._take_over = take_over
         self._progress = progress

@@ -270,7 +270,7 @@ def consumer_status(
         longest_poll_s=watchdog.max_poll_s,
         rebuilds=rebuilds,
         stopping=stopping,
-        transactions=_transaction_status(assignment, now_s) if settings.transactions is not None else None,
+        transactions=_transaction_status(assignment, now_s) if settings.transaction_settings is not None else None,
     )
 
 

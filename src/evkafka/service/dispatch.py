@@ -16,7 +16,7 @@ from evkafka.context import App, Context
 from evkafka.endpoints.batch import DirectBatch, call_with_one_record, open_stack_batch
 from evkafka.endpoints.endpoint import Call, Endpoint, TypeOf
 from evkafka.handler import Handler, check_schema_is_known, unmatched_outcome
-from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, build_stack, type_header
+from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, build_stack, type_header_name_of_stack
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record
 from evkafka.runtime.ports import BatchAttempt, Dispatch, Overrides, Route, Slot, ThreadCall
@@ -65,7 +65,7 @@ def build_dispatch(
     for endpoint in target.endpoints:
         if endpoint.has_dependencies:
             endpoint.dependency_plan(overrides())
-    header = type_header(middleware)
+    header = type_header_name_of_stack(middleware)
     raw_type = (
         _type_lookup(header, topic_types) if formats is None else _type_lookup_by_schema(header, topic_types, formats)
     )
@@ -74,7 +74,7 @@ def build_dispatch(
         if formats is None:
             return _create_direct_dispatch(target, header, topic_types, raw_type, limited_route, overrides)
         return _create_format_decoding_dispatch(target, raw_type, limited_route, overrides, formats)
-    if limited_route is not None and not any(layer.reads_types for layer in middleware or ()):
+    if limited_route is not None and not any(layer.reads_event_type_header for layer in middleware or ()):
         logger.warning(
             "batch endpoints and endpoints with their own `concurrency` are chosen by the header %r; if a middleware"
             " sets the event type, their records are handled one by one",

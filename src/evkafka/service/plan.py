@@ -16,7 +16,7 @@ from evkafka.context import App
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.exceptions import ConfigError
 from evkafka.handler import Handler
-from evkafka.middleware import Middleware, type_header
+from evkafka.middleware import Middleware, type_header_name_of_stack
 from evkafka.producer import EVKafkaProducer
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.dead_letters.retry_topics import (
@@ -70,7 +70,7 @@ class DeclaredConsumer:
     @property
     def stack_type_header(self) -> str:
         """The header that its stack reads the event type from."""
-        return type_header(self.middleware)
+        return type_header_name_of_stack(self.middleware)
 
     @property
     def type_header(self) -> str:

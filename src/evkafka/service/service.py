@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
-from evkafka.config import missing_group_id
+from evkafka.config import missing_group_id_fault
 from evkafka.config.settings import ConsumerSettings, ProducerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError, EVKafkaError
 from evkafka.runtime.clock import wait_any
@@ -237,7 +237,9 @@ class Service:
     def _check_before_start(self) -> None:
         """Checks that only a real start needs: a test client needs neither group nor broker."""
         faults = [
-            f"consumer {plan.name!r}: {fault}" for plan in self._plans if (fault := missing_group_id(plan.settings))
+            f"consumer {plan.name!r}: {fault}"
+            for plan in self._plans
+            if (fault := missing_group_id_fault(plan.settings))
         ]
         names = {plan.name for plan in self._plans}
         faults += [
@@ -363,7 +365,7 @@ class Service:
         """Create a plan's consumer, and that of its retry topics, which shares its dead-letter writer."""
         _warn_of_policies_without_effect(plan)
         scope = None
-        if plan.settings.transactions is not None:
+        if plan.settings.transaction_settings is not None:
             scope = TransactionScope(plan.name, plan.settings, cluster=self._cluster, clock=self._clock)
         dead_letters = self._dead_letters[plan.name] = DeadLetterWriter(
             plan.settings,
@@ -429,9 +431,9 @@ class Service:
 def _with_transactional_id(settings: ConsumerSettings) -> ConsumerSettings:
     """The settings, with the transactional id of this run. A source that replaces another one has the same id, so that
     it ends the transaction of that one."""
-    if settings.transactions is None or settings.transactional_id is not None:
+    if settings.transaction_settings is None or settings.transactional_id is not None:
         return settings
-    return dataclasses.replace(settings, transactional_id=settings.own_transactional_id(secrets.token_hex(4)))
+    return dataclasses.replace(settings, transactional_id=settings.default_transactional_id(secrets.token_hex(4)))
 
 
 def _warn_of_policies_without_effect(plan: ConsumerPlan) -> None:

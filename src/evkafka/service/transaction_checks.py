@@ -28,7 +28,7 @@ def weaker_producer_faults(
     consumers: Iterable[tuple[str, ConsumerSettings]], producers: Iterable[tuple[str, ProducerSettings]]
 ) -> Iterator[str]:
     """The faults: a transaction is confirmed by all replicas and written once, whatever the producer's config says."""
-    names = [name for name, settings in consumers if settings.transactions is not None]
+    names = [name for name, settings in consumers if settings.transaction_settings is not None]
     if not names:
         return
     for name, settings in producers:

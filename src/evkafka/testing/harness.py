@@ -144,7 +144,7 @@ class Harness:
 
     def _compile_consumer(self, declared: DeclaredConsumer) -> CompiledConsumer:
         plan = self._app.compile_consumer(declared)
-        if plan.settings.transactions is not None:
+        if plan.settings.transaction_settings is not None:
             backend = self.backend
             scope = TransactionScope(plan.name, plan.settings, cluster=backend.cluster, clock=backend.clock)
             plan = replace(plan, dispatch=wrap_to_keep_sends(plan.dispatch, scope))
@@ -152,7 +152,7 @@ class Harness:
         return CompiledConsumer(plan, declared.type_header, declared.settings.envelope, threads, declared.handler)
 
     async def _start_producers(self, stack: AsyncExitStack) -> None:
-        joins_transactions = any(one.plan.settings.transactions is not None for one in self._consumers.values())
+        joins_transactions = any(one.plan.settings.transaction_settings is not None for one in self._consumers.values())
         for declared in self._app.producers.values():
             cluster = RecordingCluster(self._sent, self._offset_counter, declared.name, declared.sender)
             producer = EVKafkaProducer(

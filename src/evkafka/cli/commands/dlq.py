@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evkafka.cli.command import ShortHelp, command
+from evkafka.cli.command import HelpWithoutEnvVars, command
 from evkafka.cli.options import AsJson, ClusterOptions, FilteredPartition, filter_option, parse_time
 from evkafka.exceptions import ConfigError
 
@@ -98,7 +98,7 @@ class _Letters:
     at: Positions = None
 
 
-class _OptionalTopic(ShortHelp):
+class _ToTopicWithOptionalValue(HelpWithoutEnvVars):
     """Allows `--to-topic` without a name."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -149,7 +149,7 @@ def show_command(
     show_letter(found, _letter_filter(_Filter(partition=partition, offset=offset), letters), as_json=as_json)
 
 
-@command("replay", cls=_OptionalTopic)
+@command("replay", cls=_ToTopicWithOptionalValue)
 def replay_command(
     *,
     topic: Topic = None,

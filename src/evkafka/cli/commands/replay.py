@@ -63,7 +63,7 @@ def replay_command(
     Joins no group and commits no offset; only the handler's own effects are visible elsewhere. Each record gets one
     attempt. Exits with code 1 if one fails. Try --dry-run first.
     """
-    from evkafka.cli.connection import cluster_of_app, open_connected_app
+    from evkafka.cli.connection import cluster_of_app, load_app_redirected_to_dev_broker
     from evkafka.cli.impl.replay import History, replay
     from evkafka.cli.position import parse_position
 
@@ -76,5 +76,5 @@ def replay_command(
         limit,
         rate,
     )
-    found = cluster_of_app(open_connected_app(app), consumer, topic)
+    found = cluster_of_app(load_app_redirected_to_dev_broker(app), consumer, topic)
     raise typer.Exit(replay(found, history, dry_run=dry_run, fail_fast=fail_fast, as_json=as_json))

@@ -14,7 +14,7 @@ from evkafka.cli.options import INSPECT, AppOptions, AsJson
 )
 def routes_command(app: AppOptions, as_json: AsJson = False) -> None:
     """Print consumers, topics, event types and endpoints of an app, and what it sends. Connects to nothing."""
-    from evkafka.cli.connection import open_app
+    from evkafka.cli.connection import load_env_file_and_app
     from evkafka.cli.impl.routes import show_routes
 
-    show_routes(open_app(app), as_json=as_json)
+    show_routes(load_env_file_and_app(app), as_json=as_json)

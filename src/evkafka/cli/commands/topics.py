@@ -26,10 +26,10 @@ Settings = Annotated[
 @command("plan", epilog="Example: evkafka topics plan shop.main:app")
 def plan_command(app: AppOptions, as_json: AsJson = False) -> None:
     """Print the topics that the app needs. Exits with code 1 if one is missing."""
-    from evkafka.cli.connection import open_connected_app
+    from evkafka.cli.connection import load_app_redirected_to_dev_broker
     from evkafka.cli.impl.topics import show_plan
 
-    raise typer.Exit(show_plan(open_connected_app(app), as_json=as_json))
+    raise typer.Exit(show_plan(load_app_redirected_to_dev_broker(app), as_json=as_json))
 
 
 @command("create", epilog="Example: evkafka topics create shop.main:app --partitions 12 --replicas 3")
@@ -45,10 +45,10 @@ def create_command(
 
     Retry and dead-letter topics get as many partitions as their source topic.
     """
-    from evkafka.cli.connection import open_connected_app
+    from evkafka.cli.connection import load_app_redirected_to_dev_broker
     from evkafka.cli.impl.topics import create_topics
 
-    found = open_connected_app(app)
+    found = load_app_redirected_to_dev_broker(app)
     config = dict(name_value_pairs("--setting", setting))
     create_topics(found, partitions=partitions, replicas=replicas, config=config, as_json=as_json)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from evkafka.app import EVKafkaApp
 from evkafka.cli.impl.run_options import RunOptions
 from evkafka.cli.redirect import redirect_app
-from evkafka.cli.suggestions import unknown_consumer
+from evkafka.cli.suggestions import unknown_consumer_text
 from evkafka.exceptions import ConfigError
 from evkafka.service.plan import DeclaredConsumer
 
@@ -34,7 +34,7 @@ def _choose_consumers(app: EVKafkaApp, only: tuple[str, ...], exclude: tuple[str
     for option, given in (("--only", only), ("--exclude", exclude)):
         for name in given:
             if name not in names:
-                raise ConfigError(f"{option} {name}: {unknown_consumer(name, names)}")
+                raise ConfigError(f"{option} {name}: {unknown_consumer_text(name, names)}")
     kept = [name for name in names if (not only or name in only) and name not in exclude]
     if names and not kept:
         raise ConfigError("--only and --exclude leave no consumer of this app to run")

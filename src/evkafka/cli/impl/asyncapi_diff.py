@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from evkafka.cli.impl.asyncapi import contract_of
 from evkafka.cli.impl.schema_diff import Document, Schema, SchemaDiff, resolve_reference
-from evkafka.cli.output import print_json, screen, styled_line
+from evkafka.cli.output import print_json, stdout_console, styled_line
 from evkafka.exceptions import ConfigError
 
 
@@ -45,7 +45,7 @@ def compare_documents(old: str, new: str, *, app_dir: Path, factory: bool, as_js
 
 
 def _print_changes(changes: list[Change], breaking: int) -> None:
-    out = screen()
+    out = stdout_console()
     for change in sorted(changes, key=lambda one: (not one.breaks, one.where)):
         mark = ("breaking  ", "red") if change.breaks else ("compatible", "green")
         out.print(styled_line(mark, f" {change.where}: {change.what}"), soft_wrap=True)

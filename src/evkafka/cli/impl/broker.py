@@ -44,7 +44,7 @@ def run_broker(
         _print_unless_quiet("Stopping Apache Kafka...", quiet=quiet)
     finally:
         for server in reversed(servers.values()):
-            _stop_server(server)
+            _stop_server_or_kill_on_interrupt(server)
 
 
 def _wait_for_exit_of_one(servers: Mapping[str, LocalServer]) -> None:
@@ -76,7 +76,7 @@ def _print_addresses(
     print("Ctrl-C stops it.", flush=True)
 
 
-def _stop_server(server: LocalServer) -> None:
+def _stop_server_or_kill_on_interrupt(server: LocalServer) -> None:
     try:
         server.stop()
     except KeyboardInterrupt:  # a second Ctrl-C ends it at once

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.connection import load_evkafka_app, silence_client_log
-from evkafka.cli.dev_broker import use_dev_broker, use_dev_registry
+from evkafka.cli.dev_broker import redirect_app_to_dev_broker, use_dev_registry
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.impl.check_config import config_findings, metadata_findings
 from evkafka.cli.impl.check_protocol import protocol_findings
@@ -23,8 +23,8 @@ from evkafka.cli.impl.check_schemas import schema_findings
 from evkafka.cli.impl.check_transactions import transaction_findings
 from evkafka.cli.impl.topic_plan import Need, Role, needed_topics
 from evkafka.cli.options import AppOptions
-from evkafka.cli.output import counted, print_json, screen, styled_line
-from evkafka.config import missing_group_id, producer_settings
+from evkafka.cli.output import counted, print_json, stdout_console, styled_line
+from evkafka.config import missing_group_id_fault, producer_settings
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, ConfigError, EVKafkaError
 from evkafka.kafka.admin.groups import describe_group, protocol_offer
@@ -95,10 +95,10 @@ def _print_findings(findings: list[Finding], *, failed: bool) -> None:
     for one in findings:
         text = escape_lines(one.message) + (f"\n-> {escape_lines(one.fix)}" if one.fix else "")
         table.add_row(styled_line((one.level, STYLES[one.level])), one.check, Text(escape_line(one.about)), Text(text))
-    screen().print(table)
+    stdout_console().print(table)
     errors, warnings = (sum(one.level == level for one in findings) for level in ("error", "warning"))
     summary = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
-    screen().print(
+    stdout_console().print(
         summary if errors or warnings else "OK",
         style="red" if failed else "yellow" if warnings else "green",
     )
@@ -110,7 +110,7 @@ async def _collect_findings(options: AppOptions, *, broker: bool) -> list[Findin
             use_dev_registry(options.target, options.app_dir)
         app = load_evkafka_app(options.target, options.app_dir, factory=options.factory)
         if broker:
-            use_dev_broker(app, options.target, options.app_dir)
+            redirect_app_to_dev_broker(app, options.target, options.app_dir)
     except ConfigError as error:
         return [Finding("error", "import", options.target, str(error))]
     parts = f"{counted(len(app.consumers), 'consumer')}, {counted(len(app.producers), 'producer')}"
@@ -142,12 +142,12 @@ def _check_wiring(app: EVKafkaApp) -> Iterator[Finding]:
         yield from _call_as_finding("wiring", declared.name, partial(_compile_and_list_types, app, declared))
         if declared.endpoints == ():
             yield Finding("warning", "wiring", declared.name, "its handler has no endpoint", '@handler.event("Type")')
-        if fault := missing_group_id(declared.settings):
+        if fault := missing_group_id_fault(declared.settings):
             yield Finding("error", "config", declared.name, fault, 'give one: "group_id": "my-service"')
-    for fault in shared_transactional_id_faults(_named_settings(app)):
+    for fault in shared_transactional_id_faults(_consumer_names_and_settings(app)):
         yield Finding("error", "config", "transactional_id", fault)
     settings = [(name, producer_settings(producer.config)) for name, producer in app.producers.items()]
-    for fault in weaker_producer_faults(_named_settings(app), settings):
+    for fault in weaker_producer_faults(_consumer_names_and_settings(app), settings):
         yield Finding("error", "config", "acks", fault)
     for name, producer in app.producers.items():
         for endpoint in producer.sender.endpoints:
@@ -161,7 +161,7 @@ def _check_wiring(app: EVKafkaApp) -> Iterator[Finding]:
         yield from _call_as_finding("wiring", "HTTP server", require_extra, report_success=False)
 
 
-def _named_settings(app: EVKafkaApp) -> Iterator[tuple[str, ConsumerSettings]]:
+def _consumer_names_and_settings(app: EVKafkaApp) -> Iterator[tuple[str, ConsumerSettings]]:
     """The consumers of the app, those of retry topics included."""
     for declared in app.consumers.values():
         yield declared.name, declared.settings
@@ -255,10 +255,10 @@ async def _check_group_protocol(declared: DeclaredConsumer, known: Mapping[str, 
 
 
 async def _check_transactions(declared: DeclaredConsumer, known: Mapping[str, str] | None) -> list[Finding]:
-    settings, transactions = declared.settings, declared.settings.transactions
+    settings, transactions = declared.settings, declared.settings.transaction_settings
     if transactions is None or settings.group_id is None:
         return []
-    id_ = settings.transactional_id or settings.own_transactional_id("check")
+    id_ = settings.transactional_id or settings.default_transactional_id("check")
     try:
         offer = await look_up_transaction_offer(settings.connection, id_, settings.group_id)
     except BrokerRefused:

@@ -23,10 +23,10 @@ def run_demo(flights_per_s: float, *, port: int | None, keep_running: bool | Non
         SystemExit: it was interrupted.
     """
     again = sys.stdout.isatty() if keep_running is None else keep_running
-    _demo_module().run_demo(flights_per_s, port=port, keep_running=again)
+    _import_demo_module().run_demo(flights_per_s, port=port, keep_running=again)
 
 
-def _demo_module() -> Any:
+def _import_demo_module() -> Any:
     """The demo's module, of the wheel or of the checkout that EVKafka is installed from."""
     package = Path(evkafka.__file__).parent
     checkout = package.parents[1]

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from evkafka.cli.app_loader import require_module
+from evkafka.cli.app_loader import check_module_exists
 from evkafka.cli.dev_broker import REGISTRY_DIRECTORY, REGISTRY_VARIABLE, announce_broker, announce_registry
 from evkafka.cli.impl.reload import check_reload_and_find_directories, run_reloading
 from evkafka.cli.impl.run import run_app
@@ -56,8 +56,11 @@ def run_dev(options: RunOptions, servers: DevServers, *, reload: bool, directori
     if reload:
         check_reload_and_find_directories(options, directories)
     else:
-        require_module(options.target, options.app_dir)
-    with _start_broker(options, servers) as bootstrap_servers, _start_registry(options, servers):
+        check_module_exists(options.target, options.app_dir)
+    with (
+        _start_broker_unless_servers_given(options, servers) as bootstrap_servers,
+        _start_registry_if_requested(options, servers),
+    ):
         web = not missing_packages() if options.web is None else options.web
         options = replace(options, bootstrap_servers=bootstrap_servers, web=web)
         # The token stays the same after a reload, so that a browser stays logged in.
@@ -94,7 +97,7 @@ def _require_extras(*, broker: bool, registry: bool, reload: bool, web: bool) ->
 
 
 @contextmanager
-def _start_broker(options: RunOptions, servers: DevServers) -> Iterator[str]:
+def _start_broker_unless_servers_given(options: RunOptions, servers: DevServers) -> Iterator[str]:
     if options.bootstrap_servers is not None:
         yield options.bootstrap_servers
         return
@@ -102,7 +105,7 @@ def _start_broker(options: RunOptions, servers: DevServers) -> Iterator[str]:
 
     print("Starting Apache Kafka...", file=sys.stderr, flush=True)
     properties: Mapping[str, Any] = {"auto.create.topics.enable": False}
-    broker = _start_server(
+    broker = _start_server_on_usual_or_free_port(
         lambda port: KafkaBroker(port, data_dir=servers.data, properties=properties), servers.broker_port
     )
     try:
@@ -114,7 +117,7 @@ def _start_broker(options: RunOptions, servers: DevServers) -> Iterator[str]:
 
 
 @contextmanager
-def _start_registry(options: RunOptions, servers: DevServers) -> Iterator[None]:
+def _start_registry_if_requested(options: RunOptions, servers: DevServers) -> Iterator[None]:
     """Start the schema registry, if one is wanted. The app finds its address in the environment."""
     if not servers.registry:
         yield
@@ -123,7 +126,9 @@ def _start_registry(options: RunOptions, servers: DevServers) -> Iterator[None]:
 
     print("Starting the schema registry...", file=sys.stderr, flush=True)
     data = None if servers.data is None else servers.data / REGISTRY_DIRECTORY
-    registry = _start_server(lambda port: LocalRegistry(port, data_dir=data), None, usual=USUAL_REGISTRY_PORT)
+    registry = _start_server_on_usual_or_free_port(
+        lambda port: LocalRegistry(port, data_dir=data), None, usual=USUAL_REGISTRY_PORT
+    )
     try:
         print(f"The schema registry is ready: {registry.url}", file=sys.stderr, flush=True)
         os.environ[REGISTRY_VARIABLE] = registry.url
@@ -133,7 +138,9 @@ def _start_registry(options: RunOptions, servers: DevServers) -> Iterator[None]:
         registry.stop()
 
 
-def _start_server(create: Callable[[int | None], ServerT], port: int | None, *, usual: int = USUAL_PORT) -> ServerT:
+def _start_server_on_usual_or_free_port(
+    create: Callable[[int | None], ServerT], port: int | None, *, usual: int = USUAL_PORT
+) -> ServerT:
     """A server on this port; None: on its usual port, or a free one if another program has that."""
     server = create(usual if port is None else port)
     try:

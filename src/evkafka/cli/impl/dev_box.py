@@ -63,7 +63,7 @@ def _registry_lines() -> list[Line]:
 
 def _consumer_lines(app: EVKafkaApp) -> Iterator[Line]:
     labels = iter(["Consumers"])
-    for text in _limit_names([_consumer_text(one) for one in app.consumers.values()]):
+    for text in _shorten_list_of_names([_consumer_text(one) for one in app.consumers.values()]):
         yield next(labels, ""), text
 
 
@@ -71,9 +71,11 @@ def _consumer_text(declared: DeclaredConsumer) -> str:
     settings = declared.settings
     topics = [one.name for one in settings.topics]
     source = (
-        ", ".join(_limit_names(topics)) if settings.topic_pattern is None else f"/{settings.topic_pattern.pattern}/"
+        ", ".join(_shorten_list_of_names(topics))
+        if settings.topic_pattern is None
+        else f"/{settings.topic_pattern.pattern}/"
     )
-    return f"{declared.name} reads {source}: {', '.join(_limit_names(_event_names(declared))) or 'no events'}"
+    return f"{declared.name} reads {source}: {', '.join(_shorten_list_of_names(_event_names(declared))) or 'no events'}"
 
 
 def _event_names(declared: DeclaredConsumer) -> list[str]:
@@ -84,7 +86,7 @@ def _event_names(declared: DeclaredConsumer) -> list[str]:
     return types + (others if any(one.is_default for one in declared.endpoints) else [])
 
 
-def _limit_names(names: Sequence[str]) -> list[str]:
+def _shorten_list_of_names(names: Sequence[str]) -> list[str]:
     more = [f"and {len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
     return [*names[:MOST_NAMES], *more]
 

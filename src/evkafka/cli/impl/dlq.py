@@ -22,7 +22,7 @@ from evkafka.cli.output import (
     json_value_text,
     print_json,
     progress_bar,
-    screen,
+    stdout_console,
 )
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.dlq import (
@@ -74,10 +74,12 @@ def list_letters(
         print(_no_match_text(dead_letters.topic, letters.total))
         return
     print_letters(
-        [(letter, STATUS_WORDS[status]) for letter, status in letters.newest], with_status=closed, width=screen().width
+        [(letter, STATUS_WORDS[status]) for letter, status in letters.newest],
+        with_status=closed,
+        width=stdout_console().width,
     )
     more = f", newest first; --limit {letters.matching} lists all" if letters.matching > most else ""
-    screen().print(_part_text(len(letters.newest), letters.matching) + more, style="dim")
+    stdout_console().print(_count_of_total_text(len(letters.newest), letters.matching) + more, style="dim")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ def replay_letters(
         SystemExit: with 1, if a letter could not be handled.
     """
     if dry_run:
-        _dry_run_replay(dead_letters, wanted, target, limit=limit, force=force, as_json=as_json)
+        _predict_and_print_replay(dead_letters, wanted, target, limit=limit, force=force, as_json=as_json)
         return
 
     async def work(progress: Progress, report: ReplayReport) -> None:
@@ -235,7 +237,7 @@ def _run_with_progress(
     _print_report(report, done, as_json=as_json)
 
 
-def _dry_run_replay(
+def _predict_and_print_replay(
     dead_letters: DeadLetters,
     wanted: DeadLetterFilter,
     target: Target | None,
@@ -289,9 +291,9 @@ def _print_dry_run(
     if not letters:
         print(NO_MATCH)
         return
-    print(f"{_part_text(len(letters) - failing, total)} would be {done}; nothing was done")
+    print(f"{_count_of_total_text(len(letters) - failing, total)} would be {done}; nothing was done")
     if failing:
-        print(f"{failing} would not be {done}, and {_stay_text(failing)} open")
+        print(f"{failing} would not be {done}, and {_stay_or_stays(failing)} open")
 
 
 def _print_report(report: ReplayReport, done: str, *, as_json: bool) -> None:
@@ -307,19 +309,19 @@ def _print_report(report: ReplayReport, done: str, *, as_json: bool) -> None:
             )
         if len(report.failed) > MAX_FAILURES:
             print(f"failed  and {len(report.failed) - MAX_FAILURES} more", file=sys.stderr)
-        still = f", {len(report.failed)} failed and {_stay_text(len(report.failed))} open" if report.failed else ""
+        still = f", {len(report.failed)} failed and {_stay_or_stays(len(report.failed))} open" if report.failed else ""
         print(f"{report.done} of {report.chosen} {done}{still}" if report.chosen else NO_MATCH)
     if report.failed:
         raise SystemExit(1)
 
 
-def _part_text(count: int, total: int) -> str:
+def _count_of_total_text(count: int, total: int) -> str:
     """`3 of 412 dead letters`, or `1 dead letter` if that is all."""
     all_of_them = counted(total, "dead letter")
     return all_of_them if count == total else f"{count} of {all_of_them}"
 
 
-def _stay_text(letters: int) -> str:
+def _stay_or_stays(letters: int) -> str:
     return "stays" if letters == 1 else "stay"
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evkafka.cli.connection import FoundCluster
-from evkafka.cli.output import counted, screen, styled_line
-from evkafka.cli.position import require_existing
+from evkafka.cli.output import counted, stdout_console, styled_line
+from evkafka.cli.position import require_topic_among_read_topics
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.groups import (
@@ -120,7 +120,7 @@ async def read_group(query: GroupQuery) -> tuple[Group, list[PartitionOffsets]]:
     committed = await group_commits(query.connection, query.group)
     existing = await topic_shapes(query.connection)
     for topic in query.topics if query.named else ():
-        require_existing(query.connection, topic, existing)
+        require_topic_among_read_topics(query.connection, topic, existing)
     topics = {topic for topic in query.topics or {at.topic for at in committed} if topic in existing}
     bounds = await offset_bounds(query.connection, topics) if topics else {}
     finished = await _find_finished_ranges(query, {at: committed[at] for at in bounds if at in committed})
@@ -167,7 +167,7 @@ def print_group_heading(name: str, group: Group, partitions: list[PartitionOffse
         status = f"{group.state.lower()}, {members}{_protocol_text(group)}" + (
             "" if partitions else ", no committed offsets"
         )
-    screen().print(styled_line("group ", (name, "bold"), f": {status}"))
+    stdout_console().print(styled_line("group ", (name, "bold"), f": {status}"))
 
 
 def _protocol_text(group: Group) -> str:
@@ -186,4 +186,4 @@ def print_member(member: Member) -> None:
     if member.is_away:
         details.append("stopped; its partitions wait for it")
     more = f": {', '.join(details)}" if details else ""
-    screen().print(styled_line("member ", (member.client_id, "bold"), f" on {member.host}{more}"))
+    stdout_console().print(styled_line("member ", (member.client_id, "bold"), f" on {member.host}{more}"))

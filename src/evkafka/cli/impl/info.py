@@ -31,7 +31,8 @@ ALWAYS = ("evkafka", "aiokafka", "pydantic", "cramjam")
 def show_info(*, as_json: bool) -> None:
     """Print the versions of Python and of packages. Nothing of apps, addresses or logins is printed."""
     versions = {
-        name: _installed_version(name) for name in (*ALWAYS, *(name for names in EXTRAS.values() for name in names))
+        name: _installed_version_or_none(name)
+        for name in (*ALWAYS, *(name for names in EXTRAS.values() for name in names))
     }
     info = {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -53,7 +54,7 @@ def show_info(*, as_json: bool) -> None:
     print_table(("what", "version"), rows)
 
 
-def _installed_version(name: str) -> str | None:
+def _installed_version_or_none(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -11,7 +11,7 @@ from evkafka.cli.impl.group_offsets import (
     print_member,
     read_groups,
 )
-from evkafka.cli.output import print_json, print_table, screen
+from evkafka.cli.output import print_json, print_table, stdout_console
 from evkafka.kafka.admin.groups import Group
 
 Groups = dict[str, tuple[Group, list[PartitionOffsets]]]
@@ -34,7 +34,7 @@ def show_lag(queries: list[GroupQuery], *, max_lag: int | None, as_json: bool) -
             continue
         _print_partitions(partitions)
         limit = f", more than {max_lag}" if name in exceeded else ""
-        screen().print(f"lag {lags[name]}{limit}\n", style="red" if name in exceeded else "bold")
+        stdout_console().print(f"lag {lags[name]}{limit}\n", style="red" if name in exceeded else "bold")
     return 1 if exceeded else 0
 
 
@@ -67,7 +67,7 @@ def _print_partitions(partitions: list[PartitionOffsets]) -> None:
     for one in partitions:
         # An open transaction adds nothing to the lag, and yet no reader gets past it.
         if one.bounds.high_watermark > one.bounds.end:
-            screen().print(
+            stdout_console().print(
                 f"{one.at.topic}[{one.at.partition}]: open transaction at offset {one.bounds.end}; the records up to"
                 f" offset {one.bounds.high_watermark} count as lag when it ends",
                 style="yellow",

@@ -48,21 +48,21 @@ class ReportReceiver:
 
     def receive_reports(self) -> dict[str, Any]:
         """Receive what has arrived. Returns the newest report of each name."""
-        self._receive_available()
+        self._read_available_bytes()
         reports: dict[str, Any] = {}
         for line in self._received.split(b"\n")[:-1]:  # what follows the last line break is not complete yet
             reports |= json.loads(line)
         return reports
 
     def close(self) -> None:
-        self._receive_available()
+        self._read_available_bytes()
         self._connection.close()
 
-    def _receive_available(self) -> None:
+    def _read_available_bytes(self) -> None:
         with suppress(BlockingIOError, ConnectionError):
-            while not self._is_closed and (received := self._connection.recv(4096)):
+            while not self._is_own_end_closed and (received := self._connection.recv(4096)):
                 self._received += received
 
     @property
-    def _is_closed(self) -> bool:
+    def _is_own_end_closed(self) -> bool:
         return self._connection.fileno() == -1

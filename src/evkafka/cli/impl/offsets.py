@@ -13,7 +13,7 @@ from evkafka.cli.impl.group_offsets import (
     read_group,
     read_groups,
 )
-from evkafka.cli.output import print_json, print_table, screen
+from evkafka.cli.output import print_json, print_table, stdout_console
 from evkafka.cli.position import Position, look_up_offsets
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.groups import commit_offsets
@@ -93,8 +93,10 @@ def reset_offsets(
     cells = [(one.group, *one.at, one.committed_text, offset, _effect_text(one, offset)) for one, offset in changes]
     print_table(heads, cells, numbers=heads[2:])
     for group in () if execute else active:
-        screen().print(f"group {group!r} has members: stop them first", style="yellow")
-    screen().print("committed" if execute else "nothing was changed; --execute commits the new offsets", style="bold")
+        stdout_console().print(f"group {group!r} has members: stop them first", style="yellow")
+    stdout_console().print(
+        "committed" if execute else "nothing was changed; --execute commits the new offsets", style="bold"
+    )
 
 
 async def _plan_resets(queries: list[GroupQuery], position: Position, partition: int | None) -> list[_Reset]:

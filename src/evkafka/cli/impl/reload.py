@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from evkafka.cli.app_loader import relative_path, require_module
+from evkafka.cli.app_loader import check_module_exists, relative_path
 from evkafka.cli.impl.child_process import ChildProcess
 from evkafka.cli.impl.run_options import RunOptions
 from evkafka.cli.logging import configure_logging
@@ -46,7 +46,7 @@ def check_reload_and_find_directories(options: RunOptions, directories: Sequence
         import watchfiles  # noqa: F401 - is the extra installed?
     except ImportError as error:
         raise ConfigError("--reload needs an extra that is not installed: pip install 'evkafka[reload]'") from error
-    require_module(options.target, options.app_dir)
+    check_module_exists(options.target, options.app_dir)
     watched = [path.expanduser().resolve() for path in directories or (options.app_dir,)]
     for path in watched:
         if not path.is_dir():

@@ -7,7 +7,7 @@ from typing import Any
 from rich.tree import Tree
 
 from evkafka.app import EVKafkaApp
-from evkafka.cli.output import print_json, screen, styled_line
+from evkafka.cli.output import print_json, stdout_console, styled_line
 from evkafka.config.settings import ConsumerSettings
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
@@ -34,7 +34,7 @@ def show_routes(app: EVKafkaApp, *, as_json: bool) -> None:
         for event in producer["events"]:
             topic = event["topic"] or "no topic"
             branch.add(styled_line((event["event_type"], "cyan"), f" -> {topic}  ", (event["sender"], "dim")))
-    screen().print(tree)
+    stdout_console().print(tree)
 
 
 def _add_consumer(tree: Tree, consumer: dict[str, Any]) -> None:

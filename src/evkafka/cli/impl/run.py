@@ -58,7 +58,7 @@ def run_app(options: RunOptions, *, supervisor: Supervisor | None = None) -> Non
             supervisor.report_web_port(port)
     if supervisor is not None:
         supervisor.report_stop_limit(app.stop_limit_s())
-    guard = app.guard_process()
+    guard = app.start_process_guard()
     exit_while_guard_watches(run_to_exit_code(app.serve, loop_factory=loop_factory, guard=guard))
 
 

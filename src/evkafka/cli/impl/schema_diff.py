@@ -42,7 +42,7 @@ class Schema:
         self._document = document
         self.node = resolve_reference(document, node)
 
-    def child(self, node: Any) -> Schema:
+    def schema_of_nested_node(self, node: Any) -> Schema:
         return Schema(self._document, node)
 
     def get(self, keyword: str, default: Any = None) -> Any:
@@ -50,7 +50,7 @@ class Schema:
 
     def alternatives(self) -> list[Schema]:
         """The alternatives of `anyOf` or `oneOf`; empty if it has none."""
-        return [self.child(arm) for arm in self.get("anyOf") or self.get("oneOf") or ()]
+        return [self.schema_of_nested_node(arm) for arm in self.get("anyOf") or self.get("oneOf") or ()]
 
     def types(self) -> set[str]:
         """The JSON types that it accepts; empty if it accepts any."""
@@ -69,7 +69,7 @@ class Schema:
         values = self.get("enum")
         return list(values) if isinstance(values, list) else None
 
-    def unwrap_nullable(self) -> Schema:
+    def without_null_alternative(self) -> Schema:
         """The one alternative that is an object or a list, so that `X | null` compares like X; else the schema."""
         containers = [
             arm
@@ -100,19 +100,19 @@ class SchemaDiff:
         both_objects = isinstance(old.node, dict) and isinstance(new.node, dict)
         if not both_objects or pair in self._equal or pair in outer or len(outer) > MAX_DEPTH:
             return []
-        found = list(self._compare_objects(old, new, path, (*outer, pair)))
+        found = list(self._compare_all_keywords(old, new, path, (*outer, pair)))
         if not found:
             self._equal.add(pair)
         return found
 
-    def _compare_objects(self, old: Schema, new: Schema, path: str, outer: Pairs) -> Iterator[Difference]:
+    def _compare_all_keywords(self, old: Schema, new: Schema, path: str, outer: Pairs) -> Iterator[Difference]:
         yield from self._compare_types(old.types(), new.types(), path)
         yield from self._compare_values(old.values(), new.values(), path)
         yield from self._compare_limits(old, new, path)
-        old, new = old.unwrap_nullable(), new.unwrap_nullable()
+        old, new = old.without_null_alternative(), new.without_null_alternative()
         yield from self._compare_fields(old, new, path, outer)
         if "items" in old.node and "items" in new.node:
-            items = old.child(old.node["items"]), new.child(new.node["items"])
+            items = old.schema_of_nested_node(old.node["items"]), new.schema_of_nested_node(new.node["items"])
             yield from self.compare(*items, f"{path}[]", outer)
 
     def _narrowing_difference(self, path: str, what: str) -> Difference:
@@ -179,7 +179,9 @@ class SchemaDiff:
                     yield self._narrowing_difference(field, "is required now")
                 if name in was_required - now_required:
                     yield self._widening_difference(field, "is optional now")
-                yield from self.compare(old.child(was[name]), new.child(now[name]), field, outer)
+                yield from self.compare(
+                    old.schema_of_nested_node(was[name]), new.schema_of_nested_node(now[name]), field, outer
+                )
 
 
 LOWER_LIMITS = ("minimum", "exclusiveMinimum", "minLength", "minItems")

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from evkafka.app import EVKafkaApp
-from evkafka.cli.connection import open_app
+from evkafka.cli.connection import load_env_file_and_app
 from evkafka.cli.options import AppOptions
-from evkafka.cli.output import print_json, screen, styled_line
+from evkafka.cli.output import print_json, stdout_console, styled_line
 from evkafka.exceptions import RegistryRefused, SchemaNotFound
 from evkafka.serde.formats.interface import Outgoing, Schema
 from evkafka.serde.formats.registry_format import Planned, RegistryFormat
@@ -70,12 +70,12 @@ def show_schemas(options: AppOptions, *, as_json: bool) -> None:
     Raises:
         ConfigError: a payload type has no schema in its format.
     """
-    found = sent_schemas(open_app(options))
+    found = sent_schemas(load_env_file_and_app(options))
     if as_json:
         print_json([_schema_as_json(one) for one in found])
         return
     for one in found:
-        screen().print(styled_line((one.planned.subject, "bold"), (f"  {_event_and_topic_text(one)}", "dim")))
+        stdout_console().print(styled_line((one.planned.subject, "bold"), (f"  {_event_and_topic_text(one)}", "dim")))
         print(f"{_schema_text(one)}\n")
 
 
@@ -87,14 +87,14 @@ def register_schemas(options: AppOptions, *, as_json: bool) -> int:
         RegistryError: the registry cannot be asked.
     """
     return _print_findings(
-        asyncio.run(_look_up_each(sent_schemas(open_app(options)), register_if_unknown)), as_json=as_json
+        asyncio.run(_look_up_each(sent_schemas(load_env_file_and_app(options)), register_if_unknown)), as_json=as_json
     )
 
 
 def compare_schemas(options: AppOptions, *, as_json: bool) -> int:
     """Compare them with the registry. Returns 1 if one is incompatible, else 0. Raises as `register_schemas`."""
     return _print_findings(
-        asyncio.run(_look_up_each(sent_schemas(open_app(options)), compare_with_registry)), as_json=as_json
+        asyncio.run(_look_up_each(sent_schemas(load_env_file_and_app(options)), compare_with_registry)), as_json=as_json
     )
 
 
@@ -143,7 +143,7 @@ async def _look_up_or_else(sent: SentSchema, otherwise: Callable[[SentSchema, Sc
     """Look it up. `otherwise` is called with a schema that is not in its subject."""
     registry, planned = sent.value_format.registry, sent.planned
     if planned.schema is None:
-        return await _latest_schema_finding(sent)
+        return await _look_up_latest_schema(sent)
     try:
         return Finding(sent, "unchanged", await registry.fetch_schema_id(planned.subject, planned.schema))
     except SchemaNotFound:
@@ -168,7 +168,7 @@ async def _compare_schema(sent: SentSchema, schema: Schema) -> Finding:
     return Finding(sent, "incompatible", reasons=reasons) if reasons else Finding(sent, "compatible")
 
 
-async def _latest_schema_finding(sent: SentSchema) -> Finding:
+async def _look_up_latest_schema(sent: SentSchema) -> Finding:
     try:
         key = (await sent.value_format.registry.latest(sent.planned.subject)).key
     except SchemaNotFound:
@@ -184,15 +184,15 @@ def _print_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
         print_json([_finding_as_json(one) for one in findings])
     for one in () if as_json else findings:
         number = f", id {one.number}" if one.number is not None else ""
-        screen().print(
+        stdout_console().print(
             styled_line(
                 (one.sent.planned.subject, "bold"), ": ", (SENTENCES[one.state] + number, STYLES.get(one.state, ""))
             )
         )
         for reason in one.reasons:
-            screen().print(styled_line(f"    {reason}"))
+            stdout_console().print(styled_line(f"    {reason}"))
         if one.state == "incompatible" and (hint := one.sent.value_format.incompatibility_hint):
-            screen().print(styled_line(f"    {hint}"))
+            stdout_console().print(styled_line(f"    {hint}"))
     if not findings and not as_json:
         print("the app sends no events with a schema: no sender has a value_format")
     return 1 if any(one.state in FAILED for one in findings) else 0

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.impl.topic_plan import TopicStatus, create_missing_topics, read_topic_statuses
-from evkafka.cli.output import print_json, print_table, screen, styled_line
+from evkafka.cli.output import print_json, print_table, stdout_console, styled_line
 
 
 def show_plan(app: EVKafkaApp, *, as_json: bool) -> int:
@@ -21,9 +21,11 @@ def show_plan(app: EVKafkaApp, *, as_json: bool) -> int:
         print_table(heads, [_table_cells(one) for one in topics], numbers=("partitions", "replicas"))
         for declared in app.consumers.values():
             if (pattern := declared.settings.topic_pattern) is not None:
-                screen().print(styled_line((f"{declared.name} reads the topics that match {pattern.pattern}", "dim")))
+                stdout_console().print(
+                    styled_line((f"{declared.name} reads the topics that match {pattern.pattern}", "dim"))
+                )
         summary = f"{len(missing)} missing: `evkafka topics create` creates them" if missing else "all topics exist"
-        screen().print(summary, style="yellow" if missing else "green")
+        stdout_console().print(summary, style="yellow" if missing else "green")
     return 1 if missing else 0
 
 

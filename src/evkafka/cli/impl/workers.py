@@ -31,12 +31,12 @@ MOST_RESTARTS, WITHIN_S = 5, 600.0
 def run_workers(options: RunOptions) -> int:
     """Run the processes until a signal. Returns the highest of their exit codes."""
     configure_logging(options.log_level, as_json=options.json_log)
-    with _forward_output() as forwarder, share_metrics_directory():
+    with _start_forwarder_of_all_output() as forwarder, share_metrics_directory():
         return asyncio.run(Workers(options, forwarder).run())
 
 
 @contextmanager
-def _forward_output() -> Iterator[LineForwarder]:
+def _start_forwarder_of_all_output() -> Iterator[LineForwarder]:
     """Send what the processes print, and what we log ourselves, through one forwarder."""
     forwarder = LineForwarder()
     handlers = [one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler]

@@ -164,7 +164,7 @@ class ContainedConsumer(AIOKafkaConsumer):
                 self._client,
                 subscription,
                 looks_up_topics=settings.auto_offset_reset != "none",
-                requires_stable=settings.transactions is not None,
+                requires_stable=settings.transaction_settings is not None,
                 epochs=self.epochs,
                 on_failure=self._on_failure,
                 **coordinator_options(self),

@@ -48,9 +48,9 @@ class KafkaSource:
         self._consumer: ContainedConsumer | None = None
         self._listener: SourceListener | None = None
         self._rebalances: RebalanceForwarder | None = None
-        # With `commits_each_poll` aiokafka's auto commit is off. A position that was found by the reset rule is
-        # committed at once: a restart would apply auto_offset_reset again, and could choose another position.
-        self._commits_resets = settings.commits_each_poll
+        # aiokafka's auto commit is off then, and a position that was found by the reset rule is committed at once: a
+        # restart would apply auto_offset_reset again, and could choose another position.
+        self._commits_resets = settings.commits_each_poll_before_running_it
         self._failure: BrokerError | None = None
         self._failed: asyncio.Future[None] | None = None  # done on a failure or at the stop; wakes a poll
         self._topic_watch: asyncio.Task[None] | None = None
@@ -95,7 +95,7 @@ class KafkaSource:
         if (error := opening.exception()) is not None:
             raise translate_error(error, f"connecting to {self._servers}") from error
         await self._check_rights(consumer)
-        if (transactions := settings.transactions) is not None:
+        if (transactions := settings.transaction_settings) is not None:
             self._producer = producer = _transactional_producer(settings, transactions)
             await producer.start(first=first, timeout_s=max(deadline_s - loop.time(), preflight.MIN_START_S))
         ends = EndOffsets(

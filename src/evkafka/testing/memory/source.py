@@ -63,7 +63,7 @@ class MemorySource:
         self._group = group
         self._commits = OffsetCommits(cluster, self, group, settings)
         self._transactions: TransactionalMember | None = None
-        if (transactions := settings.transactions) is not None:
+        if (transactions := settings.transaction_settings) is not None:
             self._transactions = TransactionalMember(cluster, self, self._commits, transactions)
         self._reader = PartitionReader(cluster, settings, group, self._commits, self.name)
         self._listener: SourceListener | None = None
