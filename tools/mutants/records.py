@@ -106,7 +106,7 @@ COMPLETED = [
     Breakage(
         "the reset rule applies to a poison record that retention has deleted",
         "testing/memory/reader.py",
-        "if from_offset is not None and from_offset < log.start and self._has_finished_after(tp, from_offset):",
+        "if from_offset is not None and from_offset < log.start and self._has_finished_offsets_after(tp, from_offset):",
         "if False:",
         "a restart skips what was sent meanwhile, or repeats what is finished",
         (DONE,),

@@ -46,7 +46,7 @@ class _Client:
         self._recording: AbstractContextManager[None] | None = None
         self._before = Context()
 
-    def _open_harness(self) -> Harness:
+    def _require_open_harness(self) -> Harness:
         if self._harness is None:
             name = type(self).__name__
             entry = "async with" if isinstance(self, AsyncTestClient) else "with"
@@ -66,7 +66,7 @@ class _Client:
         headers: Headers | None,
         consumer_name: str | None,
     ) -> tuple[CompiledConsumer, list[Record | Unencoded]]:
-        harness = self._open_harness()
+        harness = self._require_open_harness()
         consumer = harness.consumer_by_name(consumer_name)
         return consumer, [
             harness.build_record(
@@ -200,7 +200,7 @@ class TestClient(_Client):
         return self._deliver_events(events, event_type, topic, key, partition, timestamp_ms, headers, consumer_name)
 
     def _deliver_events(self, *arguments: Any) -> list[Delivery]:
-        harness, records = self._open_harness(), self._build_records(*arguments)
+        harness, records = self._require_open_harness(), self._build_records(*arguments)
         assert self._portal is not None
         context = harness.context_variables_of_endpoint(copy_context(), self._before)
         return self._deliveries_or_raise(
@@ -276,7 +276,7 @@ class AsyncTestClient(_Client):
         )
 
     async def _deliver_events(self, *arguments: Any) -> list[Delivery]:
-        harness, records = self._open_harness(), self._build_records(*arguments)
+        harness, records = self._require_open_harness(), self._build_records(*arguments)
         context = harness.context_variables_of_endpoint(copy_context(), self._before)
         delivering = harness.deliver(*records, stop_at_fault=self._raises)
         return self._deliveries_or_raise(await asyncio.get_running_loop().create_task(delivering, context=context))

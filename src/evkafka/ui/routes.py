@@ -92,7 +92,7 @@ class OperationsPage:
         self._encoder = SingleThreadExecutor(ENCODING_QUEUE)
         snapshots = Snapshots(app, self._statistics, self._open_dead_letters.count_if_due)
         self._stream = SnapshotStream(snapshots.create, self._encoder, one_by_one=mounted)
-        self._sampler = LagSampler(self._sample_statistics, lambda: self._stream.viewers)
+        self._sampler = LagSampler(self._sample_statistics_once, lambda: self._stream.viewers)
 
     def start_sampling(self) -> None:
         """Call it in the app's event loop, when the web server listens."""
@@ -108,7 +108,7 @@ class OperationsPage:
         self._dead_letters.shut_down()
         self._encoder.shut_down_without_waiting()
 
-    def _sample_statistics(self) -> None:
+    def _sample_statistics_once(self) -> None:
         self._statistics.sample_status(self._app.status())
 
     def routes(self) -> list[Route]:

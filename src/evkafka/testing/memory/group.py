@@ -48,11 +48,11 @@ class Group:
     def join(self, member: Member) -> None:
         predecessor = self._member_with_same_instance_id(member)
         if predecessor is not None and not predecessor.left:  # UNRELEASED_INSTANCE_ID
-            self._cluster.run_in_background(self._join_after(member, predecessor))
+            self._cluster.run_in_background(self._join_after_predecessor_left(member, predecessor))
             return
         self._cluster.trace.note("group %s: %s joins", self.name, member.name)
         if predecessor is not None:
-            predecessor.haunts = False
+            predecessor.awaits_session_expiry = False
             self.members.remove(predecessor)
             self._reconciliation.transfer_target(predecessor, member)
         self.members.append(member)
@@ -70,7 +70,7 @@ class Group:
             return None
         return next((one for one in self.members if one.instance_id == member.instance_id), None)
 
-    async def _join_after(self, member: Member, predecessor: Member) -> None:
+    async def _join_after_predecessor_left(self, member: Member, predecessor: Member) -> None:
         """Its instance id is in use: it joins when that member has left, or its session has expired."""
         while predecessor in self.members and not predecessor.left:
             await self._cluster.next_change()
@@ -119,7 +119,7 @@ class Group:
             while self._wanted:
                 self._wanted = False
                 await self._revoke_all()
-                while not self._wanted and any(member.haunts for member in self.members):
+                while not self._wanted and any(member.awaits_session_expiry for member in self.members):
                     await self._cluster.next_change()
                 await self._cluster.wait_for_outage_end()
                 if self._wanted:

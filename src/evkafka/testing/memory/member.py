@@ -17,7 +17,7 @@ class Member(Protocol):
         incremental: whether it speaks the consumer protocol.
         instance_id: of a static member that speaks it.
         alive: False once its process has crashed or it has left.
-        haunts: True from a crash until the session has expired: the group still counts it as a member.
+        awaits_session_expiry: True from a crash until the session has expired: the group still counts it as a member.
         left: True if it has left.
         generation: of its assignment, or its member epoch; -1 without one.
     """
@@ -27,7 +27,7 @@ class Member(Protocol):
     incremental: bool
     instance_id: str | None
     alive: bool
-    haunts: bool
+    awaits_session_expiry: bool
     left: bool
     generation: int
 

@@ -86,7 +86,7 @@ class PartitionReader:
         siblings = self._group is not None and any(other.topic == tp.topic for other in self._group.committed)
         if rule == "none":
             raise BrokerRefused(f"{tp.topic}[{tp.partition}] has no valid offset, and auto_offset_reset is 'none'")
-        if from_offset is not None and from_offset < log.start and self._has_finished_after(tp, from_offset):
+        if from_offset is not None and from_offset < log.start and self._has_finished_offsets_after(tp, from_offset):
             self.epochs.start_at(tp, UNKNOWN)
             self._apply_reset(tp, OffsetReset(tp, from_offset, log.start, "retention"))
             return
@@ -98,7 +98,7 @@ class PartitionReader:
         self.epochs.start_at(tp, UNKNOWN)
         self._apply_reset(tp, OffsetReset(tp, from_offset, to, reason))
 
-    def _has_finished_after(self, tp: TopicPartition, offset: int) -> bool:
+    def _has_finished_offsets_after(self, tp: TopicPartition, offset: int) -> bool:
         if self._settings.at_most_once or self._settings.group_id is None:
             return False
         return has_finished_offsets_after(

@@ -32,8 +32,8 @@ class MemorySource:
         incremental: whether it speaks the consumer protocol (KIP-848): only the partitions that move are revoked.
         instance_id: of a static member that speaks that protocol.
         alive: False once it has crashed, or has left.
-        haunts: True from a crash until the group has noticed it, when the session expires; also after a static member
-            has left, until its session expires or its instance id is back.
+        awaits_session_expiry: True from a crash until the group has noticed it, when the session expires; also after a
+            static member has left, until its session expires or its instance id is back.
         left: whether it has left.
         expired: True while its session has expired and the member has not noticed it yet.
         rejoining: True while it has no assignment.
@@ -50,7 +50,7 @@ class MemorySource:
             self._session_s, self._heartbeat_s = BROKER_SESSION_S, BROKER_HEARTBEAT_S
         self.instance_id = settings.group_instance_id if self.incremental else None
         self.alive = True
-        self.haunts = False
+        self.awaits_session_expiry = False
         self.left = False
         self.expired = False
         self.rejoining = group is not None
@@ -134,13 +134,13 @@ class MemorySource:
             self._leave_when_session_expires()
 
     def _leave_when_session_expires(self) -> None:
-        self.haunts = True
+        self.awaits_session_expiry = True
         self._cluster.clock.call_later(self._session_s, self._on_session_expired)
         self._cluster.wake_waiters()
 
     def _on_session_expired(self) -> None:
         assert self._group is not None
-        self.haunts = False
+        self.awaits_session_expiry = False
         self._group.leave(self)
 
     def expire(self) -> None:
@@ -413,7 +413,7 @@ class MemorySource:
 
     def describe_unfinished_work(self) -> list[str]:
         """Describe what this member still has to do."""
-        if self.haunts:
+        if self.awaits_session_expiry:
             return [f"{self.name} has {'left' if self.left else 'crashed'}, but its session has not expired yet"]
         if not self.alive:
             return []
