@@ -49,7 +49,7 @@ class ConsumerControl:
         Raises:
             ConfigError: the consumer does not read this topic, or the partition is not a whole number from 0.
         """
-        tp = self._check_topic_and_partition_number(topic, partition)
+        tp = self._check_and_create_topic_partition(topic, partition)
         with self._lock:
             self._paused.add(tp)
         self._call_in_loop_if_running(lambda consumer: consumer.pause(tp))
@@ -60,7 +60,7 @@ class ConsumerControl:
         Raises:
             ConfigError: the consumer does not read this topic, or the partition is not a whole number from 0.
         """
-        tp = self._check_topic_and_partition_number(topic, partition)
+        tp = self._check_and_create_topic_partition(topic, partition)
         with self._lock:
             self._paused.discard(tp)
         self._call_in_loop_if_running(lambda consumer: consumer.resume(tp))
@@ -77,7 +77,7 @@ class ConsumerControl:
             NotAssigned: the partition is not assigned to this member.
             RuntimeError: the app does not run.
         """
-        tp = self._check_topic_and_partition_number(topic, partition)
+        tp = self._check_and_create_topic_partition(topic, partition)
         if not is_whole_number(offset):
             raise ConfigError(f"an offset is a whole number of 0 or more, not {offset!r}")
         if not self._call_in_loop_if_running(lambda consumer: consumer.seek(tp, offset)):
@@ -114,7 +114,7 @@ class ConsumerControl:
         asyncio.run_coroutine_threadsafe(call_in_loop(), loop).result(CALL_S)
         return True
 
-    def _check_topic_and_partition_number(self, topic: str, partition: int) -> TopicPartition:
+    def _check_and_create_topic_partition(self, topic: str, partition: int) -> TopicPartition:
         settings = self._settings
         names = [topic_settings.name for topic_settings in settings.topics]
         pattern = settings.topic_pattern

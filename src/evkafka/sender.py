@@ -299,8 +299,8 @@ class Sender:
         mode: Literal["binary", "structured"] = "binary",
         value_format: ValueFormat | Literal["json"] | None = None,
     ) -> None:
-        self._format = _check_format(value_format, "Sender")
-        self.envelope = _check_envelope(envelope, source, mode)
+        self._format = _check_and_return_format(value_format, "Sender")
+        self.envelope = _check_and_create_envelope(envelope, source, mode)
         self._endpoints: list[OutboundEndpoint[Any]] = []
         self._producer: EVKafkaProducer | None = None
 
@@ -331,7 +331,9 @@ class Sender:
         """
         _check_event_options(event_type, topic, key, key_field)
         own_key = key_field if key_field is not None else key
-        own_format = self._format if value_format is None else _check_format(value_format, f"event {event_type!r}")
+        own_format = (
+            self._format if value_format is None else _check_and_return_format(value_format, f"event {event_type!r}")
+        )
         options = OutboundOptions(topic, summary, description, tuple(tags or ()), own_key, own_format)
 
         def declare(fn: Callable[[T], Any], /) -> OutboundEndpoint[T]:
@@ -425,7 +427,7 @@ class Sender:
         )
 
 
-def _check_envelope(envelope: object, source: object, mode: Mode) -> CloudEventsEnvelope | None:
+def _check_and_create_envelope(envelope: object, source: object, mode: Mode) -> CloudEventsEnvelope | None:
     match envelope:
         case None if source is None and mode == "binary":
             return None
@@ -445,7 +447,7 @@ def _check_envelope(envelope: object, source: object, mode: Mode) -> CloudEvents
     return CloudEventsEnvelope(source, mode)
 
 
-def _check_format(given: object, where: str) -> ValueFormat | None:
+def _check_and_return_format(given: object, where: str) -> ValueFormat | None:
     match given:
         case None | "json":
             return None

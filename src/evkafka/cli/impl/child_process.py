@@ -81,7 +81,7 @@ class ChildProcess:
     @property
     def web_port(self) -> WebPort | None:
         """The port that `evkafka dev` has chosen; None as long as the process has not reported one."""
-        port = self._lifeline.receive_reports().get(WEB_PORT)
+        port = self._lifeline.receive_newest_reports().get(WEB_PORT)
         return None if port is None else WebPort(*port)
 
     def terminate(self) -> None:
@@ -108,7 +108,11 @@ class ChildProcess:
         """
         try:
             code = await self._process.wait()
-            if code == -signal.SIGTERM and self._signals and SIGNALS_READY not in self._lifeline.receive_reports():
+            if (
+                code == -signal.SIGTERM
+                and self._signals
+                and SIGNALS_READY not in self._lifeline.receive_newest_reports()
+            ):
                 return 0
             return code if code >= 0 else 128 - code
         finally:
@@ -123,5 +127,5 @@ class ChildProcess:
 
     def _stop_limit_s(self) -> float:
         """The limit that the process has reported; until then, the limit of the default settings."""
-        limit_s: float | None = self._lifeline.receive_reports().get(STOP_LIMIT_S)
+        limit_s: float | None = self._lifeline.receive_newest_reports().get(STOP_LIMIT_S)
         return stop_limit_s([]) if limit_s is None else limit_s

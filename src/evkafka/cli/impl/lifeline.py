@@ -46,7 +46,7 @@ class ReportReceiver:
         self._connection = connection
         self._received = b""
 
-    def receive_reports(self) -> dict[str, Any]:
+    def receive_newest_reports(self) -> dict[str, Any]:
         """Receive what has arrived. Returns the newest report of each name."""
         self._read_available_bytes()
         reports: dict[str, Any] = {}

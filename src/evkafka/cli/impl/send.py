@@ -75,7 +75,7 @@ def send(
     if dry_run:
         print_json({"dry_run": True, "events": len(events)}) if as_json else print(f"{len(events)} would be sent")
         return
-    confirmed = asyncio.run(_send_events(found, topic, events, create=create))
+    confirmed = asyncio.run(_send_and_await_confirmations(found, topic, events, create=create))
     if as_json:
         print_json([{"topic": one.topic, "partition": one.partition, "offset": one.offset} for one in confirmed])
     elif len(confirmed) == 1:
@@ -85,7 +85,7 @@ def send(
         print(f"{len(confirmed)} sent to {topic}")
 
 
-async def _send_events(
+async def _send_and_await_confirmations(
     found: FoundCluster, topic: str, events: Sequence[Event], *, create: bool
 ) -> list[RecordMetadata]:
     if not create:
