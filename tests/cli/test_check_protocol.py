@@ -9,16 +9,16 @@ import pytest
 from evkafka.cli.impl.check_config import ConfigFinding
 from evkafka.cli.impl.check_protocol import protocol_findings
 from evkafka.kafka.admin.groups import Group, Member
-from evkafka.kafka.client.protocol_offer import FEATURE_OFF, TOO_OLD, ProtocolOffer
+from evkafka.kafka.client.consumer_protocol_offer import FEATURE_OFF, TOO_OLD, ConsumerProtocolOffer
 from tests.support.configurations import consumer
 
-OFFERED = ProtocolOffer(1, 1, None)
+OFFERED = ConsumerProtocolOffer(1, 1, None)
 DEAD = Group("Dead", ())
 RUNNING = Group("Stable", (Member("a", "h"), Member("b", "h")), assignor="roundrobin")
 
 
 def found(
-    protocol: str, offer: ProtocolOffer, group: Group = DEAD, known: Mapping[str, str] | None = None
+    protocol: str, offer: ConsumerProtocolOffer, group: Group = DEAD, known: Mapping[str, str] | None = None
 ) -> list[ConfigFinding]:
     return list(protocol_findings(consumer(group_protocol=protocol), offer, group, known))
 
@@ -36,7 +36,7 @@ class TestTheProtocol:
 
     @pytest.mark.parametrize("obstacle", [TOO_OLD, FEATURE_OFF])
     def test_that_the_brokers_do_not_offer_is_an_error_only_if_it_is_needed(self, obstacle: str) -> None:
-        offer = ProtocolOffer(None, 0, obstacle)
+        offer = ConsumerProtocolOffer(None, 0, obstacle)
         [needed], [wanted], [classic] = (found(one, offer) for one in ("consumer", "auto", "classic"))
         assert (needed.level, wanted.level, classic.level) == ("error", "ok", "ok")
         assert all(obstacle in one.problem for one in (needed, wanted, classic))

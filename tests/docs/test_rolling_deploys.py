@@ -12,7 +12,7 @@ from evkafka.cli.impl.group_offsets import print_group_heading, print_member
 from evkafka.config.settings import ConnectionSettings
 from evkafka.kafka.admin.groups import Group, Member
 from evkafka.kafka.admin.topics import broker_settings
-from evkafka.kafka.client.protocol_offer import ProtocolOffer
+from evkafka.kafka.client.consumer_protocol_offer import ConsumerProtocolOffer
 from evkafka.telemetry import PartitionsRevoked
 from evkafka.testing import InMemoryKafka
 from tests.support.configurations import consumer
@@ -49,7 +49,7 @@ def test_its_figures_are_those_of_the_last_benchmark(page: str) -> None:
 def test_its_lines_of_the_check_are_those_of_the_program() -> None:
     group = Group("Stable", (Member("pod-1", "h"), Member("pod-2", "h")), assignor="roundrobin")
     settings = consumer(group_protocol="consumer")
-    for finding in protocol_findings(settings, ProtocolOffer(1, 1, None), group, {}):
+    for finding in protocol_findings(settings, ConsumerProtocolOffer(1, 1, None), group, {}):
         assert f"ok  protocol     consumer-1       {finding.problem}\n" in TEXT
 
 

@@ -98,7 +98,7 @@ CLIENT = [
     ),
     Breakage(
         "a commit for a partition that is not ours is sent",
-        "kafka/consumer/coordinator.py",
+        "kafka/consumer/classic_coordinator.py",
         "        if foreign := [tp for tp in partitions if tp not in assignment.partitions.tps]:",
         "        if foreign := [tp for tp in partitions if False]:",
         "a mistake of ours skips another member's records",
@@ -122,7 +122,7 @@ CLIENT = [
     ),
     Breakage(
         "an error of the whole offset fetch counts as no committed offset",
-        "kafka/consumer/coordinator.py",
+        "kafka/consumer/classic_coordinator.py",
         "        elif code not in (0, ErrorCode.GROUP_ID_NOT_FOUND) and isinstance(request, OFFSET_FETCHES):",
         "        elif False:",
         "the group begins at the end of the topic, and all before it is skipped",
@@ -130,7 +130,7 @@ CLIENT = [
     ),
     Breakage(
         "a commit for a topic that was recreated skips its records",
-        "kafka/consumer/coordinator.py",
+        "kafka/consumer/classic_coordinator.py",
         "if existing := {tp: offset for tp, offset in offsets.items() if tp.topic not in deleted}:",
         "if existing := dict(offsets):",
         "records of the recreated topic are skipped",
@@ -260,7 +260,7 @@ TRANSACTIONS = [
     ),
     Breakage(
         "a transaction commits offsets under the generation that the client has now",
-        "kafka/consumer/coordinator.py",
+        "kafka/consumer/classic_coordinator.py",
         '''            and assignment.generation == self.generation
             and assignment.member_id == self.member_id
             and bool(assignment.partitions.active)
@@ -281,7 +281,7 @@ TRANSACTIONS = [
     ),
     Breakage(
         "an exactly-once consumer begins at an offset that a transaction may change",
-        "kafka/consumer/coordinator.py",
+        "kafka/consumer/classic_coordinator.py",
         "            if self._requires_stable and partitions is not None",
         "            if False",
         "what an open transaction has handled is handled twice",

@@ -17,8 +17,8 @@ from evkafka.dlq.dead_letter import (
 )
 from evkafka.dlq.state_topic import ReplayState, Status
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.admin.groups import offset_bounds
-from evkafka.kafka.admin.topic_reader import read_whole_topic, stream_topic
+from evkafka.kafka.admin.groups import topic_offset_bounds
+from evkafka.kafka.admin.topic_reader import for_each_record_of_topic, stream_topic
 from evkafka.kafka.admin.topics import topic_settings, topic_shapes
 from evkafka.runtime.dead_letters.replay_signature import state_topic
 
@@ -90,7 +90,7 @@ class DeadLetterTopic:
         Args:
             before: a part that was returned earlier: the newest part before that one.
         """
-        bounds = await offset_bounds(self.connection, [self.name])
+        bounds = await topic_offset_bounds(self.connection, [self.name])
         whole = {at.partition: range(bound.first, bound.end) for at, bound in bounds.items()}
         if before is not None:
             whole = {
@@ -117,7 +117,7 @@ class DeadLetterTopic:
         existing = await topic_shapes(self.connection)
         if self.name not in existing:
             return None, 0
-        bounds = await offset_bounds(
+        bounds = await topic_offset_bounds(
             self.connection, [name for name in (self.name, self.state_topic) if name in existing]
         )
         if before is not None and before[0] == bounds:
@@ -171,7 +171,9 @@ class DeadLetterTopic:
         """Read the state topic; empty if it does not exist."""
         state = ReplayState()
         if await topic_settings(self.connection, self.state_topic):
-            await read_whole_topic(self.connection, self.state_topic, state.apply, timeout_s=READ_STATE_TIMEOUT_S)
+            await for_each_record_of_topic(
+                self.connection, self.state_topic, state.apply, timeout_s=READ_STATE_TIMEOUT_S
+            )
         return state
 
     async def check_topic_exists(self) -> None:

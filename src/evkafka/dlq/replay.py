@@ -20,7 +20,7 @@ from evkafka.dlq.dead_letter_topic import DeadLetterTopic
 from evkafka.dlq.state_topic import ClosedStatus, create_closing_mark
 from evkafka.dlq.targets import Target, TargetTopics
 from evkafka.exceptions import ConfigError, EVKafkaError
-from evkafka.kafka.admin.topics import ensure_compacted_topic
+from evkafka.kafka.admin.topics import create_compacted_topic_if_absent
 from evkafka.kafka.producer.transaction_errors import ProducerFenced
 from evkafka.kafka.producer.transactional_writer import TransactionalWriter
 from evkafka.runtime.dead_letters.headers import SIGNATURE
@@ -193,7 +193,7 @@ async def drop_dead_letters(
         report.chosen = len(dead_letters)
         for first in range(0, len(dead_letters), BATCH_MAX_RECORDS):
             batch = dead_letters[first : first + BATCH_MAX_RECORDS]
-            await transactions.write(
+            await transactions.write_in_one_transaction(
                 [_create_mark_record(topic.state_topic, dead_letter, "dropped") for dead_letter in batch]
             )
             report.done += len(batch)
@@ -217,7 +217,7 @@ async def _open_transactional_writer(topic: DeadLetterTopic) -> AsyncIterator[Tr
     state = topic.state_topic
     if fault := topic_fault(state):
         raise ConfigError(f"the state of the dead letters would be recorded in topic {state!r}, but {fault}")
-    settings = await ensure_compacted_topic(topic.connection, state, like=topic.name)
+    settings = await create_compacted_topic_if_absent(topic.connection, state, like=topic.name)
     if "compact" not in settings.get("cleanup.policy", ""):
         raise ConfigError(
             f"topic {state!r} is not compacted, so its records would be lost: kafka-configs.sh --alter --entity-type"
@@ -271,7 +271,7 @@ class _SendToTopic:
         if self._key_is_new:
             value = signing_key_as_bytes(self._key)
             records.append(OutgoingRecord(self._state_topic, value, SIGNING_KEY, partition=0))
-        await self._transactions.write(records)
+        await self._transactions.write_in_one_transaction(records)
         self._key_is_new = False
         report.done += sent
 
@@ -301,7 +301,9 @@ class _HandleLocally:
             if reason := await self._targets.refusal_reason(dead_letter) or await self._handle(dead_letter):
                 report.add_failure(dead_letter, reason)
             else:
-                await self._transactions.write([_create_mark_record(self._state_topic, dead_letter, "replayed")])
+                await self._transactions.write_in_one_transaction(
+                    [_create_mark_record(self._state_topic, dead_letter, "replayed")]
+                )
                 report.done += 1
 
 

@@ -36,8 +36,8 @@ class KafkaCluster:
     async def read_topic(
         self, connection: ConnectionSettings, topic: str, take: Callable[[Record], object], *, timeout_s: float
     ) -> None:
-        from evkafka.kafka.admin.topic_reader import read_whole_topic
+        from evkafka.kafka.admin.topic_reader import for_each_record_of_topic
         from evkafka.kafka.admin.topics import topic_settings
 
         if await topic_settings(connection, topic, timeout_s=timeout_s):
-            await read_whole_topic(connection, topic, take, timeout_s=timeout_s)
+            await for_each_record_of_topic(connection, topic, take, timeout_s=timeout_s)

@@ -148,7 +148,7 @@ def describe_cause(error: BaseException) -> str:
         case asyncio.IncompleteReadError() | ConnectionResetError():
             return _CLOSED
         case kafka.KafkaError():
-            return _client_cause(error)
+            return _kafka_error_cause(error)
         case OSError():
             return error.strerror or str(error) or type(error).__name__
         case _:
@@ -168,7 +168,7 @@ def _tls_cause(error: ssl.SSLError) -> str:
     return f"TLS failed: {error.reason or error}"
 
 
-def _client_cause(error: kafka.KafkaError) -> str:
+def _kafka_error_cause(error: kafka.KafkaError) -> str:
     match error:
         case kafka.SaslAuthenticationFailed() | kafka.AuthenticationFailedError():
             return f"login refused: {_args_text(error) or 'wrong user name or password'}"
@@ -230,7 +230,7 @@ def _verification_cause(error: ssl.SSLCertVerificationError) -> str:
             return f"{why}; add the authority that signed it to the ssl_context (create_ssl_context(cafile=...))"
 
 
-def closed_without_reason(error: BaseException) -> bool:
+def was_closed_without_reason(error: BaseException) -> bool:
     """Whether the server closed the connection without giving a reason."""
     match error:
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | ConnectionResetError() | BrokenPipeError():
@@ -238,7 +238,7 @@ def closed_without_reason(error: BaseException) -> bool:
         case asyncio.IncompleteReadError():
             return True
         case kafka.KafkaConnectionError() if error.__cause__ is not None:
-            return closed_without_reason(error.__cause__)
+            return was_closed_without_reason(error.__cause__)
         case kafka.KafkaConnectionError():
             return "closed" in str(error)
         case ssl.SSLError():

@@ -19,8 +19,8 @@ from evkafka.broker import KafkaBroker
 from evkafka.config import consumer_settings, producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, ConfigError
-from evkafka.kafka.admin.groups import group_offsets, offset_bounds
-from evkafka.kafka.admin.topic_reader import end_offsets, read_whole_topic
+from evkafka.kafka.admin.groups import group_offsets, topic_offset_bounds
+from evkafka.kafka.admin.topic_reader import end_offsets, for_each_record_of_topic
 from evkafka.kafka.admin.topics import create_topic
 from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.records import Record
@@ -267,7 +267,7 @@ class _Run:
             return
         deadline_s = time.monotonic() + OPEN_TRANSACTIONS_S
         while time.monotonic() < deadline_s:
-            bounds = await offset_bounds(self._connection, [self._output_topic])
+            bounds = await topic_offset_bounds(self._connection, [self._output_topic])
             if all(one.end == one.high_watermark for one in bounds.values()):
                 return
             await asyncio.sleep(0.5)
@@ -330,7 +330,7 @@ class _Run:
             key = None if record.key is None else record.key.decode()
             written.append(Written(record.partition, record.offset, int(number or b"-1"), key))
 
-        await read_whole_topic(self._connection, self._topic, take)
+        await for_each_record_of_topic(self._connection, self._topic, take)
         return written
 
     async def _read_outputs(self) -> list[Output] | None:
@@ -344,7 +344,7 @@ class _Run:
             key = None if record.key is None else record.key.decode()
             outputs.append(Output(record.partition, record.offset, (source["partition"], source["offset"]), key))
 
-        await read_whole_topic(self._connection, self._output_topic, take)
+        await for_each_record_of_topic(self._connection, self._output_topic, take)
         return outputs
 
     @contextmanager

@@ -12,7 +12,14 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, CommitRefused
-from evkafka.kafka.admin.groups import Group, Member, commit_offsets, describe_group, group_offsets, protocol_offer
+from evkafka.kafka.admin.groups import (
+    Group,
+    Member,
+    commit_offsets,
+    describe_group,
+    group_offsets,
+    look_up_consumer_protocol_offer,
+)
 from evkafka.kafka.client.group_protocol import LEAVE, LEAVE_AND_RETURN
 from evkafka.kafka.client.node_connections import NodeConnections
 from evkafka.records import TopicPartition
@@ -67,7 +74,7 @@ class TestAGroupOfTheConsumerProtocol:
         assert not (await describe_group(connection, name)).active
         await commit_offsets(connection, name, offsets)
         assert await group_offsets(connection, name) == offsets
-        assert (await protocol_offer(connection, name)).obstacle is None
+        assert (await look_up_consumer_protocol_offer(connection, name)).obstacle is None
 
     async def test_has_the_epoch_that_its_source_knows(
         self, kafka_broker: KafkaBroker, connection: ConnectionSettings, topic: MakeTopic, name: str, read: Read

@@ -19,7 +19,7 @@ from evkafka.dlq import DeadLetterFilter, DeadLetterTopic, Target, replay_dead_l
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin import reader as reading
 from evkafka.kafka.admin.log_pages import FromOffset, PageLimits, read_page
-from evkafka.kafka.admin.topic_reader import follow_topic, read_whole_topic, stream_topic
+from evkafka.kafka.admin.topic_reader import follow_topic, for_each_record_of_topic, stream_topic
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.ui.record_browser import record_row
@@ -103,7 +103,7 @@ class TestATooLargeBatch:
 
     async def test_is_an_error_of_reading_a_whole_log(self, connection: ConnectionSettings, orders: str) -> None:
         with pytest.raises(BrokerError, match=r"\[0\]@2 to 4 cannot be read: TooLargeUnpacked"):
-            await read_whole_topic(connection, orders, lambda record: None)
+            await for_each_record_of_topic(connection, orders, lambda record: None)
 
     @pytest.mark.parametrize("wanted", [RecordFilter(), RecordFilter(event_types=("E",))], ids=["all", "some"])
     async def test_is_a_line_of_tail_with_any_filter(
@@ -143,7 +143,7 @@ class TestATooLargeBatch:
         assert left.unreadable
         assert left.error_type == "TooLargeUnpacked"
         sent: list[Record] = []
-        await read_whole_topic(connection, source, sent.append)
+        await for_each_record_of_topic(connection, source, sent.append)
         assert errors_or_values(sent) == [b"small"]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from evkafka.broker import KafkaBroker
+from evkafka.kafka.client.consumer_protocol_offer import request_consumer_protocol_offer
 from evkafka.kafka.client.group_protocol import (
     LEAVE,
     ConsumerGroupDescribeRequest,
@@ -16,7 +17,6 @@ from evkafka.kafka.client.group_protocol import (
 from evkafka.kafka.client.node_connections import NodeConnections
 from evkafka.kafka.client.offset_protocol import MemberOffsetFetchRequest
 from evkafka.kafka.client.protocol import TopicIdsRequest
-from evkafka.kafka.client.protocol_offer import look_up_protocol_offer
 from evkafka.kafka.client.topic_ids import request_topic_names
 from evkafka.kafka.errors import ErrorCode
 from tests.support.group_member import GroupMember
@@ -108,6 +108,6 @@ class TestAMember:
 
 class TestTheOffer:
     async def test_of_kafka_4_is_the_protocol(self, client: NodeConnections, name: str) -> None:
-        offer = await look_up_protocol_offer(client, name)
+        offer = await request_consumer_protocol_offer(client, name)
 
         assert offer == (1, 1, None)

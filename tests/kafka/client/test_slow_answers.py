@@ -11,8 +11,8 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConsumerSettings
-from evkafka.kafka.client.connection import SilenceLimit, connect
-from evkafka.kafka.consumer import consumer as contain
+from evkafka.kafka.client.connection import SilenceTimeout, connect
+from evkafka.kafka.consumer import source_consumer
 from evkafka.records import TopicPartition
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.interfaces import WatchdogRounds
@@ -41,12 +41,12 @@ class TestSilenceLimit:
                 enough.set()
             return looks
 
-        async with SilenceLimit(0.005, come):
+        async with SilenceTimeout(0.005, come):
             await enough.wait()
 
     async def test_expires_after_silence(self) -> None:
         with pytest.raises(TimeoutError):
-            async with SilenceLimit(0.005, lambda: 7):
+            async with SilenceTimeout(0.005, lambda: 7):
                 await asyncio.Event().wait()
 
 
@@ -85,7 +85,7 @@ class TestAFetchOverASlowLine:
         read: Read,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(contain, "MIN_FETCH_SILENCE_S", 0.5)
+        monkeypatch.setattr(source_consumer, "MIN_FETCH_SILENCE_S", 0.5)
         orders = await topic()
         await produce_one(kafka_broker.bootstrap_servers, orders, 4_000)
         reader = await read(proxy.bootstrap_servers, orders, None, session_timeout_s=0.5)

@@ -12,7 +12,7 @@ from aiokafka import errors as kafka
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.broker import KafkaBroker
-from evkafka.kafka.consumer.coordinator import ContainedCoordinator
+from evkafka.kafka.consumer.classic_coordinator import ClassicCoordinator
 from evkafka.records import TopicPartition
 from tests.support.kafka_reader import Read, Reader, consumer_settings
 from tests.support.kafka_topics import MakeTopic, produce
@@ -47,7 +47,7 @@ async def test_an_error_of_one_partition_in_the_offset_lookup_is_raised(
     reader = await read(kafka_broker.bootstrap_servers, await topic(), name)
     await eventually(lambda: reader.source.state() == "steady")
     member: Any = reader.source._started_consumer().coordinator
-    assert isinstance(member, ContainedCoordinator)
+    assert isinstance(member, ClassicCoordinator)
 
     async def answer(request: Any) -> Any:
         return SimpleNamespace(error_code=0, topics=[("orders", [(0, -1, -1, "", 29)])])

@@ -9,7 +9,7 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError
-from evkafka.kafka.consumer.consumer import ContainedConsumer
+from evkafka.kafka.consumer.source_consumer import SourceConsumer
 from evkafka.runtime.supervision.restart_policy import RestartPolicy
 from evkafka.runtime.supervision.tasks import TaskEnded
 from tests.support.kafka_reader import Read
@@ -17,17 +17,17 @@ from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 
 
-def coordination(consumer: ContainedConsumer) -> asyncio.Task[Any]:
+def coordination(consumer: SourceConsumer) -> asyncio.Task[Any]:
     task: asyncio.Task[Any] = consumer.coordinator._coordination_task
     return task
 
 
-def fetching(consumer: ContainedConsumer) -> asyncio.Task[Any]:
+def fetching(consumer: SourceConsumer) -> asyncio.Task[Any]:
     task: asyncio.Task[Any] = consumer.fetcher._fetch_task
     return task
 
 
-def metadata(consumer: ContainedConsumer) -> asyncio.Task[Any]:
+def metadata(consumer: SourceConsumer) -> asyncio.Task[Any]:
     task: asyncio.Task[Any] = consumer.client._sync_task
     return task
 

@@ -76,7 +76,7 @@ class Client:
     def broke_sequence(self, _: object) -> bool:
         return True
 
-    def refusal(self, *_: object) -> Refusal:
+    def refusal_of_last_batch(self, *_: object) -> Refusal:
         return Refusal(self.code, "by the test")
 
 

@@ -11,7 +11,7 @@ from evkafka.config import producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.dlq import DeadLetterFilter, DeadLetterTopic, drop_dead_letters
 from evkafka.exceptions import BrokerError
-from evkafka.kafka.admin.topics import create_topic, ensure_compacted_topic, ensure_topics, topic_shapes
+from evkafka.kafka.admin.topics import create_compacted_topic_if_absent, create_topic, ensure_topics, topic_shapes
 from evkafka.testing import InMemoryKafka
 from tests.support.apps import app_of
 from tests.support.backends import RealBackend
@@ -42,7 +42,7 @@ class TestATopicWithoutASource:
         with pytest.raises(BrokerError, match="replicat"):
             await ensure_topics(at(broker), {"a.g.dlq": "a"}, timeout_s=10)
         with pytest.raises(BrokerError, match="replicat"):
-            await ensure_compacted_topic(at(broker), "a.g.dlq.state", like="a.g.dlq", timeout_s=10)
+            await create_compacted_topic_if_absent(at(broker), "a.g.dlq.state", like="a.g.dlq", timeout_s=10)
 
     async def test_has_the_brokers_number_of_partitions(self, broker: KafkaBroker) -> None:
         await create_topic(at(broker), "by-default", replicas=1)

@@ -27,7 +27,7 @@ from evkafka.cli.output import counted, print_json, stdout_console, styled_line
 from evkafka.config import missing_group_id_fault, producer_settings
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, ConfigError, EVKafkaError
-from evkafka.kafka.admin.groups import describe_group, protocol_offer
+from evkafka.kafka.admin.groups import describe_group, look_up_consumer_protocol_offer
 from evkafka.kafka.admin.permissions import PermissionProbe, missing_codecs, permission_probe
 from evkafka.kafka.admin.topics import TopicShape, broker_settings, topic_shapes
 from evkafka.kafka.admin.transactions import look_up_transaction_offer
@@ -244,7 +244,7 @@ async def _check_group_protocol(declared: DeclaredConsumer, known: Mapping[str, 
     if group_id is None:
         return []
     try:
-        offer = await protocol_offer(settings.connection, group_id)
+        offer = await look_up_consumer_protocol_offer(settings.connection, group_id)
         group = await describe_group(settings.connection, group_id)
     except BrokerRefused:
         return []  # the check of the permissions says what is missing

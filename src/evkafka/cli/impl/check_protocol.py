@@ -8,7 +8,7 @@ from evkafka.cli.impl.check_config import ConfigFinding
 from evkafka.cli.output import counted
 from evkafka.config.settings import ConsumerSettings
 from evkafka.kafka.admin.groups import Group
-from evkafka.kafka.client.protocol_offer import ProtocolOffer
+from evkafka.kafka.client.consumer_protocol_offer import ConsumerProtocolOffer
 
 MIGRATION_POLICY = "group.consumer.migration.policy"
 
@@ -20,7 +20,7 @@ USUAL_ASSIGNORS = ("range", "roundrobin", "sticky", "cooperative-sticky")
 
 
 def protocol_findings(
-    settings: ConsumerSettings, offer: ProtocolOffer, group: Group, broker_settings: Mapping[str, str] | None
+    settings: ConsumerSettings, offer: ConsumerProtocolOffer, group: Group, broker_settings: Mapping[str, str] | None
 ) -> Iterator[ConfigFinding]:
     """The findings about one consumer with a group.
 

@@ -163,7 +163,7 @@ async def read_page(
 
 
 async def _choose_partitions(reader: Reader, topic: str, partition: int | None, most: int) -> list[ClientPartition]:
-    known = await reader.partitions_of(topic)
+    known = await reader.existing_partitions_of(topic)
     if partition is not None:
         if (at := ClientPartition(topic, partition)) not in known:
             raise ConfigError(f"{topic}[{partition}] does not exist")
@@ -317,7 +317,7 @@ class _PageReader:
         edges_ms = [
             edge_ms
             for partition in self._partitions
-            if (edge_ms := self._defer_matches_after(partition, taken[partition.at.partition]))
+            if (edge_ms := self._defer_all_but_first_matches(partition, taken[partition.at.partition]))
         ]
         reached_ms = (max if self._backward else min)(edges_ms, default=None)
         ranges = {
@@ -326,7 +326,7 @@ class _PageReader:
         }
         return LogPage(shown[::-1] if self._backward else shown, ranges, reached_ms)
 
-    def _defer_matches_after(self, partition: _PartitionProgress, taken: int) -> int | None:
+    def _defer_all_but_first_matches(self, partition: _PartitionProgress, taken: int) -> int | None:
         """Leave the matches after the first `taken` to the next page.
 
         Returns:

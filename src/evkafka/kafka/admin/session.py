@@ -18,7 +18,7 @@ from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.reader import Reader
 from evkafka.kafka.client.client import admin_client
-from evkafka.kafka.client.connection import SilenceLimit
+from evkafka.kafka.client.connection import SilenceTimeout
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.kafka.errors import translate_error
@@ -90,7 +90,7 @@ async def limit_operation(doing: str, timeout_s: float, reader: Reader | None = 
         timeout_s: the limit; while a large answer arrives at this reader, it does not run.
     """
     with _translate_errors(doing, timeout_s), client_log_filters.installed():
-        async with SilenceLimit(timeout_s, lambda: reader.receive_progress if reader is not None else None):
+        async with SilenceTimeout(timeout_s, lambda: reader.receive_progress if reader is not None else None):
             yield
 
 

@@ -21,7 +21,7 @@ from evkafka.runtime.ports import UnreadRecord
 STREAM_BATCH, FOLLOW_BATCH = 200, 500
 
 
-async def read_whole_topic(
+async def for_each_record_of_topic(
     connection: ConnectionSettings, topic: str, take: Callable[[Record], object], *, timeout_s: float = 120.0
 ) -> None:
     """Read a topic's committed records from its beginning to its current end.
@@ -44,7 +44,7 @@ async def read_whole_topic(
 async def stream_topic(
     connection: ConnectionSettings, topic: str, ranges: Mapping[int, range] | None = None, *, quiet_s: float = 30.0
 ) -> AsyncGenerator[Sequence[Record]]:
-    """Read the same records as `read_whole_topic`, a few of one partition at a time; the caller sets the pace.
+    """Read the same records as `for_each_record_of_topic`, a few of one partition at a time; the caller sets the pace.
 
     A caller that stops early closes the generator (`contextlib.aclosing`). A record that cannot be read is an
     `UnreadRecord`.
@@ -112,7 +112,7 @@ async def follow_topic(
         try:
             async with limit_operation(doing, quiet_s):
                 await reader.start()
-                await reader.partitions_of(topic)
+                await reader.existing_partitions_of(topic)
                 reader.assign_at({ClientPartition(topic, number): offset for number, offset in starts.items()})
             stops = {ClientPartition(topic, number): ends[number] if ends is not None else None for number in starts}
             async with aclosing(_read_batches(reader, stops, doing=doing, max_records=FOLLOW_BATCH)) as batches:
@@ -152,7 +152,7 @@ async def end_offsets(connection: ConnectionSettings, topic: str, *, timeout_s: 
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     async with reader_session(connection, f"reading the end offsets of topic {topic!r}", timeout_s) as reader:
-        ends = await reader.end_offsets(await reader.partitions_of(topic))
+        ends = await reader.end_offsets(await reader.existing_partitions_of(topic))
     return {at.partition: offset for at, offset in ends.items()}
 
 
@@ -167,7 +167,7 @@ async def partition_numbers(
     async with reader_session(connection, "listing the topics", timeout_s) as reader:
         known = await reader.topics()
         wanted = [topic for topic in topics if topic in known]
-        found = await asyncio.gather(*(reader.partitions_of(topic) for topic in wanted))
+        found = await asyncio.gather(*(reader.existing_partitions_of(topic) for topic in wanted))
     return {
         topic: [at.partition for at in partitions]
         for topic, partitions in zip(wanted, found, strict=True)

@@ -38,7 +38,7 @@ async def topic_shapes(connection: ConnectionSettings, *, timeout_s: float = 30.
     async with admin_session(connection, "listing the topics", timeout_s) as admin:
         return {
             name: TopicShape(len(partitions), len(partitions[0]["replicas"]))
-            for name, partitions in (await _partitions_by_topic(admin)).items()
+            for name, partitions in (await _partition_metadata_by_topic(admin)).items()
         }
 
 
@@ -105,7 +105,7 @@ async def ensure_topics(
 ) -> Mapping[str, int]:
     """The number of partitions of each wanted topic; see `Cluster.ensure_topics`."""
     async with admin_session(connection, f"looking up topics {', '.join(sorted(wanted))}", timeout_s) as admin:
-        known = await _partitions_by_topic(admin)
+        known = await _partition_metadata_by_topic(admin)
         for name, like in wanted.items():
             if name in known:
                 continue
@@ -117,16 +117,16 @@ async def ensure_topics(
         # The number may come from the broker's defaults or from another process.
         while not all(name in known for name in wanted):
             await asyncio.sleep(RETRY_S)
-            known = await _partitions_by_topic(admin)
+            known = await _partition_metadata_by_topic(admin)
     return {name: len(known[name]) for name in wanted}
 
 
-async def _partitions_by_topic(admin: Any) -> Mapping[str, list[Any]]:
+async def _partition_metadata_by_topic(admin: Any) -> Mapping[str, list[Any]]:
     """The partitions of all topics: asking for a topic by its name could make the broker create it."""
     return {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(None) if topic["partitions"]}
 
 
-async def ensure_compacted_topic(
+async def create_compacted_topic_if_absent(
     connection: ConnectionSettings, name: str, *, like: str, timeout_s: float = 30.0
 ) -> Mapping[str, str]:
     """A topic's settings under Kafka's names. If it does not exist, it is created: compacted, with one partition.
@@ -138,7 +138,7 @@ async def ensure_compacted_topic(
         BrokerUnavailable, BrokerRefused, BrokerError: it does not exist and cannot be created.
     """
     async with admin_session(connection, f"looking up topic {name!r}", timeout_s) as admin:
-        known = await _partitions_by_topic(admin)
+        known = await _partition_metadata_by_topic(admin)
         if name not in known:
             replicas = len(known[like][0]["replicas"]) if like in known else None
             doing = f"topic {name!r} does not exist, and creating it"
@@ -186,7 +186,7 @@ async def _create_topic(
         partitions, replicas: None for the broker's defaults.
         may_exist: whether it is no error if another process has created it meanwhile.
     """
-    answer = await _send_create_request(admin, name, partitions, replicas, list((config or {}).items()))
+    answer = await _ask_controller_to_create_topic(admin, name, partitions, replicas, list((config or {}).items()))
     for _, code, message in answer.topic_errors:
         if code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:
             # Brokers hide topics that a login may not see, so it is unknown whether the topic exists.
@@ -198,7 +198,7 @@ async def _create_topic(
             raise translate_error(for_code(code)(message), doing)
 
 
-async def _send_create_request(
+async def _ask_controller_to_create_topic(
     admin: Any, name: str, partitions: int | None, replicas: int | None, config: list[tuple[str, str]]
 ) -> Any:
     def topic(partitions: int, replicas: int) -> list[tuple[Any, ...]]:

@@ -16,7 +16,7 @@ from aiokafka.protocol.transaction import AddOffsetsToTxnRequest
 
 from evkafka.config.settings import ConnectionSettings
 from evkafka.kafka.admin.session import admin_session, retry_until_coordinator_known
-from evkafka.kafka.client.protocol_offer import FeaturesRequest
+from evkafka.kafka.client.consumer_protocol_offer import FeaturesRequest
 from evkafka.kafka.client.transaction_protocol import NO_PRODUCER, TxnOffsetCommitRequest_v3
 from evkafka.kafka.errors import ErrorCode
 

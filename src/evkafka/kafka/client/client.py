@@ -89,7 +89,7 @@ class Client(NodeConnections):
         check()
         return conn.send(request)
 
-    async def open(self, *, first: tuple[str, int], retry_backoff_s: float) -> None:
+    async def connect_until_metadata_known(self, *, first: tuple[str, int], retry_backoff_s: float) -> None:
         """Fetch metadata. The caller limits the time; `last_error` says why there are none.
 
         Args:

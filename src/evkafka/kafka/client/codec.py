@@ -99,7 +99,7 @@ class Fields(Schema):
 
     def decode(self, data: BytesIO) -> tuple[Any, ...]:
         values: tuple[Any, ...] = super().decode(data)
-        Tags.decode(data)
+        TaggedFields.decode(data)
         return values
 
 
@@ -113,7 +113,7 @@ class NullableFields(Fields):
         return super().decode(data) if Int8.decode(data) >= 0 else None
 
 
-class Tags(AbstractType[dict[int, bytes]]):
+class TaggedFields(AbstractType[dict[int, bytes]]):
     """The tagged fields at the end of a struct: number of the field -> its bytes."""
 
     @classmethod

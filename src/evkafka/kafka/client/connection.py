@@ -38,7 +38,7 @@ async def connect(host: str, port: int, options: dict[str, Any]) -> Connection:
     return conn
 
 
-class SilenceLimit:
+class SilenceTimeout:
     """A timeout on silence, as an async context manager: it does not expire while an answer makes progress.
 
     A large fetch over a slow line takes long. Aborted half-way, it would be requested again forever.
@@ -159,7 +159,7 @@ class Connection(AIOKafkaConnection):
         return self._note_login_expiry(answer) if isinstance(request, SaslAuthenticateRequest) else answer
 
     async def _limit_silence(self, answering: Awaitable[Any], silence_limit_s: float) -> Any:
-        async with SilenceLimit(silence_limit_s, lambda: self.receive_progress):
+        async with SilenceTimeout(silence_limit_s, lambda: self.receive_progress):
             return await answering
 
     @classmethod
@@ -175,7 +175,7 @@ class Connection(AIOKafkaConnection):
             conn.close(reason=CloseReason.CONNECTION_BROKEN)
 
     @property
-    def has_pending_write(self) -> bool:
+    def has_pending_produce_request(self) -> bool:
         """Whether a produce request waits for its answer."""
         wanted = ProduceRequest.API_KEY
         return any(isinstance(one, RequestStruct) and wanted == one.API_KEY for _, one, _ in self._requests)

@@ -21,7 +21,7 @@ from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.exceptions import BrokerError, BrokerRefused
-from evkafka.kafka.client.connection import FAILURES, PROGRESS_CHECK_S, Connection, SilenceLimit, connect
+from evkafka.kafka.client.connection import FAILURES, PROGRESS_CHECK_S, Connection, SilenceTimeout, connect
 from evkafka.kafka.client.log_throttle import LogThrottle
 from evkafka.kafka.client.protocol import EpochMetadataRequest, MetadataResponse_v7
 from evkafka.kafka.errors import translate_error
@@ -71,7 +71,7 @@ class NodeConnections(AIOKafkaClient):
         self._allow_auto_create_topics = allow_auto_create_topics
         self._answer_within_s = dict(answer_within_s or {})
         self._connecting: defaultdict[tuple[Any, Any], asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._attempts: dict[tuple[Any, Any], SilenceLimit] = {}  # connection attempts in progress
+        self._attempts: dict[tuple[Any, Any], SilenceTimeout] = {}  # connection attempts in progress
         self._silent: set[Any] = set()  # nodes that are late with an answer or could not be reached
         self._leader_epochs: dict[tuple[str, int], int] = {}
         self._warnings = LogThrottle(logger)
@@ -171,7 +171,7 @@ class NodeConnections(AIOKafkaClient):
             return conn
 
     async def _open_connection(self, key: tuple[Any, Any], broker: Any) -> Connection:
-        async with SilenceLimit(CONNECT_S, lambda: None, lambda: self._mark_silent(key[0])) as limit:
+        async with SilenceTimeout(CONNECT_S, lambda: None, lambda: self._mark_silent(key[0])) as limit:
             self._attempts[key] = limit
             try:
                 return await connect(broker.host, broker.port, self._connection_options)
@@ -198,7 +198,7 @@ class NodeConnections(AIOKafkaClient):
         """
         within_s = self.silence_limit_s(type(request))
         try:
-            async with SilenceLimit(
+            async with SilenceTimeout(
                 within_s, lambda: self._receive_progress(node_id, group), lambda: self._mark_silent(node_id)
             ):
                 answer = await super().send(node_id, request, group=group)
@@ -241,7 +241,7 @@ class NodeConnections(AIOKafkaClient):
         self._silent.add(node_id)
         self.force_metadata_update()
 
-    def _abort_replaced_nodes(self) -> None:
+    def _abort_connections_to_removed_brokers(self) -> None:
         """Abort requests to silent nodes that are no longer brokers of the cluster.
 
         The cluster has replaced them as leaders and coordinators, so they will not answer.
@@ -281,7 +281,7 @@ class NodeConnections(AIOKafkaClient):
         for node_id in nodes:
             try:
                 async with asyncio.timeout(PROGRESS_CHECK_S if node_id != nodes[-1] else ANSWER_S):
-                    conn = await self._get_conn(node_id, group=self._choose_connection_group(node_id))
+                    conn = await self._get_conn(node_id, group=self._choose_metadata_connection_group(node_id))
                     if conn is None:
                         raise kafka.NodeNotReadyError(f"node {node_id}")
                     answer = await conn.send(request)
@@ -297,14 +297,14 @@ class NodeConnections(AIOKafkaClient):
                 return answer
         raise failure
 
-    def _choose_connection_group(self, node_id: Any) -> Any:
+    def _choose_metadata_connection_group(self, node_id: Any) -> Any:
         """A second connection while the first has a pending write.
 
         A broker answers the requests of a connection in turn, and a write waits for all replicas. The metadata that
         would show that a replica is gone must not wait behind it.
         """
         conn: Connection | None = self._conns.get((node_id, ConnectionGroup.DEFAULT))
-        return METADATA_GROUP if conn is not None and conn.has_pending_write else ConnectionGroup.DEFAULT
+        return METADATA_GROUP if conn is not None and conn.has_pending_produce_request else ConnectionGroup.DEFAULT
 
     async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:
         """Ask for metadata; creates topics only if that is configured (aiokafka-defects.md#topic-creation)."""
@@ -321,7 +321,7 @@ class NodeConnections(AIOKafkaClient):
             metadata = metadata.without_epochs()
         cluster_metadata.update_metadata(metadata)
         self._close_bootstrap_connection()
-        self._abort_replaced_nodes()
+        self._abort_connections_to_removed_brokers()
         return True
 
     def _note_leader_epochs(self, metadata: MetadataResponse_v7) -> None:

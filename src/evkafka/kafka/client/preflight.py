@@ -16,7 +16,7 @@ from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
 from evkafka.kafka.client.connection import FAILURES, connect
 from evkafka.kafka.client.diagnosis import diagnose_closed_connection
-from evkafka.kafka.errors import closed_without_reason, translate_error
+from evkafka.kafka.errors import translate_error, was_closed_without_reason
 from evkafka.kafka.options import CLIENT_ONLY_OPTIONS, connection_options
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -122,7 +122,10 @@ async def try_login(connection: ConnectionSettings, host: str, port: int, *, tim
     except BrokerError:
         raise
     except FAILURES as error:
-        if closed_without_reason(error) and (why := await diagnose_closed_connection(host, port, options)) is not None:
+        if (
+            was_closed_without_reason(error)
+            and (why := await diagnose_closed_connection(host, port, options)) is not None
+        ):
             raise BrokerRefused(f"{host}:{port}: {why}") from error
         raise translate_error(error, f"{host}:{port}") from error
     await asyncio.wait({closing}, timeout=1.0)

@@ -27,7 +27,14 @@ class Buffer(FetchedRecords):
         return bool(self.assignment.active and self.assignment.state_value(tp)._position == self.position)
 
 
-class Blocked:
+class WithoutFetchBackoff:
+    """An entry without records: for aiokafka it delays no request to the broker."""
+
+    def calculate_backoff(self) -> float:
+        return 0.0
+
+
+class BlockedPartition(WithoutFetchBackoff):
     """A partition whose next record cannot be read. The partition is not fetched while this entry exists.
 
     Attributes:
@@ -40,11 +47,8 @@ class Blocked:
         self.reported = False
         self.left_out = False
 
-    def calculate_backoff(self) -> float:
-        return 0.0
 
-
-class UnverifiedPosition:
+class UnverifiedPosition(WithoutFetchBackoff):
     """Replaces a partition's records until it is known whether the log still holds what was read before them.
 
     Attributes:
@@ -53,6 +57,3 @@ class UnverifiedPosition:
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
-
-    def calculate_backoff(self) -> float:
-        return 0.0

@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from evkafka.kafka.client.tasks import cancel_all
-from evkafka.kafka.consumer.consumer import ContainedConsumer
+from evkafka.kafka.consumer.source_consumer import SourceConsumer
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
 
 async def close_consumer(
-    consumer: ContainedConsumer, own_tasks: Iterable[asyncio.Task[Any] | None], *, timeout_s: float
+    consumer: SourceConsumer, own_tasks: Iterable[asyncio.Task[Any] | None], *, timeout_s: float
 ) -> None:
     """Leave the group and close: normally for most of the time, then by force. Never raises, never hangs."""
     loop = asyncio.get_running_loop()

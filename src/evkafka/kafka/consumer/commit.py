@@ -86,7 +86,7 @@ class CommittingMember(Protocol[A_contra]):
 
     def coordinator_dead(self) -> None: ...
 
-    def request_new_epoch(self) -> bool: ...
+    def request_new_epoch_if_supported(self) -> bool: ...
 
     def request_rejoin(self) -> None: ...
 
@@ -152,12 +152,12 @@ class Commit(Generic[A]):
         if not codes:
             return True
         member, code = self._member, min(codes, key=_precedence)
-        what = describe_commit(member, self._offsets, code)
+        what = describe_failed_commit(member, self._offsets, code)
         match code:
             case ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
                 self._last_error, self._unanswered = code_name(code), False
                 return False
-            case ErrorCode.STALE_MEMBER_EPOCH if member.request_new_epoch():
+            case ErrorCode.STALE_MEMBER_EPOCH if member.request_new_epoch_if_supported():
                 # The group has moved on; the same commit is sent with the epoch of the next heartbeat's answer.
                 self._last_error, self._unanswered = code_name(code), False
                 return False
@@ -194,7 +194,7 @@ def handle_lost_membership(member: CommittingMember[A], assignment: A, code: int
     return CommitRefused(f"{what}: the group has rebalanced, so the partitions may belong to another member")
 
 
-def describe_commit(member: CommittingMember[Any], partitions: Collection[ClientPartition], code: int) -> str:
+def describe_failed_commit(member: CommittingMember[Any], partitions: Collection[ClientPartition], code: int) -> str:
     return f"committing {format_partitions(partitions)} of group {member.group_id!r}: {code_name(code)}"
 
 

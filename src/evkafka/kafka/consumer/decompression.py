@@ -49,7 +49,7 @@ def decompress(batch: bytes, max_bytes: int) -> bytes:
         Exception: any error of a codec, for damaged bytes.
     """
     if batch[_MAGIC_AT] < 2:
-        _check_old_format(batch, max_bytes)
+        _check_size_of_old_format(batch, max_bytes)
         return batch
     (attributes,) = _ATTRIBUTES.unpack_from(batch, _ATTRIBUTES_AT)
     codec = attributes & _CODEC
@@ -68,7 +68,7 @@ def decompress(batch: bytes, max_bytes: int) -> bytes:
     )
 
 
-def _check_old_format(message: bytes, max_bytes: int) -> None:
+def _check_size_of_old_format(message: bytes, max_bytes: int) -> None:
     codec = message[_OLD_ATTRIBUTES_AT] & _CODEC
     if codec not in _CODECS:
         return

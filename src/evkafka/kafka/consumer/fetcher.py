@@ -17,7 +17,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.kafka.client.log_throttle import LogThrottle, Outage
-from evkafka.kafka.consumer.buffers import Blocked, Buffer, UnverifiedPosition
+from evkafka.kafka.consumer.buffers import BlockedPartition, Buffer, UnverifiedPosition
 from evkafka.kafka.consumer.leader_epochs import Divergence, EpochOffset, find_divergences
 from evkafka.kafka.consumer.offset_fetch import StaleMemberError, UnstableOffsetError
 from evkafka.kafka.consumer.record_decoder import FetchedRecords, KafkaRecord, leader_epoch_of_batch
@@ -58,14 +58,14 @@ class RawFetcher(Fetcher):
         )
 
 
-class ContainedFetcher(RawFetcher):
+class BufferingFetcher(RawFetcher):
     """aiokafka's Fetcher without its defects.
 
     Args:
         committed: looks up the group's committed offsets of these partitions, with their leader epochs.
         epochs: leader epochs of the records read so far. Written here.
         is_new: whether this partition appeared after the start of the group (or of the reader without a group).
-        has_finished_after: whether the group has finished records after this offset, which it has committed.
+        has_finished_offsets_after: whether the group has finished records after this offset, which it has committed.
         settings: the consumer's. `auto_offset_reset` is the rule for partitions without a usable offset, and
             `max_decompressed_bytes` the largest size that one batch may decompress to.
         on_failure: called with the error that makes the source unusable.
@@ -79,7 +79,7 @@ class ContainedFetcher(RawFetcher):
         committed: Callable[[Collection[ClientPartition]], Awaitable[Mapping[ClientPartition, EpochOffset]]],
         epochs: LeaderEpochs,
         is_new: Callable[[ClientPartition], bool],
-        has_finished_after: Callable[[ClientPartition, int], bool],
+        has_finished_offsets_after: Callable[[ClientPartition, int], bool],
         settings: ConsumerSettings,
         on_failure: Callable[[BrokerError], object],
         **options: Any,
@@ -91,7 +91,7 @@ class ContainedFetcher(RawFetcher):
         self._leaders_changed = False  # the metadata are newer than `_verified`
         self._unverified: set[ClientPartition] = set()
         self._is_new = is_new
-        self._has_finished_after = has_finished_after
+        self._has_finished_offsets_after = has_finished_offsets_after
         self._reset = settings.auto_offset_reset
         self._max_decompressed_bytes = settings.max_decompressed_bytes
         self._on_failure = on_failure
@@ -153,7 +153,7 @@ class ContainedFetcher(RawFetcher):
             if wanted is not None and tp not in wanted:
                 continue
             entry = self._records.get(tp)
-            if isinstance(entry, Blocked):
+            if isinstance(entry, BlockedPartition):
                 if not entry.reported:
                     entry.reported = True
                     on_unreadable(entry.unreadable)
@@ -188,7 +188,7 @@ class ContainedFetcher(RawFetcher):
             self._block_partition(tp, *entry.damage)
 
     def _block_partition(self, tp: ClientPartition, offset: int, next_offset: int, error: Exception) -> None:
-        self._records[tp] = Blocked(Unreadable(TopicPartition(*tp), offset, next_offset, error))
+        self._records[tp] = BlockedPartition(Unreadable(TopicPartition(*tp), offset, next_offset, error))
 
     def _drop_buffer(self, tp: ClientPartition) -> None:
         self._records.pop(tp, None)
@@ -201,7 +201,7 @@ class ContainedFetcher(RawFetcher):
         all partitions, one after the other, do not read the same damage again and again.
         """
         for tp, entry in tuple(self._records.items()):
-            if not isinstance(entry, Blocked) or not entry.reported:
+            if not isinstance(entry, BlockedPartition) or not entry.reported:
                 continue
             if wanted is None:
                 if entry.left_out:
@@ -305,7 +305,7 @@ class ContainedFetcher(RawFetcher):
     def _get_actions_per_node(self, assignment: Any) -> Any:
         """Have unverified positions checked before anything else is fetched from their leaders."""
         if self._leaders_changed:
-            self._verify_where_leaders_changed(assignment)
+            self._mark_unverified_where_leader_changed(assignment)
         fetches, lookups, timeout, invalid_metadata, resumes = super()._get_actions_per_node(assignment)
         for tp in tuple(self._unverified):
             if tp not in assignment.tps or not isinstance(self._records.get(tp), UnverifiedPosition):
@@ -319,7 +319,7 @@ class ContainedFetcher(RawFetcher):
         fetches = [(node, request) for node, request in fetches if node not in lookups]
         return fetches, lookups, timeout, invalid_metadata, resumes
 
-    def _verify_where_leaders_changed(self, assignment: Any) -> None:
+    def _mark_unverified_where_leader_changed(self, assignment: Any) -> None:
         self._leaders_changed = False
         for tp in assignment.tps:
             leader, verified = self._client.leader_and_epoch(tp), self._verified.get(tp)
@@ -383,7 +383,7 @@ class ContainedFetcher(RawFetcher):
         committed = await self._committed([tp for tp in open_ if tp not in self._out_of_range])
         self._unstable.note_success()
         leaders = {tp: self._client.leader_and_epoch(tp) for tp in tps}
-        positions = self._known_positions(assignment, tps, committed)
+        positions = self._current_or_committed_positions(assignment, tps, committed)
         diverged = await find_divergences(
             self._client, node_id, {tp: position for tp, position in positions.items() if position.epoch != UNKNOWN}
         )
@@ -406,7 +406,7 @@ class ContainedFetcher(RawFetcher):
             await self._reset_to_log_ends(assignment, node_id, to_look_up)
         return bool(self._resets)
 
-    def _known_positions(
+    def _current_or_committed_positions(
         self, assignment: Any, tps: Collection[ClientPartition], committed: Mapping[ClientPartition, EpochOffset]
     ) -> dict[ClientPartition, EpochOffset]:
         """The current or committed position of each partition, with the leader epoch of the record before it."""
@@ -449,9 +449,9 @@ class ContainedFetcher(RawFetcher):
             self._out_of_range[tp] = divergence.read_to
             to_look_up[tp] = ("truncated", OffsetResetStrategy.EARLIEST)
         else:
-            self._reset_position(assignment, tp, divergence.read_to, divergence.common_end, "truncated")
+            self._seek_and_note_reset(assignment, tp, divergence.read_to, divergence.common_end, "truncated")
 
-    def _reset_position(
+    def _seek_and_note_reset(
         self, assignment: Any, tp: ClientPartition, from_offset: int | None, to: EpochOffset, reason: Any
     ) -> None:
         self._epochs.start_at(tp, to.epoch)
@@ -480,7 +480,7 @@ class ContainedFetcher(RawFetcher):
             is_unverified = isinstance(self._records.get(tp), UnverifiedPosition)
             if _is_assigned(assignment, tp) and (is_unverified or not state.has_valid_position):
                 from_offset = self._out_of_range.pop(tp, None)
-                self._reset_position(assignment, tp, from_offset, EpochOffset(offsets[tp][0], UNKNOWN), reason)
+                self._seek_and_note_reset(assignment, tp, from_offset, EpochOffset(offsets[tp][0], UNKNOWN), reason)
         if shorter:
             await self._reset_to_log_ends(assignment, node_id, shorter)
 
@@ -491,7 +491,7 @@ class ContainedFetcher(RawFetcher):
             BrokerRefused: `auto_offset_reset` is "none": a person must decide.
         """
         out_of_range = self._out_of_range.get(tp)
-        if out_of_range is not None and self._reset != "none" and self._has_finished_after(tp, out_of_range):
+        if out_of_range is not None and self._reset != "none" and self._has_finished_offsets_after(tp, out_of_range):
             # A record that failed until retention has deleted it: the group's position lies after it.
             return "retention", OffsetResetStrategy.EARLIEST
         return self._configured_reset(tp)

@@ -18,7 +18,7 @@ class GroupMember(Protocol):
     """One member of a group."""
 
     @property
-    def found_commits(self) -> Mapping[ClientPartition, tuple[int, str]]:
+    def looked_up_commits(self) -> Mapping[ClientPartition, tuple[int, str]]:
         """The committed offsets that were last looked up, with their metadata."""
 
     @property
@@ -38,7 +38,7 @@ class GroupMember(Protocol):
     def group_epoch(self) -> GroupEpoch | None:
         """The assignment that the member has now; None before the first."""
 
-    async def check_may_join_group(self) -> None:
+    async def check_right_to_join_group(self) -> None:
         """Ask whether the group may be joined.
 
         Raises:

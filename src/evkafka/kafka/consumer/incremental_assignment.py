@@ -15,7 +15,7 @@ from aiokafka.consumer.subscription_state import Assignment, PartitionStatus, Su
 from aiokafka.structs import TopicPartition as ClientPartition
 from aiokafka.util import create_task
 
-from evkafka.kafka.consumer.fetcher import ContainedFetcher
+from evkafka.kafka.consumer.fetcher import BufferingFetcher
 from evkafka.kafka.consumer.subscriptions import Subscriptions
 
 
@@ -112,7 +112,7 @@ class IncrementalSubscriptions(Subscriptions):
         self._subscription.resubscribe(topics)
 
 
-class IncrementalFetcher(ContainedFetcher):
+class IncrementalFetcher(BufferingFetcher):
     """Looks up positions of new partitions beside the fetches.
 
     aiokafka fetches nothing from a node while it looks up positions of that node's partitions. If the coordinator is

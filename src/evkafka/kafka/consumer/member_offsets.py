@@ -55,7 +55,7 @@ class MemberOffsets:
     Attributes:
         held: the partitions that may be committed: those of the member, and those that it is giving back.
         topics_committed_before: topics that the group had committed offsets of before this member joined.
-        found_commits: the committed offsets that were last looked up, with their metadata.
+        looked_up_commits: the committed offsets that were last looked up, with their metadata.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class MemberOffsets:
         self.commit_lock = asyncio.Lock()
         self.committable: dict[ClientPartition, AssignedPartition] = {}
         self.topics_committed_before: frozenset[str] = frozenset()
-        self.found_commits: dict[ClientPartition, tuple[int, str]] = {}
+        self.looked_up_commits: dict[ClientPartition, tuple[int, str]] = {}
         self._connection = connection
         self._membership = membership
         self._instance_id = instance_id
@@ -121,7 +121,7 @@ class MemberOffsets:
             member_id=self._membership.member_id,
             member_epoch=self._membership.epoch,
         )
-        return read_committed_offsets(await self._fetch_offsets(request), partitions, self.found_commits)
+        return read_committed_offsets(await self._fetch_offsets(request), partitions, self.looked_up_commits)
 
     async def _fetch_offsets(self, request: MemberOffsetFetchRequest) -> Any:
         answer = await self._connection.send(request)
@@ -143,7 +143,7 @@ class MemberOffsets:
 
     async def commit(self, offsets: Mapping[ClientPartition, tuple[int, str]], *, timeout_s: float) -> None:
         """Commit these offsets with their metadata as the current member, or not at all; see `GroupMember.commit`."""
-        assigned = self._assigned_of(offsets)
+        assigned = self._require_assigned(offsets)
         if assigned:
             await Commit(self, assigned, {tp: offsets[tp] for tp in assigned}).run(timeout_s)
         self._refuse_deleted_topics(offsets, assigned)
@@ -152,11 +152,11 @@ class MemberOffsets:
         self, offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> MemberTransactionOffsets[Mapping[ClientPartition, AssignedPartition]]:
         """These offsets, to be committed in a transaction; see `GroupMember.transaction_offsets`."""
-        assigned = self._assigned_of(offsets)
+        assigned = self._require_assigned(offsets)
         self._refuse_deleted_topics(offsets, assigned)
         return MemberTransactionOffsets(self, assigned, offsets)
 
-    def _assigned_of(self, partitions: Collection[ClientPartition]) -> dict[ClientPartition, AssignedPartition]:
+    def _require_assigned(self, partitions: Collection[ClientPartition]) -> dict[ClientPartition, AssignedPartition]:
         """These partitions as they were assigned, without those whose topic was deleted.
 
         Raises:
@@ -207,7 +207,7 @@ class MemberOffsets:
     def coordinator_dead(self) -> None:
         self._connection.mark_coordinator_unknown()
 
-    def request_new_epoch(self) -> bool:
+    def request_new_epoch_if_supported(self) -> bool:
         """The answer to a heartbeat with the new epoch is on its way, or comes with the next one."""
         self._schedule_heartbeat()
         return True

@@ -34,7 +34,9 @@ def error_for_code(code: int, subject: str) -> kafka.KafkaError:
 
 
 def read_committed_offsets(
-    topics: Any, partitions: Collection[ClientPartition] | None, found_commits: dict[ClientPartition, tuple[int, str]]
+    topics: Any,
+    partitions: Collection[ClientPartition] | None,
+    looked_up_commits: dict[ClientPartition, tuple[int, str]],
 ) -> dict[ClientPartition, EpochOffset]:
     """The committed offsets with their leader epochs. A partition without a committed offset is left out.
 
@@ -43,7 +45,7 @@ def read_committed_offsets(
     Args:
         topics: (topic, rows), with rows of partition, offset, leader epoch (newer versions), metadata and error code.
         partitions: those that were asked for; None for all.
-        found_commits: updated with what was found, with its metadata.
+        looked_up_commits: updated with what was found, with its metadata.
 
     Raises:
         KafkaError: any error in the answer.
@@ -55,9 +57,9 @@ def read_committed_offsets(
                 raise error_for_code(code, topic)
             tp = ClientPartition(topic, partition)
             found[tp] = EpochOffset(offset, *(epoch or (UNKNOWN,)))
-            found_commits.pop(tp, None)
+            looked_up_commits.pop(tp, None)
             if offset >= 0:
-                found_commits[tp] = (offset, metadata or "")
+                looked_up_commits[tp] = (offset, metadata or "")
     if partitions is not None and (missing := set(partitions) - set(found)):
         raise kafka.KafkaProtocolError(f"the response lacks {sorted(missing)}")
     return {tp: committed for tp, committed in found.items() if committed.offset >= 0}

@@ -9,7 +9,7 @@ from aiokafka import ConsumerRebalanceListener
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError
-from evkafka.kafka.consumer.consumer import ContainedConsumer
+from evkafka.kafka.consumer.source_consumer import SourceConsumer
 from evkafka.kafka.errors import translate_error
 from evkafka.records import TopicPartition
 from evkafka.runtime.ports import SourceListener
@@ -26,7 +26,7 @@ class AssignmentState(Enum):
     def after_assigned(self) -> AssignmentState:
         return AssignmentState.ASSIGNED
 
-    def after_taken_over(self) -> AssignmentState:
+    def after_listener_notified(self) -> AssignmentState:
         return AssignmentState.READY
 
     def after_revoked(self) -> AssignmentState:
@@ -54,7 +54,7 @@ class RebalanceForwarder(ConsumerRebalanceListener):
 
     def __init__(
         self,
-        consumer: ContainedConsumer,
+        consumer: SourceConsumer,
         listener: SourceListener,
         *,
         looks_up_ids: bool,
@@ -76,10 +76,10 @@ class RebalanceForwarder(ConsumerRebalanceListener):
             self._on_failure(translate_error(error, "revoking partitions"))
         finally:
             self.state = self.state.after_revoked()
-            self._consumer.refuse_commits()
+            self._consumer.refuse_commits_of_assignment()
 
     async def on_partitions_assigned(self, assigned: Collection[ClientPartition]) -> None:
-        self._consumer.allow_commits()
+        self._consumer.allow_commits_of_assignment()
         self.state = self.state.after_assigned()
         try:
             if self._looks_up_ids and assigned:
@@ -90,7 +90,7 @@ class RebalanceForwarder(ConsumerRebalanceListener):
             await self._listener.on_assigned(self._assigned)
         except Exception as error:
             self._on_failure(translate_error(error, "assigning partitions"))
-        self.state = self.state.after_taken_over()
+        self.state = self.state.after_listener_notified()
         self._consumer.note_first_assignment()
 
     # ------------------------------------------------------------------ the consumer protocol: partitions come and go
@@ -101,7 +101,7 @@ class RebalanceForwarder(ConsumerRebalanceListener):
             await self._listener.on_assigned([TopicPartition(*tp) for tp in assigned])
         except Exception as error:
             self._on_failure(translate_error(error, "assigning partitions"))
-        self.state = self.state.after_assigned().after_taken_over()
+        self.state = self.state.after_assigned().after_listener_notified()
         self._consumer.note_first_assignment()
 
     async def on_revoked(self, revoked: Collection[ClientPartition]) -> None:

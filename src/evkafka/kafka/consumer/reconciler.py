@@ -121,7 +121,7 @@ class Reconciler:
         unknown = {one.topic_id for one in self._membership.pending_assignment} - self._names.keys()
         if not unknown:
             return None
-        await self._names.look_up(unknown, self._membership.topics)
+        await self._names.load_names(unknown, self._membership.topics)
         return 0.0 if unknown & self._names.keys() else NAMES_RETRY_S
 
     # ------------------------------------------------------------------ taking over
@@ -158,7 +158,7 @@ class Reconciler:
         doubtful = {one.topic_id for one in partitions} - kept
         if not doubtful:
             return
-        existing = await self._names.look_up(doubtful, {self._names[topic_id] for topic_id in doubtful})
+        existing = await self._names.load_names(doubtful, {self._names[topic_id] for topic_id in doubtful})
         if existing is None:
             return
         for one in self._offsets.committable.values():

@@ -156,7 +156,7 @@ class FetchedRecords:
             if self._batch is None:
                 self._open_batch()
             else:
-                self._decode_from_batch(max_records)
+                self._decode_batch_into_ready_records(max_records)
         except MemoryError:
             raise
         except Exception as error:  # codecs and parsers may raise anything, and one batch must not cost another
@@ -185,7 +185,7 @@ class FetchedRecords:
         self._after = max(self.position, self._batch.next_offset)
         self._batch = None
 
-    def _decode_from_batch(self, max_records: int) -> None:
+    def _decode_batch_into_ready_records(self, max_records: int) -> None:
         topic, partition, batch = self.topic, self.partition, self._batch
         decoded = islice(self._left, max_records)
         if batch.producer_id is not None:  # format 2; older ones have no producer id
@@ -253,7 +253,7 @@ class FetchedRecords:
             batch._maybe_uncompress()  # raises for an unknown codec, which `decompress` left as it was
             buffer = batch._buffer
             for _ in range(batch._num_records):
-                offset, end = _offset_and_end(batch)
+                offset, end = _next_record_offset_and_end(batch)
                 if not 0 < end <= len(buffer) or offset >= next_offset:
                     raise CorruptRecordException(
                         f"a record's length or offset lies outside its batch ({end}, {offset})"
@@ -304,7 +304,7 @@ def leader_epoch_of_batch(raw: bytes, begin: int = 0) -> int:
     return int(_EPOCH.unpack_from(raw, begin + _HEAD)[0])
 
 
-def _offset_and_end(batch: Any) -> tuple[int, int]:
+def _next_record_offset_and_end(batch: Any) -> tuple[int, int]:
     """The offset of the next record, and where it ends in the batch's buffer."""
     length, pos = decode_varint(batch._buffer, batch._pos)
     end = pos + length

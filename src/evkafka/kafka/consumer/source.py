@@ -17,9 +17,9 @@ from evkafka.kafka.client import preflight
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.consumer.close import close_consumer
-from evkafka.kafka.consumer.consumer import ContainedConsumer
 from evkafka.kafka.consumer.end_offsets import EndOffsets
 from evkafka.kafka.consumer.rebalance import AssignmentState, RebalanceForwarder
+from evkafka.kafka.consumer.source_consumer import SourceConsumer
 from evkafka.kafka.errors import translate_error
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.ports import GroupEpoch, OutgoingRecord, SourceListener, SourceState
@@ -45,7 +45,7 @@ class KafkaSource:
     def __init__(self, settings: ConsumerSettings) -> None:
         self._settings = settings
         self._servers = ", ".join(settings.connection.bootstrap_servers)
-        self._consumer: ContainedConsumer | None = None
+        self._consumer: SourceConsumer | None = None
         self._listener: SourceListener | None = None
         self._rebalances: RebalanceForwarder | None = None
         # aiokafka's auto commit is off then, and a position that was found by the reset rule is committed at once: a
@@ -67,7 +67,7 @@ class KafkaSource:
         deadline_s = loop.time() + settings.start_timeout_s
         self._listener = listener
         self._failed = loop.create_future()
-        self._consumer = consumer = ContainedConsumer(settings, on_failure=self._record_failure)
+        self._consumer = consumer = SourceConsumer(settings, on_failure=self._record_failure)
         commits_metadata = settings.group_id is not None and not settings.at_most_once
         self._rebalances = RebalanceForwarder(
             consumer, listener, looks_up_ids=commits_metadata, on_failure=self._record_failure
@@ -105,7 +105,7 @@ class KafkaSource:
         if settings.topics:
             self._topic_watch = start_task("topics", settings.connection, self._watch_topics())
 
-    async def _check_rights(self, consumer: ContainedConsumer) -> None:
+    async def _check_rights(self, consumer: SourceConsumer) -> None:
         """Report a missing right at the start, as a mistake in the configuration, not after the group has formed."""
         wanted = {topic.name for topic in self._settings.topics}
         if unauthorized := sorted(wanted & consumer.client.cluster.unauthorized_topics):
@@ -113,7 +113,7 @@ class KafkaSource:
         if consumer.member is not None:
             try:
                 async with asyncio.timeout(CHECK_RIGHTS_S):
-                    await consumer.member.check_may_join_group()
+                    await consumer.member.check_right_to_join_group()
             except kafka.GroupAuthorizationFailedError as error:
                 raise translate_error(
                     kafka.GroupAuthorizationFailedError(self._settings.group_id), self._servers
@@ -137,7 +137,7 @@ class KafkaSource:
             # A task of its own: if this call is cancelled, the next call waits for the same task.
             await asyncio.wait({self._closing})
 
-    async def _close_consumer_and_producer(self, consumer: ContainedConsumer, timeout_s: float) -> None:
+    async def _close_consumer_and_producer(self, consumer: SourceConsumer, timeout_s: float) -> None:
         with self._log_filters:
             if self._producer is not None:
                 # First: once this member has left, others wait for its open transaction.
@@ -177,7 +177,7 @@ class KafkaSource:
         return cast("Mapping[TopicPartition, Sequence[Record]]", batches)
 
     def _take_fetched(
-        self, consumer: ContainedConsumer, wanted: Collection[ClientPartition] | None, max_records: int
+        self, consumer: SourceConsumer, wanted: Collection[ClientPartition] | None, max_records: int
     ) -> dict[Any, Any]:
         """Return buffered records without an await. None until `on_assigned` has finished, and with the classic
         protocol none during a rebalance.
@@ -196,7 +196,7 @@ class KafkaSource:
             return {}
         return fetcher.take_records(wanted, max_records, self._listener.on_unreadable)
 
-    def _is_rebalancing(self, consumer: ContainedConsumer) -> bool:
+    def _is_rebalancing(self, consumer: SourceConsumer) -> bool:
         if self._assignment_state is not AssignmentState.READY:
             return True
         return bool(consumer.subscriptions.reassignment_in_progress)
@@ -205,7 +205,7 @@ class KafkaSource:
     def _assignment_state(self) -> AssignmentState:
         return self._rebalances.state if self._rebalances is not None else AssignmentState.NEVER_ASSIGNED
 
-    async def _commit_resets(self, consumer: ContainedConsumer) -> None:
+    async def _commit_resets(self, consumer: SourceConsumer) -> None:
         if self._assignment_state is not AssignmentState.READY or not consumer.fetcher.has_resets:
             return
         offsets = {reset.partition: reset.to_offset for reset in consumer.fetcher.resets()}
@@ -217,7 +217,7 @@ class KafkaSource:
             logger.warning("could not commit the starting position: %s", error)
 
     async def _wait_for_fetch_or_failure(
-        self, consumer: ContainedConsumer, wanted: Collection[ClientPartition] | None, timeout_s: float
+        self, consumer: SourceConsumer, wanted: Collection[ClientPartition] | None, timeout_s: float
     ) -> None:
         """Wait until something was fetched, something failed, or the time is over."""
         assert self._failed is not None
@@ -231,7 +231,7 @@ class KafkaSource:
             if not fetched.cancel() and not fetched.cancelled():
                 fetched.exception()  # marks it as retrieved: `_raise_failure` raises the coordinator's error
 
-    def _raise_failure(self, consumer: ContainedConsumer) -> None:
+    def _raise_failure(self, consumer: SourceConsumer) -> None:
         if self._failure is not None:
             raise self._failure
         if self._stopped:
@@ -250,7 +250,7 @@ class KafkaSource:
                     raise TaskEnded(f"the client's {what} task was cancelled by code outside EVKafka")
                 raise BrokerError(f"the client's {what} task has ended unexpectedly") from fault
 
-    def _needed_tasks(self, consumer: ContainedConsumer) -> Iterator[tuple[str, asyncio.Task[Any] | None]]:
+    def _needed_tasks(self, consumer: SourceConsumer) -> Iterator[tuple[str, asyncio.Task[Any] | None]]:
         """The tasks without which nothing is read or the membership is lost (aiokafka-defects.md#ended-tasks).
 
         aiokafka waits forever for one that has ended: its `getmany` for the fetch task, its coordination for
@@ -306,7 +306,7 @@ class KafkaSource:
             return ()
         return tuple(TopicPartition(*tp) for tp in self._consumer.subscriptions.assigned_partitions())
 
-    def _started_consumer(self) -> ContainedConsumer:
+    def _started_consumer(self) -> SourceConsumer:
         if self._consumer is None or not self._consumer.is_open:
             raise BrokerError("this source has not been started")
         return self._consumer
@@ -350,7 +350,7 @@ class KafkaSource:
 
     def starting_commit(self, partition: TopicPartition) -> tuple[int, str] | None:
         member = self._started_consumer().member
-        return member.found_commits.get(ClientPartition(*partition)) if member is not None else None
+        return member.looked_up_commits.get(ClientPartition(*partition)) if member is not None else None
 
     def topic_id(self, topic: str) -> str:
         return self._started_consumer().topic_ids.get(topic, "")

@@ -33,7 +33,9 @@ class TopicNames(Mapping[uuid.UUID, str]):
     def __len__(self) -> int:
         return len(self._names)
 
-    async def look_up(self, topic_ids: Collection[uuid.UUID], among: Collection[str]) -> Collection[uuid.UUID] | None:
+    async def load_names(
+        self, topic_ids: Collection[uuid.UUID], among: Collection[str]
+    ) -> Collection[uuid.UUID] | None:
         """Look up the names of these topics. Returns the ids that exist; None if there was no answer.
 
         Args:

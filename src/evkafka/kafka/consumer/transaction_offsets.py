@@ -14,7 +14,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, CommitRefused
 from evkafka.kafka.client.transaction_protocol import MemberTxnOffsetCommitRequest, ProducerId
-from evkafka.kafka.consumer.commit import CommittingMember, describe_commit, handle_lost_membership
+from evkafka.kafka.consumer.commit import CommittingMember, describe_failed_commit, handle_lost_membership
 from evkafka.kafka.errors import ErrorCode
 
 A = TypeVar("A")
@@ -46,9 +46,13 @@ class MemberTransactionOffsets(Generic[A]):
         return MemberTxnOffsetCommitRequest(transactional_id, producer, identity, rows)
 
     def request_new_epoch_if_old(self, code: int) -> bool:
-        return code in OLD_EPOCH and self._member.is_current(self._assignment) and self._member.request_new_epoch()
+        return (
+            code in OLD_EPOCH
+            and self._member.is_current(self._assignment)
+            and self._member.request_new_epoch_if_supported()
+        )
 
     def handle_lost_membership(self, code: int) -> BrokerError:
         return handle_lost_membership(
-            self._member, self._assignment, code, describe_commit(self._member, self._offsets, code)
+            self._member, self._assignment, code, describe_failed_commit(self._member, self._offsets, code)
         )

@@ -22,7 +22,7 @@ class PendingRecord:
         event_type: for error messages.
         timeout_s: how long it may take until it is confirmed, for error messages.
         deadline_s: the same as a time, by the loop's clock.
-        room: done when it has a place in a batch; None if it had one at once.
+        added_to_batch: done when it has a place in a batch; None if it had one at once.
     """
 
     confirmed: asyncio.Future[RecordMetadata]
@@ -33,12 +33,12 @@ class PendingRecord:
     event_type: str | None
     timeout_s: float
     deadline_s: float
-    room: asyncio.Future[None] | None = None
+    added_to_batch: asyncio.Future[None] | None = None
 
-    def wake_sender(self) -> None:
-        """Wake the sender if it waits for room."""
-        if self.room is not None and not self.room.done():
-            self.room.set_result(None)
+    def wake_caller_waiting_for_space(self) -> None:
+        """Let the caller that waits until the record is in a batch continue."""
+        if self.added_to_batch is not None and not self.added_to_batch.done():
+            self.added_to_batch.set_result(None)
 
     def fail(
         self,
@@ -55,7 +55,7 @@ class PendingRecord:
             error = delivery_error(why, partition.topic, where, self.event_type, may_have_been_written, kind=kind)
             error.__cause__ = cause
             self.confirmed.set_exception(error)
-        self.wake_sender()
+        self.wake_caller_waiting_for_space()
 
 
 def delivery_error(

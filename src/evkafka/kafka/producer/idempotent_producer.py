@@ -41,7 +41,7 @@ class IdempotentProducer:
     """
 
     def __init__(self, settings: ProducerSettings, *, first: tuple[str, int] | None = None) -> None:
-        self._producer = ContainedProducer(settings)
+        self._producer = WrappedProducer(settings)
         self._producer.client.first_server = first
         self._accumulator: Any = self._producer._message_accumulator
         self._idempotent = settings.enable_idempotence
@@ -111,7 +111,7 @@ class IdempotentProducer:
         if not waiter.done():
             waiter.set_result(None)
 
-    def refusal(self, partition: TopicPartition, error: BaseException) -> Refusal:
+    def refusal_of_last_batch(self, partition: TopicPartition, error: BaseException) -> Refusal:
         """Why the broker refused a partition's last batch, which ended with this error of aiokafka's."""
         if not isinstance(error, kafka.BrokerResponseError | kafka.ProducerFenced):
             return Refusal(None, describe_cause(error))
@@ -196,11 +196,11 @@ def was_sent(batch: Any) -> bool:
 # ---------------------------------------------------------------------------- aiokafka's parts without their defects
 
 
-class ContainedProducer(AIOKafkaProducer):
+class WrappedProducer(AIOKafkaProducer):
     """AIOKafkaProducer with our client and sender."""
 
     client: ProducerClient
-    _sender: ContainedSender
+    _sender: ProducerSender
 
     def __init__(self, settings: ProducerSettings) -> None:
         # An answer after the delivery timeout is of no use.
@@ -222,7 +222,7 @@ class ContainedProducer(AIOKafkaProducer):
         # here, so aiokafka may drop batches only if there is no sequence.
         unlimited = settings.enable_idempotence
         self._message_accumulator._batch_ttl = float("inf") if unlimited else settings.delivery_timeout_s
-        self._sender = ContainedSender(
+        self._sender = ProducerSender(
             self.client,
             acks=-1 if settings.acks == "all" else settings.acks,
             txn_manager=self._txn_manager,
@@ -232,7 +232,7 @@ class ContainedProducer(AIOKafkaProducer):
         )
 
 
-class ContainedSender(Sender):
+class ProducerSender(Sender):
     """aiokafka's sender, which survives errors of its produce requests (aiokafka-defects.md#dead-sender).
 
     Attributes:

@@ -1,7 +1,7 @@
 """The queue of one partition: its records in order, from `put` to the broker's answer or their deadline.
 
 At any time aiokafka has at most one batch of the partition (`_submitted`). The next one is filled here (`_filling`);
-records that do not fit wait for room (`_waiting`). So there are three guarantees that aiokafka does not give:
+records that do not fit wait for space (`_waiting`). So there are three guarantees that aiokafka does not give:
 
 - A record that has not been sent is dropped at its deadline. It is never written after its caller has received an
   error, and a handler that tries again during an outage does not pile up copies.
@@ -114,10 +114,10 @@ class PartitionQueue:
 
     # ------------------------------------------------------------------ adding records
 
-    def put(self, record: PendingRecord) -> None:
-        """Add a record. If it gets a `room`, the caller waits for that before it adds the next."""
+    def add_record(self, record: PendingRecord) -> None:
+        """Add a record. If it gets an `added_to_batch`, the caller waits for that before it adds the next."""
         if self._waiting or not (self._add_to_submitted(record) or self._add_to_filling(record)):
-            record.room = self._loop.create_future()
+            record.added_to_batch = self._loop.create_future()
             self._waiting.append(record)
         if self._submitted is None:
             self.submit_next()
@@ -195,7 +195,7 @@ class PartitionQueue:
             if not record.confirmed.done() and not self._add_to_filling(record):
                 break
             self._waiting.popleft()
-            record.wake_sender()
+            record.wake_caller_waiting_for_space()
 
     # ------------------------------------------------------------------ answers
 
@@ -229,7 +229,7 @@ class PartitionQueue:
     def _on_failure(self, batch: Batch, producer: IdempotentProducer, error: BaseException) -> None:
         """Decide about a batch's records after it has ended without a confirmation."""
         sent_once = batch.sent.retry_count == 1
-        refusal = producer.refusal(self.partition, error)
+        refusal = producer.refusal_of_last_batch(self.partition, error)
         if producer.broke_sequence(batch.sent):
             self._producers.replace(producer, refusal)
         if not was_sent(batch.sent):
@@ -280,20 +280,20 @@ class PartitionQueue:
     def _on_timer(self) -> None:
         self._timer, self._timer_at_s = None, NEVER
         now_s = self._loop.time()
-        self._fail_overdue(now_s)
+        self._fail_overdue_in_all_batches(now_s)
         next_s = min((r.deadline_s for r in self._all_records() if not r.confirmed.done()), default=NEVER)
         if next_s != NEVER:
             self._set_timer(max(next_s, now_s))
 
-    def _fail_overdue(self, now_s: float) -> None:
+    def _fail_overdue_in_all_batches(self, now_s: float) -> None:
         submitted, taken_back = self._submitted, False
         if submitted is not None and _any_overdue(submitted.records, now_s):
             taken_back = self._take_back(submitted)
-            self._fail_overdue_records(submitted.records, now_s, may_have_been_written=not taken_back)
+            self._fail_each_overdue(submitted.records, now_s, may_have_been_written=not taken_back)
         unsent = [record for records, _ in self._resend for record in records]
         unsent += self._filling.records if self._filling is not None else []
         if _any_overdue((*unsent, *self._waiting), now_s):
-            self._fail_overdue_records([*unsent, *self._waiting], now_s, may_have_been_written=False)
+            self._fail_each_overdue([*unsent, *self._waiting], now_s, may_have_been_written=False)
             self._waiting = deque(record for record in self._waiting if not record.confirmed.done())
             self._rebuild_filling_batch()
         if taken_back:
@@ -316,7 +316,7 @@ class PartitionQueue:
                 self._add_to_filling(record)
             self._fill_from_waiting()
 
-    def _fail_overdue_records(
+    def _fail_each_overdue(
         self, records: Sequence[PendingRecord], now_s: float, *, may_have_been_written: bool
     ) -> None:
         cause = ""

@@ -80,10 +80,10 @@ class KafkaSink:
         with ExitStack() as started:
             started.enter_context(client_log_filters.installed())
             while self._newest is None:
-                self._newest = await self._try_to_start_first(until_s)
+                self._newest = await self._try_once_to_start_first_producer(until_s)
             self._log_filters = started.pop_all()
 
-    async def _try_to_start_first(self, until_s: float) -> IdempotentProducer | None:
+    async def _try_once_to_start_first_producer(self, until_s: float) -> IdempotentProducer | None:
         """The first producer; None if the server has gone that was there a moment ago, and there is time left."""
         left_s = until_s - time.monotonic()
         first = await find_reachable_server(self._settings.connection, timeout_s=max(left_s, MIN_START_S))
@@ -174,10 +174,10 @@ class KafkaSink:
             loop.create_future(), value, key, timestamp_ms, headers, event_type, limit_s, deadline_s
         )
         queue = self._queues.get((topic, partition)) or self._new_queue(topic, partition)
-        queue.put(pending)
-        if pending.room is not None:
+        queue.add_record(pending)
+        if pending.added_to_batch is not None:
             try:
-                await pending.room
+                await pending.added_to_batch
             except asyncio.CancelledError:
                 pending.confirmed.cancel()  # it has no place in a batch, so it is not sent
                 raise

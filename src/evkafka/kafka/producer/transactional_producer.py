@@ -114,7 +114,9 @@ class TransactionalProducer:
         self._log_filters.enter_context(client_log_filters.installed())
         try:
             async with asyncio.timeout(timeout_s):
-                await self._connection.client.open(first=first, retry_backoff_s=self._connection.backoff_s)
+                await self._connection.client.connect_until_metadata_known(
+                    first=first, retry_backoff_s=self._connection.backoff_s
+                )
                 await self._settle()
         except TimeoutError as error:
             raise BrokerUnavailable(
@@ -306,9 +308,9 @@ class TransactionalProducer:
 
     def _start_settling(self) -> None:
         if self._state.settlement is not Settlement.NOTHING and (self._settling is None or self._settling.done()):
-            self._settling = start_task("abort", self._settings, self._settle_in_time())
+            self._settling = start_task("abort", self._settings, self._settle_in_background())
 
-    async def _settle_in_time(self) -> None:
+    async def _settle_in_background(self) -> None:
         """End the last transaction at once: readers wait at its first record, and the next owner for its offsets."""
         try:
             async with asyncio.timeout(self._timeout_s), self._turn:

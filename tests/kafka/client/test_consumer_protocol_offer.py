@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from aiokafka import errors as kafka
 
-from evkafka.kafka.client.group_protocol import ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse_v1
-from evkafka.kafka.client.protocol_offer import (
+from evkafka.kafka.client.consumer_protocol_offer import (
     FEATURE_OFF,
     GROUP_VERSION,
     SWITCHED_OFF,
     TOO_OLD,
     ApiVersionsResponse_v3,
+    ConsumerProtocolOffer,
     FeaturesRequest,
-    ProtocolOffer,
-    look_up_protocol_offer,
+    request_consumer_protocol_offer,
 )
+from evkafka.kafka.client.group_protocol import ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse_v1
 from evkafka.kafka.errors import ErrorCode
 
 VERSIONS = {18: (0, 4), 68: (0, 1), 69: (0, 1)}
@@ -49,17 +49,17 @@ class TestTheOffer:
     @pytest.mark.parametrize(
         ("cluster", "offer"),
         [
-            (Cluster(VERSIONS), ProtocolOffer(1, 1, None)),
-            (Cluster(VERSIONS, code=ErrorCode.GROUP_ID_NOT_FOUND), ProtocolOffer(1, 1, None)),
-            (Cluster(VERSIONS, code=ErrorCode.UNSUPPORTED_VERSION), ProtocolOffer(1, 1, SWITCHED_OFF)),
-            (Cluster(VERSIONS, level=0), ProtocolOffer(1, 0, FEATURE_OFF)),
-            (Cluster({18: (0, 3)}, level=0), ProtocolOffer(None, 0, TOO_OLD)),
-            (Cluster({18: (0, 2)}), ProtocolOffer(None, 0, TOO_OLD)),
+            (Cluster(VERSIONS), ConsumerProtocolOffer(1, 1, None)),
+            (Cluster(VERSIONS, code=ErrorCode.GROUP_ID_NOT_FOUND), ConsumerProtocolOffer(1, 1, None)),
+            (Cluster(VERSIONS, code=ErrorCode.UNSUPPORTED_VERSION), ConsumerProtocolOffer(1, 1, SWITCHED_OFF)),
+            (Cluster(VERSIONS, level=0), ConsumerProtocolOffer(1, 0, FEATURE_OFF)),
+            (Cluster({18: (0, 3)}, level=0), ConsumerProtocolOffer(None, 0, TOO_OLD)),
+            (Cluster({18: (0, 2)}), ConsumerProtocolOffer(None, 0, TOO_OLD)),
         ],
         ids=["offered", "no group yet", "switched off", "feature off", "before 4.0", "before 2.4"],
     )
-    async def test_names_the_obstacle(self, cluster: Cluster, offer: ProtocolOffer) -> None:
-        assert await look_up_protocol_offer(cluster, "g") == offer
+    async def test_names_the_obstacle(self, cluster: Cluster, offer: ConsumerProtocolOffer) -> None:
+        assert await request_consumer_protocol_offer(cluster, "g") == offer
 
     @pytest.mark.parametrize(
         ("code", "error"),
@@ -72,4 +72,4 @@ class TestTheOffer:
         self, code: int, error: type[kafka.KafkaError]
     ) -> None:
         with pytest.raises(error):
-            await look_up_protocol_offer(Cluster(VERSIONS, code=code), "g")
+            await request_consumer_protocol_offer(Cluster(VERSIONS, code=code), "g")

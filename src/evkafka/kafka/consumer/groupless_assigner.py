@@ -14,7 +14,7 @@ from evkafka.exceptions import BrokerError
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 
 
-class GrouplessCoordinator(NoGroupCoordinator):
+class GrouplessAssigner(NoGroupCoordinator):
     """aiokafka's NoGroupCoordinator without its defects (aiokafka-defects.md#groupless-positions).
 
     aiokafka's calls no listener, and forgets all positions when a new partition appears: the other partitions are then

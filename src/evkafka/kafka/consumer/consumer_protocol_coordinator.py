@@ -46,7 +46,7 @@ HEARTBEAT_ANSWER_S = 10.0
 """How long the answer to a heartbeat may take. The coordinator answers at once."""
 
 
-class ConsumerCoordinator:
+class ConsumerProtocolCoordinator:
     """One member of a group.
 
     Args:
@@ -110,7 +110,7 @@ class ConsumerCoordinator:
             self._subscribe_to_matching_topics(self._client.cluster)
         work = {"heartbeat": self._send_heartbeats(), "rebalance": self._reconciler.run()}
         if uses_auto_commit(self._settings):
-            work["commit"] = self._commit_positions()
+            work["commit"] = self._commit_positions_on_interval()
         for name, coroutine in work.items():
             self._tasks[name] = start_task(
                 name, self._settings.connection, self._run_and_report_errors(name, coroutine)
@@ -277,10 +277,10 @@ class ConsumerCoordinator:
         return self._offsets.topics_committed_before
 
     @property
-    def found_commits(self) -> Mapping[ClientPartition, tuple[int, str]]:
-        return self._offsets.found_commits
+    def looked_up_commits(self) -> Mapping[ClientPartition, tuple[int, str]]:
+        return self._offsets.looked_up_commits
 
-    async def check_may_join_group(self) -> None:
+    async def check_right_to_join_group(self) -> None:
         await probe_consumer_protocol(self._client, self.group_id)
 
     async def committed(self, partitions: Collection[ClientPartition]) -> dict[ClientPartition, EpochOffset]:
@@ -295,7 +295,7 @@ class ConsumerCoordinator:
     ) -> MemberTransactionOffsets[Mapping[ClientPartition, AssignedPartition]]:
         return self._offsets.transaction_offsets(offsets)
 
-    async def _commit_positions(self) -> None:
+    async def _commit_positions_on_interval(self) -> None:
         while True:
             await asyncio.sleep(self._settings.auto_commit_interval_s)
             await self._reconciler.commit_positions()

@@ -18,12 +18,12 @@ from evkafka.exceptions import BrokerError, ConfigError
 from evkafka.kafka.client.client import Client
 from evkafka.kafka.client.protocol import StaticHeartbeatRequest
 from evkafka.kafka.client.topic_ids import request_topic_ids
-from evkafka.kafka.consumer.consumer_coordinator import ConsumerCoordinator
-from evkafka.kafka.consumer.coordinator import ContainedCoordinator
-from evkafka.kafka.consumer.fetcher import ContainedFetcher
+from evkafka.kafka.consumer.classic_coordinator import ClassicCoordinator
+from evkafka.kafka.consumer.consumer_protocol_coordinator import ConsumerProtocolCoordinator
+from evkafka.kafka.consumer.fetcher import BufferingFetcher
 from evkafka.kafka.consumer.group_member import GroupMember
 from evkafka.kafka.consumer.group_protocols import uses_consumer_protocol
-from evkafka.kafka.consumer.groupless import GrouplessCoordinator
+from evkafka.kafka.consumer.groupless_assigner import GrouplessAssigner
 from evkafka.kafka.consumer.incremental_assignment import IncrementalFetcher, IncrementalSubscriptions
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.subscriptions import Subscriptions
@@ -33,7 +33,7 @@ from evkafka.runtime.commit_metadata import has_finished_offsets_after, partitio
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.topic_pattern import TopicPattern
 
-F = TypeVar("F", bound=ContainedFetcher)
+F = TypeVar("F", bound=BufferingFetcher)
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -42,7 +42,7 @@ MIN_FETCH_SILENCE_S = 5.0
 TOPIC_IDS_S = 5.0
 
 
-class ContainedConsumer(AIOKafkaConsumer):
+class SourceConsumer(AIOKafkaConsumer):
     """One member of a group, or one reader without a group.
 
     `open` replaces aiokafka's `start`, which waits until the group has been joined.
@@ -63,8 +63,8 @@ class ContainedConsumer(AIOKafkaConsumer):
         self._on_failure = on_failure
         self._subscription = Subscriptions()
         self._partitions_at_start: Mapping[str, int] | None = None
-        self._member: ContainedCoordinator | ConsumerCoordinator | None = None
-        self._coordinator: ContainedCoordinator | ConsumerCoordinator | GrouplessCoordinator
+        self._member: ClassicCoordinator | ConsumerProtocolCoordinator | None = None
+        self._coordinator: ClassicCoordinator | ConsumerProtocolCoordinator | GrouplessAssigner
         self._topic_ids: Mapping[str, str] = {}
         self.epochs = LeaderEpochs()
         join_s = options["request_timeout_ms"] / 1000
@@ -92,11 +92,11 @@ class ContainedConsumer(AIOKafkaConsumer):
         return self._client
 
     @property
-    def fetcher(self) -> ContainedFetcher:
+    def fetcher(self) -> BufferingFetcher:
         return self._fetcher
 
     @property
-    def coordinator(self) -> ContainedCoordinator | ConsumerCoordinator | GrouplessCoordinator:
+    def coordinator(self) -> ClassicCoordinator | ConsumerProtocolCoordinator | GrouplessAssigner:
         return self._coordinator
 
     @property
@@ -140,7 +140,7 @@ class ContainedConsumer(AIOKafkaConsumer):
         settings, client = self._settings, self._client
         if settings.topic_pattern is None:
             client.set_topics({topic.name for topic in settings.topics})
-        await client.open(first=first, retry_backoff_s=self._retry_backoff_ms / 1000)
+        await client.connect_until_metadata_known(first=first, retry_backoff_s=self._retry_backoff_ms / 1000)
         if await uses_consumer_protocol(client, settings):
             self._open_incremental(listener)
         else:
@@ -153,14 +153,14 @@ class ContainedConsumer(AIOKafkaConsumer):
         else:
             subscription.subscribe({topic.name for topic in settings.topics}, listener=listener)
         if settings.group_id is None:
-            self._coordinator = GrouplessCoordinator(
+            self._coordinator = GrouplessAssigner(
                 self._client,
                 subscription,
                 listener=listener,
                 exclude_internal_topics=self._exclude_internal_topics,
             )
         else:
-            self._coordinator = self._member = ContainedCoordinator(
+            self._coordinator = self._member = ClassicCoordinator(
                 self._client,
                 subscription,
                 looks_up_topics=settings.auto_offset_reset != "none",
@@ -169,12 +169,12 @@ class ContainedConsumer(AIOKafkaConsumer):
                 on_failure=self._on_failure,
                 **coordinator_options(self),
             )
-        self._fetcher = self._make_fetcher(ContainedFetcher)
+        self._fetcher = self._make_fetcher(BufferingFetcher)
 
     def _open_incremental(self, listener: Any) -> None:
         self._subscription = IncrementalSubscriptions(topic.name for topic in self._settings.topics)
         fetcher = self._make_fetcher(IncrementalFetcher)
-        self._coordinator = self._member = ConsumerCoordinator(
+        self._coordinator = self._member = ConsumerProtocolCoordinator(
             self._client,
             self._subscription,
             fetcher,
@@ -194,7 +194,7 @@ class ContainedConsumer(AIOKafkaConsumer):
             committed=self._look_up_committed,
             epochs=self.epochs,
             is_new=self._is_new_partition,
-            has_finished_after=self._has_finished_after,
+            has_finished_offsets_after=self._has_finished_offsets_after,
             settings=self._settings,
             on_failure=self._on_failure,
             **fetcher_options(self),
@@ -205,12 +205,12 @@ class ContainedConsumer(AIOKafkaConsumer):
     ) -> Mapping[ClientPartition, EpochOffset]:
         return await self._coordinator.committed(partitions)
 
-    def _has_finished_after(self, tp: ClientPartition, offset: int) -> bool:
+    def _has_finished_offsets_after(self, tp: ClientPartition, offset: int) -> bool:
         if self._group_id is None or self._settings.at_most_once:
             return False
         place = partition_identity(self._group_id, TopicPartition(*tp))
         return self._member is not None and has_finished_offsets_after(
-            self._member.found_commits.get(tp), offset, place
+            self._member.looked_up_commits.get(tp), offset, place
         )
 
     # ------------------------------------------------------------------ topic ids
@@ -219,14 +219,14 @@ class ContainedConsumer(AIOKafkaConsumer):
     def topic_ids(self) -> Mapping[str, str]:
         """Assigned topic -> its id; without the topics whose id is not known."""
         member = self._member
-        return member.topic_ids if isinstance(member, ConsumerCoordinator) else self._topic_ids
+        return member.topic_ids if isinstance(member, ConsumerProtocolCoordinator) else self._topic_ids
 
     async def look_up_topic_ids(self, topics: Collection[str]) -> None:
         """Look up the ids of the topics that were just assigned. Without an answer in time they stay unknown."""
         self._topic_ids = {}
         try:
             async with asyncio.timeout(TOPIC_IDS_S):
-                while not await self._request_topic_ids(topics):  # noqa: ASYNC110  # no event says when to try again
+                while not await self._try_to_request_topic_ids(topics):  # noqa: ASYNC110  # no event says when to try again
                     await asyncio.sleep(self._retry_backoff_ms / 1000)
         except TimeoutError:
             logger.warning(
@@ -235,7 +235,7 @@ class ContainedConsumer(AIOKafkaConsumer):
                 ", ".join(sorted(topics)),
             )
 
-    async def _request_topic_ids(self, topics: Collection[str]) -> bool:
+    async def _try_to_request_topic_ids(self, topics: Collection[str]) -> bool:
         try:
             self._topic_ids = (await request_topic_ids(self._client, topics)).topics
         except kafka.KafkaError as error:
@@ -245,15 +245,15 @@ class ContainedConsumer(AIOKafkaConsumer):
 
     # ------------------------------------------------------------------ the whole assignment of the classic protocol
 
-    def allow_commits(self) -> None:
+    def allow_commits_of_assignment(self) -> None:
         """Allow commits under the assignment that has just been received."""
-        if isinstance(self._member, ContainedCoordinator):
-            self._member.allow_commits()
+        if isinstance(self._member, ClassicCoordinator):
+            self._member.allow_commits_of_assignment()
 
-    def refuse_commits(self) -> None:
+    def refuse_commits_of_assignment(self) -> None:
         """Refuse further commits: the partitions have been revoked."""
-        if isinstance(self._member, ContainedCoordinator):
-            self._member.refuse_commits()
+        if isinstance(self._member, ClassicCoordinator):
+            self._member.refuse_commits_of_assignment()
 
     # ------------------------------------------------------------------ which partitions are new
 

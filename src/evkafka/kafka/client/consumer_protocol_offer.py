@@ -11,7 +11,7 @@ from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import RequestStruct, ResponseHeader_v0
 from aiokafka.protocol.types import Int16, Int32, Schema
 
-from evkafka.kafka.client.codec import Fields, FlexibleResponse, Items, Tags, Text
+from evkafka.kafka.client.codec import Fields, FlexibleResponse, Items, TaggedFields, Text
 from evkafka.kafka.client.group_protocol import (
     ConsumerGroupDescribeRequest,
     ConsumerGroupHeartbeatRequest,
@@ -40,11 +40,11 @@ class _FeatureLevels(AbstractType[dict[str, int]]):
     @classmethod
     def encode(cls, value: dict[str, int]) -> bytes:
         rows = [(name, level, level) for name, level in value.items()]
-        return Tags.encode({cls.TAG: _FINALIZED_FEATURES.encode(rows)} if rows else {})
+        return TaggedFields.encode({cls.TAG: _FINALIZED_FEATURES.encode(rows)} if rows else {})
 
     @classmethod
     def decode(cls, data: BytesIO) -> dict[str, int]:
-        content = Tags.decode(data).get(cls.TAG)
+        content = TaggedFields.decode(data).get(cls.TAG)
         rows = _FINALIZED_FEATURES.decode(BytesIO(content)) if content is not None else None
         return {name: level for name, level, _ in rows or ()}
 
@@ -82,7 +82,7 @@ class FeaturesRequest(OfferedRequest[ApiVersionsRequest_v3]):
         return request_struct_class("evkafka", "1")
 
 
-class ProtocolOffer(NamedTuple):
+class ConsumerProtocolOffer(NamedTuple):
     """Whether the consumer group protocol can be used.
 
     Attributes:
@@ -96,7 +96,7 @@ class ProtocolOffer(NamedTuple):
     obstacle: str | None
 
 
-async def look_up_protocol_offer(client: Any, group_id: str) -> ProtocolOffer:
+async def request_consumer_protocol_offer(client: Any, group_id: str) -> ConsumerProtocolOffer:
     """Whether the brokers, and this group's coordinator, offer the consumer group protocol.
 
     Raises:
@@ -105,15 +105,17 @@ async def look_up_protocol_offer(client: Any, group_id: str) -> ProtocolOffer:
     try:
         answer = await client.send_to_any_node(FeaturesRequest())
     except kafka.IncompatibleBrokerVersion:
-        return ProtocolOffer(None, 0, TOO_OLD)
+        return ConsumerProtocolOffer(None, 0, TOO_OLD)
     versions = {key: newest for key, _, newest in answer.api_keys}
     heartbeat = versions.get(ConsumerGroupHeartbeatRequest.API_KEY)
     level = answer.feature_levels.get(GROUP_VERSION, 0)
     if heartbeat is None:
-        return ProtocolOffer(None, level, TOO_OLD)
+        return ConsumerProtocolOffer(None, level, TOO_OLD)
     if level < 1:
-        return ProtocolOffer(heartbeat, level, FEATURE_OFF)
-    return ProtocolOffer(heartbeat, level, SWITCHED_OFF if await _is_refused_by_coordinator(client, group_id) else None)
+        return ConsumerProtocolOffer(heartbeat, level, FEATURE_OFF)
+    return ConsumerProtocolOffer(
+        heartbeat, level, SWITCHED_OFF if await _is_refused_by_coordinator(client, group_id) else None
+    )
 
 
 async def _is_refused_by_coordinator(client: Any, group_id: str) -> bool:

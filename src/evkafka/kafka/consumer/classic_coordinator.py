@@ -36,7 +36,7 @@ HEARTBEATS = (HeartbeatRequest, StaticHeartbeatRequest)
 OFFSET_FETCHES = (EpochOffsetFetchRequest, StableOffsetFetchRequest)
 
 
-class ContainedCoordinator(GroupCoordinator):
+class ClassicCoordinator(GroupCoordinator):
     """One member of a group.
 
     Args:
@@ -49,7 +49,7 @@ class ContainedCoordinator(GroupCoordinator):
     Attributes:
         assignment: the assignment that may be committed under; None before the first and after each revocation.
         topics_committed_before: topics that the group had committed offsets of before its latest join.
-        found_commits: the committed offsets that were last looked up, with their metadata.
+        looked_up_commits: the committed offsets that were last looked up, with their metadata.
         confirmed_at_s: since when, at the least, the group's present session with this member runs.
     """
 
@@ -75,7 +75,7 @@ class ContainedCoordinator(GroupCoordinator):
         self._last_code = 0
         self._deleted: tuple[MemberAssignment | None, set[str]] = (None, set())
         self.topics_committed_before: frozenset[str] = frozenset()
-        self.found_commits: dict[ClientPartition, tuple[int, str]] = {}
+        self.looked_up_commits: dict[ClientPartition, tuple[int, str]] = {}
         self.confirmed_at_s = client.now_s()
 
     # ------------------------------------------------------------------ answers
@@ -135,7 +135,7 @@ class ContainedCoordinator(GroupCoordinator):
 
     # ------------------------------------------------------------------ heartbeats, joins
 
-    async def check_may_join_group(self) -> None:
+    async def check_right_to_join_group(self) -> None:
         """Send the heartbeat of an unknown member: a broker checks the right to READ the group before anything else.
 
         Raises:
@@ -226,16 +226,16 @@ class ContainedCoordinator(GroupCoordinator):
 
     # ------------------------------------------------------------------ the assignment
 
-    def allow_commits(self) -> None:
+    def allow_commits_of_assignment(self) -> None:
         """Allow commits under the assignment that has just been received."""
         received = self._subscription.subscription.assignment
         self.assignment = MemberAssignment(received, self.generation, self.member_id)
 
-    def refuse_commits(self) -> None:
+    def refuse_commits_of_assignment(self) -> None:
         """Refuse further commits: the partitions have been revoked."""
         self.assignment = None
 
-    def request_new_epoch(self) -> bool:
+    def request_new_epoch_if_supported(self) -> bool:
         """No: the classic protocol has generations."""
         return False
 
@@ -304,7 +304,7 @@ class ContainedCoordinator(GroupCoordinator):
         )
         if getattr(answer, "error_code", 0) == ErrorCode.GROUP_ID_NOT_FOUND:
             return {}  # a group that does not exist has committed nothing
-        return read_committed_offsets(answer.topics, partitions, self.found_commits)
+        return read_committed_offsets(answer.topics, partitions, self.looked_up_commits)
 
     def _handle_metadata_update(self, cluster: Any) -> None:
         if self.assignment is not None and self._matches_other_topics(cluster):
@@ -350,7 +350,7 @@ class ContainedCoordinator(GroupCoordinator):
             CommitUnknown: there was no answer in time; it may have been written.
             BrokerUnavailable, BrokerRefused, BrokerError: nothing was written.
         """
-        assignment = self._assignment_of(offsets)
+        assignment = self._require_assignment_of(offsets)
         deleted = self._topics_deleted_since(assignment)
         if existing := {tp: offset for tp, offset in offsets.items() if tp.topic not in deleted}:
             await Commit(self, assignment, existing).run(timeout_s)
@@ -364,11 +364,11 @@ class ContainedCoordinator(GroupCoordinator):
         Raises:
             CommitRefused: one of the partitions cannot be committed.
         """
-        assignment = self._assignment_of(offsets)
+        assignment = self._require_assignment_of(offsets)
         self._refuse_deleted_topics(assignment, offsets)
         return MemberTransactionOffsets(self, assignment, offsets)
 
-    def _assignment_of(self, partitions: Collection[ClientPartition]) -> MemberAssignment:
+    def _require_assignment_of(self, partitions: Collection[ClientPartition]) -> MemberAssignment:
         """The current assignment, which has these partitions.
 
         Raises:
@@ -402,15 +402,15 @@ class ContainedCoordinator(GroupCoordinator):
             for topic, rows in request._topics
             for partition, offset, metadata in rows
         }
-        return self._commit_request_of(request._consumer_group_generation_id, request._consumer_id, offsets)
+        return self._build_commit_request(request._consumer_group_generation_id, request._consumer_id, offsets)
 
     def commit_request(
         self, assignment: MemberAssignment, offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> EpochCommitRequest:
         """A commit of offsets with their metadata and the leader epochs of the records before them."""
-        return self._commit_request_of(assignment.generation, assignment.member_id, offsets)
+        return self._build_commit_request(assignment.generation, assignment.member_id, offsets)
 
-    def _commit_request_of(
+    def _build_commit_request(
         self, generation: int, member_id: str, offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> EpochCommitRequest:
         return EpochCommitRequest(self.group_id, generation, member_id, self.offset_rows(offsets))
