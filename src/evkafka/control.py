@@ -52,7 +52,7 @@ class ConsumerControl:
         tp = self._check_and_create_topic_partition(topic, partition)
         with self._lock:
             self._paused.add(tp)
-        self._call_in_loop_if_running(lambda consumer: consumer.pause(tp))
+        self._call_in_loop_if_running(lambda consumer: consumer.pause_partition(tp))
 
     def resume(self, topic: str, partition: int) -> None:
         """Undo `pause`. Idempotent.
@@ -63,7 +63,7 @@ class ConsumerControl:
         tp = self._check_and_create_topic_partition(topic, partition)
         with self._lock:
             self._paused.discard(tp)
-        self._call_in_loop_if_running(lambda consumer: consumer.resume(tp))
+        self._call_in_loop_if_running(lambda consumer: consumer.resume_partition(tp))
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         """Continue at this offset, before or after the current one. It is committed at once, so that it survives a

@@ -231,7 +231,7 @@ class EVKafkaProducer:
         sent_at = kept.addresses[0] if kept is not None else None
         record = OutgoingRecord(topic, value, own_key, partition, timestamp_ms, pairs, event_type, None, sent_at)
         sending = (
-            sink.send(record, timeout_s=timeout_s)
+            sink.queue_record(record, timeout_s=timeout_s)
             if kept is None
             else self._keep_for_transaction(kept, sink, record, timeout_s)
         )

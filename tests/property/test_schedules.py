@@ -216,7 +216,7 @@ class TestTheCheckItself:
     def test_results_of_an_old_assignment_are_detected(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Keep ledgers over assignments, so that they accept results of an old assignment."""
         kept: dict[tuple[int, TopicPartition], Partition] = {}
-        original = Assignment.start_partition
+        original = Assignment.add_new_partition
 
         def kept_partition(assignment: Assignment, tp: TopicPartition) -> Partition:
             partition = original(assignment, tp)
@@ -228,7 +228,7 @@ class TestTheCheckItself:
             return partition
 
         monkeypatch.setattr(OffsetLedger, "seal", lambda ledger: None)
-        monkeypatch.setattr(Assignment, "start_partition", kept_partition)
+        monkeypatch.setattr(Assignment, "add_new_partition", kept_partition)
         # A record is lost, or open twice, or the ledger has a gap that nothing fills.
         with pytest.raises((Broken, NotSettled, OffsetMisplaced)):
             run_schedules(range(300), BASE)

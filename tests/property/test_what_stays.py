@@ -177,7 +177,7 @@ class TestTheCheckItself:
 
         async def on_assigned(listener: RebalanceListener, partitions: Any) -> None:
             for partition in tuple(listener._assignment.partitions.values()):
-                listener._assignment.restart_partition(partition)
+                listener._assignment.replace_partition_with_new_ledger(partition)
             await original(listener, partitions)
 
         monkeypatch.setattr(RebalanceListener, "on_assigned", on_assigned)

@@ -124,7 +124,7 @@ async def test_records_finished_during_a_commit_are_not_confirmed_by_it() -> Non
     partition.ledger.finish(1)
     answer.set_result(None)
     assert await commit is True
-    assert commits.next_commit(partition) == (2, "")
+    assert commits.next_commit_of_partition(partition) == (2, "")
 
 
 async def test_metadata_that_is_too_large_is_halved_until_the_offset_is_committed(

@@ -55,7 +55,7 @@ def new_watchdog(assignment: Assignment, state: str, errors: list[Exception]) ->
         each_second=lambda _: None,
         on_failure=errors.append,
     )
-    watchdog.watch_source(cast(Any, Source(state)))
+    watchdog.set_watched_source(cast(Any, Source(state)))
     watchdog.start()
     return watchdog
 
@@ -98,7 +98,7 @@ async def test_a_source_that_polls_and_is_steady_is_no_stall() -> None:
 async def test_a_partition_that_does_not_move_is_a_stall() -> None:
     clock, errors = VirtualClock(), list[Exception]()
     assignment = new_assignment(clock)
-    assignment.start_partition(TopicPartition("t", 0))
+    assignment.add_new_partition(TopicPartition("t", 0))
     watchdog = new_watchdog(assignment, "steady", errors)
     poll(watchdog, clock, until_s=STALLED_AFTER_S - 1)
     assert errors == []
@@ -112,7 +112,7 @@ async def test_a_partition_that_was_away_and_is_back_has_the_whole_time_to_move(
     assignment = new_assignment(clock)
     watchdog = new_watchdog(assignment, "steady", errors)
     for until_s in (STALLED_AFTER_S - 1, 2 * STALLED_AFTER_S - 3):
-        partition = assignment.start_partition(TopicPartition("t", 0))
+        partition = assignment.add_new_partition(TopicPartition("t", 0))
         poll(watchdog, clock, until_s=until_s)
         assignment.end_partition(partition)
     watchdog.stop()

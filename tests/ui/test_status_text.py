@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evkafka.runtime.status import OneAtATimeStatus, TransactionStatus
+from evkafka.runtime.status import SuspectRecordStatus, TransactionStatus
 from evkafka.ui.status_text import (
     consumer_state,
     duration_text,
@@ -22,7 +22,7 @@ class TestAPartition:
         assert state == "Reading"
         assert "a transaction is open at offset 7" in why
         assert "up to offset 12" in why
-        assert (status.lag, status.undecided) == (0, 5)
+        assert (status.lag, status.open_transaction_offset_count) == (0, 5)
 
     @pytest.mark.parametrize(
         ("for_s", "label"), [(0.4, "Reading"), (9.9, "Reading"), (10, "Retrying"), (299, "Retrying"), (300, "Stuck")]
@@ -55,11 +55,11 @@ class TestAPartition:
 
     def test_is_handled_one_at_a_time_after_a_crash(self) -> None:
         state, kind, why = partition_state_and_reasons(
-            partition(one_at_a_time=OneAtATimeStatus(deaths=1, suspect=None)), 0
+            partition(one_at_a_time=SuspectRecordStatus(deaths=1, suspect=None)), 0
         )
         assert (state, kind) == ("One at a time", "warn")
         assert why == "records are handled one at a time, because 1 process died at an unknown record"
-        known = partition_state_and_reasons(partition(one_at_a_time=OneAtATimeStatus(deaths=3, suspect=812)), 0)
+        known = partition_state_and_reasons(partition(one_at_a_time=SuspectRecordStatus(deaths=3, suspect=812)), 0)
         assert known[2] == "records are handled one at a time, because 3 processes died at offset 812"
 
 

@@ -206,8 +206,8 @@ COMMITS = [
     Breakage(
         "a commit goes out early while records wait",
         "runtime/assignment.py",
-        "return self.scheduler.has_ready_lane or any(partition.has_backlog",
-        "return any(partition.has_backlog",
+        "return self.scheduler.has_ready_lane or any(\n            partition.only_lane_has_backlog",
+        "return any(\n            partition.only_lane_has_backlog",
         "a loaded consumer commits ten times as often as its interval says",
         ("tests/runtime/lanes/test_commit_times.py",),
     ),
@@ -274,7 +274,7 @@ VERDICTS = [
         "at most once, a dead letter is skipped",
         "runtime/settle.py",
         """        case DeadLetter():
-            return _decide_dead_letter(outcome)
+            return _verdict_of_dead_letter_outcome(outcome)
         case _:
             return Finish("failed")""",
         """        case _:
@@ -328,9 +328,9 @@ DEAD_LETTERS = [
     Breakage(
         "a record for a retry topic is sent to the dead letters' cluster",
         "runtime/dead_letters/writer.py",
-        """                self._producer_for(dataclasses.replace(policy, dead_letter_producer=None)),
+        """                self._producer_for_policy(dataclasses.replace(policy, dead_letter_producer=None)),
                 retry_topic(""",
-        """                self._producer_for(policy),
+        """                self._producer_for_policy(policy),
                 retry_topic(""",
         "no consumer reads it there",
         ("tests/runtime/retry_topics/test_clusters.py",),

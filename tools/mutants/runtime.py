@@ -85,7 +85,7 @@ LANES = [
     Breakage(
         "an executor continues through the lane when its partition is paused",
         "runtime/scheduler.py",
-        "                lane.stop_after_running_record()\n            self.block",
+        "                lane.move_waiting_records_to_new_queue()\n            self.block",
         "                pass\n            self.block",
         "a partition that an operator has paused continues with the next record",
         ("tests/runtime/lanes/test_control.py",),
@@ -445,7 +445,7 @@ POLLER = [
     Breakage(
         "after a crash a record is waited for that waits behind a failing one of its key",
         "runtime/suspect_records.py",
-        "        if partition.has_earlier_in_lane(self._intake.record_in_lane(record)):",
+        "        if partition.has_earlier_in_lane(self._intake.restore_if_from_retry_topic(record)):",
         "        if False:",
         "its partition stands still, and the record is given up as one that kills its process",
         ("tests/testing/memory/test_completed_offsets.py",),
@@ -470,7 +470,7 @@ POLLER = [
         "a running lane begins its next record although all are held",
         "runtime/scheduler.py",
         """                if lane.state is LaneState.RUNNING:
-                    lane.stop_after_running_record()
+                    lane.move_waiting_records_to_new_queue()
 
     def continue_all_lanes""",
         """                pass

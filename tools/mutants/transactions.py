@@ -122,8 +122,8 @@ TRANSACTIONS = [
     Breakage(
         "a transaction that was cancelled is repeated",
         "runtime/committer.py",
-        '                self._forget_confirmed(commits, CommitUnknown("cancelled before there was an answer"))\n',
-        "",
+        '    self._handle_commit_in_doubt(commits, CommitUnknown("cancelled before there was an answer"))\n',
+        "    pass\n",
         "all that it wrote is written twice",
         (COMMITS, f"{RANDOM}_if_tasks_are_cancelled"),
     ),

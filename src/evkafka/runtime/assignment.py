@@ -12,7 +12,13 @@ from collections.abc import Sequence
 
 from evkafka.config.settings import ConsumerSettings
 from evkafka.records import Record, TopicPartition
-from evkafka.runtime.commit_metadata import CommitMetadata, MetadataLimit, Unusable, parse_metadata, partition_identity
+from evkafka.runtime.commit_metadata import (
+    CommitMetadata,
+    MetadataLimit,
+    Unusable,
+    group_and_partition_text,
+    parse_and_verify_metadata,
+)
 from evkafka.runtime.commit_timer import CommitTimer
 from evkafka.runtime.committer import Committer
 from evkafka.runtime.flow_control import FlowControl
@@ -65,7 +71,7 @@ class Assignment:
 
     # ------------------------------------------------------------------ partitions
 
-    def start_partition(self, tp: TopicPartition) -> Partition:
+    def add_new_partition(self, tp: TopicPartition) -> Partition:
         """Begin an assignment of this partition, with a new ledger."""
         paused = "user" in self.flow.not_read_reasons(tp)
         partition = self.partitions[tp] = Partition(tp, ordering=self._ordering, paused=paused)
@@ -82,9 +88,11 @@ class Assignment:
             partition.inherit_metadata(CommitMetadata(-1))
             return
         partition.saved = offset, text = commit
-        place = partition_identity(self.settings.group_id or "", partition.tp)
+        place = group_and_partition_text(self.settings.group_id or "", partition.tp)
         try:
-            partition.inherit_metadata(parse_metadata(text, offset, source.topic_id(partition.tp.topic), place))
+            partition.inherit_metadata(
+                parse_and_verify_metadata(text, offset, source.topic_id(partition.tp.topic), place)
+            )
         except Unusable as error:
             logger.warning(
                 "consumer %s: the metadata of the committed offset %s[%d]@%d is ignored: %s. Records after that offset"
@@ -96,13 +104,13 @@ class Assignment:
             )
             partition.inherit_metadata(CommitMetadata(offset))
 
-    def restart_partition(self, partition: Partition) -> Partition:
+    def replace_partition_with_new_ledger(self, partition: Partition) -> Partition:
         """Restart at another offset, with a new ledger; the results of running attempts are ignored."""
         rate, sent = partition.dead_letters.update_rate(), partition.outbox.unwritten()
         self.end_partition(partition)
-        partition = self.start_partition(partition.tp)
+        partition = self.add_new_partition(partition.tp)
         partition.dead_letters.rate = rate
-        partition.outbox.add_unwritten(sent)
+        partition.outbox.inherit_unwritten(sent)
         # Nothing is inherited: what somebody asks to read again is handled again.
         partition.inherit_metadata(CommitMetadata(-1))
         return partition
@@ -111,7 +119,7 @@ class Assignment:
         """Whether it is assigned now, and its records may begin."""
         return self.partitions.get(partition.tp) is partition and not partition.forbids_retries
 
-    def stays_assigned(self, tp: TopicPartition) -> bool:
+    def is_assigned_and_not_being_revoked(self, tp: TopicPartition) -> bool:
         """Whether this partition is assigned, and is not being revoked."""
         partition = self.partitions.get(tp)
         return partition is not None and not partition.is_being_revoked
@@ -119,7 +127,7 @@ class Assignment:
     def end_partition(self, partition: Partition) -> None:
         """End the assignment of this partition. What is not committed by now is never committed here."""
         partition.begin_revoke()
-        self.report_lost(self.scheduler.close_and_drop_unbegun(partition))
+        self.report_lost_records(self.scheduler.close_and_drop_unbegun(partition))
         self.taken -= partition.ledger.unfinished
         self.scheduler.end_partition(partition)
         if self.partitions.get(partition.tp) is partition:
@@ -140,7 +148,7 @@ class Assignment:
         if not self.at_most_once:
             self.scheduler.close_and_drop_unbegun(partition)
 
-    def report_lost(self, records: Sequence[Record]) -> None:
+    def report_lost_records(self, records: Sequence[Record]) -> None:
         """These records were read and will not run here. In at-least-once mode they are not lost: their next reader
         gets them."""
         if records and self.at_most_once:
@@ -163,14 +171,16 @@ class Assignment:
         """Records read and not finished."""
         return sum(partition.ledger.unfinished for partition in self.partitions.values())
 
-    def count_finished(self) -> int:
+    def total_finished_records(self) -> int:
         """Records that were finished since the start."""
         return self.taken - sum(partition.ledger.unfinished for partition in self.partitions.values())
 
     def _has_waiting_records(self) -> bool:
         """Whether a lane waits for an executor, or records of a partition's only lane wait for its running one.
         Records that wait for an earlier one of their key do not count: there are executors that have time."""
-        return self.scheduler.has_ready_lane or any(partition.has_backlog for partition in self.partitions.values())
+        return self.scheduler.has_ready_lane or any(
+            partition.only_lane_has_backlog for partition in self.partitions.values()
+        )
 
     def _has_running_work(self) -> bool:
         return self.scheduler.has_ready_lane or any(partition.running for partition in self.partitions.values())
@@ -181,4 +191,4 @@ class Assignment:
         committer = self.committer
         if self.at_most_once or committer is None:
             return False
-        return any(committer.next_commit(partition) is not None for partition in self.partitions.values())
+        return any(committer.next_commit_of_partition(partition) is not None for partition in self.partitions.values())

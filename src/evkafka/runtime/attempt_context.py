@@ -12,11 +12,11 @@ _own: ContextVar[decimal.Context | None] = ContextVar("evkafka_own_decimal_conte
 def copy_context_for_attempts() -> Context:
     """A copy of the caller's context, to copy for each attempt."""
     context = copy_context()
-    context.run(_share_decimal_context)
+    context.run(_set_shared_decimal_context)
     return context
 
 
-def _share_decimal_context() -> None:
+def _set_shared_decimal_context() -> None:
     """Set a decimal context, which is a context variable, before the first attempt.
 
     Arithmetic with decimals sets one if there is none. Then each attempt with a decimal in its payload would have set a

@@ -47,7 +47,7 @@ class AttemptRunner(Protocol):
 
     def classify_raised(self, error: BaseException, record: Record) -> object: ...
     async def clear_cancellation(self) -> None: ...
-    async def run_to_completion(self, step: Callable[[], Awaitable[None]]) -> None: ...
+    async def run_cleanup_despite_cancellation(self, step: Callable[[], Awaitable[None]]) -> None: ...
 
 
 def _is_success_or_skip(end: object) -> bool:
@@ -98,14 +98,14 @@ class BatchRun:
                     runner.started_s = self._clock.now()
                     result = await self._run_and_classify(attempt.run(wanted))
         finally:
-            await runner.run_to_completion(attempt.close)
+            await runner.run_cleanup_despite_cancellation(attempt.close)
         if result is ABANDONED:
             self._report.report_dropped(runner.slot.route, first)
         elif isinstance(result, NotReady) or not (wanted or self._done_first) or self._settle_run(result, wanted):
             self._put_back_unfinished(())
 
     @property
-    def open_records(self) -> Collection[Record]:
+    def unsettled_records(self) -> Collection[Record]:
         """The records that are neither finished nor back in their lanes."""
         return self._open.values()
 
@@ -228,7 +228,7 @@ class BatchRun:
                 owner = self._lanes_of_records[index]
                 if owner is not None and index > self._written.get(owner, index):
                     settled_after.setdefault(owner, []).append(
-                        self._create_settled_after_write(index, end, verdict, share_s)
+                        self._take_and_report_settled_record(index, end, verdict, share_s)
                     )
                 elif not self._finish_record(index, end, verdict, share_s):
                     return False
@@ -279,7 +279,7 @@ class BatchRun:
         self._writes.begin_write(lane, self._records[index], self._runner.slot, end, verdict, share_s)
         del self._open[index]
 
-    def _create_settled_after_write(
+    def _take_and_report_settled_record(
         self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float
     ) -> SettledAfterWrite:
         self._report_finished(index, end, verdict)

@@ -52,8 +52,8 @@ class BlockingRecords:
             ledger, reasons = partition.ledger, self._flow.not_read_reasons(tp)
             if "metadata" in reasons and (oldest := ledger.oldest) is not None:
                 full_of = (
-                    f"{partition.done_ahead} offsets finished after offset {oldest} do not fit into the metadata of a"
-                    " commit"
+                    f"{partition.done_ahead_count} offsets finished after offset {oldest} do not fit into the metadata"
+                    " of a commit"
                 )
                 yield partition, full_of, "`commit_metadata_max_bytes`, and the brokers' offset.metadata.max.bytes"
             elif "full" in reasons and partition.oldest_record_failed_attempts():

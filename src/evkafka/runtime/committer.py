@@ -13,7 +13,7 @@ from evkafka.records import TopicPartition
 from evkafka.runtime.clock import acquire_lock
 from evkafka.runtime.commit_metadata import MetadataLimit
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.planned_commit import PlannedCommit, plan_commit, plan_transaction
+from evkafka.runtime.planned_commit import PlannedCommit, plan_partition_commit, plan_partition_transaction
 from evkafka.runtime.ports import Clock, MetadataTooLarge, OutputRefused, RecordSource
 from evkafka.runtime.transaction_scope import TransactionScope
 from evkafka.telemetry import CommitFailed, OffsetsCommitted, Telemetry, TransactionEnded
@@ -87,14 +87,14 @@ class Committer:
         self.open_transaction: OpenTransaction | None = None
         self._given_up = False  # the records of a transaction must be read again: no later one may be committed
 
-    def next_commit(self, partition: Partition) -> tuple[int, str] | None:
+    def next_commit_of_partition(self, partition: Partition) -> tuple[int, str] | None:
         """The offset to commit now, with its metadata; None if both are saved already."""
         planned = self._plan_commit(partition)
         return (planned.offset, planned.metadata) if planned is not None else None
 
     def _plan_commit(self, partition: Partition) -> PlannedCommit | None:
         tp = partition.tp
-        plan = plan_commit if self._transactions is None else plan_transaction
+        plan = plan_partition_commit if self._transactions is None else plan_partition_transaction
         return plan(
             partition,
             group=self._group,
@@ -137,10 +137,10 @@ class Committer:
                 self._shorten_metadata(error, longest)
                 continue
             except (CommitUnknown, OutputRefused) as error:
-                self._forget_confirmed(commits, error)
+                self._handle_commit_in_doubt(commits, error)
                 return self._report_failed_commit(offsets, error)
             except asyncio.CancelledError:
-                self._forget_confirmed(commits, CommitUnknown("cancelled before there was an answer"))
+                self._handle_commit_in_doubt(commits, CommitUnknown("cancelled before there was an answer"))
                 raise
             except BrokerRefused as error:
                 self._report_failed_commit(offsets, error)
@@ -185,7 +185,7 @@ class Committer:
             took_s = self._clock.now() - began_s
             self._telemetry.emit(TransactionEnded(self._consumer, result, len(outputs), took_s))
 
-    def _forget_confirmed(
+    def _handle_commit_in_doubt(
         self, commits: Mapping[TopicPartition, PlannedCommit], error: CommitUnknown | OutputRefused
     ) -> None:
         """It is not known what was committed, or a transaction with these records never can be.

@@ -152,7 +152,7 @@ class Consumer:
 
     # ------------------------------------------------------------------ life
 
-    async def start(self) -> None:
+    async def connect_and_subscribe(self) -> None:
         """Connect and subscribe for the first time.
 
         Raises:
@@ -181,11 +181,11 @@ class Consumer:
             failure = error
             raise
         finally:
-            await self._tasks.run_to_end(self._end_tasks)
+            await self._tasks.run_step_until_not_cancelled(self._end_tasks)
             self._telemetry.emit(ConsumerStopped(self.name, failure))
 
-    async def close(self) -> None:
-        """Close a consumer that was started and is never run."""
+    async def disconnect_source(self) -> None:
+        """Close the source of a consumer that has connected and is not run."""
         source, self._assignment.source = self._assignment.source, None
         if source is not None:
             await source.stop(timeout_s=self._leave_timeout_s())
@@ -213,8 +213,8 @@ class Consumer:
         self._tasks.allow_all_to_end()
         self._assignment.commit_timer.stop()
         self._watchdog.stop()
-        self._corrupt_records.stop()
-        self._writes.stop()
+        self._corrupt_records.cancel_all_dead_letters()
+        self._writes.cancel_all_writes()
         for executor in self._executors:
             executor.kill()
 
@@ -238,7 +238,9 @@ class Consumer:
             await source.stop(timeout_s=LEAVE_S)
             raise
         assignment = self._assignment
-        transactions = None if scope is None else Transactions(scope, assignment.stays_assigned, self.fail)
+        transactions = (
+            None if scope is None else Transactions(scope, assignment.is_assigned_and_not_being_revoked, self.fail)
+        )
         assignment.committer = Committer(
             source,
             consumer=self.name,
@@ -254,26 +256,28 @@ class Consumer:
 
     async def _consume_until_stop(self) -> None:
         """Poll and commit until the app stops or the source fails; give all partitions back; raise the failure."""
-        source = self._assignment.source or await self._tasks.run_to_end(self._reconnect_unless_stopped)
+        source = self._assignment.source or await self._tasks.run_step_until_not_cancelled(
+            self._reconnect_unless_stopped
+        )
         if source is None:
             return
         self._poller.running = True
-        self._watchdog.watch_source(source)
+        self._watchdog.set_watched_source(source)
         tasks = [
             self._tasks.start("poll", self._poller.run(source, self._watchdog.note_poll)),
             self._tasks.start("commit", self._commit_loop()),
         ]
         try:
-            failure = await self._tasks.run_to_end(self._wait_for_stop_or_failure)
+            failure = await self._tasks.run_step_until_not_cancelled(self._wait_and_return_failure)
             # Meanwhile the poll continues without reading: it raises a failure of the source.
-            await self._tasks.run_to_end(
+            await self._tasks.run_step_until_not_cancelled(
                 lambda: self._rebalance_listener.release_all_partitions(
                     self._drain_timeout_s(failure), self._last_commit_timeout_s
                 )
             )
         finally:
-            await self._tasks.run_to_end(lambda: self._close_source(source, tasks))
-        if failure := self._stop_signal.failure_after_drain(failure):
+            await self._tasks.run_step_until_not_cancelled(lambda: self._close_source(source, tasks))
+        if failure := self._stop_signal.later_stop_app_or_failure(failure):
             raise failure
 
     async def _commit_loop(self) -> None:
@@ -293,7 +297,7 @@ class Consumer:
             elif self._transaction_scope is not None:
                 assignment.flow.reopen_partitions_with_room()  # what was sent does not fill the memory any more
 
-    async def _wait_for_stop_or_failure(self) -> BaseException | None:
+    async def _wait_and_return_failure(self) -> BaseException | None:
         """Wait for the stop (None) or for the failure that ends this source's life."""
         failure, stopping = self._stop_signal.failure, self._stop_signal.stopping
         await asyncio.wait([failure, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -325,7 +329,9 @@ class Consumer:
         self._restarts += 1
         self._stop_signal.clear_failure()
         self._telemetry.emit(ConsumerLost(self.name, failure, wait_s))
-        await self._tasks.run_to_end(lambda: wait_any(self._clock, self._stop_signal.stopping, timeout_s=wait_s))
+        await self._tasks.run_step_until_not_cancelled(
+            lambda: wait_any(self._clock, self._stop_signal.stopping, timeout_s=wait_s)
+        )
 
     async def _reconnect_unless_stopped(self) -> RecordSource | None:
         """A new source; None if the app stops meanwhile."""
@@ -351,7 +357,7 @@ class Consumer:
     async def _close_source(self, source: RecordSource, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Let the poll return by its own timeout if possible, and close the source, by force if necessary."""
         self._poller.running = False
-        self._watchdog.watch_source(None)
+        self._watchdog.set_watched_source(None)
         self._assignment.flow.room.set()
         self._assignment.commit_timer.due.set()
         self._tasks.allow_end(*tasks)
@@ -368,11 +374,12 @@ class Consumer:
 
     async def _end_tasks(self) -> None:
         """End every task of this consumer. Only threads that cannot be stopped run on."""
-        await self.close()  # stopped before its first turn, it still has the source that `start` connected
+        # Stopped before its first turn, it still has the source of `connect_and_subscribe`.
+        await self.disconnect_source()
         self._assignment.commit_timer.stop()
         self._watchdog.stop()
-        self._corrupt_records.stop()
-        self._writes.stop()
+        self._corrupt_records.cancel_all_dead_letters()
+        self._writes.cancel_all_writes()
         killed = [task for executor in self._executors if (task := executor.kill()) is not None]
         if killed:
             await asyncio.wait(killed, timeout=self._deadline.limit_timeout_s(CANCEL_S, reserve_s=FLUSH_RESERVE_S))
@@ -382,14 +389,14 @@ class Consumer:
 
     # ------------------------------------------------------------------ pause, resume, seek
 
-    def pause(self, tp: TopicPartition) -> None:
+    def pause_partition(self, tp: TopicPartition) -> None:
         """Read no more of it and begin none of its records, until `resume`; also after rebalances. Idempotent."""
         assignment = self._assignment
         assignment.flow.add_reason(tp, "user")
         if (partition := assignment.partitions.get(tp)) is not None:
             assignment.scheduler.pause_partition(partition)
 
-    def resume(self, tp: TopicPartition) -> None:
+    def resume_partition(self, tp: TopicPartition) -> None:
         """Undo `pause`. Idempotent."""
         assignment = self._assignment
         assignment.flow.remove_reason(tp, "user")
@@ -412,7 +419,7 @@ class Consumer:
             )
         # Records that were read and have not begun are not reported as lost: the user has asked to leave them.
         assignment.scheduler.close_and_drop_unbegun(partition)
-        partition = assignment.restart_partition(partition)
+        partition = assignment.replace_partition_with_new_ledger(partition)
         source.seek(tp, offset)
         partition.set_position(offset)
         assignment.commit_timer.due.set()
@@ -481,9 +488,9 @@ class Consumer:
         return self._assignment.has_uncommitted
 
     @property
-    def cancelled_at_stop(self) -> int:
+    def cancelled_at_stop_count(self) -> int:
         """How many attempts the stop's drain time was too short for."""
-        return self._rebalance_listener.cancelled_at_stop
+        return self._rebalance_listener.cancelled_at_stop_count
 
     @property
     def overrunning_executors(self) -> list[Executor]:

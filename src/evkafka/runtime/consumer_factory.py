@@ -16,7 +16,7 @@ from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.intake import Intake
 from evkafka.runtime.interfaces import ConsumerServices, DecideFor, WatchdogRounds
-from evkafka.runtime.kept_sends import wrap_to_keep_sends
+from evkafka.runtime.kept_sends import wrap_dispatch_to_keep_sends
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.poller import Poller
 from evkafka.runtime.ports import Clock, ConsumerIdentity, Route, Slot
@@ -101,7 +101,7 @@ def _create_reporter(spec: ConsumerSpec, environment: ConsumerEnvironment, assig
         spec.name,
         environment.telemetry,
         known=spec.known_types,
-        finished=assignment.count_finished,
+        finished=assignment.total_finished_records,
         skips=spec.settings.at_most_once or spec.settings.unmatched == "skip",
     )
     return TelemetryReporter(spec.name, environment.telemetry, warning)
@@ -141,7 +141,7 @@ def _create_take_over(
         intake,
         owner=owner,
     )
-    return TakeOver(assignment, services.tasks, suspects, intake.place_records, services.fail, owner=owner)
+    return TakeOver(assignment, services.tasks, suspects, intake.place_records_when_due, services.fail, owner=owner)
 
 
 def _create_identity(spec: ConsumerSpec) -> ConsumerIdentity:
@@ -164,7 +164,7 @@ def _create_executors(
     identity = _create_identity(spec)
     decide_for = _create_decide_for(spec, environment.random)
     scope = spec.transaction_scope
-    dispatch = spec.dispatch if scope is None else wrap_to_keep_sends(spec.dispatch, scope)
+    dispatch = spec.dispatch if scope is None else wrap_dispatch_to_keep_sends(spec.dispatch, scope)
     return [
         Executor(
             Slot(identity, spec.state, threads),

@@ -54,7 +54,7 @@ class CorruptRecords:
         limited = assignment.at_most_once or policy.max_attempts is not None
         if not limited:
             self._report_unreadable(unreadable, skipped=False)
-            self._retry_later(partition)
+            self._block_and_retry_read_later(partition)
         elif policy.then == "stop" and not assignment.at_most_once:
             self._report_unreadable(unreadable, skipped=False)
             sentence = f"{_address_text(unreadable)} cannot be read, and `then` is 'stop'"
@@ -79,7 +79,7 @@ class CorruptRecords:
             if (task := self._writing.pop(partition, None)) is not None:
                 self._tasks.cancel(task)
 
-    def stop(self) -> None:
+    def cancel_all_dead_letters(self) -> None:
         self.cancel_dead_letters(tuple(self._writing))
 
     # ------------------------------------------------------------------ dead letters
@@ -87,7 +87,7 @@ class CorruptRecords:
     def _allow_dead_letter_or_stop_app(self, partition: Partition, unreadable: Unreadable) -> bool:
         """Whether the dead-letter limit allows it: a codec that is missing after a deploy must not turn the whole topic
         into dead letters. Stops the app if not."""
-        if not self._limit.allow_read_or_stop_app(partition):
+        if not self._limit.allow_partition_read_or_stop_app(partition):
             return False
         why = partition.dead_letters.refusal_reason(self._assignment.settings.on_error.dead_letter_limit)
         if why is not None:
@@ -112,7 +112,7 @@ class CorruptRecords:
 
     # ------------------------------------------------------------------ blocking the partition
 
-    def _retry_later(self, partition: Partition) -> None:
+    def _block_and_retry_read_later(self, partition: Partition) -> None:
         policy = self._assignment.settings.on_error
         partition.unreadable += 1
         self._block_partition(partition)

@@ -74,7 +74,7 @@ class DelayedRecords:
             self._take(partition, due)
 
 
-def wrap_for_delayed_records(dispatch: Dispatch) -> Dispatch:
+def wrap_dispatch_for_delayed_records(dispatch: Dispatch) -> Dispatch:
     """A dispatch for delayed records, which passes the records that failed first to the given one."""
 
     def call(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:

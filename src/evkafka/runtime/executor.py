@@ -24,9 +24,9 @@ from evkafka.runtime.attempt import (
     classify_failure,
     classify_result,
     is_current_task,
-    prepare_to_cancel,
     time_limit_s,
     timeout_error,
+    withdraw_thread_call_to_cancel,
 )
 from evkafka.runtime.attempt_context import copy_context_for_attempts
 from evkafka.runtime.batch_executor import BatchRun
@@ -108,7 +108,7 @@ class Executor:
         self._call = (
             dispatch.call
             if dispatch.limited_route is None
-            else self._require_admission(dispatch.call, dispatch.limited_route)
+            else self._wrap_call_to_check_admission(dispatch.call, dispatch.limited_route)
         )
         self._dispatch = dispatch
         self._decide = decide
@@ -165,7 +165,7 @@ class Executor:
     def in_flight(self) -> Collection[Record]:
         """The records that were taken out of the current lane and are not finished."""
         if self._batch is not None:
-            return self._batch.open_records
+            return self._batch.unsettled_records
         return () if self.slot.record is None else (self.slot.record,)
 
     def cancel_attempt(self, reason: Literal["timeout", "abandoned"]) -> bool:
@@ -174,7 +174,7 @@ class Executor:
             return False
         self._finish_ended_in_thread()
         if self._cancel_reason is None:
-            if not prepare_to_cancel(self.slot):
+            if not withdraw_thread_call_to_cancel(self.slot):
                 return False
             self._cancel_reason = reason
             self._task.cancel()
@@ -262,7 +262,7 @@ class Executor:
 
     # ------------------------------------------------------------------ the records of a lane
 
-    def _require_admission(self, call: AttemptCall, limited_route: LimitedRouteOf) -> AttemptCall:
+    def _wrap_call_to_check_admission(self, call: AttemptCall, limited_route: LimitedRouteOf) -> AttemptCall:
         """`Dispatch.call` for records that `Admission` has let through; any other record ends the run of its lane."""
 
         def admitted_only(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:
@@ -274,7 +274,7 @@ class Executor:
 
     async def _run_lane(self, lane: Lane) -> None:
         """Run the lane's records in order, until it is empty, must wait, or other lanes must have their turn."""
-        queue, finish = lane.queue, self._finish_function(lane.partition)
+        queue, finish = lane.queue, self._finish_function_for_partition(lane.partition)
         slot, call, now, report = self.slot, self._call, self._clock.now, self._report
         skips_unmatched, durations_s = self._skips_unmatched, report.durations_to_extend(lane.partition.tp.topic)
         assert self._task is not None
@@ -316,20 +316,20 @@ class Executor:
                     return
                 ended = now()
             if ended > slice_ends and not self._needs_fresh_task:
-                if not await self._end_lane_slice(record, started, ended):
+                if not await self._may_continue_lane_after_slice(record, started, ended):
                     break
                 ended = now()
                 slice_ends = min(self._time_slice.ends_s, ended + LANE_SLICE_S)
             started = self.started_s = ended
         lane.attempt = slot.attempt
 
-    def _finish_function(self, partition: Partition) -> Callable[[int], bool]:
+    def _finish_function_for_partition(self, partition: Partition) -> Callable[[int], bool]:
         """The function that finishes a record of this partition, by its offset, after an attempt that has succeeded."""
         if not self._dispatch.keeps_sends:
             return partition.ledger.finish
         return lambda offset: partition.finish(offset, take_outputs(self.slot))  # what it has sent is to be written
 
-    async def _end_lane_slice(self, record: Record, started_s: float, ended_s: float) -> bool:
+    async def _may_continue_lane_after_slice(self, record: Record, started_s: float, ended_s: float) -> bool:
         """The lane's share of time is over: other tasks run if they must. False if another lane must have its turn."""
         if ended_s - started_s > BLOCKED_AFTER_S and self._watchdog_rounds.at_s < started_s:
             self._report.report_loop_blocked(self.slot, record, ended_s - started_s)
@@ -353,7 +353,7 @@ class Executor:
         )
         # Records that have ended do not wait for the one after them, which may take long.
         asyncio.get_running_loop().call_later(2 * RUN_S, self._finish_ended_in_thread)
-        return run.begin_next_call
+        return run.begin_and_return_next_call
 
     def _end_thread_run(self, record: Record) -> Record:
         """The attempt that was begun with this record has ended. Returns the record that its end belongs to: the thread
@@ -393,7 +393,7 @@ class Executor:
             case NotAdmitted() | NotReady():
                 return error
             case asyncio.CancelledError() if self._cancel_reason is None:
-                if not self._tasks.ignores_cancellation:
+                if not self._tasks.must_ignore_cancellation:
                     raise error
                 self._needs_fresh_task = True  # the endpoint awaited what was cancelled, or somebody cancelled its task
             case GeneratorExit():
@@ -505,13 +505,13 @@ class Executor:
                     await asyncio.sleep(0)
                 except asyncio.CancelledError as error:
                     self._needs_fresh_task |= self._cancel_reason is None
-                    if self._cancel_reason is None and not self._tasks.ignores_cancellation:
+                    if self._cancel_reason is None and not self._tasks.must_ignore_cancellation:
                         raise error
         if self._cancel_reason == "killed":
             raise asyncio.CancelledError
         self._clear_cancel_requests()
 
-    async def run_to_completion(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def run_cleanup_despite_cancellation(self, step: Callable[[], Awaitable[None]]) -> None:
         """Run a step that cleans up after an attempt. Run it again if a cancellation has interrupted it."""
         with self._without_time_limit():
             while True:
@@ -536,7 +536,7 @@ class Executor:
     def _ignore_cancellation(self, unrelated: asyncio.CancelledError) -> None:
         if self._cancel_reason == "killed":
             raise unrelated
-        self._tasks.ignore_cancellation(unrelated, log=not self._needs_fresh_task)
+        self._tasks.ignore_cancellation_or_raise(unrelated, log=not self._needs_fresh_task)
         self._cancel_reason, self._needs_fresh_task = None, True
 
     def _clear_cancel_requests(self) -> None:

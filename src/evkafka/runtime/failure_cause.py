@@ -76,7 +76,7 @@ def find_exception(
     for leaf in leaf_exceptions(error):
         for one in _iterate_causes(leaf):
             if isinstance(one, kinds):
-                return error if leaf is first_failure(error) else leaf, one
+                return error if leaf is first_failure_in_group(error) else leaf, one
     return None
 
 
@@ -104,7 +104,7 @@ def outcome_cause(outcome: Outcome) -> BaseException | None:
     return outcome.__context__
 
 
-def first_failure(error: BaseException) -> BaseException:
+def first_failure_in_group(error: BaseException) -> BaseException:
     """The first exception of a group that is not an outcome, or else its first one."""
     leaves = leaf_exceptions(error)
     return next((leaf for leaf in leaves if not isinstance(leaf, Outcome)), leaves[0])
@@ -112,9 +112,9 @@ def first_failure(error: BaseException) -> BaseException:
 
 def reported_exception(error: BaseException) -> BaseException:
     """The exception that stands for a failure in logs and headers: the first of a group; the cause of an outcome."""
-    leaf = first_failure(error)
+    leaf = first_failure_in_group(error)
     cause = outcome_cause(leaf) if isinstance(leaf, Outcome) else None
-    return first_failure(cause) if cause is not None else leaf
+    return first_failure_in_group(cause) if cause is not None else leaf
 
 
 def failure_name(error: BaseException | None, outcome: str) -> str:
@@ -126,7 +126,7 @@ def failure_message(error: BaseException) -> str:
     """The message of the reported exception, after the reason of the DeadLetter that was raised from it."""
     reported = reported_exception(error)
     message = message_of(reported)
-    outcome = first_failure(error)
+    outcome = first_failure_in_group(error)
     if reported is outcome or not isinstance(outcome, DeadLetter) or not outcome.reason:
         return message
     return f"{outcome.reason}: {message}" if message else outcome.reason

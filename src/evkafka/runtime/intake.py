@@ -25,18 +25,18 @@ class Intake:
         )
 
     @property
-    def is_immediate(self) -> bool:
+    def places_records_at_once(self) -> bool:
         """Whether records are placed into their lanes at once; those of retry topics wait until they are due."""
         return self._delayed is None
 
-    def place_records(self, partition: Partition, records: Sequence[Record]) -> None:
+    def place_records_when_due(self, partition: Partition, records: Sequence[Record]) -> None:
         """Put these records into their lanes: those of a retry topic when they are due, others at once."""
         if self._delayed is not None:
             self._delayed.keep_until_due(partition, records)
         else:
             self._add_to_lanes(partition, records)
 
-    def record_in_lane(self, record: Record) -> Record:
+    def restore_if_from_retry_topic(self, record: Record) -> Record:
         """The record as it is in its lane."""
         return self._delayed.restore_record(record) if self._delayed is not None else record
 

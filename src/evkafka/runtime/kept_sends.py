@@ -43,7 +43,7 @@ class KeptSends:
         self._ended = False
 
     def add(self, record: OutgoingRecord, sink: RecordSink) -> None:
-        """Keep this record, which the sink has placed.
+        """Keep this record, whose partition the sink has chosen.
 
         Raises:
             RuntimeError: the attempt has ended.
@@ -77,7 +77,7 @@ def take_outputs(slot: Slot) -> Sequence[OutgoingRecord]:
 # ---------------------------------------------------------------------------- around the attempts
 
 
-def wrap_to_keep_sends(dispatch: Dispatch, scope: TransactionScope) -> Dispatch:
+def wrap_dispatch_to_keep_sends(dispatch: Dispatch, scope: TransactionScope) -> Dispatch:
     """A dispatch whose attempts keep their sends, in `slot.kept`."""
 
     def call(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:

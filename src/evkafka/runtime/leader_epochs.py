@@ -29,7 +29,7 @@ class LeaderEpochs:
     def __init__(self) -> None:
         self._starts: dict[Key, list[EpochStart]] = {}
 
-    def start_at(self, tp: Key, epoch: int) -> None:
+    def start_with_epoch(self, tp: Key, epoch: int) -> None:
         """Reading starts at a position, and the record before it has this epoch."""
         # A later epoch of the same log is valid for all lower offsets too: it ends after them.
         self._starts[tp] = [EpochStart(-1, epoch)] if epoch != UNKNOWN else []
@@ -57,6 +57,6 @@ class LeaderEpochs:
         """Reading continues at an earlier offset."""
         self._starts[tp] = [start for start in self._starts.get(tp, ()) if start.offset < offset]
 
-    def forget(self, tp: Key) -> None:
+    def forget_partition(self, tp: Key) -> None:
         """Reading continues at an offset whose epoch is unknown."""
         self._starts.pop(tp, None)

@@ -35,7 +35,7 @@ def check_offsets(partitions: Iterable[Partition], executors: Iterable[Executor]
         if not _is_comparable(partition, running):
             continue
         if partition.ledger.unfinished != _count_placed_records(partition, running):
-            _compare_offsets(partition, running)
+            _raise_if_offsets_differ(partition, running)
 
 
 def check_each_offset(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
@@ -44,7 +44,7 @@ def check_each_offset(partitions: Iterable[Partition], executors: Iterable[Execu
     for partition in partitions:
         running = running_by_partition.get(partition, ())
         if _is_comparable(partition, running):
-            _compare_offsets(partition, running)
+            _raise_if_offsets_differ(partition, running)
 
 
 def _is_comparable(partition: Partition, running: Sequence[Executor]) -> bool:
@@ -69,7 +69,7 @@ def _count_placed_records(partition: Partition, running: Sequence[Executor]) -> 
     return waiting + sum([len(executor.in_flight) for executor in running])
 
 
-def _compare_offsets(partition: Partition, running: Sequence[Executor]) -> None:
+def _raise_if_offsets_differ(partition: Partition, running: Sequence[Executor]) -> None:
     in_lanes = [record.offset for lane in partition.lanes() for record in lane.queue]
     in_flight = [record.offset for executor in running for record in executor.in_flight]
     places, open_offsets = Counter(in_lanes + in_flight), partition.ledger.open_offsets()

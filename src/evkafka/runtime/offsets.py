@@ -62,7 +62,7 @@ class OffsetLedger:
         at = bisect_right(self._ranges, offset, key=_start) - 1
         return at >= 0 and self._ranges[at].end > offset
 
-    def forget_inherited(self, offset: int) -> None:
+    def forget_inherited_from(self, offset: int) -> None:
         """From this offset on, nothing of what was finished in an earlier assignment is valid."""
         ranges = [one if one.end <= offset else OffsetRange(one.start, offset) for one in self._ranges]
         self._ranges = deque(one for one in ranges if one.start < offset)
@@ -123,7 +123,7 @@ class OffsetLedger:
         ranges = list(merge(self._ranges, self._early_ranges()))
         self._open = deque([offset for offset in self._open if offset not in early])
         early.clear()
-        self._ranges = deque(self._merge_ranges(ranges))
+        self._ranges = deque(self._join_adjacent_ranges(ranges))
 
     def _early_ranges(self) -> Iterator[OffsetRange]:
         """The offsets of `_early` as ranges: merged where no open offset lies between."""
@@ -138,7 +138,7 @@ class OffsetLedger:
         if start is not None and last is not None:
             yield OffsetRange(start, last + 1)
 
-    def _merge_ranges(self, ranges: Sequence[OffsetRange]) -> Iterator[OffsetRange]:
+    def _join_adjacent_ranges(self, ranges: Sequence[OffsetRange]) -> Iterator[OffsetRange]:
         """Join neighbours, if nothing between them is open, and all between them has been read."""
         open_ = list(self._open)
         before: OffsetRange | None = None

@@ -98,7 +98,7 @@ class Lane:
         self.writes: tuple[PendingWrite, ...] = ()
         self.settled_after_writes: tuple[SettledAfterWrite, ...] = ()
 
-    def stop_after_running_record(self) -> None:
+    def move_waiting_records_to_new_queue(self) -> None:
         """The executor that runs it begins none of its records after the running one.
 
         The executor knows the queue that it began with, and leaves the lane when that is empty. So the records move to
@@ -426,7 +426,7 @@ class Partition:
         return waiting[0].offset if waiting else self.ledger.committable()
 
     @property
-    def done_ahead(self) -> int:
+    def done_ahead_count(self) -> int:
         """How many offsets after its first unfinished one are finished."""
         base = self.first_unfinished_offset
         return OffsetRanges(self.ledger.finished_from(base)).offset_count if base is not None else 0
@@ -477,7 +477,7 @@ class Partition:
         if self.mark.ownership is Ownership.BEGUN:
             self.mark = OPEN
 
-    def mark_released(self) -> None:
+    def clear_mark_and_count_for_release(self) -> None:
         """It is released in order: its last commit has no mark but an earlier owner's whose suspect record has not
         begun here, and does not count an attempt that it cuts short."""
         if self.inherited is None or self.mark is not self.inherited.mark:
@@ -509,7 +509,7 @@ class Partition:
         return self._whole
 
     @property
-    def has_backlog(self) -> bool:
+    def only_lane_has_backlog(self) -> bool:
         """Whether its only lane runs, and has more records."""
         return self._whole is not None and self.running > 0 and bool(self._whole.queue)
 
@@ -545,7 +545,7 @@ class Partition:
         self._unkeyed[lane] = None
         return lane
 
-    def open_batch(self, route: Route, limits: BatchLimits, attempt: int) -> Batch:
+    def create_open_batch(self, route: Route, limits: BatchLimits, attempt: int) -> Batch:
         """A new batch for this endpoint, which takes records from now on."""
         batch = self.gathering[route, attempt] = Batch(self, route, limits, attempt)
         self._unkeyed[batch] = None
@@ -578,7 +578,7 @@ class Partition:
     # ------------------------------------------------------------------ becoming quiet
 
     @property
-    def is_busy(self) -> bool:
+    def has_running_or_queued_records(self) -> bool:
         """Whether an attempt runs or a record waits for its turn."""
         return self.running > 0 or any(lane.queue for lane in self.lanes())
 
@@ -599,7 +599,7 @@ class Partition:
         """Called by the scheduler whenever records have left a lane."""
         if self._progress is not None and not self._progress.done():
             self._progress.set_result(None)
-        if self._quiet is not None and not self.is_busy and not self._quiet.done():
+        if self._quiet is not None and not self.has_running_or_queued_records and not self._quiet.done():
             self._quiet.set_result(None)
 
     # ------------------------------------------------------------------ for the status

@@ -52,7 +52,7 @@ class PendingWrites:
         self.at_most_once = at_most_once
         self._pending: set[PendingWrite] = set()
 
-    def stop(self) -> None:
+    def cancel_all_writes(self) -> None:
         """Cancel all writes: the consumer ends, or crashes."""
         for write in self._pending:
             if write.task is not None:
@@ -110,11 +110,11 @@ class PendingWrites:
                 self._report.report_dropped(settled.slot.route, settled.record)
 
     def _start_write_task(self, write: PendingWrite) -> None:
-        write.task = self._tasks.start(f"write-{address_of(write.record)}", self._create_write(write))
+        write.task = self._tasks.start(f"write-{address_of(write.record)}", self._create_write_coroutine(write))
         self._tasks.allow_end(write.task)  # `_on_write_ended` decides what its end means
         write.task.add_done_callback(partial(self._on_write_ended, write))
 
-    def _create_write(self, write: PendingWrite) -> Coroutine[Any, Any, Sequence[OutgoingRecord]]:
+    def _create_write_coroutine(self, write: PendingWrite) -> Coroutine[Any, Any, Sequence[OutgoingRecord]]:
         failed = partial(self._on_write_failed, write)
         match write.verdict:
             case SendToDeadLetter() as bury:
@@ -132,7 +132,7 @@ class PendingWrites:
         write.partition.notify_waiters()
 
     def _on_write_ended(self, write: PendingWrite, task: asyncio.Task[Sequence[OutgoingRecord]]) -> None:
-        if task.cancelled() and not write.ended and self._tasks.ignores_cancellation:
+        if task.cancelled() and not write.ended and self._tasks.must_ignore_cancellation:
             # Cancelled from outside: it is not known whether the record was written, so it is written again.
             self._start_write_task(write)
             return

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from evkafka.runtime.commit_metadata import CommitMetadata, partition_identity
+from evkafka.runtime.commit_metadata import CommitMetadata, group_and_partition_text
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.transaction_outbox import Coverage, Sent
 
@@ -35,7 +35,9 @@ class PlannedCommit(NamedTuple):
             partition.outbox.confirm_written(self.coverage, self.sent)
 
 
-def plan_commit(partition: Partition, *, group: str, topic_id: str, epoch: int, longest: int) -> PlannedCommit | None:
+def plan_partition_commit(
+    partition: Partition, *, group: str, topic_id: str, epoch: int, longest: int
+) -> PlannedCommit | None:
     """The commit of offsets alone; None if it would change nothing.
 
     Args:
@@ -46,11 +48,11 @@ def plan_commit(partition: Partition, *, group: str, topic_id: str, epoch: int, 
     metadata = _create_metadata(partition, topic_id, epoch)
     if metadata is None:
         return None
-    base, text = metadata.base, metadata.as_text(longest, partition_identity(group, partition.tp))
+    base, text = metadata.base, metadata.as_text(longest, group_and_partition_text(group, partition.tp))
     return None if _changes_nothing(partition, base, text) else PlannedCommit(partition, base, text)
 
 
-def plan_transaction(
+def plan_partition_transaction(
     partition: Partition, *, group: str, topic_id: str, epoch: int, longest: int
 ) -> PlannedCommit | None:
     """The same, with what its records have sent. See the rules in `transaction_outbox.py`."""
@@ -68,7 +70,7 @@ def plan_transaction(
     if coverage is None:
         return None
     sent = outbox.covered_by(coverage)
-    text = metadata(coverage).as_text(longest, partition_identity(group, partition.tp))
+    text = metadata(coverage).as_text(longest, group_and_partition_text(group, partition.tp))
     if not sent and _changes_nothing(partition, coverage.base, text):
         return None
     return PlannedCommit(partition, coverage.base, text, coverage, sent)

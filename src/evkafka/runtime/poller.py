@@ -126,7 +126,7 @@ class Poller:
         if partition is None or not self._may_hand_out(partition):
             self._seek_back(source, tp, records[0])
             return
-        if not self._allow_read_or_stop_app(partition):  # this call has stopped the app
+        if not self._allow_partition_read_or_stop_app(partition):  # this call has stopped the app
             return
         if self._assignment.telemetry.wants(RecordsReceived):
             sizes = [*map(len, filter(None, map(VALUE, records)))]
@@ -139,10 +139,10 @@ class Poller:
         else:
             partition.set_position(source.position(tp))
 
-    def _allow_read_or_stop_app(self, partition: Partition) -> bool:
+    def _allow_partition_read_or_stop_app(self, partition: Partition) -> bool:
         """Whether the partition may be read, by what the last commit says. If not, this stops the app."""
         self._assignment.inherit_last_commit(partition)
-        return self._limit.allow_read_or_stop_app(partition)
+        return self._limit.allow_partition_read_or_stop_app(partition)
 
     def _may_hand_out(self, partition: Partition) -> bool:
         """Whether its records may still begin. In at-most-once mode, records that a poll returns while the partition is
@@ -192,7 +192,7 @@ class Poller:
                         partition.committed = offsets[tp]
                     self._hand_out_records(source, tp, records)
                 elif partition is None and tp in offsets:  # revoked before the response came
-                    assignment.report_lost(records)
+                    assignment.report_lost_records(records)
 
     async def _commit_positions(self, source: RecordSource) -> None:
         """In at-most-once mode with a commit for each poll: commit also the offsets after the last record (transaction
@@ -232,7 +232,7 @@ class Poller:
             if (
                 not (partition.is_being_revoked or partition.is_closed)
                 and source.position(tp) is not None
-                and self._allow_read_or_stop_app(partition)  # stops the app if the limit is reached
+                and self._allow_partition_read_or_stop_app(partition)  # stops the app if the limit is reached
             ):
                 partition.set_position(source.position(tp))
         # The commit timer is told when an executor leaves a lane. Without that, the position, this owner's mark and the

@@ -277,7 +277,9 @@ class RecordSink(Protocol):
     async def start(self) -> None:
         """Connect and log in. Raises BrokerUnavailable, BrokerRefused or BrokerError."""
 
-    async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
+    async def queue_record(
+        self, record: OutgoingRecord, *, timeout_s: float | None = None
+    ) -> asyncio.Future[RecordMetadata]:
         """Queue one record; the future ends with the broker's response. May wait for room in the buffer.
 
         Cancelling the call, or the future, withdraws the record if it was not handed to the client yet.
@@ -291,16 +293,16 @@ class RecordSink(Protocol):
         """
 
     async def with_chosen_partition(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
-        """The record with its partition, chosen as `send` does, and its compression, without sending it. It does not
-        suspend if the topic is known.
+        """The record with its partition, chosen as `queue_record` does, and its compression, without sending it.
+        It does not suspend if the topic is known.
 
         Raises:
-            DeliveryError: as `send`, if the topic or the partition does not exist, or the record is larger than
+            DeliveryError: as `queue_record`, if the topic or the partition does not exist, or the record is larger than
                 `max_request_size` (`RecordTooLarge`).
         """
 
     def bytes_as_single_record_batch(self, record: OutgoingRecord) -> int:
-        """The size of a batch with only this placed record, compressed: a topic's `max.message.bytes` limits it."""
+        """The size of a batch with only this record, compressed: a topic's `max.message.bytes` limits it."""
 
     def unavailable_reason(self) -> str:
         """Why nothing can be sent at the moment, as far as it is known; empty while it can."""
@@ -454,7 +456,7 @@ class Slot:
             call has returned None: it returns the next call to make there, or None. The attribute is None if each
             record has a hop of its own.
         kept: what the running attempt has sent, or the last one; None unless its consumer keeps sends (exactly once).
-            Written by `wrap_to_keep_sends`.
+            Written by `wrap_dispatch_to_keep_sends`.
     """
 
     __slots__ = (

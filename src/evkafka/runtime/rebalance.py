@@ -30,7 +30,7 @@ class RebalanceListener:
     """The listener of one consumer's sources; implements SourceListener.
 
     Attributes:
-        cancelled_at_stop: how many attempts the stop's drain time was too short for.
+        cancelled_at_stop_count: how many attempts the stop's drain time was too short for.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class RebalanceListener:
         self._executors = executors
         self._report = report
         self._corrupt_records = corrupt_records
-        self.cancelled_at_stop = 0
+        self.cancelled_at_stop_count = 0
 
     # ------------------------------------------------------------------ the source's calls
 
     async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Let running attempts end within the drain time, commit them, and give these partitions back."""
         assignment = self._assignment
-        drain_s = await self._wait_for_hand_over(assignment.settings.revoke_drain_timeout_s)
+        drain_s = await self._wait_until_polled_are_in_lanes(assignment.settings.revoke_drain_timeout_s)
         revoked = [assignment.partitions[tp] for tp in partitions if tp in assignment.partitions]
         try:
             await self.release_partitions(revoked, drain_s, lambda: COMMIT_TIMEOUT_S)
@@ -75,7 +75,7 @@ class RebalanceListener:
         assignment = self._assignment
         for tp in partitions:
             assignment.flow.remove_assignment_reasons(tp)
-            assignment.start_partition(tp)
+            assignment.add_new_partition(tp)
         assignment.flow.room.set()
         total = len(assignment.partitions)
         epoch = assignment.source.group_epoch() if assignment.source is not None else None
@@ -95,12 +95,12 @@ class RebalanceListener:
         partition.was_reset = reset.reason != "retention"
         assignment.inherit_last_commit(partition)
         if to_offset <= partition.last_read_offset:  # offsets will be read again: that needs a new ledger
-            to_offset = self._seek_to_unfinished(partition, reset)
-            partition = assignment.restart_partition(partition)
+            to_offset = self._seek_back_after_truncation(partition, reset)
+            partition = assignment.replace_partition_with_new_ledger(partition)
         partition.set_position(to_offset)
         assignment.commit_timer.due.set()
 
-    def _seek_to_unfinished(self, partition: Partition, reset: OffsetReset) -> int:
+    def _seek_back_after_truncation(self, partition: Partition, reset: OffsetReset) -> int:
         """After a truncation, go back to the first unfinished record if it lies before the truncation point."""
         done, source = partition.ledger.committable(), self._assignment.source
         if reset.reason != "truncated" or done is None or done >= reset.to_offset or self._assignment.at_most_once:
@@ -116,10 +116,10 @@ class RebalanceListener:
 
     async def release_all_partitions(self, drain_s: float, commit_s: Callable[[], float]) -> None:
         """Give back everything, as `release_partitions` does."""
-        drain_s = await self._wait_for_hand_over(drain_s)
+        drain_s = await self._wait_until_polled_are_in_lanes(drain_s)
         await self.release_partitions(list(self._assignment.partitions.values()), drain_s, commit_s)
 
-    async def _wait_for_hand_over(self, drain_s: float) -> float:
+    async def _wait_until_polled_are_in_lanes(self, drain_s: float) -> float:
         """Wait until the records of a poll that has returned are in their lanes; returns the drain time that is left.
 
         In at-most-once mode those records are committed by then, and must run. The wait is part of the drain, so that a
@@ -148,7 +148,7 @@ class RebalanceListener:
             return
         self._corrupt_records.cancel_dead_letters(revoked)
         for partition in revoked:
-            partition.mark_released()
+            partition.clear_mark_and_count_for_release()
             partition.begin_revoke()
             if not assignment.at_most_once:
                 scheduler.drop_unbegun_records(partition)
@@ -158,7 +158,7 @@ class RebalanceListener:
         await self._wait_until_idle(revoked, drain_s)
         cut = self._cancel_unfinished(revoked)
         if self._stop_signal.stopping.done():
-            self.cancelled_at_stop += cut
+            self.cancelled_at_stop_count += cut
         if cut:
             await self._wait_until_idle(revoked, CANCEL_S)
         if assignment.committer is not None and not assignment.at_most_once:
@@ -168,12 +168,12 @@ class RebalanceListener:
     def _cancel_unfinished(self, partitions: Collection[Partition]) -> int:
         """No more of their records begin, and what runs or is written is cancelled; returns how much that was."""
         assignment, scheduler = self._assignment, self._assignment.scheduler
-        assignment.report_lost(
+        assignment.report_lost_records(
             [record for partition in partitions for record in scheduler.close_and_drop_unbegun(partition)]
         )
         cut = self._cancel_attempts(partitions)
         unwritten = [record for partition in partitions for record in scheduler.abandon_writes(partition)]
-        assignment.report_lost(unwritten)
+        assignment.report_lost_records(unwritten)
         return cut + len(unwritten)
 
     def _end_assignment(self, partitions: Collection[Partition], cut: int, *, lost: bool = False) -> None:
@@ -191,7 +191,7 @@ class RebalanceListener:
         # A seek or a reset begins a new `Partition`. An attempt of the one before may still run, and must end too
         # before another member begins the record.
         waiting = {*revoked, *(one.lane.partition for one in self._executors_of(revoked) if one.lane)}
-        if any(partition.is_busy for partition in waiting):
+        if any(partition.has_running_or_queued_records for partition in waiting):
             # A revoke and the stop may wait for the same partition; cancelling one gather cancels
             # the futures of the other too, hence return_exceptions.
             all_quiet = asyncio.gather(*(partition.wait_until_idle() for partition in waiting), return_exceptions=True)

@@ -149,7 +149,7 @@ class LaneScheduler:
     def _gather_into_batch(self, lane: Lane, route: Route, limits: BatchLimits) -> None:
         batch = lane.partition.gathering.get((route, lane.attempt))
         if batch is None:
-            gathered = batch = lane.partition.open_batch(route, limits, lane.attempt)
+            gathered = batch = lane.partition.create_open_batch(route, limits, lane.attempt)
             batch.timer = self._clock.call_later(limits.max_wait_s, lambda: self._end_batch_wait(gathered))
         self._move_to_batch(lane, batch)
 
@@ -163,7 +163,7 @@ class LaneScheduler:
         """Put the lane's first records into the batch, and let the lane wait for it."""
         assert self._admission is not None
         partition = lane.partition
-        self._admission.move_to_batch(lane, batch)
+        self._admission.move_first_records_to_batch(lane, batch)
         lane.attempt = 1
         if lane.key is None:
             lane.state = LaneState.IDLE
@@ -234,7 +234,7 @@ class LaneScheduler:
         partition.ready.clear()
         for lane in partition.lanes():
             if lane.state is LaneState.RUNNING:
-                lane.stop_after_running_record()
+                lane.move_waiting_records_to_new_queue()
             self.block(lane, "paused")
         for lane in ready:  # only after all are blocked: otherwise another lane of this partition would get the permits
             self._release_permit(lane)
@@ -259,7 +259,7 @@ class LaneScheduler:
         for partition in partitions:
             for lane in partition.lanes():
                 if lane.state is LaneState.RUNNING:
-                    lane.stop_after_running_record()
+                    lane.move_waiting_records_to_new_queue()
 
     def continue_all_lanes(self) -> None:
         """Records begin again, in their order. Does nothing unless they are held."""

@@ -28,7 +28,7 @@ class SessionCheck:
         self._at_most_once = assignment.at_most_once
         self._source: RecordSource | None = None
 
-    def watch_source(self, source: RecordSource | None) -> None:
+    def set_watched_source(self, source: RecordSource | None) -> None:
         """Check this source from now on; None while there is none."""
         self._source = source
         self._scheduler.continue_all_lanes()

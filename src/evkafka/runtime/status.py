@@ -46,7 +46,7 @@ class UnwrittenStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class OneAtATimeStatus:
+class SuspectRecordStatus:
     """Processes died while they handled records of a partition: its records are handled one at a time for a while.
 
     Attributes:
@@ -109,7 +109,7 @@ class PartitionStatus:
     unwritten: tuple[UnwrittenStatus, ...] = ()
     done_ahead: int = 0
     unread_because: tuple[UnreadReason, ...] = ()
-    one_at_a_time: OneAtATimeStatus | None = None
+    one_at_a_time: SuspectRecordStatus | None = None
 
     @property
     def metadata_full(self) -> bool:
@@ -118,7 +118,7 @@ class PartitionStatus:
         return "metadata" in self.unread_because
 
     @property
-    def undecided(self) -> int:
+    def open_transaction_offset_count(self) -> int:
         """Offsets after the first open transaction, which a reader of committed records cannot read yet."""
         if self.high_watermark is None or self.end is None:
             return 0
@@ -267,7 +267,7 @@ def consumer_status(
         attempts=tuple(_attempt_status(executor, now_s, overran=executor in late) for executor in running),
         silent_s=watchdog.silent_s,
         joining_s=watchdog.joining_s,
-        longest_poll_s=watchdog.max_poll_s,
+        longest_poll_s=watchdog.longest_allowed_poll_s,
         rebuilds=rebuilds,
         stopping=stopping,
         transactions=_transaction_status(assignment, now_s) if settings.transaction_settings is not None else None,
@@ -318,18 +318,18 @@ def _partition_status(
         failed_attempts=partition.oldest_record_failed_attempts(),
         blocked_by=tuple(sorted(partition.oldest_record_block_reasons())),
         unwritten=tuple(_unwritten_status(write, now_s) for write in partition.pending_writes() if write.has_failed),
-        done_ahead=partition.done_ahead,
+        done_ahead=partition.done_ahead_count,
         unread_because=tuple(sorted(assignment.flow.not_read_reasons(tp))),
-        one_at_a_time=_one_at_a_time_status(partition),
+        one_at_a_time=_suspect_record_status(partition),
     )
 
 
-def _one_at_a_time_status(partition: Partition) -> OneAtATimeStatus | None:
+def _suspect_record_status(partition: Partition) -> SuspectRecordStatus | None:
     """Records wait for this owner's mark while others are handled alone, if an earlier owner's mark was found."""
     found = partition.inherited.mark if partition.inherited is not None else None
     if found is None or found.ownership is Ownership.OPEN or not partition.is_held:
         return None
-    return OneAtATimeStatus(found.deaths, found.offset)
+    return SuspectRecordStatus(found.deaths, found.offset)
 
 
 def _unwritten_status(write: PendingWrite, now_s: float) -> UnwrittenStatus:

@@ -79,7 +79,7 @@ class SuspectRecords:
         self._owner = owner
         # One record of all partitions, not one of each: a crash would count against all of them.
         self._one_at_a_time: AbstractAsyncContextManager[object] = (
-            asyncio.Lock() if intake.is_immediate else nullcontext()
+            asyncio.Lock() if intake.places_records_at_once else nullcontext()
         )
 
     async def handle_one_at_a_time(self, partition: Partition, found: OwnerMark) -> None:
@@ -127,10 +127,10 @@ class SuspectRecords:
         """Handle this record, and wait for the end of its attempt."""
         if not self._assignment.may_begin_records(partition):
             return
-        if partition.has_earlier_in_lane(self._intake.record_in_lane(record)):
+        if partition.has_earlier_in_lane(self._intake.restore_if_from_retry_topic(record)):
             # An earlier record of its lane has failed and is to be tried again, perhaps without an end. This one begins
             # after that: the partition must not wait for it, and no crash until then is its own.
-            self._intake.place_records(partition, [partition.held.popleft()])
+            self._intake.place_records_when_due(partition, [partition.held.popleft()])
             return
         offset, known = record.offset, record.offset == found.offset
         failed = partition.tries.get(offset, 0)
@@ -144,7 +144,7 @@ class SuspectRecords:
             await self._commit_all_partitions()
             if not self._assignment.may_begin_records(partition):
                 return
-            self._intake.place_records(partition, [partition.held.popleft()])
+            self._intake.place_records_when_due(partition, [partition.held.popleft()])
             self._services.scheduler.end_batch_waits(partition)
         # A record that is written to another topic is waited for too: if the next record ended the process before that
         # is confirmed and committed, this one would begin again, and both could continue like that forever.
@@ -165,7 +165,7 @@ class SuspectRecords:
 
     def _settle_suspect(self, partition: Partition, record: Record, deaths: int, failed: int) -> bool:
         """Let the error policy decide on a record whose attempts are used up. False if it is to be tried again."""
-        read, slot = self._intake.record_in_lane(record), self._new_slot()
+        read, slot = self._intake.restore_if_from_retry_topic(record), self._new_slot()
         slot.route, slot.record, slot.attempt = self._dispatch.route(read), read, failed
         died = Failed(ProcessDied(f"its process died while it was handled, {deaths} times"))
         verdict = self._decide(record.topic, slot.route, died, failed)

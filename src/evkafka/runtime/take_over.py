@@ -65,7 +65,7 @@ class TakeOver:
             return records
         if -1 < inherited.epoch < source.leader_epoch_before(tp, records[-1].offset + 1):
             # The log was truncated, and other records were written at these offsets (KIP-320).
-            ledger.forget_inherited(
+            ledger.forget_inherited_from(
                 next(one.offset for one in records if source.leader_epoch_before(tp, one.offset + 1) > inherited.epoch)
             )
         return [one for one in records if not ledger.is_inherited(one.offset)]
@@ -97,7 +97,7 @@ class TakeOver:
 
     def _start_step(self, what: str, step: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Run a step in a task. After a cancellation from outside it runs again: its records would never begin."""
-        return self._tasks.start(what, self._tasks.run_to_end(step), returns=True)
+        return self._tasks.start(what, self._tasks.run_step_until_not_cancelled(step), returns=True)
 
     async def _commit_marks(self) -> None:
         """Commit the marks of all partitions that begin now, in one request."""

@@ -64,14 +64,16 @@ class ThreadRun:
         self._ended: list[EndedRecord] = []
         self._attempt = attempt
         self._lane = lane
-        self._queue = lane.queue  # `Lane.stop_after_running_record` gives the lane another one: then this run ends
+        self._queue = (
+            lane.queue
+        )  # `Lane.move_waiting_records_to_new_queue` gives the lane another one: then this run ends
         self._thread_call = thread_call
         self._skips_unmatched = skips_unmatched
         self._now = now
         self._ends_s = time.monotonic() + RUN_S
         self._stopped = False
 
-    def begin_next_call(self) -> ThreadCall | None:
+    def begin_and_return_next_call(self) -> ThreadCall | None:
         """The call of the next record, which begins now; None if none may. The last one has ended plainly.
 
         Called in the thread.

@@ -28,13 +28,13 @@ class TopicPattern:
 
     def __init__(self, pattern: re.Pattern[str], templates: Iterable[str]) -> None:
         self._pattern = pattern
-        self._dead_letters = [re.compile(name_pattern(template)) for template in dict.fromkeys(templates)]
+        self._dead_letters = [re.compile(regex_of_name_template(template)) for template in dict.fromkeys(templates)]
         self._excluded: set[str] = set()
 
     @classmethod
     def from_settings(cls, settings: ConsumerSettings) -> TopicPattern:
         assert settings.topic_pattern is not None
-        own = excluded_names(settings.on_error.dead_letter_topic, group_id=settings.group_id, event_type=None)
+        own = excluded_name_templates(settings.on_error.dead_letter_topic, group_id=settings.group_id, event_type=None)
         return cls(settings.topic_pattern, settings.dead_letter_topics or own)
 
     @property
@@ -64,7 +64,7 @@ class TopicPattern:
         return source is None or (source != topic and self._pattern.match(source) is not None)
 
 
-def excluded_names(template: str, *, group_id: str | None, event_type: str | None) -> tuple[str, ...]:
+def excluded_name_templates(template: str, *, group_id: str | None, event_type: str | None) -> tuple[str, ...]:
     """The names that a pattern excludes because of one policy, with the placeholders that may have any value.
 
     A template with letters or digits of its own (`failed-{group_id}-{topic}`) identifies dead-letter topics of every
@@ -81,7 +81,7 @@ def excluded_names(template: str, *, group_id: str | None, event_type: str | Non
     return tuple(dict.fromkeys(named.replace("{event_type}", one) for one in types))
 
 
-def name_pattern(template: str) -> str:
+def regex_of_name_template(template: str) -> str:
     """A regular expression for the names of a template, and for the names of their state topics."""
     parts, seen = [], False
     for part in re.split(r"(\{\w+\})", template):

@@ -88,7 +88,7 @@ class Outbox:
         """All that is not written."""
         return [] if self.in_doubt else list(self._sent)
 
-    def add_unwritten(self, sent: Iterable[Sent]) -> None:
+    def inherit_unwritten(self, sent: Iterable[Sent]) -> None:
         """The partition begins again at another offset. What was sent before is written with the next commit."""
         for one in sent:
             one.offsets = ()

@@ -87,7 +87,7 @@ class TransactionScope:
 
         Args:
             addresses: of the records whose attempt sends it.
-            sink: has placed it.
+            sink: has chosen its partition.
 
         Raises:
             DeliveryError: one was.

@@ -75,12 +75,12 @@ class Watchdog:
             self._timer.cancel()
             self._timer = None
 
-    def watch_source(self, source: RecordSource | None) -> None:
+    def set_watched_source(self, source: RecordSource | None) -> None:
         """Check this source from now on; None while there is none."""
         self._source = source
         self._joining_since_s = None
         self._unmoved.clear()
-        self._session.watch_source(source)
+        self._session.set_watched_source(source)
         self.note_poll()
 
     def note_poll(self) -> None:
@@ -99,7 +99,7 @@ class Watchdog:
         return self._clock.now() - since_s if self._source is not None and since_s is not None else 0.0
 
     @property
-    def max_poll_s(self) -> float:
+    def longest_allowed_poll_s(self) -> float:
         """A poll may take as long as a rebalance, and a rebalance as long as the rebalance timeout of a member."""
         return 2 * self._settings.rebalance_timeout_s + self._settings.session_timeout_s
 
@@ -147,7 +147,7 @@ class Watchdog:
 
     def _check_stall(self, source: RecordSource, now_s: float) -> None:
         silent_s = now_s - self._polled_at_s
-        longest_poll_s = self.max_poll_s
+        longest_poll_s = self.longest_allowed_poll_s
         if silent_s > longest_poll_s:
             self._fail_stalled_consumer(f"the poll has not returned for {silent_s:.0f} s")
         elif (joining_s := self._joining_s(source, now_s)) > longest_poll_s:
@@ -169,7 +169,12 @@ class Watchdog:
         unmoved, self._unmoved = self._unmoved, {}
         for tp, partition in self._partitions.items():
             position, end = source.position(tp), source.end_offset(tp)
-            idle = position is not None and end is not None and end > position and not partition.is_busy
+            idle = (
+                position is not None
+                and end is not None
+                and end > position
+                and not partition.has_running_or_queued_records
+            )
             is_held = "unreadable" in self._flow.not_read_reasons(tp)
             has_reason = is_held or partition.paused or partition.early or partition.count_retrying_lanes()
             if not idle or has_reason or source.is_receiving_slowly(tp):

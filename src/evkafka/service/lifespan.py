@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from evkafka.exceptions import ConfigError
-from evkafka.runtime.supervision.stacks import describe_origin
+from evkafka.runtime.supervision.stacks import describe_where_raised
 
 Lifespan = Callable[[], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 
@@ -56,7 +56,7 @@ class BoundedLifespan:
         except TimeoutError as overdue:
             if not limit.expired():
                 raise  # a TimeoutError of the lifespan itself
-            self._on_overdue(describe_origin(overdue.__cause__ or overdue))
+            self._on_overdue(describe_where_raised(overdue.__cause__ or overdue))
             return None
 
 

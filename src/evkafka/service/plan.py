@@ -25,9 +25,9 @@ from evkafka.runtime.dead_letters.retry_topics import (
     retry_consumer_settings,
     retry_topics_of,
 )
-from evkafka.runtime.delayed_records import wrap_for_delayed_records
+from evkafka.runtime.delayed_records import wrap_dispatch_for_delayed_records
 from evkafka.runtime.ports import Clock, Cluster, Dispatch, Route
-from evkafka.runtime.topic_pattern import excluded_names
+from evkafka.runtime.topic_pattern import excluded_name_templates
 from evkafka.sender import Sender
 from evkafka.serde.cloudevents.event import TYPE_HEADER as CLOUDEVENTS_TYPE_HEADER
 from evkafka.serde.cloudevents.reading import read_event
@@ -207,9 +207,9 @@ class DeclaredConsumer:
     ) -> tuple[Dispatch, Dispatch]:
         """The dispatches of its topics and of its retry topics, with tracing and envelope."""
         if self.settings.envelope is None:
-            return trace(dispatch), trace(wrap_for_delayed_records(dispatch))
+            return trace(dispatch), trace(wrap_dispatch_for_delayed_records(dispatch))
         events = wrap_dispatch_to_read_cloudevents(dispatch, self.unwrap_envelope, trace)
-        return events, wrap_for_delayed_records(events)
+        return events, wrap_dispatch_for_delayed_records(events)
 
     def settings_with_dead_letter_topics(self) -> ConsumerSettings:
         """Its settings, with the dead-letter topics of all policies. In the topic of an event type's own policy, the
@@ -217,7 +217,9 @@ class DeclaredConsumer:
         names = [
             name
             for event_type, policy in self.policies()
-            for name in excluded_names(policy.dead_letter_topic, group_id=self.settings.group_id, event_type=event_type)
+            for name in excluded_name_templates(
+                policy.dead_letter_topic, group_id=self.settings.group_id, event_type=event_type
+            )
         ]
         return dataclasses.replace(self.settings, dead_letter_topics=tuple(dict.fromkeys(names)))
 

@@ -222,7 +222,7 @@ class Service:
     @property
     def cancelled_attempt_count(self) -> int:
         """How many attempts were cancelled because the stop's drain time was over."""
-        return sum(consumer.cancelled_at_stop for consumer in self.consumers.values())
+        return sum(consumer.cancelled_at_stop_count for consumer in self.consumers.values())
 
     def abandon(self) -> None:
         """Drop everything without drain, commit or leaving the group, like a killed process. For tests of crashes."""
@@ -341,17 +341,17 @@ class Service:
             connected = await self._start_unless_stopped(*(self._connect_consumer(plan) for plan in self._plans))
         finally:
             if not connected:
-                await asyncio.gather(*(consumer.close() for consumer in self.consumers.values()))
+                await asyncio.gather(*(consumer.disconnect_source() for consumer in self.consumers.values()))
         return connected
 
     async def _connect_consumer(self, plan: ConsumerPlan) -> None:
         consumer, dead_letters = self.consumers[plan.name], self._dead_letters[plan.name]
         try:
-            await consumer.start()
+            await consumer.connect_and_subscribe()
             await dead_letters.prepare_dead_letter_topics(plan.dead_letter_policies)
             if plan.retries is not None:
                 await dead_letters.prepare_retry_topics(plan.retries.retry_topics)
-                await self.consumers[plan.retries.name].start()
+                await self.consumers[plan.retries.name].connect_and_subscribe()
         except BrokerUnavailable as error:
             if consumer.settings.required:
                 raise

@@ -20,9 +20,9 @@ from evkafka.runtime.attempt import (
     CancelReason,
     classify_failure,
     classify_result,
-    prepare_to_cancel,
     time_limit_s,
     timeout_error,
+    withdraw_thread_call_to_cancel,
 )
 from evkafka.runtime.attempt_context import copy_context_for_attempts
 from evkafka.runtime.deadline import remaining
@@ -144,7 +144,7 @@ class TimedAttempt:
 
     def _cancel_timed_out(self) -> None:
         """Cancel it. As in production, a plain `def` in its thread is waited for, and its result counts."""
-        if not prepare_to_cancel(self._slot):
+        if not withdraw_thread_call_to_cancel(self._slot):
             assert self._slot.route is not None
             self._overran = True
             logger.warning(

@@ -18,7 +18,7 @@ from evkafka.records import Record
 from evkafka.runtime.backend import Backend, current_backend, use_backend
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.failure_cause import Fatal
-from evkafka.runtime.kept_sends import wrap_to_keep_sends
+from evkafka.runtime.kept_sends import wrap_dispatch_to_keep_sends
 from evkafka.runtime.ports import Slot
 from evkafka.runtime.transaction_scope import TransactionScope
 from evkafka.sender import Sender
@@ -147,7 +147,7 @@ class Harness:
         if plan.settings.transaction_settings is not None:
             backend = self.backend
             scope = TransactionScope(plan.name, plan.settings, cluster=backend.cluster, clock=backend.clock)
-            plan = replace(plan, dispatch=wrap_to_keep_sends(plan.dispatch, scope))
+            plan = replace(plan, dispatch=wrap_dispatch_to_keep_sends(plan.dispatch, scope))
         threads = ThreadPoolExecutor(plan.settings.concurrency, thread_name_prefix=f"evkafka-{plan.name}")
         return CompiledConsumer(plan, declared.type_header, declared.settings.envelope, threads, declared.handler)
 

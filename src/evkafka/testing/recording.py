@@ -143,7 +143,9 @@ class RecordingSink:
     async def start(self) -> None:
         """Nothing to connect to."""
 
-    async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
+    async def queue_record(
+        self, record: OutgoingRecord, *, timeout_s: float | None = None
+    ) -> asyncio.Future[RecordMetadata]:
         self._sent.add(self._sent_event(record))
         confirmed: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
         number = record.partition or 0

@@ -15,7 +15,7 @@ from evkafka.config import dead_letter_producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.topics import topic_shapes
-from evkafka.runtime.topic_pattern import name_pattern
+from evkafka.runtime.topic_pattern import regex_of_name_template
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.ui.app_topics import AppTopic, configured_dead_letter_topics
 from evkafka.ui.background import BackgroundRunner
@@ -84,7 +84,7 @@ def _name_patterns(declared: DeclaredConsumer) -> Iterator[tuple[re.Pattern[str]
         sources = [topic.name for topic in settings.topics] or ["{topic}"]
         connection = dead_letter_producer_settings(settings, policy).connection
         for source in sources:
-            yield re.compile(name_pattern(template.replace("{topic}", source))), connection
+            yield re.compile(regex_of_name_template(template.replace("{topic}", source))), connection
 
 
 def _is_dead_letter_topic(declared: DeclaredConsumer, name: re.Pattern[str], topic: str) -> bool:

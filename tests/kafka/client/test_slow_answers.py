@@ -130,7 +130,7 @@ class TestAPositionThatDoesNotMove:
         clock, stalls = VirtualClock(), list[Exception]()
         settings = ConsumerSettings(session_timeout_s=session_timeout_s)
         assignment = Assignment("it", settings, LaneScheduler(clock), clock=clock, telemetry=Telemetry())
-        assignment.start_partition(TP)
+        assignment.add_new_partition(TP)
         watchdog = Watchdog(
             assignment,
             executors=(),
@@ -141,7 +141,7 @@ class TestAPositionThatDoesNotMove:
             each_second=lambda _: None,
             on_failure=stalls.append,
         )
-        watchdog.watch_source(cast(Any, source))
+        watchdog.set_watched_source(cast(Any, source))
         watchdog.start()
         while clock.now() < for_s:
             watchdog.note_poll()

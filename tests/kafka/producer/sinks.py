@@ -64,7 +64,9 @@ class TakingSink:
         if self._cluster.start_error is not None:
             raise self._cluster.start_error
 
-    async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
+    async def queue_record(
+        self, record: OutgoingRecord, *, timeout_s: float | None = None
+    ) -> asyncio.Future[RecordMetadata]:
         topic, value, key, partition, timestamp_ms, headers, event_type, *_ = record
         taken = self._cluster.taken
         taken.append(Taken(topic, value, key, partition, timestamp_ms, list(headers), event_type, timeout_s))

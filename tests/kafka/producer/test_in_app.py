@@ -218,7 +218,10 @@ def _executors(app: EVKafkaApp) -> Any:
 async def _settled(app: EVKafkaApp) -> bool:
     assert app.service is not None
     [consumer] = app.service.consumers.values()
-    return all(not p.is_busy and not p.count_retrying_lanes() for p in consumer._assignment.partitions.values())
+    return all(
+        not p.has_running_or_queued_records and not p.count_retrying_lanes()
+        for p in consumer._assignment.partitions.values()
+    )
 
 
 class NotingCluster:

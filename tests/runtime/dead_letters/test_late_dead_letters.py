@@ -44,7 +44,7 @@ class Given:
         tasks = SupervisedTasks("it", self.failures.append)
         limit = DeadLetterLimit(ending, 0, LimitReset())
         self.unreadable = CorruptRecords(self.held, ending, limit, cast(Any, self.letters), tasks)
-        self.partition = self.held.start_partition(TP)
+        self.partition = self.held.add_new_partition(TP)
 
     async def confirm(self) -> None:
         await self.letters.begun.wait()
@@ -65,6 +65,6 @@ async def test_a_dead_letter_confirmed_too_late_skips_nothing() -> None:
     given.unreadable.handle(UNREADABLE)
     await given.letters.begun.wait()
     given.held.end_partition(given.partition)
-    given.held.start_partition(TP)
+    given.held.add_new_partition(TP)
     await given.confirm()
     assert given.source.sought == []

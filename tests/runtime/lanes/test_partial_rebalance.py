@@ -9,7 +9,7 @@ from typing import Any
 from evkafka import Handler, Request
 from evkafka.exceptions import BrokerUnavailable
 from evkafka.records import TopicPartition
-from evkafka.runtime.commit_metadata import CommitMetadata, OwnerMark, Ownership, partition_identity
+from evkafka.runtime.commit_metadata import CommitMetadata, OwnerMark, Ownership, group_and_partition_text
 from evkafka.telemetry import OffsetsCommitted, PartitionsAssigned, PartitionsRevoked
 from tests.support.engine import GROUP, TOPIC, Bench, Gates
 
@@ -78,12 +78,12 @@ class TestARevokeOfOnePartition:
 
     async def test_keeps_the_other_paused(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         async with bench.running(handler, **PARALLEL):
-            bench.consumer.pause(KEPT)
+            bench.consumer.pause_partition(KEPT)
             await bench.send(b"kept", partition=0)
             await revoke(bench, MOVED)
             await bench.kafka.advance(ms=5_000)
             assert gates.begun == []
-            bench.consumer.resume(KEPT)
+            bench.consumer.resume_partition(KEPT)
             gates.open_all()
             await bench.until(lambda: bench.committed(0) == 1)
 
@@ -273,7 +273,7 @@ class TestAPartitionThatIsLostWhileItsRecordsAreHandledOneAtATime:
         """An earlier owner has died; all its records have run alone, and more are waited for when it is lost."""
         mark = OwnerMark(Ownership.BEGUN, deaths=1, owner="another")
         text = CommitMetadata(0, bench.kafka.topics.topic_id(TOPIC), mark=mark).as_text(
-            3_500, partition_identity(GROUP, KEPT)
+            3_500, group_and_partition_text(GROUP, KEPT)
         )
         bench.kafka.commit(GROUP, TOPIC, KEPT.partition, offset=0, metadata=text)
         gates.open_all()

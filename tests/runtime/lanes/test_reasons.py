@@ -375,7 +375,7 @@ class TestTheOwner:
         assert "retry_wait" not in lane.reasons
         engine.timers.fire()
         assert engine.lanes.take_lane() is None
-        assert not partition.is_busy
+        assert not partition.has_running_or_queued_records
 
 
 class TestALaneOfAPausedPartition:

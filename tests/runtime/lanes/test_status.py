@@ -7,9 +7,9 @@ from typing import Any
 
 from evkafka import Handler
 from evkafka.records import TopicPartition
-from evkafka.runtime.commit_metadata import OPEN, CommitMetadata, OwnerMark, Ownership, partition_identity
+from evkafka.runtime.commit_metadata import OPEN, CommitMetadata, OwnerMark, Ownership, group_and_partition_text
 from evkafka.runtime.completed_offsets import OffsetRange
-from evkafka.runtime.status import OneAtATimeStatus, PartitionStatus
+from evkafka.runtime.status import PartitionStatus, SuspectRecordStatus
 from tests.support.engine import GROUP, TOPIC, Bench, Gates
 
 LANES: dict[str, Any] = {"concurrency": 8, "max_poll_records": 10}
@@ -22,7 +22,7 @@ def partition_0(bench: Bench) -> PartitionStatus:
 def committed(bench: Bench, *, finished: Sequence[OffsetRange] = (), mark: OwnerMark = OPEN) -> None:
     """An earlier owner of the partition has committed this with offset 0."""
     metadata = CommitMetadata(0, bench.kafka.topics.topic_id(TOPIC), finished=finished, mark=mark)
-    text = metadata.as_text(3_500, partition_identity(GROUP, TopicPartition(TOPIC, 0)))
+    text = metadata.as_text(3_500, group_and_partition_text(GROUP, TopicPartition(TOPIC, 0)))
     bench.kafka.commit(GROUP, TOPIC, offset=0, metadata=text)
 
 
@@ -84,7 +84,7 @@ class TestOneAtATime:
         committed(bench, mark=mark)
         async with bench.running(handler, **LANES):
             await bench.until(lambda: gates.begun == [b"0"])
-            assert partition_0(bench).one_at_a_time == OneAtATimeStatus(deaths=2, suspect=1)
+            assert partition_0(bench).one_at_a_time == SuspectRecordStatus(deaths=2, suspect=1)
             gates.open(b"0", b"1")
             await bench.until(lambda: gates.begun == [b"0", b"1", b"2"])
             assert partition_0(bench).one_at_a_time is None
@@ -98,7 +98,7 @@ class TestOneAtATime:
         committed(bench, mark=mark)
         async with bench.running(handler, **LANES):
             await bench.until(lambda: gates.begun == [b"0"])
-            assert partition_0(bench).one_at_a_time == OneAtATimeStatus(deaths=1, suspect=None)
+            assert partition_0(bench).one_at_a_time == SuspectRecordStatus(deaths=1, suspect=None)
             gates.open_all()
             await bench.until(lambda: bench.committed() == 1)
 

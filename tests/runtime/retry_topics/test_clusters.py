@@ -29,13 +29,13 @@ class Clusters:
 
         async def start() -> None: ...
 
-        async def send(record: OutgoingRecord) -> asyncio.Future[None]:
+        async def queue_record(record: OutgoingRecord) -> asyncio.Future[None]:
             self.written[record.topic] = servers
             confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             confirmed.set_result(None)
             return confirmed
 
-        return SimpleNamespace(start=start, send=send)
+        return SimpleNamespace(start=start, queue_record=queue_record)
 
     async def ensure_topics(self, connection: ConnectionSettings, wanted: Mapping[str, str], **_: object) -> Any:
         return dict.fromkeys(wanted, 1)

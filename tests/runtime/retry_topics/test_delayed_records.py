@@ -11,7 +11,12 @@ from evkafka.outcomes import Unmatched
 from evkafka.records import Record, TopicPartition, Unreadable
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.dead_letters.retry_topics import RetryTopic, parse_delayed_record
-from evkafka.runtime.delayed_records import SHORTEST_WAIT_S, DelayedRecords, DelayedRecordSink, wrap_for_delayed_records
+from evkafka.runtime.delayed_records import (
+    SHORTEST_WAIT_S,
+    DelayedRecords,
+    DelayedRecordSink,
+    wrap_dispatch_for_delayed_records,
+)
 from evkafka.runtime.interfaces import WriteFailed
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import ConsumerIdentity, Slot
@@ -59,7 +64,7 @@ class Given:
         clock = cast(Any, self.clock)
         self.held = Assignment("orders.retry", settings, LaneScheduler(clock), clock=clock, telemetry=Telemetry())
         self.held.source = cast(Any, object())
-        self.partition = self.held.start_partition(TP)
+        self.partition = self.held.add_new_partition(TP)
         self.taken: list[int] = []
         self.waiting = DelayedRecords(self.held, {TOPIC: RETRY_TOPIC}, self._take)
 
@@ -112,7 +117,7 @@ class TestWaiting:
 
     def test_nothing_is_handed_out_after_the_assignment_has_ended(self) -> None:
         for end in (
-            lambda given: given.held.start_partition(TP),
+            lambda given: given.held.add_new_partition(TP),
             lambda given: given.held.end_partition(given.partition),
             lambda given: setattr(given.held, "source", None),
             lambda given: given.partition.begin_revoke(),
@@ -168,23 +173,25 @@ class FirstDispatch:
 class TestDispatchOrigins:
     def test_runs_the_origin_with_its_earlier_attempts(self) -> None:
         first = FirstDispatch()
-        assert wrap_for_delayed_records(cast(Any, first)).call(delayed_record(41), slot()) == Unmatched("no_endpoint")
+        assert wrap_dispatch_for_delayed_records(cast(Any, first)).call(delayed_record(41), slot()) == Unmatched(
+            "no_endpoint"
+        )
         assert first.seen == [("orders", 41, [("own", b"1")], 2)]
 
     def test_gives_a_batch_the_highest_count_of_its_records(self) -> None:
         first = FirstDispatch()
-        wrap_for_delayed_records(cast(Any, first)).open_batch(
+        wrap_dispatch_for_delayed_records(cast(Any, first)).open_batch(
             [delayed_record(1, b"2"), delayed_record(2, b"4"), delayed_record(3, b"1")], slot()
         )
         assert first.seen == [([("orders", 1), ("orders", 2), ("orders", 3)], 4)]
 
     def test_passes_the_origin_to_the_gate_if_there_is_one(self) -> None:
         first = FirstDispatch(gate=True)
-        gate = wrap_for_delayed_records(cast(Any, first)).limited_route
+        gate = wrap_dispatch_for_delayed_records(cast(Any, first)).limited_route
         assert gate is not None
         assert gate(delayed_record(41)) is None
         assert first.seen == [("orders", 41)]
-        assert wrap_for_delayed_records(cast(Any, FirstDispatch())).limited_route is None
+        assert wrap_dispatch_for_delayed_records(cast(Any, FirstDispatch())).limited_route is None
 
 
 class TestDelayedRecordSink:

@@ -49,7 +49,7 @@ class Clusters:
 
         async def start() -> None: ...
 
-        async def send(record: OutgoingRecord) -> asyncio.Future[None]:
+        async def queue_record(record: OutgoingRecord) -> asyncio.Future[None]:
             self.written.append(servers)
             confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             confirmed.set_result(None)
@@ -58,7 +58,7 @@ class Clusters:
         async def with_chosen_partition(record: OutgoingRecord, **_: object) -> OutgoingRecord:
             return record
 
-        return SimpleNamespace(start=start, send=send, with_chosen_partition=with_chosen_partition)
+        return SimpleNamespace(start=start, queue_record=queue_record, with_chosen_partition=with_chosen_partition)
 
     async def ensure_topics(self, connection: ConnectionSettings, wanted: Mapping[str, str], **_: object) -> Any:
         return dict.fromkeys(wanted, 1)

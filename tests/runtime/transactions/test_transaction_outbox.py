@@ -56,7 +56,7 @@ class TestCoveredBy:
         before.add((1,), sent("1"))
         before.add((8,), sent("8"))
         in_flight = before.covered_by(Coverage(2))
-        after.add_unwritten(before.unwritten())
+        after.inherit_unwritten(before.unwritten())
         before.confirm_written(Coverage(2), in_flight)
         assert names(after, Coverage(0)) == ["8"]
 

@@ -190,23 +190,23 @@ class TestRetention:
 class TestLeaderEpochs:
     def test_gives_the_epoch_of_the_record_before_an_offset(self) -> None:
         epochs = LeaderEpochs()
-        epochs.start_at(ORDERS, 3)
+        epochs.start_with_epoch(ORDERS, 3)
         epochs.add_read(ORDERS, [EpochStart(10, 3), EpochStart(20, 5)])
         assert [epochs.epoch_before(ORDERS, offset) for offset in (0, 15, 20, 21)] == [3, 3, 3, 5]
         assert epochs.latest_epoch(ORDERS) == 5
 
     def test_knows_no_epoch_of_records_that_were_not_read(self) -> None:
         epochs = LeaderEpochs()
-        epochs.start_at(ORDERS, UNKNOWN)
+        epochs.start_with_epoch(ORDERS, UNKNOWN)
         assert (epochs.latest_epoch(ORDERS), epochs.epoch_before(ORDERS, 7)) == (UNKNOWN, UNKNOWN)
         epochs.add_read(ORDERS, [EpochStart(7, UNKNOWN)])
         assert epochs.latest_epoch(ORDERS) == UNKNOWN
 
     def test_forgets_later_epochs_when_reading_goes_back(self) -> None:
         epochs = LeaderEpochs()
-        epochs.start_at(ORDERS, 3)
+        epochs.start_with_epoch(ORDERS, 3)
         epochs.add_read(ORDERS, [EpochStart(20, 5)])
         epochs.go_back(ORDERS, 20)
         assert epochs.latest_epoch(ORDERS) == 3
-        epochs.forget(ORDERS)
+        epochs.forget_partition(ORDERS)
         assert epochs.latest_epoch(ORDERS) == UNKNOWN

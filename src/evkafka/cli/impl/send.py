@@ -96,7 +96,7 @@ async def _send_and_await_confirmations(
         confirmed: list[RecordMetadata] = []
         for first in range(0, len(events), BATCH_EVENTS):
             sent = [
-                await sink.send(
+                await sink.queue_record(
                     OutgoingRecord(
                         topic,
                         event.value,

@@ -338,7 +338,7 @@ class BufferingFetcher(RawFetcher):
         if position is not None and offset <= position:
             self._epochs.go_back(tp, offset)
         else:
-            self._epochs.forget(tp)
+            self._epochs.forget_partition(tp)
         super().seek_to(tp, offset)
 
     # ------------------------------------------------------------------ start positions
@@ -400,7 +400,7 @@ class BufferingFetcher(RawFetcher):
             elif tp in self._out_of_range or tp not in positions:
                 to_look_up[tp] = self._choose_reset(tp)
             else:
-                self._epochs.start_at(tp, positions[tp].epoch)
+                self._epochs.start_with_epoch(tp, positions[tp].epoch)
                 assignment.state_value(tp).seek(positions[tp].offset)
         if to_look_up:
             await self._reset_to_log_ends(assignment, node_id, to_look_up)
@@ -454,7 +454,7 @@ class BufferingFetcher(RawFetcher):
     def _seek_and_note_reset(
         self, assignment: Any, tp: ClientPartition, from_offset: int | None, to: EpochOffset, reason: Any
     ) -> None:
-        self._epochs.start_at(tp, to.epoch)
+        self._epochs.start_with_epoch(tp, to.epoch)
         self._resets.append((assignment, OffsetReset(TopicPartition(*tp), from_offset, to.offset, reason)))
         assignment.state_value(tp).seek(to.offset)
         self._drop_buffer(tp)

@@ -181,7 +181,7 @@ class Reconciler:
     def _forget_partitions(self, tps: Collection[ClientPartition]) -> None:
         self._offsets.refuse_commits(tps)
         for tp in tps:
-            self._epochs.forget(tp)
+            self._epochs.forget_partition(tp)
         topics = {tp.topic for tp in self._offsets.committable}
         for topic in {tp.topic for tp in tps} - topics:
             self.topic_ids.pop(topic, None)

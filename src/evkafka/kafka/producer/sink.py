@@ -1,6 +1,6 @@
 """Sends records to Kafka: one queue per partition, and one idempotent producer, replaced when its sequence breaks.
 
-The path of a record: `send` looks up the topic and chooses the partition; `partition_queue.py` keeps order and
+The path of a record: `queue_record` looks up the topic and chooses the partition; `partition_queue.py` keeps order and
 deadlines and fills batches; `idempotent_producer.py` sends them.
 """
 
@@ -159,7 +159,9 @@ class KafkaSink:
 
     # ------------------------------------------------------------------ sending
 
-    async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
+    async def queue_record(
+        self, record: OutgoingRecord, *, timeout_s: float | None = None
+    ) -> asyncio.Future[RecordMetadata]:
         """Queue one record. Waits for the topic's metadata, and for room in the partition's queue.
 
         Raises (also from the future):
@@ -184,11 +186,11 @@ class KafkaSink:
         return pending.confirmed
 
     async def with_chosen_partition(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> OutgoingRecord:
-        """The record with its partition, chosen as `send` does, and its compression. Does not suspend if the topic is
-        known.
+        """The record with its partition, chosen as `queue_record` does, and its compression. Does not suspend if the
+        topic is known.
 
         Raises:
-            DeliveryError: as `send`, if there is no such topic or partition, or the record is too large.
+            DeliveryError: as `queue_record`, if there is no such topic or partition, or the record is too large.
         """
         limit_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
         partition = await self._choose_partition(record, limit_s)
@@ -198,7 +200,7 @@ class KafkaSink:
         return record._replace(partition=partition, compression_type=self._settings.options.get("compression_type"))
 
     def bytes_as_single_record_batch(self, record: OutgoingRecord) -> int:
-        """The size of a batch with only this placed record, compressed."""
+        """The size of a batch with only this record, compressed."""
         return bytes_as_single_record_batch(record)
 
     async def _choose_partition(self, record: OutgoingRecord, timeout_s: float) -> int:

@@ -187,7 +187,10 @@ class _DeadLetterHeaders:
             "failed-at": failure.failed_at.astimezone(UTC).isoformat().replace("+00:00", "Z").encode(),
             "id": self.origin["id"],
         }
-        return [*self._own_headers((PREFIX,)), *((PREFIX + name, value) for name, value in values.items())]
+        return [
+            *self._own_headers_renaming_conflicts((PREFIX,)),
+            *((PREFIX + name, value) for name, value in values.items()),
+        ]
 
     def as_spring(self) -> Headers:
         """The names and encodings of Spring for Apache Kafka's dead-letter publisher: numbers are big-endian binary,
@@ -205,9 +208,9 @@ class _DeadLetterHeaders:
             f"{PREFIX}attempts": b"%d" % self.failure.attempts,
             f"{PREFIX}id": origin["id"],
         }
-        return [*self._own_headers((PREFIX, SPRING)), *values.items()]
+        return [*self._own_headers_renaming_conflicts((PREFIX, SPRING)), *values.items()]
 
-    def _own_headers(self, prefixes: tuple[str, ...]) -> Iterator[tuple[str, bytes | None]]:
+    def _own_headers_renaming_conflicts(self, prefixes: tuple[str, ...]) -> Iterator[tuple[str, bytes | None]]:
         """The record's own headers, unchanged except for names that a dead letter of this style uses: those are
         renamed.
 

@@ -154,9 +154,9 @@ def parse_delayed_record(record: Record, retry_topic: RetryTopic, *, now_s: floa
     id_ = values.get("id")
     origin = Origin(
         retry_topic.source,
-        _parse_number(values.get("partition"), record.partition),
-        _parse_number(values.get("offset"), record.offset),
-        _parse_number(values.get("timestamp"), record.timestamp),
+        _parse_number_or_default(values.get("partition"), record.partition),
+        _parse_number_or_default(values.get("offset"), record.offset),
+        _parse_number_or_default(values.get("timestamp"), record.timestamp),
         record.key,
         record.value,
         tuple(own),
@@ -171,7 +171,7 @@ def parse_delayed_record(record: Record, retry_topic: RetryTopic, *, now_s: floa
         record.value,
         tuple(record.headers),
         origin,
-        max(_parse_number(values.get("attempts"), 0), 0),
+        max(_parse_number_or_default(values.get("attempts"), 0), 0),
         now_s + min(max(wait_ms, 0), delay_ms) / 1000,
     )
 
@@ -186,7 +186,7 @@ def _split_headers(record: Record) -> tuple[Headers, dict[str, bytes]]:
     return own, {name.removeprefix(PREFIX): value for name, value in ours if value is not None}
 
 
-def _parse_number(value: bytes | None, default: int) -> int:
+def _parse_number_or_default(value: bytes | None, default: int) -> int:
     """The default if it is no number: another program may have written it."""
     try:
         return default if value is None else int(value)

@@ -46,7 +46,7 @@ class TopicChanged(EVKafkaError):
     """A topic has other partitions than when a record was sent to it."""
 
 
-def _ignore_failure(topic: str, error: BaseException) -> None:
+def _ignore_failed_write(topic: str, error: BaseException) -> None:
     pass
 
 
@@ -116,7 +116,9 @@ class DeadLetterWriter:
             BrokerError: a topic does not exist and cannot be created.
         """
         if retry_topics:
-            producer = self._producer_for(dataclasses.replace(self._settings.on_error, dead_letter_producer=None))
+            producer = self._producer_for_policy(
+                dataclasses.replace(self._settings.on_error, dead_letter_producer=None)
+            )
             await producer.look_up_partition_counts(
                 {name: retry_topic.source for name, retry_topic in retry_topics.items()}
             )
@@ -137,7 +139,7 @@ class DeadLetterWriter:
                 self._dead_letter_topic(policy, topic.name, event_type): topic.name for topic in self._settings.topics
             }
             if wanted:
-                await self._producer_for(policy).look_up_partition_counts(wanted)
+                await self._producer_for_policy(policy).look_up_partition_counts(wanted)
 
     async def stop(self, *, timeout_s: float) -> None:
         """Close the producers. Never raises. All writes have been cancelled before this is called."""
@@ -165,7 +167,7 @@ class DeadLetterWriter:
         )
 
     async def send_to_dead_letter(
-        self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed = _ignore_failure
+        self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed = _ignore_failed_write
     ) -> Sequence[OutgoingRecord]:
         """Write the dead letter and wait for its confirmation. Failed writes are repeated until one is confirmed.
 
@@ -191,7 +193,7 @@ class DeadLetterWriter:
             topic = self._dead_letter_topic(policy, source, event_type)
         except ConfigError as error:
             raise StopApp(f"{address_of(record)} has no dead-letter topic", error) from error
-        producer = self._producer_for(policy)
+        producer = self._producer_for_policy(policy)
 
         async def headers(reduced: int) -> Headers:
             id_ = await self._dead_letter_id(record)
@@ -209,7 +211,7 @@ class DeadLetterWriter:
         )
 
     async def send_to_retry_topic(
-        self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed = _ignore_failure
+        self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed = _ignore_failed_write
     ) -> Sequence[OutgoingRecord]:
         """Write the record to its retry topic, with the same promises. It stays in the cluster that it was read from.
 
@@ -225,7 +227,7 @@ class DeadLetterWriter:
             TopicWrite(
                 address_of(record),
                 record,
-                self._producer_for(dataclasses.replace(policy, dead_letter_producer=None)),
+                self._producer_for_policy(dataclasses.replace(policy, dead_letter_producer=None)),
                 retry_topic(record.topic, group_id=self._group_id, delay_ms=verdict.delay_ms),
                 headers,
                 len(MESSAGE_BYTES) - 1,
@@ -246,7 +248,7 @@ class DeadLetterWriter:
         return FailureInfo(self._group_id, event_type, attempts, verdict.reason, verdict.error, datetime.now(UTC))
 
     async def _write_until_confirmed(
-        self, write: TopicWrite, failed: WriteFailed = _ignore_failure
+        self, write: TopicWrite, failed: WriteFailed = _ignore_failed_write
     ) -> Sequence[OutgoingRecord]:
         """Write it; returns what the transaction that commits the record is to write instead."""
         reduced = tries = 0
@@ -284,23 +286,23 @@ class DeadLetterWriter:
         return ()
 
     async def _write_outside_transaction(self, write: TopicWrite, sink: RecordSink, outgoing: OutgoingRecord) -> None:
-        confirmed = await sink.send(outgoing)
+        confirmed = await sink.queue_record(outgoing)
         try:
             if await wait_any(self._clock, confirmed, timeout_s=LOOK_AGAIN_S):
                 await confirmed
                 return
             # The topic may have been deleted. It is created again, and the client sends to the new one. If the new one
             # has fewer partitions, the client would wait for a partition that does not exist.
-            if await self._refresh_topic_and_compare(write, outgoing.partition):
+            if await self._refresh_topic_and_compare_partition(write, outgoing.partition):
                 raise TopicChanged(f"{write.topic} has a different number of partitions than before")
             await wait_for(self._clock, confirmed, SEND_TIMEOUT_S - LOOK_AGAIN_S)
         finally:
             if not confirmed.done():
                 confirmed.cancel()
 
-    async def _refresh_topic_and_compare(self, write: TopicWrite, partition: int | None) -> bool:
+    async def _refresh_topic_and_compare_partition(self, write: TopicWrite, partition: int | None) -> bool:
         try:
-            return await write.producer.refresh_topic_and_compare(write.topic, write.record, partition)
+            return await write.producer.refresh_topic_and_compare_partition(write.topic, write.record, partition)
         except EVKafkaError as error:
             logger.debug(
                 "cannot find out whether topic %s has changed: %s", write.topic, error
@@ -317,7 +319,7 @@ class DeadLetterWriter:
     def _dead_letter_topic(self, policy: ErrorPolicySettings, topic: str, event_type: str) -> str:
         return dead_letter_topic(policy, topic=topic, group_id=self._group_id, event_type=event_type)
 
-    def _producer_for(self, policy: ErrorPolicySettings) -> DeadLetterProducer:
+    def _producer_for_policy(self, policy: ErrorPolicySettings) -> DeadLetterProducer:
         config = policy.dead_letter_producer
         producer = self._producer_of.get(id(config))
         if producer is None:

@@ -19,7 +19,7 @@ _PACKAGE = str(Path(__file__).parents[2])
 CodeLocation = tuple[CodeType, int]
 
 
-def describe_origin(error: BaseException) -> str:
+def describe_where_raised(error: BaseException) -> str:
     """Describe where an error was raised."""
     locations: list[CodeLocation] = []
     traceback: TracebackType | None = error.__traceback__

@@ -116,7 +116,7 @@ class SupervisedTasks:
     # ------------------------------------------------------------------ cancellations from outside
 
     @property
-    def ignores_cancellation(self) -> bool:
+    def must_ignore_cancellation(self) -> bool:
         """Whether a task must continue after a cancellation from outside.
 
         It must not while the event loop is being closed: `asyncio.run` cancels every task then, and waits for each, so
@@ -124,7 +124,7 @@ class SupervisedTasks:
         """
         return not self._closed and (self._starter is None or not self._starter.done() or not loop_is_closing())
 
-    def ignore_cancellation(self, cancellation: asyncio.CancelledError, *, log: bool = True) -> None:
+    def ignore_cancellation_or_raise(self, cancellation: asyncio.CancelledError, *, log: bool = True) -> None:
         """Continue after a cancellation from outside. Called by the task that was cancelled.
 
         Args:
@@ -134,7 +134,7 @@ class SupervisedTasks:
             asyncio.CancelledError: the given one, if the task must not continue.
         """
         task = asyncio.current_task()
-        if not self.ignores_cancellation or task is None:
+        if not self.must_ignore_cancellation or task is None:
             raise cancellation
         while task.cancelling():
             task.uncancel()
@@ -149,13 +149,13 @@ class SupervisedTasks:
             for task in self.running:
                 task.cancel()
 
-    async def run_to_end(self, step: Callable[[], Awaitable[T]]) -> T:
+    async def run_step_until_not_cancelled(self, step: Callable[[], Awaitable[T]]) -> T:
         """Run a step to its end. A cancellation from outside starts it again, so the step must allow that."""
         while True:
             try:
                 return await step()
             except asyncio.CancelledError as error:
-                self.ignore_cancellation(error)
+                self.ignore_cancellation_or_raise(error)
 
 
 def loop_is_closing() -> bool:

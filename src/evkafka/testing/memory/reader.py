@@ -8,7 +8,7 @@ from typing import Literal
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerRefused
 from evkafka.records import OffsetReset, Record, TopicPartition, Unreadable
-from evkafka.runtime.commit_metadata import has_finished_offsets_after, partition_identity
+from evkafka.runtime.commit_metadata import group_and_partition_text, has_finished_offsets_after
 from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
 from evkafka.runtime.ports import SourceListener
 from evkafka.testing.memory.group import Group
@@ -57,7 +57,7 @@ class PartitionReader:
         log = self._cluster.topics.log(tp)
         committed = self._group.committed.get(tp) if self._group is not None else None
         epoch = self._group.epochs.get(tp, UNKNOWN) if self._group is not None else UNKNOWN
-        self.epochs.start_at(tp, epoch)
+        self.epochs.start_with_epoch(tp, epoch)
         if committed is not None and epoch != UNKNOWN and log.end_of_epoch(epoch) < committed:
             self._reset_after_truncation(log, committed, epoch)
         elif committed is not None and log.start <= committed <= log.end:
@@ -87,7 +87,7 @@ class PartitionReader:
         if rule == "none":
             raise BrokerRefused(f"{tp.topic}[{tp.partition}] has no valid offset, and auto_offset_reset is 'none'")
         if from_offset is not None and from_offset < log.start and self._has_finished_offsets_after(tp, from_offset):
-            self.epochs.start_at(tp, UNKNOWN)
+            self.epochs.start_with_epoch(tp, UNKNOWN)
             self._apply_reset(tp, OffsetReset(tp, from_offset, log.start, "retention"))
             return
         new = from_offset is None and (siblings or tp.topic not in self.known_topics)
@@ -95,14 +95,14 @@ class PartitionReader:
         reason: Literal["new_partition", "no_commit", "out_of_range"] = "out_of_range"
         if from_offset is None:
             reason = "new_partition" if new else "no_commit"
-        self.epochs.start_at(tp, UNKNOWN)
+        self.epochs.start_with_epoch(tp, UNKNOWN)
         self._apply_reset(tp, OffsetReset(tp, from_offset, to, reason))
 
     def _has_finished_offsets_after(self, tp: TopicPartition, offset: int) -> bool:
         if self._settings.at_most_once or self._settings.group_id is None:
             return False
         return has_finished_offsets_after(
-            self.starting_commit(tp), offset, partition_identity(self._settings.group_id, tp)
+            self.starting_commit(tp), offset, group_and_partition_text(self._settings.group_id, tp)
         )
 
     def _apply_reset(self, tp: TopicPartition, reset: OffsetReset) -> None:
@@ -169,6 +169,6 @@ class PartitionReader:
             if offset <= self.positions[partition]:
                 self.epochs.go_back(partition, offset)
             else:
-                self.epochs.forget(partition)
+                self.epochs.forget_partition(partition)
             self.positions[partition] = offset
             self._cluster.wake_waiters()

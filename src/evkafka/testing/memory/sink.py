@@ -32,7 +32,9 @@ class MemorySink:
     async def start(self) -> None:
         await self._cluster.check_reachable()
 
-    async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
+    async def queue_record(
+        self, record: OutgoingRecord, *, timeout_s: float | None = None
+    ) -> asyncio.Future[RecordMetadata]:
         topic, value, key, _, timestamp_ms, headers, event_type, *_ = record
         tp = self._choose_partition(record)
         pending = PendingRecord(
