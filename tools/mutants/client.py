@@ -67,7 +67,7 @@ CLIENT = [
     Breakage(
         "a poll returns records before the new assignment is set up",
         "kafka/consumer/source.py",
-        "        if self._assignment_state is not AssignmentState.READY:\n            return True",
+        "        if self._rebalance_state is not RebalanceState.READY:\n            return True",
         "        pass",
         "they are dropped, and their partition continues after them",
         ("tests/kafka/consumer/test_early_records.py",),
@@ -290,8 +290,8 @@ TRANSACTIONS = [
     Breakage(
         "a transaction that failed is not aborted",
         "kafka/producer/transactional_producer.py",
-        "            self._settling = start_task(",
-        "            _ = lambda: start_task(",
+        "            self._settling = start_named_task(",
+        "            _ = lambda: start_named_task(",
         "readers of the output wait until it times out",
         (f"{REMOVED_MEMBERS}::test_commits_nothing_that_has_no_offsets_yet",),
     ),

@@ -61,7 +61,7 @@ class Client:
     def replace(self, *_: object) -> None: ...
     def close_if_drained(self, *_: object) -> None: ...
 
-    def last_error(self) -> str:
+    def reason_nothing_can_be_sent(self) -> str:
         return ""
 
     def create_builder(self, _: int | None) -> Builder:

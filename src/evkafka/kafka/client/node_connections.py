@@ -161,7 +161,7 @@ class NodeConnections(AIOKafkaClient):
             try:
                 if broker is None:
                     raise kafka.StaleMetadata(f"node {node_id} is not in the cluster's metadata")
-                conn = await self._open_connection(key, broker)
+                conn = await self._connect_with_silence_timeout(key, broker)
             except FAILURES as error:
                 self._note_failure(node_id, broker, error)
                 return None
@@ -170,7 +170,7 @@ class NodeConnections(AIOKafkaClient):
             self._silent.discard(node_id)
             return conn
 
-    async def _open_connection(self, key: tuple[Any, Any], broker: Any) -> Connection:
+    async def _connect_with_silence_timeout(self, key: tuple[Any, Any], broker: Any) -> Connection:
         async with SilenceTimeout(CONNECT_S, lambda: None, lambda: self._mark_silent(key[0])) as limit:
             self._attempts[key] = limit
             try:

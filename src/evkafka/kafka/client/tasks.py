@@ -12,7 +12,7 @@ from evkafka.runtime.supervision.tasks import PREFIX
 T = TypeVar("T")
 
 
-def start_task(what: str, connection: ConnectionSettings, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+def start_named_task(what: str, connection: ConnectionSettings, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Start a task of a source or sink, with a name like those of the runtime's tasks."""
     return asyncio.get_running_loop().create_task(work, name=f"{PREFIX}{connection.client_id}-{what}")
 

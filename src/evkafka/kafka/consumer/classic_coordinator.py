@@ -235,8 +235,12 @@ class ClassicCoordinator(GroupCoordinator):
         """Refuse further commits: the partitions have been revoked."""
         self.assignment = None
 
+    def join_again(self, code: int) -> None:
+        """Join the group again, as a new member unless this answer says that the group is rebalancing."""
+        self.request_rejoin() if code == ErrorCode.REBALANCE_IN_PROGRESS else self.reset_generation()
+
     def request_new_epoch_if_supported(self) -> bool:
-        """No: the classic protocol has generations."""
+        """Return False, and do nothing: the classic protocol has generations instead of epochs."""
         return False
 
     def is_current(self, assignment: MemberAssignment) -> bool:

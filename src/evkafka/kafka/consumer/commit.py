@@ -88,9 +88,7 @@ class CommittingMember(Protocol[A_contra]):
 
     def request_new_epoch_if_supported(self) -> bool: ...
 
-    def request_rejoin(self) -> None: ...
-
-    def reset_generation(self) -> None: ...
+    def join_again(self, code: int) -> None: ...
 
     def on_fenced(self) -> None: ...
 
@@ -173,11 +171,13 @@ class Commit(Generic[A]):
             case ErrorCode.OFFSET_METADATA_TOO_LARGE if any(text for _, text in self._offsets.values()):
                 raise MetadataTooLarge(f"{what}; another try needs less metadata")
             case _ if code in NOT_AUTHORIZED:
-                raise translate_error(kafka.for_code(code)(self._unauthorized_names(code)), "committing offsets")
+                raise translate_error(
+                    kafka.for_code(code)(self._unauthorized_group_or_topics(code)), "committing offsets"
+                )
             case _:
                 raise BrokerError(f"{what}; nothing was written")
 
-    def _unauthorized_names(self, code: int) -> str:
+    def _unauthorized_group_or_topics(self, code: int) -> str:
         if code == ErrorCode.GROUP_AUTHORIZATION_FAILED:
             return str(self._member.group_id)
         return ", ".join(sorted({tp.topic for tp in self._offsets}))
@@ -190,7 +190,7 @@ def handle_lost_membership(member: CommittingMember[A], assignment: A, code: int
         return BrokerRefused(f"{what}: another process uses this group_instance_id")
     if member.is_current(assignment):
         # Only while it is still this member: a late answer must not reset a later membership.
-        member.request_rejoin() if code == ErrorCode.REBALANCE_IN_PROGRESS else member.reset_generation()
+        member.join_again(code)
     return CommitRefused(f"{what}: the group has rebalanced, so the partitions may belong to another member")
 
 

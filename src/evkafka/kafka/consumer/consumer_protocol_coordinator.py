@@ -23,7 +23,7 @@ from evkafka.kafka.client.client import Client
 from evkafka.kafka.client.coordinator_connection import CoordinatorConnection
 from evkafka.kafka.client.group_protocol import JOIN, ConsumerGroupHeartbeatRequest, MemberChanges
 from evkafka.kafka.client.log_throttle import LogThrottle, Outage
-from evkafka.kafka.client.tasks import start_task
+from evkafka.kafka.client.tasks import start_named_task
 from evkafka.kafka.consumer.group_protocols import probe_consumer_protocol
 from evkafka.kafka.consumer.group_refusals import refusal_error
 from evkafka.kafka.consumer.group_session import DEFAULT_SESSION_S, look_up_group_session_s
@@ -112,7 +112,7 @@ class ConsumerProtocolCoordinator:
         if uses_auto_commit(self._settings):
             work["commit"] = self._commit_positions_on_interval()
         for name, coroutine in work.items():
-            self._tasks[name] = start_task(
+            self._tasks[name] = start_named_task(
                 name, self._settings.connection, self._run_and_report_errors(name, coroutine)
             )
 

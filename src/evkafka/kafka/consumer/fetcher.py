@@ -169,7 +169,7 @@ class BufferingFetcher(RawFetcher):
                 entry.epoch_starts.clear()
             entry.assignment.state_value(tp).consumed_to(entry.position)
             if entry.exhausted:
-                self._remove_exhausted(tp, entry)
+                self._remove_exhausted_buffer(tp, entry)
                 if not records and tp in self._records:  # no record before the damage: report it in this call
                     self._records[tp].reported = True
                     on_unreadable(self._records[tp].unreadable)
@@ -182,7 +182,7 @@ class BufferingFetcher(RawFetcher):
                     break
         return batches
 
-    def _remove_exhausted(self, tp: ClientPartition, entry: Buffer) -> None:
+    def _remove_exhausted_buffer(self, tp: ClientPartition, entry: Buffer) -> None:
         self._drop_buffer(tp)
         if entry.damage is not None:
             self._block_partition(tp, *entry.damage)
@@ -475,7 +475,7 @@ class BufferingFetcher(RawFetcher):
         for tp, (reason, _) in wanted.items():
             state = assignment.state_value(tp)
             if reason == "retention" and offsets[tp][0] < self._out_of_range.get(tp, 0):
-                shorter[tp] = self._configured_reset(tp)  # not retention: the log ends before that offset
+                shorter[tp] = self._choose_reset_by_configuration(tp)  # not retention: the log ends before that offset
                 continue
             is_unverified = isinstance(self._records.get(tp), UnverifiedPosition)
             if _is_assigned(assignment, tp) and (is_unverified or not state.has_valid_position):
@@ -494,9 +494,9 @@ class BufferingFetcher(RawFetcher):
         if out_of_range is not None and self._reset != "none" and self._has_finished_offsets_after(tp, out_of_range):
             # A record that failed until retention has deleted it: the group's position lies after it.
             return "retention", OffsetResetStrategy.EARLIEST
-        return self._configured_reset(tp)
+        return self._choose_reset_by_configuration(tp)
 
-    def _configured_reset(self, tp: ClientPartition) -> tuple[Any, int]:
+    def _choose_reset_by_configuration(self, tp: ClientPartition) -> tuple[Any, int]:
         out_of_range = self._out_of_range.get(tp)
         is_new = out_of_range is None and self._is_new(tp)
         reason = "out_of_range" if out_of_range is not None else "new_partition" if is_new else "no_commit"

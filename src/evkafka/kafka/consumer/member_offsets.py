@@ -208,15 +208,12 @@ class MemberOffsets:
         self._connection.mark_coordinator_unknown()
 
     def request_new_epoch_if_supported(self) -> bool:
-        """The answer to a heartbeat with the new epoch is on its way, or comes with the next one."""
+        """Return True, and make the next heartbeat due: its answer, or one that is on its way, has the new epoch."""
         self._schedule_heartbeat()
         return True
 
-    def request_rejoin(self) -> None:
-        self._schedule_heartbeat()
-
-    def reset_generation(self) -> None:
-        """The next heartbeat is answered with what has become of the member."""
+    def join_again(self, code: int) -> None:
+        """Send a heartbeat at once: its answer says whether the member has to join again."""
         self._schedule_heartbeat()
 
     def on_fenced(self) -> None:

@@ -15,7 +15,7 @@ from evkafka.records import TopicPartition
 from evkafka.runtime.ports import SourceListener
 
 
-class AssignmentState(Enum):
+class RebalanceState(Enum):
     """How far a source is with its assignment. Each method returns the state that follows an event."""
 
     NEVER_ASSIGNED = auto()
@@ -23,19 +23,19 @@ class AssignmentState(Enum):
     READY = auto()  # the listener has taken them over: records may be handed out
     REVOKED = auto()
 
-    def after_assigned(self) -> AssignmentState:
-        return AssignmentState.ASSIGNED
+    def after_assigned(self) -> RebalanceState:
+        return RebalanceState.ASSIGNED
 
-    def after_listener_notified(self) -> AssignmentState:
-        return AssignmentState.READY
+    def after_listener_notified(self) -> RebalanceState:
+        return RebalanceState.READY
 
-    def after_revoked(self) -> AssignmentState:
+    def after_revoked(self) -> RebalanceState:
         """aiokafka also revokes before the first assignment; that changes nothing."""
-        return self if self is AssignmentState.NEVER_ASSIGNED else AssignmentState.REVOKED
+        return self if self is RebalanceState.NEVER_ASSIGNED else RebalanceState.REVOKED
 
     @property
     def has_assignment(self) -> bool:
-        return self in (AssignmentState.ASSIGNED, AssignmentState.READY)
+        return self in (RebalanceState.ASSIGNED, RebalanceState.READY)
 
 
 class RebalanceForwarder(ConsumerRebalanceListener):
@@ -65,11 +65,11 @@ class RebalanceForwarder(ConsumerRebalanceListener):
         self._listener = listener
         self._on_failure = on_failure
         self._assigned: Collection[TopicPartition] = ()  # what the listener has
-        self.state = AssignmentState.NEVER_ASSIGNED
+        self.state = RebalanceState.NEVER_ASSIGNED
 
     async def on_partitions_revoked(self, revoked: Collection[ClientPartition]) -> None:
         try:
-            if revoked and self.state is AssignmentState.READY:
+            if revoked and self.state is RebalanceState.READY:
                 await self._listener.on_revoked([TopicPartition(*tp) for tp in revoked])
                 self._assigned = ()
         except Exception as error:

@@ -149,7 +149,7 @@ class Reconciler:
             await self._commit_positions(positions)
         await self._listener.on_revoked(tps)
         self._membership.confirm_revoked()
-        self._forget_partitions(tps)
+        self._forget_offsets_epochs_and_ids(tps)
         self._news()
 
     async def _note_deleted_topics(self, partitions: Partitions) -> None:
@@ -174,11 +174,11 @@ class Reconciler:
         async with self._step:
             lost = [self._client_partition(one) for one in self._membership.lose_all_partitions()]
             self._fetcher.remove_partitions(lost)
-            self._forget_partitions(lost)
+            self._forget_offsets_epochs_and_ids(lost)
             await self._listener.on_lost(lost)
         return len(lost)
 
-    def _forget_partitions(self, tps: Collection[ClientPartition]) -> None:
+    def _forget_offsets_epochs_and_ids(self, tps: Collection[ClientPartition]) -> None:
         self._offsets.refuse_commits(tps)
         for tp in tps:
             self._epochs.forget_partition(tp)

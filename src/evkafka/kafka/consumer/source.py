@@ -15,10 +15,10 @@ from evkafka.config.settings import ConsumerSettings, TransactionSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused
 from evkafka.kafka.client import preflight
 from evkafka.kafka.client.log_filters import client_log_filters
-from evkafka.kafka.client.tasks import start_task
+from evkafka.kafka.client.tasks import start_named_task
 from evkafka.kafka.consumer.close import close_consumer
 from evkafka.kafka.consumer.end_offsets import EndOffsets
-from evkafka.kafka.consumer.rebalance import AssignmentState, RebalanceForwarder
+from evkafka.kafka.consumer.rebalance import RebalanceForwarder, RebalanceState
 from evkafka.kafka.consumer.source_consumer import SourceConsumer
 from evkafka.kafka.errors import translate_error
 from evkafka.records import Record, TopicPartition
@@ -75,7 +75,7 @@ class KafkaSource:
         topics = [topic.name for topic in settings.topics]
         self._log_filters.enter_context(client_log_filters.installed(absent_topics=topics))
         first = await preflight.find_reachable_server(settings.connection, timeout_s=settings.start_timeout_s)
-        opening = start_task("open", settings.connection, consumer.open(self._rebalances, first=first))
+        opening = start_named_task("open", settings.connection, consumer.open(self._rebalances, first=first))
         try:
             await asyncio.wait(
                 {opening, self._failed}, timeout=deadline_s - loop.time(), return_when=asyncio.FIRST_COMPLETED
@@ -101,9 +101,9 @@ class KafkaSource:
         ends = EndOffsets(
             consumer.client, consumer.subscriptions, reads_committed=settings.isolation_level == "read_committed"
         )
-        self._end_offsets_watch = start_task("ends", settings.connection, ends.run())
+        self._end_offsets_watch = start_named_task("ends", settings.connection, ends.run())
         if settings.topics:
-            self._topic_watch = start_task("topics", settings.connection, self._watch_topics())
+            self._topic_watch = start_named_task("topics", settings.connection, self._watch_topics())
 
     async def _check_rights(self, consumer: SourceConsumer) -> None:
         """Report a missing right at the start, as a mistake in the configuration, not after the group has formed."""
@@ -130,7 +130,7 @@ class KafkaSource:
             self._stopped = True
             self._wake_poll()
             if self._consumer is not None:
-                self._closing = start_task(
+                self._closing = start_named_task(
                     "close", self._settings.connection, self._close_consumer_and_producer(self._consumer, timeout_s)
                 )
         if self._closing is not None:
@@ -197,16 +197,16 @@ class KafkaSource:
         return fetcher.take_records(wanted, max_records, self._listener.on_unreadable)
 
     def _is_rebalancing(self, consumer: SourceConsumer) -> bool:
-        if self._assignment_state is not AssignmentState.READY:
+        if self._rebalance_state is not RebalanceState.READY:
             return True
         return bool(consumer.subscriptions.reassignment_in_progress)
 
     @property
-    def _assignment_state(self) -> AssignmentState:
-        return self._rebalances.state if self._rebalances is not None else AssignmentState.NEVER_ASSIGNED
+    def _rebalance_state(self) -> RebalanceState:
+        return self._rebalances.state if self._rebalances is not None else RebalanceState.NEVER_ASSIGNED
 
     async def _commit_resets(self, consumer: SourceConsumer) -> None:
-        if self._assignment_state is not AssignmentState.READY or not consumer.fetcher.has_resets:
+        if self._rebalance_state is not RebalanceState.READY or not consumer.fetcher.has_resets:
             return
         offsets = {reset.partition: reset.to_offset for reset in consumer.fetcher.resets()}
         try:
@@ -268,7 +268,7 @@ class KafkaSource:
     # ------------------------------------------------------------------ positions
 
     def _partition_state(self, partition: TopicPartition) -> Any:
-        if self._consumer is None or not self._assignment_state.has_assignment:
+        if self._consumer is None or not self._rebalance_state.has_assignment:
             return None
         return self._consumer.partition_state(partition)
 
@@ -302,7 +302,7 @@ class KafkaSource:
             self._started_consumer().fetcher.seek_to(ClientPartition(*partition), offset)
 
     def assignment(self) -> Collection[TopicPartition]:
-        if self._consumer is None or not self._assignment_state.has_assignment:
+        if self._consumer is None or not self._rebalance_state.has_assignment:
             return ()
         return tuple(TopicPartition(*tp) for tp in self._consumer.subscriptions.assigned_partitions())
 
@@ -327,7 +327,7 @@ class KafkaSource:
         silent = now_s - consumer.client.answered_at_s > session_s and not consumer.fetcher.is_receiving_slowly()
         if self._is_rebalancing(consumer):
             if member is not None and member.coordinator_id is None:
-                never_assigned = self._assignment_state is AssignmentState.NEVER_ASSIGNED
+                never_assigned = self._rebalance_state is RebalanceState.NEVER_ASSIGNED
                 return "connecting" if never_assigned else "lost"
             # A join is answered when all members have joined: silence alone does not mean a lost connection.
             return "lost" if silent and consumer.client.last_error is not None else "joining"

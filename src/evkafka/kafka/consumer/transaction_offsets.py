@@ -45,7 +45,7 @@ class MemberTransactionOffsets(Generic[A]):
         identity, rows = member.member_identity(self._assignment), member.offset_rows(self._offsets)
         return MemberTxnOffsetCommitRequest(transactional_id, producer, identity, rows)
 
-    def request_new_epoch_if_old(self, code: int) -> bool:
+    def request_new_epoch_if_code_says_old(self, code: int) -> bool:
         return (
             code in OLD_EPOCH
             and self._member.is_current(self._assignment)

@@ -319,10 +319,10 @@ class ProducerClient(Client):
             requested: asyncio.Future[Any] = super().force_metadata_update()
             return requested
         self._next = self._loop.create_future()
-        self._loop.call_later(self._requested_at_s + self._retry_backoff - now_s, self._request_metadata_now)
+        self._loop.call_later(self._requested_at_s + self._retry_backoff - now_s, self._request_metadata_after_backoff)
         return asyncio.shield(self._next)
 
-    def _request_metadata_now(self) -> None:
+    def _request_metadata_after_backoff(self) -> None:
         waiting, self._next = self._next, None
         assert waiting is not None
         if self._sync_task is None or self._sync_task.done():

@@ -92,7 +92,7 @@ class Producers(Protocol):
     def close_if_drained(self, producer: IdempotentProducer) -> None:
         """Close this producer if it is retired and has no unfinished batch left."""
 
-    def last_error(self) -> str:
+    def reason_nothing_can_be_sent(self) -> str:
         """Why nothing can be sent at the moment, for an error message; empty if unknown."""
 
 
@@ -328,7 +328,7 @@ class PartitionQueue:
                 record.fail(self.partition, why, may_have_been_written=may_have_been_written)
 
     def _describe_delay(self) -> str:
-        cause = self._producers.last_error()
+        cause = self._producers.reason_nothing_can_be_sent()
         if not cause and self._submitted is not None:
             return "the broker has not answered"
         return cause or "the partition has no leader, or its broker cannot be reached"

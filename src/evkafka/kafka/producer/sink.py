@@ -21,7 +21,7 @@ from evkafka.config.settings import ProducerSettings
 from evkafka.exceptions import BrokerUnavailable, EVKafkaError, RecordTooLarge
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.preflight import MIN_START_S, find_reachable_server
-from evkafka.kafka.client.tasks import start_task
+from evkafka.kafka.client.tasks import start_named_task
 from evkafka.kafka.errors import translate_error
 from evkafka.kafka.producer.batch import PendingRecord, delivery_error
 from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refusal, Topic
@@ -245,7 +245,7 @@ class KafkaSink:
         while True:
             lookup = self._lookups.get(topic)  # shared by all that wait for the topic
             if lookup is None:
-                lookup = self._lookups[topic] = start_task(
+                lookup = self._lookups[topic] = start_named_task(
                     "topic", self._settings.connection, self._look_up_topic(topic)
                 )
                 lookup.add_done_callback(lambda _: self._lookups.pop(topic, None))
@@ -262,7 +262,8 @@ class KafkaSink:
         elif lookup.done():
             why = lookup.result()
         else:
-            why = f"no metadata of the topic within {timeout_s:.3g} s: {self.last_error() or 'no broker has answered'}"
+            cause = self.reason_nothing_can_be_sent() or "no broker has answered"
+            why = f"no metadata of the topic within {timeout_s:.3g} s: {cause}"
         raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
 
     async def _look_up_topic(self, topic: str) -> str:
@@ -324,7 +325,7 @@ class KafkaSink:
                 logger.error("task %s was cancelled by code outside EVKafka and is restarted", task.get_name())
                 self._start_replacing()
 
-        self._replacing = start_task("replace", self._settings.connection, self._run_replacement())
+        self._replacing = start_named_task("replace", self._settings.connection, self._run_replacement())
         self._replacing.add_done_callback(ended)
 
     async def _run_replacement(self) -> None:
@@ -361,7 +362,7 @@ class KafkaSink:
         """Close a retired producer without unfinished batches, once the next one has been started."""
         if producer.unfinished == 0 and producer in self._draining and producer is not self._newest:
             self._draining.discard(producer)
-            closing = start_task("close", self._settings.connection, producer.close(timeout_s=CLOSE_S))
+            closing = start_named_task("close", self._settings.connection, producer.close(timeout_s=CLOSE_S))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
@@ -376,11 +377,11 @@ class KafkaSink:
         client = newest.client
         if not newest.retired and client.answered_at_s >= client.failed_at_s:
             return ""
-        if reason := self.last_error():
+        if reason := self.reason_nothing_can_be_sent():
             client.force_metadata_update()
         return reason
 
-    def last_error(self) -> str:
+    def reason_nothing_can_be_sent(self) -> str:
         """Why nothing can be sent at the moment, for an error message; empty if unknown."""
         newest = self.newest
         if newest.retired and self._last_start_error:

@@ -21,7 +21,7 @@ from aiokafka.protocol.transaction import AddOffsetsToTxnRequest, AddPartitionsT
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitUnknown, RecordTooLarge
 from evkafka.kafka.client.log_filters import client_log_filters
-from evkafka.kafka.client.tasks import start_task
+from evkafka.kafka.client.tasks import start_named_task
 from evkafka.kafka.client.transaction_protocol import InitTransactionsRequest, MemberTxnOffsetCommitRequest, ProducerId
 from evkafka.kafka.errors import code_name, describe_cause, translate_error
 from evkafka.kafka.options import to_ms
@@ -72,7 +72,7 @@ class TransactionOffsets(Protocol):
             CommitRefused: the partitions have been revoked.
         """
 
-    def request_new_epoch_if_old(self, code: int) -> bool:
+    def request_new_epoch_if_code_says_old(self, code: int) -> bool:
         """Whether the answer says that the member's epoch is old, and the member is told the new one in a moment."""
 
     def handle_lost_membership(self, code: int) -> BrokerError:
@@ -204,7 +204,7 @@ class TransactionalProducer:
             case TimeoutError():
                 return BrokerUnavailable(f"{self._doing}: {self._last_error}; nothing was committed")
             case ProducerFenced():
-                return self._count_fence(error)
+                return self._count_fence_and_choose_error(error)
             case _:
                 return translate_error(error, self._doing)
 
@@ -278,7 +278,7 @@ class TransactionalProducer:
             match meaning:
                 case Verdict.DONE:
                     return
-                case Verdict.REBALANCED if offsets.request_new_epoch_if_old(code):
+                case Verdict.REBALANCED if offsets.request_new_epoch_if_code_says_old(code):
                     self._connection.last_error = code_name(code)
                     await asyncio.sleep(next(pauses))
                 case Verdict.REBALANCED:
@@ -308,7 +308,7 @@ class TransactionalProducer:
 
     def _start_settling(self) -> None:
         if self._state.settlement is not Settlement.NOTHING and (self._settling is None or self._settling.done()):
-            self._settling = start_task("abort", self._settings, self._settle_in_background())
+            self._settling = start_named_task("abort", self._settings, self._settle_in_background())
 
     async def _settle_in_background(self) -> None:
         """End the last transaction at once: readers wait at its first record, and the next owner for its offsets."""
@@ -367,7 +367,7 @@ class TransactionalProducer:
         if fence is not None:
             raise fence
 
-    def _count_fence(self, fence: ProducerFenced) -> BrokerError:
+    def _count_fence_and_choose_error(self, fence: ProducerFenced) -> BrokerError:
         now_s = self._connection.client.now_s()
         self._fenced_at_s.append(now_s)
         if len(self._fenced_at_s) < FENCES or now_s - self._fenced_at_s[0] > FENCES_WITHIN_S:
