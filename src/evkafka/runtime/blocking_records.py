@@ -20,7 +20,7 @@ LOG_AGAIN_S = 60.0
 
 
 class BlockingRecords:
-    """The blocking records of one consumer. `update` is called once a second."""
+    """The blocking records of one consumer. `update_and_log` is called once a second."""
 
     def __init__(self, consumer: str, partitions: Mapping[TopicPartition, Partition], flow: FlowControl) -> None:
         self._consumer = consumer

@@ -30,7 +30,7 @@ from evkafka.runtime.supervision.restart_policy import RestartPolicy
 from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.runtime.supervision.tasks import SupervisedClock, SupervisedTasks
 from evkafka.runtime.suspect_records import SuspectRecords
-from evkafka.runtime.take_over import TakeOver
+from evkafka.runtime.take_over import PartitionTakeOver
 from evkafka.runtime.time_slice import TimeSlice
 from evkafka.runtime.watchdog import Watchdog
 
@@ -57,7 +57,7 @@ def build_consumer(
         assignment.scheduler, report, clock, tasks, progress.note_progress, assignment.close_partition, fail
     )
     writes = _create_pending_writes(spec, services, limit)
-    take_over = _create_take_over(spec, environment, assignment, services, writes)
+    take_over = _create_partition_take_over(spec, environment, assignment, services, writes)
     corrupt_records = CorruptRecords(assignment, stop_signal, limit, spec.dead_letters, tasks)
     poller = Poller(assignment, stop_signal, report, limit, take_over, progress)
     watchdog_rounds = WatchdogRounds(clock.now())
@@ -122,13 +122,13 @@ def _create_pending_writes(spec: ConsumerSpec, services: ConsumerServices, limit
     )
 
 
-def _create_take_over(
+def _create_partition_take_over(
     spec: ConsumerSpec,
     environment: ConsumerEnvironment,
     assignment: Assignment,
     services: ConsumerServices,
     writes: PendingWrites,
-) -> TakeOver:
+) -> PartitionTakeOver:
     intake = Intake(assignment, spec.retry_topics)
     identity, owner = _create_identity(spec), secrets.token_hex(4)
     suspects = SuspectRecords(
@@ -141,7 +141,9 @@ def _create_take_over(
         intake,
         owner=owner,
     )
-    return TakeOver(assignment, services.tasks, suspects, intake.place_records_when_due, services.fail, owner=owner)
+    return PartitionTakeOver(
+        assignment, services.tasks, suspects, intake.place_records_when_due, services.fail, owner=owner
+    )
 
 
 def _create_identity(spec: ConsumerSpec) -> ConsumerIdentity:

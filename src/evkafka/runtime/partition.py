@@ -285,7 +285,7 @@ class Partition:
             the group committed before does not count: after a transaction marker the first position lies past it.
         saved: that offset, or the one that the assignment began at, with its metadata; None if there is none.
         inherited: what the metadata says that the assignment began at; None while that is not known.
-        mark: what its commits say about this owner. Written by `TakeOver` and `SuspectRecords`.
+        mark: what its commits say about this owner. Written by `PartitionTakeOver` and `SuspectRecords`.
         began_at: the offset that the first records of this assignment begin at; None until they were read.
         was_reset: the reset rule has set its position.
         tries: unfinished offset -> how many attempts have failed, earlier owners' included.

@@ -23,7 +23,7 @@ from evkafka.runtime.ports import RecordSource
 from evkafka.runtime.progress import Progress
 from evkafka.runtime.reporting import TelemetryReporter
 from evkafka.runtime.supervision.stop_signal import StopSignal
-from evkafka.runtime.take_over import TakeOver
+from evkafka.runtime.take_over import PartitionTakeOver
 from evkafka.telemetry import CommitFailed, RecordsReceived
 
 VALUE = attrgetter("value")
@@ -45,7 +45,7 @@ class Poller:
         stop_signal: StopSignal,
         report: TelemetryReporter,
         limit: DeadLetterLimit,
-        take_over: TakeOver,
+        take_over: PartitionTakeOver,
         progress: Progress,
     ) -> None:
         self._assignment = assignment
@@ -112,7 +112,7 @@ class Poller:
     async def _hand_out_batches(self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
         """Hand the records of a poll to their partitions, without an `await` in between, except when each poll is
         committed first. A partition enters them in its ledger and lanes; or it holds them, until this owner's mark is
-        committed (`TakeOver`) or until their time has come (retry topics)."""
+        committed (`PartitionTakeOver`) or until their time has come (retry topics)."""
         if self._commits_first:
             await self._commit_and_hand_out(source, batches)
             return

@@ -17,8 +17,8 @@ at it is up to a quarter of a second late."""
 class SessionCheck:
     """Holds the lanes of one consumer while its group has not confirmed its membership for nearly a session.
 
-    The watchdog calls `check`. So does each time slice of the executors when it begins: after a process was frozen, the
-    executors may run before the watchdog's timer.
+    The watchdog calls `hold_lanes_if_not_in_session`. So does each time slice of the executors when it begins: after a
+    process was frozen, the executors may run before the watchdog's timer.
     """
 
     def __init__(self, assignment: Assignment) -> None:

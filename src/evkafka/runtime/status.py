@@ -81,11 +81,11 @@ class PartitionStatus:
         oldest_age_s: how long the oldest unfinished record has been the oldest one; None if there is none.
         failed_attempts: how many attempts at that record have failed, while it waits.
         blocked_by: why that record cannot begin; empty if it runs, waits for an executor, or there is none. See
-            `Reason` in `partition.py`.
+            `BlockReason` in `partition.py`.
         unwritten: records that could not be written to another topic so far.
         done_ahead: how many offsets after the oldest unfinished one are finished. The partition's next owner skips
             those that the last commit names.
-        unread_because: why it is not read at the moment; empty if it is. See `Reason` in `flow_control.py`.
+        unread_because: why it is not read at the moment; empty if it is. See `NotReadReason` in `flow_control.py`.
         one_at_a_time: records are handled one at a time, because processes died; None if they are not.
     """
 

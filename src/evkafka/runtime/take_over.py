@@ -29,7 +29,7 @@ MARK_S = 3.0
 """How long the first records of an assignment wait for the commit of the mark at most."""
 
 
-class TakeOver:
+class PartitionTakeOver:
     """Begins the partitions of one consumer.
 
     Args:

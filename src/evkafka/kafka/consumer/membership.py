@@ -332,7 +332,7 @@ class Membership:
         return None
 
     def confirm_assigned(self) -> None:
-        """The partitions of the last `Take` are this member's now."""
+        """The partitions of the last `AssignPartitions` are this member's now."""
         self.owned |= self._assigning
         self._assigning = NONE
 
