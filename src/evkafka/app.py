@@ -21,7 +21,7 @@ from evkafka.middleware import Middleware
 from evkafka.observe.health import HealthChecks
 from evkafka.observe.logs import start_event_log
 from evkafka.observe.metrics import Metrics, create_metrics, create_multiprocess_directory_from_env
-from evkafka.observe.tracing import create_tracing
+from evkafka.observe.tracing import create_tracing_or_raise
 from evkafka.producer import EVKafkaProducer
 from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.dead_letter_limit import LimitReset
@@ -115,7 +115,7 @@ class EVKafkaApp:
         self.telemetry = Telemetry()
         self._failure_log = start_event_log(self.telemetry)
         self.health = HealthChecks(self.telemetry)
-        self._spans = create_tracing() if tracing else None
+        self._spans = create_tracing_or_raise() if tracing else None
         self._metrics: Metrics | None = None
         self._web_component: WebComponent | None = None
         self._middleware = middleware

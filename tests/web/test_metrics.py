@@ -465,8 +465,8 @@ def test_every_metric_has_a_test() -> None:
 class TestHistogram:
     def test_buckets_include_their_upper_bound(self) -> None:
         histogram = Histogram((1.0, 2.0))
-        histogram.add([0.5, 1.0, 1.5, 2.0, 99.0])
+        histogram.add_values([0.5, 1.0, 1.5, 2.0, 99.0])
         assert histogram.buckets() == [("1.0", 2.0), ("2.0", 4.0), ("+Inf", 5.0)]
-        histogram.add([0.1, 0.2])
+        histogram.add_values([0.1, 0.2])
         assert histogram.buckets() == [("1.0", 4.0), ("2.0", 6.0), ("+Inf", 7.0)]
         assert histogram.sum == pytest.approx(104.3)

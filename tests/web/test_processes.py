@@ -292,16 +292,16 @@ class TestADirectoryThatCannotBeWritten:
 
     def test_that_was_removed_is_created_again(self, tmp_path: Path) -> None:
         shared = shared_directory_at(tmp_path / "gone")
-        while not shared.write("file", b"content"):
+        while not shared.write_file("file", b"content"):
             pass
         assert (tmp_path / "gone" / "file").read_bytes() == b"content"
 
     def test_leaves_the_last_whole_file_on_a_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shared = shared_directory_at(tmp_path)
-        assert shared.write("file", b"whole")
+        assert shared.write_file("file", b"whole")
         with monkeypatch.context() as disk:
             disk.setattr(Path, "write_bytes", full)
-            assert not shared.write("file", b"later")
+            assert not shared.write_file("file", b"later")
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
         assert (tmp_path / "file").read_bytes() == b"whole"
 
@@ -312,11 +312,11 @@ class TestADirectoryThatCannotBeWritten:
         assert "has not reported for" in check.reasons[0]
         with monkeypatch.context() as disk:
             disk.setattr(Path, "write_bytes", full)
-            shared_directory_at(tmp_path).write("file", b"")
+            shared_directory_at(tmp_path).write_file("file", b"")
         [check] = peers.check_others("live")
         assert check.reasons == ()
         assert "is not writable" in check.notes[0]
-        shared_directory_at(tmp_path).write("file", b"")  # the other tests need a moment too
+        shared_directory_at(tmp_path).write_file("file", b"")  # the other tests need a moment too
         [check] = peers.check_others("live")
         assert check.reasons == ()
 

@@ -115,7 +115,7 @@ class ClientConnection(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._start_read_deadline()
+        self._start_deadline_to_read_response()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -140,14 +140,14 @@ class ClientConnection(H11Protocol):
 
     # ------------------------------------------------------------------ deadlines
 
-    def _start_read_deadline(self) -> None:
+    def _start_deadline_to_read_response(self) -> None:
         unread = self.transport.get_write_buffer_size()
 
         def check() -> None:
             if self.transport.get_write_buffer_size() > unread - WRITE_BYTES:
                 self.abort()
             else:
-                self._start_read_deadline()
+                self._start_deadline_to_read_response()
 
         if self._read_deadline is not None:
             self._read_deadline.cancel()

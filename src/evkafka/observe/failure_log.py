@@ -171,7 +171,7 @@ def _failure_message_and_arguments(event: AttemptFailed) -> tuple[object, ...]:
         *address,
         event.attempt,
         consequence,
-        _cause_text(event),
+        _outcome_reason_and_error_text(event),
     )
 
 
@@ -186,7 +186,7 @@ def _consequence_text(event: AttemptFailed) -> str:
     }[event.decision]
 
 
-def _cause_text(event: AttemptFailed) -> str:
+def _outcome_reason_and_error_text(event: AttemptFailed) -> str:
     """Why it failed: the outcome that was requested, with its reason, and the error."""
     requested = [f"{event.outcome} requested"] if event.outcome else []
     reason = [escape_line(event.reason, ERROR_CHARACTERS)] if event.reason else []

@@ -66,14 +66,14 @@ class HealthChecks:
         self._lost: dict[str, str] = {}
         self._blocked: dict[str, tuple[float, str]] = {}
         self.check_others: Callable[[Question], tuple[Check, ...]] = lambda question: ()
-        telemetry.listen(ConsumerLost, self._on_lost)
-        telemetry.listen(PartitionsAssigned, self._on_assigned)
+        telemetry.listen(ConsumerLost, self._store_consumer_error)
+        telemetry.listen(PartitionsAssigned, self._clear_consumer_error)
         telemetry.listen(EndpointBlocked, self._on_loop_blocked)
 
-    def _on_lost(self, event: ConsumerLost) -> None:
+    def _store_consumer_error(self, event: ConsumerLost) -> None:
         self._lost[event.consumer] = f"{type(event.error).__name__}: {event.error}"
 
-    def _on_assigned(self, event: PartitionsAssigned) -> None:
+    def _clear_consumer_error(self, event: PartitionsAssigned) -> None:
         self._lost.pop(event.consumer, None)
 
     def _on_loop_blocked(self, event: EndpointBlocked) -> None:
@@ -87,57 +87,59 @@ class HealthChecks:
 
     def live(self, status: AppStatus) -> Health:
         """Whether the process can still do its work. If not, it must be restarted."""
-        return Health((*self._own_live(status).checks, *self.check_others("live")))
+        return Health((*self._liveness_of_this_process(status).checks, *self.check_others("live")))
 
     def ready(self, status: AppStatus) -> Health:
         """Whether the app does its work."""
-        return Health((*self._own_ready(status).checks, *self.check_others("ready")))
+        return Health((*self._readiness_of_this_process(status).checks, *self.check_others("ready")))
 
     def started(self, status: AppStatus) -> Health:
         """Whether the start is complete: lifespan, producers and consumers have started."""
-        return Health((*self._own_started(status).checks, *self.check_others("started")))
+        return Health((*self._startup_of_this_process(status).checks, *self.check_others("started")))
 
-    def own_health(self, status: AppStatus) -> dict[Question, Health]:
+    def health_of_this_process(self, status: AppStatus) -> dict[Question, Health]:
         """The health of this process alone, by question."""
         return {
-            "live": self._own_live(status),
-            "ready": self._own_ready(status),
-            "started": self._own_started(status),
+            "live": self._liveness_of_this_process(status),
+            "ready": self._readiness_of_this_process(status),
+            "started": self._startup_of_this_process(status),
         }
 
-    def _own_live(self, status: AppStatus) -> Health:
-        app = Check("app", "", reasons=_failure_reasons(status))
+    def _liveness_of_this_process(self, status: AppStatus) -> Health:
+        app = Check("app", "", reasons=_failed_consumer_reasons(status))
         return Health(
             (
                 app,
                 *(
-                    Check("consumer", one.name, _not_live_reasons(one), self._consumer_reasons(one))
+                    Check(
+                        "consumer", one.name, _consumer_not_live_reasons(one), self._consumer_and_partition_notes(one)
+                    )
                     for one in status.consumers
                 ),
             )
         )
 
-    def _own_ready(self, status: AppStatus) -> Health:
-        app = Check("app", "", reasons=(*_phase_reasons(status), *_failure_reasons(status)))
+    def _readiness_of_this_process(self, status: AppStatus) -> Health:
+        app = Check("app", "", reasons=(*_app_phase_reasons(status), *_failed_consumer_reasons(status)))
         consumers = (
             Check(
                 "consumer",
                 one.name,
-                self._unready_reasons(one, ended=one.name in status.ended),
-                (*_idle_notes(one), *self._consumer_reasons(one), *_not_required_notes(one)),
+                self._consumer_unready_reasons(one, ended=one.name in status.ended),
+                (*_idle_notes(one), *self._consumer_and_partition_notes(one), *_consumer_not_required_notes(one)),
                 counts=one.required,
             )
             for one in status.consumers
         )
         return Health((app, *consumers, *(_producer_check(one) for one in status.producers)))
 
-    def _own_started(self, status: AppStatus) -> Health:
-        reasons = () if status.phase in ("running", "stopping") else _phase_reasons(status)
+    def _startup_of_this_process(self, status: AppStatus) -> Health:
+        reasons = () if status.phase in ("running", "stopping") else _app_phase_reasons(status)
         return Health((Check("app", "", reasons=reasons),))
 
     # ------------------------------------------------------------------ a consumer
 
-    def _unready_reasons(self, consumer: ConsumerStatus, *, ended: bool) -> tuple[str, ...]:
+    def _consumer_unready_reasons(self, consumer: ConsumerStatus, *, ended: bool) -> tuple[str, ...]:
         if ended:
             return ("it has ended",)
         if consumer.stopping:
@@ -162,10 +164,10 @@ class HealthChecks:
             *_idle_notes(consumer),
             *consumer.awaited,
             *self._blocked_notes(consumer),
-            *_not_required_notes(consumer),
+            *_consumer_not_required_notes(consumer),
         )
 
-    def _consumer_reasons(self, consumer: ConsumerStatus) -> tuple[str, ...]:
+    def _consumer_and_partition_notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
         notes = (note for partition in consumer.partitions for note in _partition_notes(partition))
         return (*notes, *consumer.awaited, *self._blocked_notes(consumer))
 
@@ -177,7 +179,7 @@ class HealthChecks:
         return ()
 
 
-def _phase_reasons(status: AppStatus) -> tuple[str, ...]:
+def _app_phase_reasons(status: AppStatus) -> tuple[str, ...]:
     match status.phase:
         case "running":
             return ()
@@ -189,13 +191,13 @@ def _phase_reasons(status: AppStatus) -> tuple[str, ...]:
             return (f"the app is {phase}",)
 
 
-def _failure_reasons(status: AppStatus) -> tuple[str, ...]:
+def _failed_consumer_reasons(status: AppStatus) -> tuple[str, ...]:
     if status.failure is None:
         return ()
     return (f"a consumer has failed: {type(status.failure).__name__}: {status.failure}",)
 
 
-def _not_live_reasons(consumer: ConsumerStatus) -> tuple[str, ...]:
+def _consumer_not_live_reasons(consumer: ConsumerStatus) -> tuple[str, ...]:
     reasons = [_overrun_reason(attempt) for attempt in consumer.attempts if attempt.overran]
     if consumer.silent_s > consumer.longest_poll_s:
         reasons.append(f"its poll has not returned for {consumer.silent_s:.0f} s")
@@ -216,7 +218,7 @@ def _idle_notes(consumer: ConsumerStatus) -> tuple[str, ...]:
     return ("no partitions assigned: the other members of its group have them all",)
 
 
-def _not_required_notes(consumer: ConsumerStatus) -> tuple[str, ...]:
+def _consumer_not_required_notes(consumer: ConsumerStatus) -> tuple[str, ...]:
     return () if consumer.required else ("it is not `required`",)
 
 

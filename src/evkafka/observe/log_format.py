@@ -64,11 +64,11 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0] is not None:
             line["error.type"] = f"{record.exc_info[0].__module__}.{record.exc_info[0].__qualname__}"
             line["error.stack"] = truncate(self.formatException(record.exc_info), MOST_CHARACTERS)
-        line |= _trace_ids()
+        line |= _current_trace_ids()
         return escape_line(json.dumps(line, ensure_ascii=False, default=str))
 
 
-def _trace_ids() -> dict[str, str]:
+def _current_trace_ids() -> dict[str, str]:
     try:
         from opentelemetry import trace
     except ImportError:

@@ -48,14 +48,14 @@ def start_event_log(telemetry: Telemetry) -> FailureLog:
     listen(ConsumerStopped, failures.on_stopped)
     listen(ConsumerStarted, _log_started)
     listen(ConsumerStopped, _log_stopped)
-    listen(ConsumerLost, _log_lost_source)
+    listen(ConsumerLost, _log_lost_connection_and_restart)
     listen(PartitionsAssigned, _log_assigned)
     listen(PartitionsRevoked, _log_revoked)
     listen(PositionReset, _log_reset)
     listen(TypeSkipped, _log_type_skipped)
-    listen(NothingMatches, _log_nothing_matches)
+    listen(NothingMatches, _log_first_records_all_skipped)
     listen(RecordSkipped, _log_skipped)
-    listen(RecordsLost, _log_lost)
+    listen(RecordsLost, _log_records_lost)
     listen(CommitFailed, _log_commit_failed)
     listen(EndpointOverran, _log_overran)
     listen(EndpointBlocked, _log_loop_blocked)
@@ -76,18 +76,22 @@ def _log_stopped(event: ConsumerStopped) -> None:
     else:
         text = error_text(event.error, str) or error_text(event.error)
         logger.error(
-            "consumer %s has ended: %s", event.consumer, text, exc_info=_error_to_log(event.error), extra=fields
+            "consumer %s has ended: %s",
+            event.consumer,
+            text,
+            exc_info=_error_to_log_with_traceback(event.error),
+            extra=fields,
         )
 
 
-def _error_to_log(error: BaseException) -> BaseException | None:
+def _error_to_log_with_traceback(error: BaseException) -> BaseException | None:
     """The error that is logged with its traceback; None for a record's failure, which was, when it stopped the app."""
     if not isinstance(error, StopApp):
         return error
     return error.__cause__ if isinstance(error.__cause__, FATAL) else None
 
 
-def _log_lost_source(event: ConsumerLost) -> None:
+def _log_lost_connection_and_restart(event: ConsumerLost) -> None:
     could_write = not isinstance(event.error, OutputRefused)
     logger.warning(
         "consumer %s %s; restarting it in %.1f s: %s",
@@ -189,7 +193,7 @@ def _log_type_skipped(event: TypeSkipped) -> None:
     )
 
 
-def _log_nothing_matches(event: NothingMatches) -> None:
+def _log_first_records_all_skipped(event: NothingMatches) -> None:
     seen = ", ".join(
         f"{name!r} ({count})" if name is not None else f"none ({count})" for name, count in event.seen.items()
     )
@@ -224,7 +228,7 @@ def _log_skipped(event: RecordSkipped) -> None:
     )
 
 
-def _log_lost(event: RecordsLost) -> None:
+def _log_records_lost(event: RecordsLost) -> None:
     logger.error(
         "consumer %s lost %d records that were already committed and could not be handled within the drain time"
         " (pre-commit): %s",

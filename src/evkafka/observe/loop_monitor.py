@@ -103,7 +103,7 @@ class LoopMonitor:
         self._beat_at_s = time.monotonic()
         self._timer = self._loop.call_later(BEAT_S, self._measure_lag)
         if self._telemetry is not None:
-            self._stop_listening = self._telemetry.listen(EndpointBlocked, self._on_loop_blocked)
+            self._stop_listening = self._telemetry.listen(EndpointBlocked, self._remember_reported_record)
         self._thread = threading.Thread(
             target=self._watch_loop, args=(threading.get_ident(),), name="evkafka-loop-monitor", daemon=True
         )
@@ -120,7 +120,7 @@ class LoopMonitor:
             self._thread = None
 
     @property
-    def lag_s(self) -> float:
+    def largest_recent_lag_s(self) -> float:
         """The longest delay of the loop in the last `LAG_WINDOW_S`."""
         self._drop_old_lags(time.monotonic())
         return max((lag_s for _, lag_s in self._lags), default=0.0)
@@ -136,20 +136,20 @@ class LoopMonitor:
         blocked_by, self._blocked_by = self._blocked_by, None
         self._beat_at_s = now_s
         if blocked_by is not None:
-            self._report_blocking(blocked_by, lag_s)
+            self._emit_endpoint_blocked(blocked_by, lag_s)
         self._timer = self._loop.call_later(BEAT_S, self._measure_lag)
 
     def _drop_old_lags(self, now_s: float) -> None:
         while self._lags and now_s - self._lags[0][0] > LAG_WINDOW_S:
             self._lags.popleft()
 
-    def _report_blocking(self, attempt: RunningAttempt, lag_s: float) -> None:
+    def _emit_endpoint_blocked(self, attempt: RunningAttempt, lag_s: float) -> None:
         address = attempt.topic, attempt.partition, attempt.offset
         if self._telemetry is not None and address not in self._reported:
             self._telemetry.emit(EndpointBlocked(attempt.consumer, *address, attempt.endpoint, duration_s=lag_s))
         self._reported.clear()
 
-    def _on_loop_blocked(self, event: EndpointBlocked) -> None:
+    def _remember_reported_record(self, event: EndpointBlocked) -> None:
         self._reported.add((event.topic, event.partition, event.offset))
 
     # ------------------------------------------------------------------ in the thread

@@ -59,9 +59,11 @@ class Metrics:
         own = _Collectors(self.collector.snapshot(), REGISTRY)
         if self._sharing is None:
             return lambda: _encode_registry(own, accept)
-        return partial(self._encode_all, self._sharing, own, accept)
+        return partial(self._encode_metrics_of_all_processes, self._sharing, own, accept)
 
-    def _encode_all(self, sharing: ProcessMetrics, own: _Collectors, accept: str) -> tuple[bytes, str]:
+    def _encode_metrics_of_all_processes(
+        self, sharing: ProcessMetrics, own: _Collectors, accept: str
+    ) -> tuple[bytes, str]:
         try:
             encoded = _encode_registry(sharing.collect_all_processes(), accept)
         except Exception as error:  # the directory may hold anything: half a file, or a foreign one

@@ -51,9 +51,9 @@ class Tracing:
 
     # ------------------------------------------------------------------ receiving
 
-    def trace_dispatch(self, dispatch: Dispatch) -> Dispatch:
+    def wrap_dispatch_with_spans(self, dispatch: Dispatch) -> Dispatch:
         """The same dispatch, with a span for each attempt. Its parent is in the record's headers."""
-        traced = _Traced(dispatch, self._tracer)
+        traced = _TracedDispatch(dispatch, self._tracer)
         return replace(dispatch, call=traced.call, open_batch=traced.open_batch, thread_call=None)
 
     # ------------------------------------------------------------------ sending
@@ -69,13 +69,13 @@ class Tracing:
                 span.set_attribute("messaging.destination.partition.id", str(metadata.partition))
                 span.set_attribute("messaging.kafka.offset", metadata.offset)
             if error is not None:
-                _record_error(span, error)
+                _record_error_on_span(span, error)
             span.end()
 
         return ended
 
 
-class _Traced:
+class _TracedDispatch:
     """A dispatch that runs each attempt in a span."""
 
     def __init__(self, dispatch: Dispatch, tracer: Tracer) -> None:
@@ -96,7 +96,7 @@ class _Traced:
         except NotReady:
             raise  # no attempt: a span that is not ended is not exported
         except BaseException as error:
-            _record_error(span, error)
+            _record_error_on_span(span, error)
             span.end()
             raise
         if isinstance(attempt, Unmatched):
@@ -106,7 +106,7 @@ class _Traced:
         return _run_in_span(span, attempt, slot)
 
     def open_batch(self, records: Sequence[Record], slot: Slot) -> BatchAttempt:
-        return _TracedBatch(self._dispatch.open_batch(records, slot), records, slot, self._tracer)
+        return _BatchWithTracedRun(self._dispatch.open_batch(records, slot), records, slot, self._tracer)
 
 
 async def _run_in_span(span: Span, attempt: Awaitable[object], slot: Slot) -> object:
@@ -115,16 +115,16 @@ async def _run_in_span(span: Span, attempt: Awaitable[object], slot: Slot) -> ob
         try:
             result = await attempt
         except BaseException as error:
-            _record_result(span, error)
+            _record_result_on_span(span, error)
             raise
         finally:
             if slot.route is not None:
                 span.set_attribute("evkafka.event_type", slot.route.event_type)
-        _record_result(span, result)
+        _record_result_on_span(span, result)
         return result
 
 
-class _TracedBatch:
+class _BatchWithTracedRun:
     """A batch in one span, with links to the spans that sent its records."""
 
     def __init__(self, batch: BatchAttempt, records: Sequence[Record], slot: Slot, tracer: Tracer) -> None:
@@ -185,12 +185,12 @@ def _process_attributes(record: Record, slot: Slot) -> dict[str, Any]:
     return attributes
 
 
-def _record_result(span: Span, result: object) -> None:
+def _record_result_on_span(span: Span, result: object) -> None:
     """Record the result of an attempt on its span. An outcome is not an error."""
     meaning = classify_exception(result) if isinstance(result, BaseException) else classify_result(result)
     match meaning:
         case Failed(error=error) | Fatal(error=error):
-            _record_error(span, error)
+            _record_error_on_span(span, error)
         case Unmatched():
             span.set_attribute("evkafka.outcome", "unmatched")
         case Outcome():
@@ -199,7 +199,7 @@ def _record_result(span: Span, result: object) -> None:
         span.set_attribute("evkafka.reason", truncate(meaning.reason, NAME_CHARACTERS))
 
 
-def _record_error(span: Span, error: BaseException) -> None:
+def _record_error_on_span(span: Span, error: BaseException) -> None:
     kind = type(reported_exception(error))
     span.set_attribute("error.type", kind.__qualname__ if kind.__module__ == "builtins" else _full_class_name(kind))
     span.set_status(StatusCode.ERROR, next(iter(failure_message(error).splitlines()), kind.__name__))

@@ -44,7 +44,7 @@ class ProcessHealth:
         finally:
             writing.cancel()
             await asyncio.wait({writing})
-            self._shared.remove(self._path.name)
+            self._shared.remove_file(self._path.name)
 
     async def _write_health_forever(self) -> None:
         while True:
@@ -55,7 +55,7 @@ class ProcessHealth:
         answers = {
             question: [_check_to_json(check) for check in health.checks] for question, health in self._own().items()
         }
-        self._shared.write(self._path.name, json.dumps({"at_s": time.time(), **answers}).encode())
+        self._shared.write_file(self._path.name, json.dumps({"at_s": time.time(), **answers}).encode())
 
     def check_others(self, question: Question) -> tuple[Check, ...]:
         """One check for each of the other processes."""
@@ -69,7 +69,7 @@ class ProcessHealth:
         """None if the process has ended: its supervisor knows."""
         pid = int(path.name.split("-")[2])
         if not process_exists(pid):
-            self._shared.remove(path.name)
+            self._shared.remove_file(path.name)
             return None
         try:
             content = json.loads(path.read_bytes())

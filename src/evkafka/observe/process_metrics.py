@@ -71,7 +71,7 @@ class ProcessMetrics:
             writing.cancel()
             await asyncio.wait({writing})
             self.write_values()
-            self._end_gauges()
+            self._remove_own_gauge_files()
 
     async def _write_values_forever(self) -> None:
         while True:
@@ -83,8 +83,8 @@ class ProcessMetrics:
     def write_values(self) -> None:
         """Write the values of this moment. Called on the app's loop; a file that cannot be written raises nothing."""
         name = self._name_in_files()
-        for kind, values in self._collect_values().items():
-            if not self._shared.write(f"{kind}_{name}.db", encode_file(values)):
+        for kind, values in self._collect_app_values_by_file_kind().items():
+            if not self._shared.write_file(f"{kind}_{name}.db", encode_file(values)):
                 return
 
     def collect_all_processes(self) -> CollectorRegistry:
@@ -108,13 +108,13 @@ class ProcessMetrics:
             _own_names.add(self._name)
         return self._name
 
-    def _collect_values(self) -> dict[str, list[tuple[str, float]]]:
+    def _collect_app_values_by_file_kind(self) -> dict[str, list[tuple[str, float]]]:
         """The (key, value) pairs of each kind of file. A series that no longer exists is not in it."""
         by_kind: dict[str, list[tuple[str, float]]] = {kind: [] for kind in KINDS}
         before, self._keys = self._keys, {}
         for family in self._collector.collect():
-            values = by_kind[_file_kind(family)]
-            for sample, value in _stored_samples(family):
+            values = by_kind[_file_kind_for_metric_family(family)]
+            for sample, value in _samples_to_store(family):
                 labels = sample.labels
                 series = (sample.name, *labels.values())
                 if (key := before.get(series)) is None:
@@ -123,10 +123,10 @@ class ProcessMetrics:
                 values.append((key, value))
         return by_kind
 
-    def _end_gauges(self) -> None:
+    def _remove_own_gauge_files(self) -> None:
         _own_names.discard(self._name)
         for path in self._directory.glob(f"gauge_live*_{self._name}.db"):
-            self._shared.remove(path.name)
+            self._shared.remove_file(path.name)
 
 
 def encode_file(values: Iterable[tuple[str, float]]) -> bytes:
@@ -148,20 +148,20 @@ def end_gauges_of_dead_processes(directory: Path) -> None:
         name = path.stem.rpartition("_")[2]
         pid = int(name.split("-")[1])
         if name not in _own_names if pid == os.getpid() else not process_exists(pid):
-            shared_directory_at(directory).remove(path.name)
+            shared_directory_at(directory).remove_file(path.name)
             if pid != os.getpid():
                 with suppress(OSError):  # as `remove` does
                     mark_process_dead(pid, str(directory))  # the gauges that it registered itself
 
 
-def _file_kind(family: Metric) -> str:
+def _file_kind_for_metric_family(family: Metric) -> str:
     """The kind of file in which this family is stored."""
     if family.type != "gauge":
         return family.type
     return "gauge_livesum" if family.name in SUMMED else "gauge_livemin" if family.name in MINIMUM else "gauge_livemax"
 
 
-def _stored_samples(family: Metric) -> Iterator[tuple[Sample, float]]:
+def _samples_to_store(family: Metric) -> Iterator[tuple[Sample, float]]:
     """The samples to store, each with its value. The buckets of a histogram are cumulative in a sample, and stored as
     differences."""
     below = 0.0

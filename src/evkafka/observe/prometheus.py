@@ -65,7 +65,7 @@ class Histogram:
         self.count = 0
         self.sum = 0.0
 
-    def add(self, values: Sequence[float]) -> None:
+    def add_values(self, values: Sequence[float]) -> None:
         """Count these values, at least one."""
         bounds, counts, added = self._bounds, self._counts, len(values)
         self.count += added
@@ -114,10 +114,10 @@ class MetricValues:
 
     def copy(self) -> MetricValues:
         """A copy that later events do not change."""
-        return MetricValues(*(_copy_value(getattr(self, one.name)) for one in fields(self)))
+        return MetricValues(*(_copy_counter_or_histograms(getattr(self, one.name)) for one in fields(self)))
 
 
-def _copy_value(values: Any) -> Any:
+def _copy_counter_or_histograms(values: Any) -> Any:
     if isinstance(values, Counter):
         return Counter(values)
     return defaultdict(Histogram, {labels: histogram.copy() for labels, histogram in values.items()})
@@ -131,7 +131,7 @@ class AppCollector:
         self._values = MetricValues()
         self._unassigned_since_s: dict[str, float] = {}  # by consumer, while it has no assignment
         listen = telemetry.listen
-        listen(RecordsReceived, self._on_received)
+        listen(RecordsReceived, self._add_record_sizes)
         listen(RecordsProcessed, self._on_processed)
         listen(RecordsLost, self._on_lost_records)
         listen(RecordsUnmatched, self._on_unmatched)
@@ -142,21 +142,21 @@ class AppCollector:
         listen(ConsumerStarted, self._note_unassigned_since)
         listen(PartitionsRevoked, self._note_unassigned_since)
         listen(PartitionsAssigned, self._on_assigned)
-        listen(ConsumerLost, self._on_lost)
+        listen(ConsumerLost, self._count_consumer_restart)
         listen(EndpointBlocked, self._on_loop_blocked)
         listen(EventPublished, self._on_published)
 
     # ------------------------------------------------------------------ events
 
-    def _on_received(self, event: RecordsReceived) -> None:
+    def _add_record_sizes(self, event: RecordsReceived) -> None:
         if event.sizes:
-            self._values.sizes[event.consumer, event.topic].add(event.sizes)
+            self._values.sizes[event.consumer, event.topic].add_values(event.sizes)
 
     def _on_processed(self, event: RecordsProcessed) -> None:
         consumer, topic = event.consumer, event.topic
         for (event_type, status), durations_s in event.durations_s.items():
             self._values.processed[consumer, topic, event_type, status] += len(durations_s)
-            self._values.durations[consumer, topic, event_type].add(durations_s)
+            self._values.durations[consumer, topic, event_type].add_values(durations_s)
 
     def _on_lost_records(self, event: RecordsLost) -> None:
         for topic, _, _ in event.addresses:
@@ -171,14 +171,14 @@ class AppCollector:
 
     def _on_committed(self, event: OffsetsCommitted) -> None:
         self._values.commits[event.consumer, "ok"] += 1
-        self._values.commit_durations[event.consumer,].add([event.duration_s])
+        self._values.commit_durations[event.consumer,].add_values([event.duration_s])
 
     def _on_commit_failed(self, event: CommitFailed) -> None:
         self._values.commits[event.consumer, "failed"] += 1
 
     def _on_transaction(self, event: TransactionEnded) -> None:
         self._values.transactions[event.consumer, event.result] += 1
-        self._values.transaction_durations[event.consumer,].add([event.duration_s])
+        self._values.transaction_durations[event.consumer,].add_values([event.duration_s])
 
     def _note_unassigned_since(self, event: ConsumerStarted | PartitionsRevoked) -> None:
         self._unassigned_since_s.setdefault(event.consumer, time.monotonic())
@@ -187,9 +187,9 @@ class AppCollector:
         self._values.rebalances[event.consumer,] += 1
         since_s = self._unassigned_since_s.pop(event.consumer, None)
         if since_s is not None:
-            self._values.rebalance_durations[event.consumer,].add([time.monotonic() - since_s])
+            self._values.rebalance_durations[event.consumer,].add_values([time.monotonic() - since_s])
 
-    def _on_lost(self, event: ConsumerLost) -> None:
+    def _count_consumer_restart(self, event: ConsumerLost) -> None:
         self._values.rebuilds[event.consumer,] += 1
 
     def _on_loop_blocked(self, event: EndpointBlocked) -> None:
@@ -197,7 +197,7 @@ class AppCollector:
 
     def _on_published(self, event: EventPublished) -> None:
         self._values.published[event.topic, "ok" if event.error is None else "failed"] += 1
-        self._values.publish_durations[event.topic,].add([event.duration_s])
+        self._values.publish_durations[event.topic,].add_values([event.duration_s])
 
     # ------------------------------------------------------------------ scraping
 
@@ -223,8 +223,8 @@ class Snapshot:
         for name, help_text, labels, histograms in HISTOGRAMS:
             yield _create_histogram_family(name, help_text, labels, histograms(self.values))
         yield _loop_lag_metric(self.status)
-        yield from _consumer_metrics(self.status.consumers)
-        yield from _partition_metrics(self.status.consumers)
+        yield from _metrics_of_consumers(self.status.consumers)
+        yield from _metrics_of_partitions(self.status.consumers)
 
 
 # ---------------------------------------------------------------------------- counters and histograms
@@ -315,7 +315,7 @@ def _loop_lag_metric(status: AppStatus) -> Metric:
     return _create_gauge("evkafka_event_loop_lag_seconds", help_text, (), lag)
 
 
-def _consumer_metrics(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
+def _metrics_of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
     gauges: tuple[tuple[str, str, Callable[[ConsumerStatus], float]], ...] = (
         ("evkafka_events_in_flight", "Attempts in flight.", lambda one: len(one.attempts)),
         ("evkafka_assigned_partitions", "Partitions assigned.", lambda one: len(one.partitions)),
@@ -353,8 +353,8 @@ def _consumer_metrics(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
     )
 
 
-def _partition_metrics(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
-    for name, help_text, value in _partition_gauges(time.time() * 1000):
+def _metrics_of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
+    for name, help_text, value in _partition_gauge_definitions(time.time() * 1000):
         samples = (
             ((one.name, partition.topic, str(partition.partition)), found)
             for one in consumers
@@ -375,7 +375,9 @@ def _partition_metrics(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
     )
 
 
-def _partition_gauges(now_ms: float) -> tuple[tuple[str, str, Callable[[PartitionStatus], float | None]], ...]:
+def _partition_gauge_definitions(
+    now_ms: float,
+) -> tuple[tuple[str, str, Callable[[PartitionStatus], float | None]], ...]:
     """Name, help text and value of each gauge that every partition has; None: there is no value."""
     return (
         ("evkafka_consumer_lag", "Records from the oldest unfinished one to the end.", lambda one: one.lag),

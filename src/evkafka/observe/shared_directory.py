@@ -32,7 +32,7 @@ class SharedDirectory:
     def failing(self) -> bool:
         return self._failures > 0
 
-    def write(self, name: str, content: bytes) -> bool:
+    def write_file(self, name: str, content: bytes) -> bool:
         """Returns False if it could not be written. Never raises.
 
         It does not use a memory-mapped file, because a full disk would then cause a SIGBUS, which ends the process.
@@ -51,7 +51,7 @@ class SharedDirectory:
             self._failures, self.works_since_s = 0, time.time()
         return True
 
-    def remove(self, name: str) -> None:
+    def remove_file(self, name: str) -> None:
         """Never raises. A file that cannot be removed names a process of which others see that it has ended."""
         with suppress(OSError):
             (self.path / name).unlink(missing_ok=True)

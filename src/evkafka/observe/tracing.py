@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from evkafka.observe.opentelemetry import Tracing
 
 
-def create_tracing() -> Tracing:
+def create_tracing_or_raise() -> Tracing:
     """Raises:
     ConfigError: the extra is not installed; the message says how to install it.
     """

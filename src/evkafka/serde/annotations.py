@@ -31,7 +31,7 @@ class NotYetDefined(Exception):
 
 
 @contextmanager
-def translate_pydantic_errors(annotation: Any, cannot: str) -> Iterator[None]:
+def translate_pydantic_type_errors(annotation: Any, cannot: str) -> Iterator[None]:
     """Inside, pydantic uses this type: its errors become ours.
 
     Args:

@@ -24,7 +24,7 @@ from evkafka.serde.annotations import (
     contains_msgspec_type,
     is_constrained,
     protobuf_class,
-    translate_pydantic_errors,
+    translate_pydantic_type_errors,
     with_dict_type_arguments,
 )
 from evkafka.serde.decode_errors import strings_in_schema
@@ -72,11 +72,11 @@ def decoder_for(annotation: Any) -> Decoder:
         return _protobuf_decoder(message, annotation)
     if contains_msgspec_type(annotation):
         return _msgspec_decoder(annotation, expected)
-    with translate_pydantic_errors(annotation, f"create {expected} from JSON"):
+    with translate_pydantic_type_errors(annotation, f"create {expected} from JSON"):
         optional, raw = admits_none(annotation), bytes_or_str_type(annotation)
         if raw is not None and not is_constrained(annotation):
             return Decoder(_decode_utf8 if raw is str else bytes, None, optional, expected, frozenset)
-        validator, schema = _pydantic_validator(annotation)
+        validator, schema = _pydantic_validator_and_schema(annotation)
     names = functools.cache(functools.partial(strings_in_schema, schema))
     if raw is not None:
         return Decoder(
@@ -87,7 +87,7 @@ def decoder_for(annotation: Any) -> Decoder:
 
 def decoder_for_schema_values(annotation: Any, decoder: Decoder) -> Decoder:
     """The decoder of a `str` payload for values with a schema: the text is a value like others, and not the bytes."""
-    validator, _ = _pydantic_validator(annotation)
+    validator, _ = _pydantic_validator_and_schema(annotation)
     return replace(decoder, from_bytes=validator.validate_json, from_object=validator.validate_python)
 
 
@@ -103,7 +103,7 @@ def _protobuf_decoder(message: Any, annotation: Any) -> Decoder:
 
 
 def _msgspec_decoder(annotation: Any, expected: str) -> Decoder:
-    codec = msgspec_module(annotation)
+    codec = import_msgspec_codec(annotation)
     try:
         from_bytes, from_object = codec.decoders_for(annotation)
     except NameError as error:
@@ -113,7 +113,7 @@ def _msgspec_decoder(annotation: Any, expected: str) -> Decoder:
     return Decoder(from_bytes, from_object, admits_none(annotation), expected, frozenset)
 
 
-def msgspec_module(annotation: Any) -> Any:
+def import_msgspec_codec(annotation: Any) -> Any:
     """The module `serde/msgspec.py`.
 
     Raises:
@@ -128,7 +128,7 @@ def msgspec_module(annotation: Any) -> Any:
     return codec
 
 
-def _pydantic_validator(annotation: Any) -> tuple[Any, Callable[[], Any]]:
+def _pydantic_validator_and_schema(annotation: Any) -> tuple[Any, Callable[[], Any]]:
     """Pydantic's validator of this type, and a function that returns its schema."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if not annotation.__pydantic_complete__:

@@ -28,12 +28,12 @@ from evkafka.serde.annotations import (
     contains_msgspec_type,
     is_constrained,
     protobuf_class,
-    translate_pydantic_errors,
+    translate_pydantic_type_errors,
     unwrap_aliases,
     without_none,
 )
 from evkafka.serde.decode_errors import decode_error_text, strings_in_schema
-from evkafka.serde.decoding import msgspec_module
+from evkafka.serde.decoding import import_msgspec_codec
 from evkafka.serde.pydantic_json import (
     Encode,
     adapter_of,
@@ -71,18 +71,18 @@ def encode(event: Any) -> bytes:
         case BaseModel():
             return model_encoder(type(event))(event)
         case dict():
-            return _encode_mapping(event)
+            return _encode_mapping_as_json(event)
         case Mapping():
-            return _encode_mapping(dict(event))
+            return _encode_mapping_as_json(dict(event))
         case _ if protobuf_class(type(event)) is not None:
             return bytes(event.SerializeToString())
         case _ if contains_msgspec_type(type(event)):
-            return bytes(msgspec_module(type(event)).encode(event))
+            return bytes(import_msgspec_codec(type(event)).encode(event))
         case _:
             return check_json(pydantic_core.to_json(to_pydantic_values(event), fallback=raise_unserializable))
 
 
-def _encode_mapping(event: dict[Any, Any]) -> bytes:
+def _encode_mapping_as_json(event: dict[Any, Any]) -> bytes:
     try:
         return _encode_utf8(_JSON.encode(event))
     except TypeError:  # it contains what JSON does not have: dates, models, keys that are not text
@@ -119,7 +119,7 @@ def to_pydantic_values(value: Any) -> Any:
         case SecretStr() | SecretBytes() | Secret():
             raise TypeError(secret_message("a value in it"))
         case _ if contains_msgspec_type(type(value)):
-            return msgspec_module(type(value)).to_builtin_types(value)
+            return import_msgspec_codec(type(value)).to_builtin_types(value)
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return json.loads(type_encoder(type(value))(value))
         case _:
@@ -138,7 +138,7 @@ def encoder_for(annotation: Any) -> Callable[[Any], bytes | None]:
         NotYetDefined: the type, or a field of it, refers to a name that is not defined yet.
         TypeError: pydantic cannot serialize this type; the text says why.
     """
-    with translate_pydantic_errors(annotation, f"serialize {annotation_text(annotation)}"):
+    with translate_pydantic_type_errors(annotation, f"serialize {annotation_text(annotation)}"):
         encode_it = _build_encoder(annotation)
     if not admits_none(annotation):
         return encode_it
@@ -153,8 +153,8 @@ def dumper_for(annotation: Any) -> Callable[[Any], Any]:
     """
     plain = unwrap_aliases(without_none(unwrap_aliases(annotation)))
     if plain in (Any, dict, dict[str, Any]):
-        return _dump_mapping
-    with translate_pydantic_errors(annotation, f"serialize {annotation_text(annotation)}"):
+        return _check_and_copy_mapping
+    with translate_pydantic_type_errors(annotation, f"serialize {annotation_text(annotation)}"):
         if isinstance(plain, type) and issubclass(plain, BaseModel):
             return _model_dumper(plain, annotation)
         adapter = adapter_of(plain)
@@ -162,7 +162,7 @@ def dumper_for(annotation: Any) -> Callable[[Any], Any]:
     return lambda event: to_python(validate(event), by_alias=True)
 
 
-def _dump_mapping(event: Any) -> dict[str, Any]:
+def _check_and_copy_mapping(event: Any) -> dict[str, Any]:
     if not isinstance(event, Mapping):
         raise TypeError(f"expected a dict, got {type(event).__name__}")
     return dict(event)
@@ -187,17 +187,17 @@ def _build_encoder(annotation: Any) -> Encode:
         return encode
     if (raw := bytes_or_str_type(annotation)) is not None:
         return (
-            _raw_encoder(annotation, raw)
+            _constrained_str_or_bytes_encoder(annotation, raw)
             if is_constrained(annotation)
             else _type_checking_encoder(raw, annotation, encode)
         )
     if plain is dict or protobuf_class(plain) is not None:
         return _type_checking_encoder(plain, annotation, encode)
     if contains_msgspec_type(plain):
-        encoder: Encode = msgspec_module(plain).encoder_for(plain, annotation_text(annotation))
+        encoder: Encode = import_msgspec_codec(plain).encoder_for(plain, annotation_text(annotation))
         return encoder
     if isinstance(plain, type) and issubclass(plain, BaseModel):
-        return _model_type_encoder(plain, annotation)
+        return _pydantic_model_encoder(plain, annotation)
     adapter = adapter_of(plain)
     validate = _build_validator(adapter, annotation)
     if typing.get_origin(plain) is dict and typing.get_args(plain)[1] is Any:
@@ -215,7 +215,7 @@ def _type_checking_encoder(kind: Any, annotation: Any, then: Encode) -> Encode:
     return check_and_encode
 
 
-def _model_type_encoder(kind: type[BaseModel], annotation: Any) -> Encode:
+def _pydantic_model_encoder(kind: type[BaseModel], annotation: Any) -> Encode:
     write = model_encoder(kind)
 
     def check_and_encode(event: Any) -> bytes:
@@ -240,7 +240,7 @@ def _build_validator(adapter: TypeAdapter[Any], annotation: Any) -> Callable[[An
     return validate
 
 
-def _raw_encoder(annotation: Any, kind: type) -> Encode:
+def _constrained_str_or_bytes_encoder(annotation: Any, kind: type) -> Encode:
     """Text or bytes with constraints, which are checked; the text or the bytes are written as they are."""
     adapter = adapter_of(annotation)
     validate = _build_validator(adapter, annotation)

@@ -231,7 +231,7 @@ class AppLifecycle:
         if directory is None:
             yield
             return
-        peers = ProcessHealth(directory, lambda: app.health.own_health(app.status()))
+        peers = ProcessHealth(directory, lambda: app.health.health_of_this_process(app.status()))
         app.health.check_others = peers.check_others
         async with app.metrics.share_values() if app.metrics is not None else nullcontext(), peers.share_health():
             yield
@@ -239,7 +239,7 @@ class AppLifecycle:
     def status(self) -> AppStatus:
         """The current state of the app and its parts. Call it in the app's loop."""
         if self.service is not None:
-            lag_s = self._loop_monitor.lag_s if self._loop_monitor is not None else None
+            lag_s = self._loop_monitor.largest_recent_lag_s if self._loop_monitor is not None else None
             return replace(self.service.status(), loop_lag_s=lag_s)
         return AppStatus(phase="ended" if self.started else "new")
 

@@ -178,7 +178,7 @@ class DeclaredConsumer:
             formats=formats,
         )
         dispatch, delayed_dispatch = self._wrap_for_topics_and_retry_topics(
-            dispatch, spans.trace_dispatch if spans is not None else _return_unchanged
+            dispatch, spans.wrap_dispatch_with_spans if spans is not None else _return_unchanged
         )
         retries = None
         self.check_policies()

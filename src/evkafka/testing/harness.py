@@ -22,7 +22,7 @@ from evkafka.runtime.kept_sends import wrap_dispatch_to_keep_sends
 from evkafka.runtime.ports import Slot
 from evkafka.runtime.transaction_scope import TransactionScope
 from evkafka.sender import Sender
-from evkafka.serde.cloudevents.writing import add_required_attributes
+from evkafka.serde.cloudevents.writing import add_missing_attribute_headers
 from evkafka.serde.encoding import encode
 from evkafka.serde.formats.interface import Outgoing, ValueFormat
 from evkafka.service.consumer_plan import ConsumerPlan
@@ -208,7 +208,7 @@ class Harness:
             value = None if event is None or later else encode(event)
             own_key, pairs = encode_key(key), build_headers(headers, event_type, consumer.type_header)
             if consumer.envelope is not None:
-                pairs = add_required_attributes(pairs, source=TEST_SOURCE)
+                pairs = add_missing_attribute_headers(pairs, source=TEST_SOURCE)
         except (TypeError, ValueError, RecursionError) as error:
             raise EncodeError(
                 f"event {event_type!r} ({type(event).__name__}) cannot be encoded as a record of {topic!r}: {error}",

@@ -107,7 +107,7 @@ def is_valid_utf8(value: bytes) -> bool:
     return True
 
 
-def is_content_type(header: str) -> bool:
+def is_content_type_header(header: str) -> bool:
     """Whether a header of this name has the media type. Some producers write `Content-Type`."""
     return header.lower() == CONTENT_TYPE
 
@@ -119,7 +119,7 @@ def is_structured(content_type: bytes) -> bool:
 
 def content_type_values(headers: Sequence[tuple[str, bytes | None]]) -> list[bytes]:
     """The values of the headers with the media type. Readers take the first."""
-    return [text for name, text in headers if is_content_type(name) and text is not None]
+    return [text for name, text in headers if is_content_type_header(name) and text is not None]
 
 
 def has_structured_mode(headers: Sequence[tuple[str, bytes | None]]) -> bool:

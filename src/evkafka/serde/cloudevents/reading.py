@@ -21,7 +21,7 @@ from evkafka.serde.cloudevents.event import (
     EventFault,
     event_from_attributes,
     has_structured_mode,
-    is_content_type,
+    is_content_type_header,
     is_json,
     is_structured,
     is_valid_utf8,
@@ -99,7 +99,7 @@ def _event_and_data(record: Record) -> tuple[CloudEvent, bytes | None]:
                 continue
             if name[:_PREFIX_LENGTH] == HEADER_PREFIX:
                 attributes.setdefault(name[_PREFIX_LENGTH:], value.decode())
-            elif content_type is None and is_content_type(name):
+            elif content_type is None and is_content_type_header(name):
                 if is_structured(value):
                     _check_structured_format(value[len(STRUCTURED) :])
                     return _read_structured(record.value, record.key)

@@ -24,7 +24,7 @@ from evkafka.serde.cloudevents.event import (
     TRACE_ATTRIBUTES,
     content_type_values,
     has_structured_mode,
-    is_content_type,
+    is_content_type_header,
     is_json,
     is_structured,
     is_valid_utf8,
@@ -134,7 +134,7 @@ class CloudEventsEnvelope:
         return (value, [*headers, *traced]) if self.mode == "binary" else _encode_structured(value, [*headers, *traced])
 
 
-def add_required_attributes(headers: Pairs, *, source: str) -> Pairs:
+def add_missing_attribute_headers(headers: Pairs, *, source: str) -> Pairs:
     """The headers with the required attributes that they lack, except the type, unless they are of the structured
     mode."""
     names = {name for name, _ in headers}
@@ -151,7 +151,7 @@ def _encode_structured(value: bytes | None, headers: Pairs) -> tuple[bytes, Pair
     attributes: dict[str, str] = {}
     others: Pairs = [(CONTENT_TYPE, STRUCTURED_JSON.encode())]
     for name, text in headers:
-        if is_content_type(name):
+        if is_content_type_header(name):
             continue
         if not name.startswith(HEADER_PREFIX):
             others.append((name, text))

@@ -22,7 +22,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.serde.annotations import annotation_text
 from evkafka.serde.decoding import Decoder
 from evkafka.serde.encoding import dumper_for
-from evkafka.serde.formats.avro_fit import Fit, Misfit, compile_fit
+from evkafka.serde.formats.avro_fit import Fit, Misfit, compile_fitting_function
 from evkafka.serde.formats.avro_limits import compile_size_check
 from evkafka.serde.formats.avro_schema import TEXTS, AvroDescriber, is_url_class, is_valid_namespace
 from evkafka.serde.formats.fields import is_untyped
@@ -116,19 +116,19 @@ class AvroLanguage:
                     return from_object(plain)
                 except ValidationError:
                     pass  # perhaps only because JSON would have a text there, as for a UUID that the type has as a str
-                return _validate_as_json(plain, from_object, json)
+                return _convert_to_json_and_decode(plain, from_object, json)
             raise fault  # outside of the `except`: the error may contain the value
 
         return read
 
-    def compile_name_reader(self, stored: StoredSchema) -> Callable[[bytes, Frame], str | None]:
+    def compile_schema_name_reader(self, stored: StoredSchema) -> Callable[[bytes, Frame], str | None]:
         schema, _ = parse_stored_schema(stored)
         name = str(schema["name"]) if isinstance(schema, dict) and "name" in schema else None
         return lambda _, __: name
 
     # ------------------------------------------------------------------ writing
 
-    def describe(self, annotation: Any) -> Described:
+    def describe_type(self, annotation: Any) -> Described:
         describer = AvroDescriber(self._namespace)
         content = describer.describe(annotation)
         schema = Schema(json.dumps(content), "AVRO")
@@ -147,7 +147,7 @@ class AvroLanguage:
 
         return Described(schema, full_name, compile_)
 
-    def describe_type_without_own_schema(self, annotation: Any) -> Described | None:
+    def describe_type_needing_registered_schema(self, annotation: Any) -> Described | None:
         if not is_untyped(annotation):
             return None
         dump = dumper_for(annotation)
@@ -178,7 +178,7 @@ def _fastavro_error_text(error: Exception) -> str:
     return "they end too early" if isinstance(error, EOFError) else type(error).__name__
 
 
-def _validate_as_json(plain: Any, from_object: Callable[[Any], Any], json: Decoder | None) -> Any:
+def _convert_to_json_and_decode(plain: Any, from_object: Callable[[Any], Any], json: Decoder | None) -> Any:
     """The payload, as if the value had been JSON: what a type takes from JSON, it takes from Avro too."""
     assert json is not None
     try:
@@ -203,7 +203,7 @@ def _compile_encoder(stored: StoredSchema, dump: Callable[[Any], Any], *, prepar
     schema, named = parse_stored_schema(stored)
     check, stream_of = compile_size_check(schema, named), io.BytesIO
     prepare = _compile_conversion_for_fastavro(stored) if prepares else None
-    fit = compile_fit(schema, named)
+    fit = compile_fitting_function(schema, named)
 
     def encode(event: Any) -> bytes:
         plain = dump(event)

@@ -25,7 +25,7 @@ class Misfit(Exception):
     """A value that its schema cannot hold. The text names the field, and contains nothing of the value."""
 
 
-def compile_fit(schema: Any, named: Named) -> Fit:
+def compile_fitting_function(schema: Any, named: Named) -> Fit:
     fitting = _Fitting(named)
 
     def fit(event: Any) -> Any:
@@ -142,14 +142,14 @@ def may_hold_type(schema: Any, python_type: type) -> bool:
         return True  # it is invalid, which is another error
     kind, definition = definition_of(schema, {})
     types = _python_types_of(kind, definition)
-    return kind not in TYPES or _is_among_types(python_type, types)
+    return kind not in TYPES or _is_subclass_of_any_type(python_type, types)
 
 
 def _python_types_of(kind: str, definition: Mapping[str, Any]) -> tuple[type, ...]:
     return (*TYPES.get(kind, ()), *LOGICAL_TYPES.get((kind, str(definition.get("logicalType"))), ()))
 
 
-def _is_among_types(python_type: type, types: tuple[type, ...]) -> bool:
+def _is_subclass_of_any_type(python_type: type, types: tuple[type, ...]) -> bool:
     """As `issubclass`, but a bool is no number and a datetime is no date."""
     for special in (bool, dt.datetime):
         if issubclass(python_type, special):
@@ -159,7 +159,7 @@ def _is_among_types(python_type: type, types: tuple[type, ...]) -> bool:
 
 def _check_value(kind: str, definition: Mapping[str, Any], value: Any, path: str) -> None:
     shown, given = _schema_text(kind, definition), type(value).__name__
-    if not _is_among_types(type(value), _python_types_of(kind, definition)):
+    if not _is_subclass_of_any_type(type(value), _python_types_of(kind, definition)):
         raise Misfit(f"{path} is {given}, and not of type {shown}")
     if not _can_hold_value(kind, definition, value):
         raise Misfit(f"{path} is {given} with a value that type {shown} does not have")

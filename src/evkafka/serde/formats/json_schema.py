@@ -23,7 +23,7 @@ from evkafka.serde.annotations import (
     with_dict_type_arguments,
     without_none,
 )
-from evkafka.serde.decoding import Decoder, msgspec_module
+from evkafka.serde.decoding import Decoder, import_msgspec_codec
 from evkafka.serde.encoding import dumper_for, encoder_for
 from evkafka.serde.formats.fields import fields_of, is_untyped, model_of, plain_type, undescribed_error
 from evkafka.serde.formats.framing import Frame
@@ -114,7 +114,7 @@ class JsonSchemaLanguage:
 
         return read
 
-    def compile_name_reader(self, stored: StoredSchema) -> Names:
+    def compile_schema_name_reader(self, stored: StoredSchema) -> Names:
         content = parse_stored_schema(stored)
         title = content.get("title") if isinstance(content, dict) else None
         name = title if isinstance(title, str) else None
@@ -122,13 +122,13 @@ class JsonSchemaLanguage:
 
     # ------------------------------------------------------------------ writing
 
-    def describe(self, annotation: Any) -> Described:
+    def describe_type(self, annotation: Any) -> Described:
         plain = without_none(unwrap_aliases(annotation))
         content = {"$schema": DIALECT, **_generate_schema(plain)}
         encode, schema = _json_encoder_for(annotation), Schema(json.dumps(content), "JSON")
         return Described(schema, str(content.get("title", "")), lambda stored: self._compile_encoder(stored, encode))
 
-    def describe_type_without_own_schema(self, annotation: Any) -> Described | None:
+    def describe_type_needing_registered_schema(self, annotation: Any) -> Described | None:
         if not is_untyped(annotation):
             return None
         encode = encoder_for(annotation)
@@ -219,7 +219,7 @@ def _build_validator(stored: StoredSchema) -> Validator:
 
 def _generate_schema(annotation: Any) -> dict[str, Any]:
     if contains_msgspec_type(annotation):
-        [payload], named = msgspec_module(annotation).schemas_of([annotation], DEFINITIONS)
+        [payload], named = import_msgspec_codec(annotation).schemas_of([annotation], DEFINITIONS)
         return _add_definitions(payload, named)
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(with_dict_type_arguments(annotation))

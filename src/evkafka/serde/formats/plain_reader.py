@@ -94,7 +94,7 @@ class PlainReader:
                 raise FormatError(f"its schema {frame.key} is of type {stored.schema.type}")
             language = LANGUAGES[stored.schema.type]()
             try:
-                compiled = language.compile_reader(stored, None, None), language.compile_name_reader(stored)
+                compiled = language.compile_reader(stored, None, None), language.compile_schema_name_reader(stored)
             except ModuleNotFoundError as error:
                 raise ConfigError(f"its schema is of type {stored.schema.type}, which needs {error.name}") from None
             if len(self._compiled) >= MOST_SCHEMAS:

@@ -84,21 +84,21 @@ class Language(Protocol):
             FormatError: the schema cannot be used.
         """
 
-    def compile_name_reader(self, stored: StoredSchema) -> Names:
+    def compile_schema_name_reader(self, stored: StoredSchema) -> Names:
         """A function that gives the full name of a value's record or message.
 
         Raises:
             FormatError: the schema cannot be used. The function may raise it for a value, too.
         """
 
-    def describe(self, annotation: Any) -> Described:
+    def describe_type(self, annotation: Any) -> Described:
         """The schema of a payload type, generated from it.
 
         Raises:
             Undescribed: the type cannot be described; the text names the field.
         """
 
-    def describe_type_without_own_schema(self, annotation: Any) -> Described | None:
+    def describe_type_needing_registered_schema(self, annotation: Any) -> Described | None:
         """For payload types without a schema of their own: any that the registry has is used. None for others."""
 
 
@@ -260,7 +260,7 @@ class RegistryFormat:
         """See `ValueFormat.schema_name_reader`."""
         by_prefix: Compiled[Names] = {}
         by_header: Compiled[Names] = {}
-        compiled = self._cached_compiler(self.language.compile_name_reader, by_prefix, by_header)
+        compiled = self._cached_compiler(self.language.compile_schema_name_reader, by_prefix, by_header)
 
         def name_of(record: Record) -> str | None:
             value = record.value
@@ -304,11 +304,11 @@ class RegistryFormat:
 
     def _describe_event(self, event: Outgoing) -> tuple[Described, bool]:
         """Its description, and whether it is written by the latest schema of the subject."""
-        by_registered = self.language.describe_type_without_own_schema(event.annotation)
+        by_registered = self.language.describe_type_needing_registered_schema(event.annotation)
         if by_registered is not None:
             return by_registered, True
         try:
-            return self.language.describe(event.annotation), self.subjects.latest
+            return self.language.describe_type(event.annotation), self.subjects.latest
         except Undescribed as error:
             raise ConfigError(f"{event.place}: {error}") from error
 
