@@ -202,7 +202,7 @@ class _Run:
     def _send(self, some: tuple[Sent, ...]) -> None:
         for sent in some:
             tp = self._kafka.topics.choose_partition(TOPIC, None, sent.partition)
-            record = self._kafka.append(
+            record = self._kafka.append_record(
                 tp, key=sent.key, value=sent.value, headers=sent.all_headers, timestamp_ms=1_700_000_000_000
             )
             self._offsets[sent.number] = (tp.partition, record.offset)

@@ -141,7 +141,7 @@ class Schedule:
         await self.kafka.advance(ms=self.random.choice([1, 200, 3_000, 20_000]))
 
     async def _start(self) -> None:
-        if len(self.members) >= MAX_MEMBERS or self.kafka.away:
+        if len(self.members) >= MAX_MEMBERS or self.kafka.is_in_outage:
             return
         app = Worker(self._member_config(), self.journal, self.kafka.clock, kind=self.kind).app
         stack = AsyncExitStack()
@@ -175,7 +175,7 @@ class Schedule:
 
     async def _rebalance(self) -> None:
         rebalance = self.kafka.rebalance(self.random.choice([GROUP, f"{GROUP}.retry"]) if self.tiers else GROUP)
-        if not self.kafka.away:
+        if not self.kafka.is_in_outage:
             await rebalance
 
     async def _expire(self) -> None:
@@ -198,7 +198,7 @@ class Schedule:
 
     async def _toggle_outage(self) -> None:
         """Start an outage, which another step ends, or end it."""
-        if self.kafka.away:
+        if self.kafka.is_in_outage:
             self.kafka.come_back()
         else:
             self.kafka.go_away()

@@ -249,7 +249,7 @@ class TestTheCheckItself:
         async def write_nothing(queue: PartitionQueue, record: PendingRecord) -> int:
             return 0
 
-        monkeypatch.setattr(PartitionQueue, "_write_record", write_nothing)
+        monkeypatch.setattr(PartitionQueue, "_write_record_and_return_offset", write_nothing)
         with pytest.raises(Broken, match="were confirmed, and are not in the log"):
             run_schedules(range(300), BASE)
 

@@ -86,16 +86,18 @@ class TestRouting:
         self, handler: Handler, seen: list[Any], headers: Any, stack: Any
     ) -> None:
         types = {"orders": "A", "others": "B"}
-        await give(handler, FakeRecord(b"1", headers), middleware=stack, topic_event_types=types)
+        await give(handler, FakeRecord(b"1", headers), middleware=stack, default_event_type_by_topic=types)
         assert seen == [("A", b"1")]
 
     async def test_a_records_own_type_wins_over_its_topics(self, handler: Handler, seen: list[Any], stack: Any) -> None:
-        await give(handler, record("B", b"1"), middleware=stack, topic_event_types={"orders": "A"})
+        await give(handler, record("B", b"1"), middleware=stack, default_event_type_by_topic={"orders": "A"})
         assert seen == [("B", b"1")]
 
     async def test_a_topics_type_without_an_endpoint_is_named(self, handler: Handler, stack: Any) -> None:
         types = {"orders": "C"}
-        assert await give(handler, FakeRecord(b"1"), middleware=stack, topic_event_types=types) == no_endpoint("C")
+        assert await give(
+            handler, FakeRecord(b"1"), middleware=stack, default_event_type_by_topic=types
+        ) == no_endpoint("C")
 
 
 class TestSharedHeaders:
@@ -109,7 +111,7 @@ class TestSharedHeaders:
         assert seen == [("A", b"1"), ("A", b"2"), ("B", b"3"), ("A", b"4")]
 
     async def test_without_a_type_have_the_route_of_their_topic(self, handler: Handler, seen: list[Any]) -> None:
-        dispatch = build_dispatch(handler, None, topic_event_types={"a": "A", "b": "B"}).call
+        dispatch = build_dispatch(handler, None, default_event_type_by_topic={"a": "A", "b": "B"}).call
         for topic in ("a", "b", "a", "none"):
             await result_of(dispatch(FakeRecord(topic=topic, value=b"1", headers=()), slot()))
         assert seen == [("A", b"1"), ("B", b"1"), ("A", b"1")]

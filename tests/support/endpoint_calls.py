@@ -77,10 +77,10 @@ async def give(
     *,
     middleware: Sequence[Middleware] | None = None,
     at: Slot | None = None,
-    topic_event_types: Mapping[str, str] | None = None,
+    default_event_type_by_topic: Mapping[str, str] | None = None,
 ) -> Any:
     """One attempt: the result of the endpoint's awaitable, or the reason why no endpoint matched."""
-    dispatch = build_dispatch(target, middleware, topic_event_types=topic_event_types)
+    dispatch = build_dispatch(target, middleware, default_event_type_by_topic=default_event_type_by_topic)
     return await result_of(dispatch.call(given, at or slot()))
 
 

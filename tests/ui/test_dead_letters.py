@@ -198,7 +198,7 @@ class TestACount:
             count.count_if_due()
             await turn()
             assert app.asked == asked
-        count.note_change()
+        count.count_again_soon()
         count.count_if_due()
         await turn()
         assert app.asked == 4

@@ -352,7 +352,8 @@ REPLAY = [
     Breakage(
         "a dead letter whose replay failed is marked as done",
         "dlq/replay.py",
-        "            if reason := await self._targets.refusal_reason(dead_letter) or await self._handle(dead_letter):",
+        "            if reason := await self._targets.replay_refusal_reason(dead_letter)"
+        " or await self._handle(dead_letter):",
         "            if (reason := await self._handle(dead_letter)) and False:",
         "the record is lost",
         ("tests/dlq/test_replay.py", "tests/dlq/test_end_to_end.py"),

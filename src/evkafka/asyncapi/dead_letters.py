@@ -8,7 +8,7 @@ from typing import Any
 
 from evkafka.asyncapi.messages import Message, event_type_headers_schema
 from evkafka.asyncapi.model import ConsumerContract
-from evkafka.asyncapi.operations import ContractTopic, Operation, received_message, topics_of
+from evkafka.asyncapi.operations import ContractTopic, Operation, received_message, topics_of_consumer
 from evkafka.config import dead_letter_producer_settings
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.endpoints.endpoint import Endpoint
@@ -52,7 +52,7 @@ def dead_letter_operations(consumer: ConsumerContract) -> Iterator[Operation]:
     settings = consumer.settings
     if settings.at_most_once:
         return  # offsets are committed first: failed records are not kept
-    for topic in topics_of(consumer):
+    for topic in topics_of_consumer(consumer):
         for endpoint in consumer.endpoints or ():
             policy = consumer.policies[endpoint]
             if policy.then == "dead_letter":

@@ -63,7 +63,7 @@ DELIVERY: Mapping[AutoCommitMode, str] = {
 
 
 def receive_operations(consumer: ConsumerContract) -> Iterator[Operation]:
-    for topic in topics_of(consumer):
+    for topic in topics_of_consumer(consumer):
         where = topic.name or f"topics that match {topic.pattern}"
         if consumer.endpoints is None:
             yield Operation(
@@ -92,7 +92,7 @@ def receive_operations(consumer: ConsumerContract) -> Iterator[Operation]:
             )
 
 
-def topics_of(consumer: ConsumerContract) -> list[ContractTopic]:
+def topics_of_consumer(consumer: ConsumerContract) -> list[ContractTopic]:
     settings = consumer.settings
     if settings.topic_pattern is not None:
         pattern = settings.topic_pattern.pattern

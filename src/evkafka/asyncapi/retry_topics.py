@@ -14,7 +14,7 @@ from evkafka.asyncapi.operations import (
     consumer_extensions,
     kafka_binding,
     received_message,
-    topics_of,
+    topics_of_consumer,
 )
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.runtime.dead_letters.retry_topics import (
@@ -59,7 +59,7 @@ def retry_topic_operations(consumer: ConsumerContract) -> Iterator[Operation]:
             f"Records of `{delayed.source}` that consumer `{consumer.name}` retries {delayed.delay_ms} ms after they"
             " were written here.",
         )
-        source = next(topic for topic in topics_of(consumer) if topic.name == delayed.source)
+        source = next(topic for topic in topics_of_consumer(consumer) if topic.name == delayed.source)
         for endpoint, policy in policies.items():
             if delayed.delay_ms not in policy.retry_topics:
                 continue

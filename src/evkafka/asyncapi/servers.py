@@ -47,7 +47,11 @@ class Servers:
 
     def security_schemes(self) -> dict[str, Any]:
         """The SASL mechanisms that the servers use."""
-        used = {_sasl_mechanism(connection) for connections in self._connections.values() for connection in connections}
+        used = {
+            _sasl_mechanism_of_connection(connection)
+            for connections in self._connections.values()
+            for connection in connections
+        }
         return {_scheme_key(mechanism): SCHEMES[mechanism] for mechanism in SCHEMES if mechanism in used}
 
     def _brokers_and_cluster_name(self, connection: ConnectionSettings) -> Identity:
@@ -65,24 +69,24 @@ def _server_object(connections: list[ConnectionSettings]) -> dict[str, Any]:
     names = [connection.cluster_name for connection in connections if connection.cluster_name]
     descriptions = [connection.cluster_description for connection in connections if connection.cluster_description]
     mechanisms = dict.fromkeys(
-        mechanism for connection in connections if (mechanism := _sasl_mechanism(connection)) is not None
+        mechanism for connection in connections if (mechanism := _sasl_mechanism_of_connection(connection)) is not None
     )
     return drop_empty_fields(
         host=without_userinfo(",".join(first.bootstrap_servers)),
-        protocol="kafka-secure" if _security_protocol(first).endswith("SSL") else "kafka",
+        protocol="kafka-secure" if _security_protocol_of_connection(first).endswith("SSL") else "kafka",
         title=names[0] if names else None,
         description=descriptions[0] if descriptions else None,
         security=[reference_to("components", "securitySchemes", _scheme_key(mechanism)) for mechanism in mechanisms],
     )
 
 
-def _security_protocol(connection: ConnectionSettings) -> str:
+def _security_protocol_of_connection(connection: ConnectionSettings) -> str:
     return connection.shown.get("security_protocol", "PLAINTEXT")
 
 
-def _sasl_mechanism(connection: ConnectionSettings) -> str | None:
+def _sasl_mechanism_of_connection(connection: ConnectionSettings) -> str | None:
     """The SASL mechanism of a connection; None if it has none."""
-    if not _security_protocol(connection).startswith("SASL"):
+    if not _security_protocol_of_connection(connection).startswith("SASL"):
         return None
     mechanism = connection.shown.get("sasl_mechanism", "PLAIN")
     return mechanism if mechanism in SCHEMES else None

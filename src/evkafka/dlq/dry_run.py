@@ -31,7 +31,7 @@ class CheckedConsumer(Protocol):
     @property
     def stack_type_header(self) -> str: ...
     @property
-    def topic_event_types(self) -> Mapping[str, str]: ...
+    def default_event_type_by_topic(self) -> Mapping[str, str]: ...
     def unwrap_envelope(self, record: Record) -> Record: ...
     def formats(self) -> ConsumerFormats | None: ...
 
@@ -71,13 +71,13 @@ def predict_outcome(
     return WOULD_RUN, None
 
 
-def predict_outcome_by_format(
+def predict_outcome_with_schema(
     handler: Handler | None,
     formats: ConsumerFormats,
     record: Record,
     *,
     event_type: str | None,
-    topic_event_types: Mapping[str, str],
+    default_event_type_by_topic: Mapping[str, str],
     decodes: bool = True,
 ) -> tuple[str, str | None]:
     """The same for a record whose value may have a schema. Its schema must be known, or nothing is predicted.
@@ -91,7 +91,9 @@ def predict_outcome_by_format(
         return "would fail", str(fault)
     return predict_outcome(
         handler,
-        event_type=event_type if event_type is not None else formats.event_type_reader(topic_event_types)(record),
+        event_type=event_type
+        if event_type is not None
+        else formats.event_type_reader(default_event_type_by_topic)(record),
         value=record.value,
         decodes=decodes,
         decode=lambda endpoint, value: endpoint.decoder_for_formats(formats)(value, record),
@@ -100,7 +102,7 @@ def predict_outcome_by_format(
 
 def create_dry_run_check(consumer: CheckedConsumer) -> DryRunCheck:
     """A check whether a dead letter would reach an endpoint of this consumer."""
-    type_header, topic_types = consumer.stack_type_header, consumer.topic_event_types
+    type_header, topic_types = consumer.stack_type_header, consumer.default_event_type_by_topic
     is_default = all(layer.cls is JsonTypedDecoderMiddleware for layer in consumer.middleware or ())
     formats = consumer.formats()
 
@@ -114,12 +116,12 @@ def create_dry_run_check(consumer: CheckedConsumer) -> DryRunCheck:
         header = dict(reversed(record.headers)).get(type_header)
         if formats is not None:
             own_type = header.decode(errors="replace") if header is not None else dead_letter.event_type
-            outcome, reason = predict_outcome_by_format(
+            outcome, reason = predict_outcome_with_schema(
                 consumer.handler,
                 formats,
                 original_record(dead_letter, record, record.headers),
                 event_type=own_type,
-                topic_event_types=topic_types,
+                default_event_type_by_topic=topic_types,
                 decodes=is_default,
             )
             return reason or (None if outcome == WOULD_RUN else outcome)

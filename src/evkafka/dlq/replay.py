@@ -114,7 +114,7 @@ async def dry_run_replay(
     await targets.check_targets()
     async for batch in topic.read_in_batches(selected.dead_letters, BATCH_MAX_RECORDS):
         for dead_letter in batch:
-            reason = await targets.refusal_reason(dead_letter)
+            reason = await targets.replay_refusal_reason(dead_letter)
             if reason is None and not isinstance(to, Target):
                 reason = to(dead_letter)
             reasons[dead_letter.position] = reason
@@ -258,7 +258,7 @@ class _SendToTopic:
         records: list[OutgoingRecord] = []
         sent = 0
         for dead_letter in dead_letters:
-            if reason := await self._targets.refusal_reason(dead_letter):
+            if reason := await self._targets.replay_refusal_reason(dead_letter):
                 report.add_failure(dead_letter, reason)
             else:
                 records += (
@@ -298,7 +298,7 @@ class _HandleLocally:
 
     async def replay(self, dead_letters: Sequence[DeadLetterRecord], report: ReplayReport) -> None:
         for dead_letter in dead_letters:
-            if reason := await self._targets.refusal_reason(dead_letter) or await self._handle(dead_letter):
+            if reason := await self._targets.replay_refusal_reason(dead_letter) or await self._handle(dead_letter):
                 report.add_failure(dead_letter, reason)
             else:
                 await self._transactions.write_in_one_transaction(

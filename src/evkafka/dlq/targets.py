@@ -84,7 +84,7 @@ class TargetTopics:
         ):
             raise ConfigError(why)
 
-    async def refusal_reason(self, dead_letter: DeadLetterRecord) -> str | None:
+    async def replay_refusal_reason(self, dead_letter: DeadLetterRecord) -> str | None:
         """Why this dead letter cannot be replayed; None if no reason is known."""
         if isinstance(dead_letter.record, UnreadRecord):
             return f"the dead letter itself, {dead_letter.record}"

@@ -1,7 +1,7 @@
 """Batches: one attempt at many records, by one call of a batch endpoint.
 
 With the default stack the values are decoded and the endpoint is called (`DirectBatch`). With any other stack each
-record runs through the stack in its own task, and waits at the stack's end for the others (`StackBatch`). Then the
+record runs through the stack in its own task, and waits at the stack's end for the others (`MiddlewareBatch`). Then the
 endpoint is called once, and each record's stack returns or raises its own result.
 """
 
@@ -59,7 +59,7 @@ def partial_failure_of_batch_error(error: BatchError, wanted: Sequence[int]) -> 
     return PartialFailure(ends)
 
 
-async def _await_result(call: Awaitable[object], wanted: Sequence[int]) -> object:
+async def _await_and_convert_batch_error(call: Awaitable[object], wanted: Sequence[int]) -> object:
     """The result of a batch endpoint's call: a BatchError, raised or returned, becomes a `PartialFailure`."""
     try:
         returned = await call
@@ -111,7 +111,7 @@ class DirectBatch:
             try:
                 payloads[index] = decode(record)
             except DECODE_FAILURES as error:
-                faults[index] = failure_outcome(self._endpoint.convert_decoder_exception(error, record))
+                faults[index] = failure_outcome(self._endpoint.to_decode_error(error, record))
         return faults
 
     async def run(self, wanted: Sequence[int]) -> object:
@@ -120,7 +120,7 @@ class DirectBatch:
             payloads, records = [payloads[index] for index in wanted], [records[index] for index in wanted]
         endpoint, slot = self._endpoint, self._slot
         contexts = (Context(record, slot, None, endpoint.event_type) for record in records)
-        return await _await_result(endpoint.call_batch(payloads, contexts, slot), wanted)
+        return await _await_and_convert_batch_error(endpoint.call_batch(payloads, contexts, slot), wanted)
 
     async def close(self) -> None:
         self._payloads = []
@@ -156,10 +156,12 @@ async def join_batch_and_await_result(endpoint: Endpoint, context: Context) -> o
     payload = await endpoint.decode_payload(context)
     if context.place is not None:
         return await context.place.join_batch(payload)
-    return _result_or_raise(await _await_result(endpoint.call_batch([payload], [context], context.slot), [0]), 0)
+    return _result_or_raise(
+        await _await_and_convert_batch_error(endpoint.call_batch([payload], [context], context.slot), [0]), 0
+    )
 
 
-class StackRecord:
+class RecordInMiddleware:
     """One record of a batch, in its stack.
 
     Attributes:
@@ -218,7 +220,7 @@ class StackRecord:
         return self.end
 
 
-class StackBatch:
+class MiddlewareBatch:
     """A batch through any other stack."""
 
     def __init__(self, stack: App, contexts: Sequence[Context], endpoint: Endpoint, slot: Slot) -> None:
@@ -226,13 +228,13 @@ class StackBatch:
         self._slot = slot
         self._contexts = contexts
         self._stack = stack
-        self._records: list[StackRecord] = []
+        self._records: list[RecordInMiddleware] = []
 
     async def prepare(self) -> Mapping[int, FailureOutcome | None]:
         if (formats := self._slot.formats) is not None:
             for context in self._contexts:
                 formats.raise_while_schema_is_asked_for(context.record)
-        self._records = [StackRecord(self._stack, context) for context in self._contexts]
+        self._records = [RecordInMiddleware(self._stack, context) for context in self._contexts]
         await asyncio.wait([record.ready for record in self._records])
         ended = [index for index, record in enumerate(self._records) if not record.joined]
         return {index: await self._records[index].wait_for_end() for index in ended}
@@ -243,7 +245,7 @@ class StackBatch:
         for left_out in self._records[len(records) :]:
             left_out.cancel_stack()
         try:
-            result = await _await_result(self._call_endpoint(records), wanted)
+            result = await _await_and_convert_batch_error(self._call_endpoint(records), wanted)
         except Exception as error:
             return await self._raise_in_stacks(records, wanted, error)
         for index, record in zip(wanted, records, strict=True):
@@ -254,11 +256,13 @@ class StackBatch:
                 record.end.set_result(end)
         return await self._collect_outcomes(records, wanted)
 
-    def _call_endpoint(self, records: Sequence[StackRecord]) -> Awaitable[object]:
+    def _call_endpoint(self, records: Sequence[RecordInMiddleware]) -> Awaitable[object]:
         payloads = [record.payload for record in records]
         return self._endpoint.call_batch(payloads, [record.context for record in records], self._slot)
 
-    async def _raise_in_stacks(self, records: Sequence[StackRecord], wanted: Sequence[int], error: Exception) -> object:
+    async def _raise_in_stacks(
+        self, records: Sequence[RecordInMiddleware], wanted: Sequence[int], error: Exception
+    ) -> object:
         """Every stack gets the error. If all of them let it pass unchanged, it is the failure of the whole batch."""
         for record in records:
             record.end.set_exception(error)
@@ -267,7 +271,7 @@ class StackBatch:
             raise error
         return result
 
-    async def _collect_outcomes(self, records: Sequence[StackRecord], wanted: Sequence[int]) -> PartialFailure:
+    async def _collect_outcomes(self, records: Sequence[RecordInMiddleware], wanted: Sequence[int]) -> PartialFailure:
         ends = [await record.wait_for_end() for record in records]
         return PartialFailure({index: end for index, end in zip(wanted, ends, strict=True) if end is not None})
 
@@ -287,7 +291,7 @@ def _is_same_failure(end: FailureOutcome, error: Exception) -> bool:
     return end is error or (isinstance(end, Failed) and end.error is error)
 
 
-def open_stack_batch(
+def create_middleware_batch(
     stack: App, records: Sequence[Record], slot: Slot, untyped: Callable[[Record], str | None]
 ) -> BatchAttempt:
     """Open a batch through this stack. Each record has a copy of the slot: its stack may write to it.
@@ -298,7 +302,7 @@ def open_stack_batch(
     endpoint = slot.route
     assert isinstance(endpoint, Endpoint)
     contexts = [Context(record, _copy_slot(slot, record), untyped(record)) for record in records]
-    return StackBatch(stack, contexts, endpoint, slot)
+    return MiddlewareBatch(stack, contexts, endpoint, slot)
 
 
 def _copy_slot(slot: Slot, record: Record) -> Slot:

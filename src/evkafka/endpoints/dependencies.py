@@ -24,10 +24,10 @@ from evkafka.endpoints.signature import (
     is_plain_generator,
     name_of,
     parameters_of,
+    parameters_with_annotations,
     request_class,
     signature_and_place,
     unwrap_partials,
-    with_annotations,
 )
 from evkafka.endpoints.threads import run_in_thread_to_the_end
 from evkafka.runtime.ports import Slot
@@ -89,7 +89,7 @@ def read_dependency(function: Function, names: Mapping[str, Any] | None, *, batc
     """
     requests: dict[str, tuple[type[Request[Any]], bool]] = {}
     dependencies: dict[str, Depends] = {}
-    for parameter, annotation in with_annotations(parameters_of(function), function, names):
+    for parameter, annotation in parameters_with_annotations(parameters_of(function), function, names):
         if (depends := depends_of(parameter, annotation)) is not None:
             dependencies[parameter.name] = depends
         elif (request := _request_type_of_parameter(parameter, annotation, batch=batch)) is not None:
@@ -221,7 +221,7 @@ async def resolve_dependencies_and_call(
         for parameter, index in step.values.items():  # a comprehension would cost a call in Python 3.11
             arguments[parameter] = made[index]
         if signature.requests:
-            arguments |= _requests_by_parameter_name(signature, contexts)
+            arguments |= _create_requests_from_contexts(signature, contexts)
         match signature.kind:
             case "coroutine":
                 made.append(await function(**arguments))
@@ -239,7 +239,7 @@ async def resolve_dependencies_and_call(
     return await call(**values)
 
 
-def _requests_by_parameter_name(signature: DependencySignature, contexts: Sequence[Context]) -> dict[str, Any]:
+def _create_requests_from_contexts(signature: DependencySignature, contexts: Sequence[Context]) -> dict[str, Any]:
     return {
         parameter: [cls(context) for context in contexts] if many else cls(contexts[0])
         for parameter, (cls, many) in signature.requests.items()

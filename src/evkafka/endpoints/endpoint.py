@@ -219,7 +219,7 @@ class Endpoint:
             try:
                 payload = None if value is None else decode(value) if by_format is None else by_format(value, record)
             except DECODE_FAILURES as error:
-                fault = self.convert_decoder_exception(error, record)
+                fault = self.to_decode_error(error, record)
             else:
                 if request_class is None:
                     request = None
@@ -271,13 +271,13 @@ class Endpoint:
         """Start an attempt at the end of a middleware stack: the payload is what the stack has set in the context."""
         decoder, message = self.resolve_decoder(), context.message
         if message.decoded_value_cb is not None and decoder.from_object is not None and message.value is not None:
-            return self._run_decoded(context)
+            return self._decode_and_call(context)
         by_format = self.decoder_for_formats(context.slot.formats) if context.slot.formats is not None else None
         payload = self._decode_value(decoder.from_bytes, message.value, context.record, by_format)
         alone = self._alone
         return alone(payload) if alone is not None else self._call_function(payload, context)
 
-    async def _run_decoded(self, context: Context) -> object:
+    async def _decode_and_call(self, context: Context) -> object:
         return await self._call_function(await self.decode_payload(context), context)
 
     def _call_function(self, payload: Any, context: Context) -> Awaitable[object]:
@@ -308,24 +308,27 @@ class Endpoint:
         if raw is None:
             return None
         if message.decoded_value_cb is not None and decoder.from_object is not None:
-            decode, raw = decoder.from_object, await self._await_decoded_value(message.decoded_value_cb, context.record)
+            decode, raw = (
+                decoder.from_object,
+                await self._await_decoded_value_cb(message.decoded_value_cb, context.record),
+            )
         elif context.slot.formats is not None:
             by_format, record = self.decoder_for_formats(context.slot.formats), context.record
             decode = lambda value: by_format(value, record)  # noqa: E731 - as the other decoders
         try:
             return decode(raw)
         except DECODE_FAILURES as error:
-            fault = self.convert_decoder_exception(error, context.record)
+            fault = self.to_decode_error(error, context.record)
         raise fault
 
-    async def _await_decoded_value(self, decoded_value: Callable[[], Awaitable[Any]], record: Record) -> Any:
+    async def _await_decoded_value_cb(self, decoded_value: Callable[[], Awaitable[Any]], record: Record) -> Any:
         """Await a middleware's `decoded_value_cb`. It is cancelled with its attempt."""
         try:
             return await decoded_value()
         except OSError:
             raise
         except Exception as error:
-            fault = self.convert_decoder_exception(error, record)
+            fault = self.to_decode_error(error, record)
         raise fault
 
     def call_batch(self, payloads: list[Any], contexts: Iterable[Context], slot: Slot) -> Awaitable[object]:
@@ -378,7 +381,7 @@ class Endpoint:
         if self.threaded:
             call = functools.partial(_run_in_thread, slot, call)
         if self.batch is not None:
-            call = functools.partial(_return_batch_error, call)
+            call = functools.partial(_call_and_return_batch_error, call)
         return resolve_dependencies_and_call(plan, slot, contexts, call, [])
 
     def _decode_value(
@@ -390,10 +393,10 @@ class Endpoint:
                 return None
             return decode(value) if by_format is None else by_format(value, record)
         except DECODE_FAILURES as error:
-            fault = self.convert_decoder_exception(error, record)
+            fault = self.to_decode_error(error, record)
         raise fault
 
-    def convert_decoder_exception(self, error: BaseException, record: Record) -> BaseException:
+    def to_decode_error(self, error: BaseException, record: Record) -> BaseException:
         """The exception to raise for one that a decoder raised: a `DecodeError`, whatever a validator raised.
 
         Outcomes, which a validator may raise too, and a lack of memory are returned unchanged.
@@ -401,9 +404,9 @@ class Endpoint:
         Raise it outside of the `except` block. Otherwise the original, which contains the value, is its context and
         gets into logs and dead letters.
         """
-        return self._decode_error(error, record) if isinstance(classify_exception(error), Failed) else error
+        return self._create_decode_error(error, record) if isinstance(classify_exception(error), Failed) else error
 
-    def _decode_error(self, error: BaseException, record: Record) -> DecodeError:
+    def _create_decode_error(self, error: BaseException, record: Record) -> DecodeError:
         """Describes the fault in a record's value, without any part of the value."""
         decoder = self.resolve_decoder()
         return DecodeError(
@@ -427,7 +430,7 @@ def _run_in_thread(slot: Slot, call: Callable[..., Any], **values: Any) -> Await
     return run_in_thread_to_the_end(slot, functools.partial(call, **values))
 
 
-async def _return_batch_error(call: Callable[..., Awaitable[object]], **values: Any) -> object:
+async def _call_and_return_batch_error(call: Callable[..., Awaitable[object]], **values: Any) -> object:
     """The other records of the batch are done, and dependencies must not roll back what was written for them: the error
     does not pass through their exits."""
     try:

@@ -59,7 +59,7 @@ def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch
     payloads: dict[str, Any] = {}
     requests: dict[str, type[Request[Any]]] = {}
     dependencies: dict[str, Depends] = {}
-    for parameter, annotation in with_annotations(parameters, function, names):
+    for parameter, annotation in parameters_with_annotations(parameters, function, names):
         optional = parameter.default is not Parameter.empty
         if (depends := depends_of(parameter, annotation)) is not None:
             dependencies[parameter.name] = depends
@@ -107,7 +107,7 @@ def parameters_of(function: Function) -> list[Parameter]:
         raise TypeError("Python cannot determine its signature") from error
 
 
-def with_annotations(
+def parameters_with_annotations(
     parameters: Iterable[Parameter], function: Function, names: Mapping[str, Any] | None
 ) -> Iterator[tuple[Parameter, Any]]:
     """The parameters that a call can pass by name or position, with their resolved annotations.

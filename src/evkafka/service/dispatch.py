@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evkafka.context import App, Context
-from evkafka.endpoints.batch import DirectBatch, call_with_one_record, open_stack_batch
+from evkafka.endpoints.batch import DirectBatch, call_with_one_record, create_middleware_batch
 from evkafka.endpoints.endpoint import Call, Endpoint, TypeOf
 from evkafka.handler import Handler, check_schema_is_known, unmatched_outcome
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, build_stack, type_header_name_of_stack
@@ -38,7 +38,7 @@ def build_dispatch(
     target: Handler | App,
     middleware: Sequence[Middleware] | None,
     *,
-    topic_event_types: Mapping[str, str] | None = None,
+    default_event_type_by_topic: Mapping[str, str] | None = None,
     overrides: Overrides = dict,
     formats: ConsumerFormats | None = None,
 ) -> Dispatch:
@@ -47,7 +47,7 @@ def build_dispatch(
     Args:
         target: a handler, or any app callable.
         middleware: the stack around it; None for the default one.
-        topic_event_types: topic -> the event type of records without a type header.
+        default_event_type_by_topic: topic -> the event type of records without a type header.
         overrides: gives the app's dependency overrides; called at each attempt.
         formats: of the consumer's topics; None if all values are JSON.
 
@@ -56,7 +56,7 @@ def build_dispatch(
             cannot be a dependency.
     """
     stack = build_stack(target, middleware or ())
-    topic_types = dict(topic_event_types or {})
+    topic_types = dict(default_event_type_by_topic or {})
     if not isinstance(target, Handler):
         return _create_stack_dispatch(
             stack, _type_lookup_by_schema_or_topic(topic_types, formats), lambda _: None, None, overrides, formats
@@ -325,7 +325,7 @@ def _create_direct_call(
         try:
             decoded = decode(payload)
         except DECODE_FAILURES as error:
-            fault = route.endpoint.convert_decoder_exception(error, record)
+            fault = route.endpoint.to_decode_error(error, record)
         else:
             return payload_call(decoded)
         raise fault  # outside of the `except`: the decoder's error, which contains the value, is not its context
@@ -424,7 +424,7 @@ def _create_format_decoding_call(
         try:
             decoded = by_format(payload, record)
         except DECODE_FAILURES as error:
-            fault = route.endpoint.convert_decoder_exception(error, record)
+            fault = route.endpoint.to_decode_error(error, record)
         else:
             return payload_call(decoded)
         raise fault  # outside of the `except`: the decoder's error, which contains the value, is not its context
@@ -456,7 +456,7 @@ def _create_stack_dispatch(
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         slot.overrides, slot.formats = overrides, formats
-        return open_stack_batch(stack, records, slot, untyped)
+        return create_middleware_batch(stack, records, slot, untyped)
 
     if formats is None:
         return Dispatch(run_stack, route, limited_route, open_batch)

@@ -86,7 +86,7 @@ class DeclaredConsumer:
         return record if self.settings.envelope is None else read_event(record, self.stack_type_header)
 
     @property
-    def topic_event_types(self) -> dict[str, str]:
+    def default_event_type_by_topic(self) -> dict[str, str]:
         """Topic -> the type of those of its records that carry none."""
         return {topic.name: topic.event_type for topic in self.settings.topics if topic.event_type is not None}
 
@@ -173,7 +173,7 @@ class DeclaredConsumer:
         dispatch = build_dispatch(
             self.target,
             self.middleware,
-            topic_event_types=self.topic_event_types,
+            default_event_type_by_topic=self.default_event_type_by_topic,
             overrides=overrides,
             formats=formats,
         )

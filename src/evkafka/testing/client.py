@@ -121,7 +121,7 @@ class TestClient(_Client):
             raise RuntimeError("this test client is open already")
         self.sent = []
         harness = Harness(self.app, self.sent)
-        portal = BlockingPortal(harness.open())
+        portal = BlockingPortal(harness.enter_lifespan_and_start_producers())
         portal.open()
         # Producers that the test itself starts, in a loop of its own, are recorded too.
         self._recording = use_backend(harness.backend)
@@ -202,9 +202,11 @@ class TestClient(_Client):
     def _deliver_events(self, *arguments: Any) -> list[Delivery]:
         harness, records = self._require_open_harness(), self._build_records(*arguments)
         assert self._portal is not None
-        context = harness.context_variables_of_endpoint(copy_context(), self._before)
+        context = harness.context_variables_for_endpoint(copy_context(), self._before)
         return self._deliveries_or_raise(
-            self._portal.call(partial(harness.deliver, *records, stop_at_fault=self._raises), context)
+            self._portal.call(
+                partial(harness.deliver_records_to_consumer, *records, stop_at_fault=self._raises), context
+            )
         )
 
 
@@ -224,7 +226,7 @@ class AsyncTestClient(_Client):
             raise RuntimeError("this test client is open already")
         self.sent = []
         harness = Harness(self.app, self.sent)
-        life = TaskOwnedContext(harness.open())
+        life = TaskOwnedContext(harness.enter_lifespan_and_start_producers())
         await life.__aenter__()
         self._recording = use_backend(harness.backend)
         self._recording.__enter__()
@@ -277,8 +279,8 @@ class AsyncTestClient(_Client):
 
     async def _deliver_events(self, *arguments: Any) -> list[Delivery]:
         harness, records = self._require_open_harness(), self._build_records(*arguments)
-        context = harness.context_variables_of_endpoint(copy_context(), self._before)
-        delivering = harness.deliver(*records, stop_at_fault=self._raises)
+        context = harness.context_variables_for_endpoint(copy_context(), self._before)
+        delivering = harness.deliver_records_to_consumer(*records, stop_at_fault=self._raises)
         return self._deliveries_or_raise(await asyncio.get_running_loop().create_task(delivering, context=context))
 
 

@@ -37,7 +37,7 @@ from evkafka.service.single_attempt import (
     wait_until_schemas_known,
 )
 from evkafka.testing.memory.partition_log import MemoryRecord
-from evkafka.testing.recording import OffsetCounter, RecordingCluster, SentEvent, SentEvents
+from evkafka.testing.recording import OffsetCounter, ProducerOnlyCluster, SentEvent, SentEvents
 
 WRITTEN: Collection[OutcomeName] = ("done", "skip", "unmatched")
 """The outcomes after which an exactly-once consumer writes what the attempt has sent."""
@@ -115,13 +115,13 @@ class Harness:
         self._offset_counter = OffsetCounter()
         self._consumers: dict[str, CompiledConsumer] = {}
         self._state: Mapping[str, Any] = {}
-        self.backend = Backend(RecordingCluster(self._sent, self._offset_counter), SystemClock())
+        self.backend = Backend(ProducerOnlyCluster(self._sent, self._offset_counter), SystemClock())
         self.context = Context()
 
     # ------------------------------------------------------------------ life
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
+    async def enter_lifespan_and_start_producers(self) -> AsyncIterator[None]:
         """Enter the lifespan, then start the producers, as the app itself does; reversed at the exit.
 
         Raises what the lifespan raises.
@@ -154,7 +154,7 @@ class Harness:
     async def _start_producers(self, stack: AsyncExitStack) -> None:
         joins_transactions = any(one.plan.settings.transaction_settings is not None for one in self._consumers.values())
         for declared in self._app.producers.values():
-            cluster = RecordingCluster(self._sent, self._offset_counter, declared.name, declared.sender)
+            cluster = ProducerOnlyCluster(self._sent, self._offset_counter, declared.name, declared.sender)
             producer = EVKafkaProducer(
                 declared.config, cluster=cluster, name=declared.name, joins_transactions=joins_transactions
             )
@@ -251,7 +251,7 @@ class Harness:
                 event_type=event_type,
             ) from error
 
-    async def deliver(
+    async def deliver_records_to_consumer(
         self, consumer: CompiledConsumer, given: Sequence[Record | Unencoded], *, stop_at_fault: bool
     ) -> Deliveries:
         """One attempt for each record, in order, each in its own context.
@@ -272,10 +272,10 @@ class Harness:
             )
             result = await attempt.run(call)
             if isinstance(result, Fatal):
-                self._sent.settle(call.slot.kept, written=False)
+                self._sent.add_or_drop_kept_events(call.slot.kept, written=False)
                 return Deliveries(deliveries, result.error)
             ended = [delivery_from_result(one) for one in call.results_by_record(result)]
-            self._sent.settle(call.slot.kept, written=all(one.outcome in WRITTEN for one in ended))
+            self._sent.add_or_drop_kept_events(call.slot.kept, written=all(one.outcome in WRITTEN for one in ended))
             deliveries += ended
             if stop_at_fault and (fault := call.error_from_result(result)) is not None:
                 return Deliveries(deliveries, fault)
@@ -284,7 +284,7 @@ class Harness:
     def _create_slot(self, consumer: CompiledConsumer) -> Slot:
         return Slot(consumer.plan.identity, self._state, consumer.threads)
 
-    def context_variables_of_endpoint(self, caller: Context, before: Context) -> Context:
+    def context_variables_for_endpoint(self, caller: Context, before: Context) -> Context:
         """An endpoint's context: the lifespan's context variables, and those that the test has set since `before`."""
         context = self.context.copy()
         for variable, value in caller.items():

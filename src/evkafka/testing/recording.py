@@ -83,15 +83,15 @@ class SentEvents:
         """The running attempt has sent it."""
         self._kept[kept_sends.get()].append(event)
 
-    def settle(self, kept: Kept | None, *, written: bool) -> None:
+    def add_or_drop_kept_events(self, kept: Kept | None, *, written: bool) -> None:
         """The attempt with these kept sends has ended: what it has sent is written, or dropped."""
         events = self._kept.pop(kept, [])
         if kept is not None and written:
             self._visible += events[: len(kept.records)]  # the others came after its end, and were refused
 
 
-class RecordingCluster:
-    """A cluster whose sinks append to a list.
+class ProducerOnlyCluster:
+    """A cluster for producers only: its sinks append to a list, and there is nothing to read.
 
     Args:
         producer: the app's name for the producer; None for producers that the user's code creates itself.
@@ -161,7 +161,7 @@ class RecordingSink:
     def _sent_event(self, record: OutgoingRecord) -> SentEvent:
         topic, value, key, partition, timestamp_ms, headers, event_type, *_ = record
         return SentEvent(
-            event=self._declared.get(event_type or "", decode_sent)(event_data_of(value, headers)),
+            event=self._declared.get(event_type or "", decode_sent_value)(event_data_of(value, headers)),
             event_type=event_type or "",
             topic=topic,
             key=key,
@@ -188,11 +188,11 @@ class RecordingSink:
 def decoder_of_outbound_endpoint(endpoint: OutboundEndpoint[Any]) -> Decode:
     """Decodes the values of a declared event."""
     if endpoint.value_format is None:
-        return lambda value: decode_sent(value, endpoint.payload)
-    return partial(_decode_by, endpoint.value_format, endpoint.value_format.plain_decoder())
+        return lambda value: decode_sent_value(value, endpoint.payload)
+    return partial(_decode_value_by_format, endpoint.value_format, endpoint.value_format.plain_decoder())
 
 
-def _decode_by(value_format: ValueFormat, decode: DecodeValue, value: bytes | None) -> Any:
+def _decode_value_by_format(value_format: ValueFormat, decode: DecodeValue, value: bytes | None) -> Any:
     record = MemoryRecord("", -1, -1, -1, None, value, ())  # formats take a record; only its value is known here
     if value is None or not value_format.is_schema_known(record):
         return value
@@ -202,7 +202,7 @@ def _decode_by(value_format: ValueFormat, decode: DecodeValue, value: bytes | No
         return value
 
 
-def decode_sent(value: bytes | None, declared: Any = None) -> Any:
+def decode_sent_value(value: bytes | None, declared: Any = None) -> Any:
     """The value decoded for tests; `declared` is the payload's declared type, if there is one."""
     kind = bytes_or_str_type(declared)
     if value is None or kind is bytes:

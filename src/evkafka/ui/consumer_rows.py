@@ -13,7 +13,12 @@ from evkafka.serde.safe_text import escape_line
 from evkafka.ui.history import total_lag
 from evkafka.ui.models import AttemptRow, ConsumerRow, Kind, PartitionRow
 from evkafka.ui.statistics import Statistics
-from evkafka.ui.status_text import consumer_state, failed_attempts, partition_state_and_reasons, transactions_text
+from evkafka.ui.status_text import (
+    consumer_state,
+    failed_attempts_by_partition,
+    partition_state_and_reasons,
+    transactions_text,
+)
 
 T = TypeVar("T")
 
@@ -53,8 +58,10 @@ class ConsumerRows:
         state, kind = consumer_state(consumer, ended=consumer.name in self.status.ended)
         partitions = self._limit_to_most_important(PARTITIONS_SHOWN, consumer.partitions, key=_importance_key)
         attempts = self._limit_to_most_important(ATTEMPTS_SHOWN, consumer.attempts, key=lambda attempt: attempt.age_s)
-        ages_s = [age_s for one in consumer.partitions if (age_s := _oldest_age_s(one, self.now_ms)) is not None]
-        failed = failed_attempts(consumer)
+        ages_s = [
+            age_s for one in consumer.partitions if (age_s := _partition_oldest_age_s(one, self.now_ms)) is not None
+        ]
+        failed = failed_attempts_by_partition(consumer)
         rows = [self._create_partition_row(one, failed[one.topic, one.partition]) for one in partitions]
         notes = self.health.consumer_notes(consumer)
         if (hidden := len(consumer.partitions) - len(partitions)) > 0:
@@ -74,7 +81,7 @@ class ConsumerRows:
             lag=total_lag([consumer]),
             lag_s=max(ages_s, default=None),
             handled_per_s=self.statistics.rate_of_consumer(consumer.name),
-            partitions=sorted(rows, key=_worst_first_sort_key),
+            partitions=sorted(rows, key=_worst_partition_first_key),
             rebuilds=consumer.rebuilds,
             attempts=[_create_attempt_row(attempt) for attempt in attempts],
         )
@@ -100,7 +107,7 @@ class ConsumerRows:
             pending=partition.pending,
             done_ahead=partition.done_ahead,
             oldest=partition.oldest,
-            oldest_age_s=_oldest_age_s(partition, self.now_ms),
+            oldest_age_s=_partition_oldest_age_s(partition, self.now_ms),
             stuck_s=partition.oldest_age_s,
             failed_attempts=failed,
             error=error,
@@ -117,13 +124,13 @@ def _importance_key(partition: PartitionStatus) -> tuple[bool, bool, float, int]
     return partition.held, waits, partition.oldest_age_s or 0.0, partition.lag or 0
 
 
-def _worst_first_sort_key(row: PartitionRow) -> tuple[int, float, str, int]:
+def _worst_partition_first_key(row: PartitionRow) -> tuple[int, float, str, int]:
     """The worst first. Only of bad ones the longest first: the others would change their places all the time."""
     stuck_s = (row["stuck_s"] or 0.0) if row["kind"] == "bad" else 0.0
     return SEVERITY[row["kind"]], -stuck_s, row["topic"], row["partition"]
 
 
-def _oldest_age_s(partition: PartitionStatus, now_ms: int) -> float | None:
+def _partition_oldest_age_s(partition: PartitionStatus, now_ms: int) -> float | None:
     at_ms = partition.oldest_timestamp_ms
     if at_ms is None or at_ms < 0 or not (partition.oldest is not None or partition.lag):
         return None

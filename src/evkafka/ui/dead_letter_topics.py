@@ -51,7 +51,7 @@ class DeadLetterTopics:
             self._due_s = self._now() + LISTED_EVERY_S
         return self._listed
 
-    async def list_cached_topics(self, wanted: str | None = None) -> Mapping[str, AppTopic]:
+    async def list_topics_unless_cached(self, wanted: str | None = None) -> Mapping[str, AppTopic]:
         """The topics as listed not long ago; they are listed again if the wanted one is not among them."""
         if self._now() >= self._due_s or (wanted is not None and wanted not in self._listed):
             return await self.list_topics()
@@ -66,7 +66,7 @@ async def dead_letter_topics(app: OperatedApp) -> dict[str, AppTopic]:
         for name, connection in _name_patterns(declared):
             topics = next((topics for known, topics in existing if known == connection), None)
             if topics is None:
-                topics = await _existing_topics(connection)
+                topics = await _topics_of_cluster(connection)
                 existing.append((connection, topics))
             for topic in topics:
                 if _is_dead_letter_topic(declared, name, topic):
@@ -95,7 +95,7 @@ def _is_dead_letter_topic(declared: DeclaredConsumer, name: re.Pattern[str], top
     return source is None or pattern is None or pattern.match(source) is not None
 
 
-async def _existing_topics(connection: ConnectionSettings) -> Collection[str]:
+async def _topics_of_cluster(connection: ConnectionSettings) -> Collection[str]:
     try:
         return await topic_shapes(connection, timeout_s=READ_TIMEOUT_S)
     except BrokerError as error:

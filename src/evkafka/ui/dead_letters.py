@@ -82,7 +82,7 @@ class DeadLetterScreen:
             ConfigError: the app has no such dead-letter topic.
             TimeoutError, BrokerError, TooBusy: the topic could not be read.
         """
-        topics = await self._topics.list_cached_topics(topic)
+        topics = await self._topics.list_topics_unless_cached(topic)
         name = topic or self._default_topic(topics, consumer, source, query)
         found = Listed()
         if name is not None:
@@ -127,7 +127,7 @@ class DeadLetterScreen:
             ConfigError: there is no such topic, or no consumer of this app handles its dead letters.
             TakenOver, TimeoutError, BrokerError, TooBusy: the replay ended early; what was done is marked.
         """
-        topics = await self._topics.list_cached_topics(topic)
+        topics = await self._topics.list_topics_unless_cached(topic)
         dead_letters, source = _require_dead_letter_topic(topics, topic), topics[topic]
         target = Target(sources=source_topics_of(self._consumer_of(source).settings_with_dead_letter_topics()))
         if dry_run:
@@ -145,7 +145,7 @@ class DeadLetterScreen:
 
     async def drop(self, topic: str, wanted: DeadLetterFilter, report: ReplayReport) -> ReplayResult:
         """Drop dead letters; raises the same errors as `replay`."""
-        dead_letters = _require_dead_letter_topic(await self._topics.list_cached_topics(topic), topic)
+        dead_letters = _require_dead_letter_topic(await self._topics.list_topics_unless_cached(topic), topic)
         await self._actions.run(
             lambda: drop_dead_letters(dead_letters, wanted, report=report), timeout_s=REPLAY_TIMEOUT_S
         )

@@ -74,7 +74,7 @@ class OpenDeadLetterCount:
         """The last count of each topic that has open dead letters."""
         return {name: number for name, (_, number) in self._counts.items() if number}
 
-    def note_change(self) -> None:
+    def count_again_soon(self) -> None:
         """Call it when dead letters are replayed or dropped."""
         self._changed = True
 

@@ -64,7 +64,7 @@ def payload_as_text(data: bytes | None, *, most: int = SHOWN_BYTES) -> PayloadTe
         text = data[: 4 * most].decode(errors="strict" if size <= 4 * most else "ignore")
     except UnicodeDecodeError:
         return PayloadText(text=data[: most // 3].hex(" "), kind="hex", cut=size > most // 3, size=size, masked=False)
-    if _contains_secret_name(text[:most]):
+    if _mentions_secret_name(text[:most]):
         return PayloadText(text=HIDDEN, kind="text", cut=False, size=size, masked=True)
     shown = escape_lines(text[:most])[:most]
     return PayloadText(text=shown, kind="text", cut=len(text) > most or size > 4 * most, size=size, masked=False)
@@ -199,10 +199,10 @@ def _string_without_secrets(text: str) -> tuple[str, bool]:
         inner.write(parsed, 0)
         # A part that was left out may be a secret: then only the part that was checked is shown.
         return (inner.text, True) if inner.masked or inner.cut else (text, False)
-    return (HIDDEN, True) if _contains_secret_name(text[:SHOWN_BYTES]) else (text, False)
+    return (HIDDEN, True) if _mentions_secret_name(text[:SHOWN_BYTES]) else (text, False)
 
 
-def _contains_secret_name(text: str) -> bool:
+def _mentions_secret_name(text: str) -> bool:
     """Whether a text that is not JSON, for example JSON that was cut, has the name of a secret in it."""
     return _LOGIN.search(text) is not None or any(is_secret(found[1] or found[2]) for found in _NAME.finditer(text))
 

@@ -26,7 +26,7 @@ LONGEST = 2**63 - 1
 PARTITION_MAX = 2**31 - 1
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
+async def read_body_bytes(request: Request, max_bytes: int) -> bytes:
     """
     Raises:
         RequestRefused: the body is too long, or the client disconnected.
@@ -48,7 +48,7 @@ async def read_json_object(request: Request) -> Mapping[str, Any]:
     Raises:
         RequestRefused: the body is not a JSON object.
     """
-    body = await read_body(request, BODY_BYTES) or b"null"
+    body = await read_body_bytes(request, BODY_BYTES) or b"null"
     try:
         fields = json.loads(body, parse_constant=_refuse_constant, parse_float=str)
     except (ValueError, RecursionError) as error:

@@ -37,7 +37,7 @@ from evkafka.ui.request_fields import (
     PARTITION_MAX,
     number_field,
     number_parameter,
-    read_body,
+    read_body_bytes,
     read_dead_letter_filter,
     read_json_object,
     read_list_query,
@@ -123,7 +123,7 @@ class OperationsPage:
             "check": self._run_self_check,
         }
         writes: Mapping[str, Action] = {
-            "unlock": self._confirm_token,
+            "unlock": self._answer_that_token_is_right,
             "pause": self._pause_partition,
             "resume": self._resume_partition,
             "seek": self._seek_partition,
@@ -182,7 +182,7 @@ class OperationsPage:
         """The form for the token, which starts a session."""
         try:
             refuse_other_sites(request)
-            body = await read_body(request, FORM_BYTES)
+            body = await read_body_bytes(request, FORM_BYTES)
             token = dict(parse_qsl(body.decode(errors="replace"), max_num_fields=10)).get("token", "")
             cookie = self._authenticator.begin_session(request, token)
         except RequestRefused as refused:
@@ -265,7 +265,7 @@ class OperationsPage:
 
     # ------------------------------------------------------------------ acting
 
-    async def _confirm_token(self, request: Request) -> object:
+    async def _answer_that_token_is_right(self, request: Request) -> object:
         """Does nothing: the page learns whether the token that a person entered is right."""
         return ActionResult(done="unlocked")
 
@@ -310,18 +310,18 @@ class OperationsPage:
         to = fields.get("to")
         if to not in ("handler", "topic"):
             raise RequestRefused(400, 'to must be "handler" or "topic"')
-        dry_run, report = fields.get("dry_run") is True, self._create_report_for_audit_log(request)
+        dry_run, report = fields.get("dry_run") is True, self._create_replay_report_for_audit_log(request)
         topic, wanted = text_field(fields, "topic"), read_dead_letter_filter(fields)
         return await self._dead_letters.replay(topic, wanted, report, to_handler=to == "handler", dry_run=dry_run)
 
     async def _drop_dead_letters(self, request: Request) -> object:
         fields = await read_json_object(request)
         topic, wanted = text_field(fields, "topic"), read_dead_letter_filter(fields)
-        return await self._dead_letters.drop(topic, wanted, self._create_report_for_audit_log(request))
+        return await self._dead_letters.drop(topic, wanted, self._create_replay_report_for_audit_log(request))
 
-    def _create_report_for_audit_log(self, request: Request) -> ReplayReport:
+    def _create_replay_report_for_audit_log(self, request: Request) -> ReplayReport:
         """Create the report of a replay or drop. The audit log has it even if the replay ends early."""
-        self._open_dead_letters.note_change()
+        self._open_dead_letters.count_again_soon()
         report = request.state.report = ReplayReport()
         return report
 
@@ -363,7 +363,7 @@ class OperationsPage:
                 report = getattr(request.state, "report", None)
                 log_action(request, name, order, ended if report is None else f"{report}; {ended}")
                 if report is not None:
-                    self._open_dead_letters.note_change()
+                    self._open_dead_letters.count_again_soon()
 
         return respond
 

@@ -64,11 +64,13 @@ async def _cluster_rows(
         ]
     return [
         _ok_row(f"{name}: connection", f"{servers}: connection OK"),
-        *_topic_rows(declared, dead_letter_topics, known),
+        *_consumer_topic_rows(declared, dead_letter_topics, known),
     ]
 
 
-def _topic_rows(declared: DeclaredConsumer, dead_letter_topics: list[str], known: Partitions) -> Iterator[CheckRow]:
+def _consumer_topic_rows(
+    declared: DeclaredConsumer, dead_letter_topics: list[str], known: Partitions
+) -> Iterator[CheckRow]:
     settings, name = declared.settings, declared.name
     for topic in settings.topics:
         if topic.name in known:

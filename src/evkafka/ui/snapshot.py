@@ -55,7 +55,7 @@ class Snapshots:
 
 def _current_figures(statistics: Statistics, status: AppStatus, rows: list[ConsumerRow]) -> CurrentFigures:
     handled_per_s, failed_per_s = statistics.current_app_rates()
-    durations_s = statistics.recent_durations_s()
+    durations_s = statistics.recent_durations_of_app_s()
     attempts = [attempt for consumer in status.consumers for attempt in consumer.attempts]
     return CurrentFigures(
         handled_per_s=handled_per_s,

@@ -40,7 +40,7 @@ class EventTypeStatistics:
     error: str | None = None
     error_at_ms: int | None = None
 
-    def count_handled(self, at_s: int, number: int) -> None:
+    def add_handled_records(self, at_s: int, number: int) -> None:
         self.handled += number
         if self.recent and self.recent[-1][0] == at_s:
             number += self.recent.pop()[1]
@@ -76,10 +76,10 @@ class Statistics:
         handled = failed = 0
         sample_s: list[float] = []
         for (event_type, status), durations_s in event.durations_s.items():
-            number, counts = len(durations_s), self._counts_of(event.consumer, event_type)
+            number, counts = len(durations_s), self._counts_of_event_type(event.consumer, event_type)
             if status in HANDLED:
                 handled += number
-                counts.count_handled(int(now_s), number)
+                counts.add_handled_records(int(now_s), number)
             if status in FAILED:
                 failed += number
                 counts.failed += number
@@ -104,7 +104,7 @@ class Statistics:
     def _on_failed(self, event: AttemptFailed) -> None:
         at_s = self._now()
         group = self._errors.count_error(event, at_s)
-        counts = self._counts_of(event.consumer, group["event_type"] or "")
+        counts = self._counts_of_event_type(event.consumer, group["event_type"] or "")
         counts.error = truncate(f"{group['type']}: {group['message']}", NAME_CHARACTERS)
         counts.error_at_ms = int(at_s * 1000)
 
@@ -123,7 +123,7 @@ class Statistics:
         """Handled and failed records per second, over the last five whole seconds."""
         return self._history.current_app_rates(self._now())
 
-    def recent_durations_s(self) -> list[float]:
+    def recent_durations_of_app_s(self) -> list[float]:
         """Durations of the attempts of the last ten seconds, sorted."""
         since_s = int(self._now()) - RECENT_S
         return sorted(s for at_s, durations_s in self._recent if at_s >= since_s for s in durations_s)
@@ -165,7 +165,7 @@ class Statistics:
 
     # ------------------------------------------------------------------ helpers
 
-    def _counts_of(self, consumer: str, event_type: str) -> EventTypeStatistics:
+    def _counts_of_event_type(self, consumer: str, event_type: str) -> EventTypeStatistics:
         key = (consumer, escape_line(event_type, NAME_CHARACTERS))
         if key not in self.event_types and len(self.event_types) >= EVENT_TYPES_MAX:
             key = (consumer, "")  # too many event types: the further ones are counted together

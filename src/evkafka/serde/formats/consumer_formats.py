@@ -69,13 +69,13 @@ class ConsumerFormats:
             return default
         return lambda value, record: by_topic.get(record.topic, default)(value, record)
 
-    def event_type_reader(self, topic_event_types: Mapping[str, str]) -> Callable[[Record], str | None]:
+    def event_type_reader(self, default_event_type_by_topic: Mapping[str, str]) -> Callable[[Record], str | None]:
         """A function that gives the event type of a record without a type header: the name of its schema, with or
         without its namespace, if that has an endpoint; else its topic's event type; else the name without its
         namespace. It raises NotReady while the schema is being asked for.
 
         Args:
-            topic_event_types: topic -> the event type of records that carry none.
+            default_event_type_by_topic: topic -> the event type of records that carry none.
         """
 
         # With one format in all topics, its own function is called for each record.
@@ -91,9 +91,9 @@ class ConsumerFormats:
             if name in event_types:
                 return name
             if name is None:
-                return topic_event_types.get(record.topic)
+                return default_event_type_by_topic.get(record.topic)
             short = name.rpartition(".")[2]
-            return short if short in event_types else topic_event_types.get(record.topic, short)
+            return short if short in event_types else default_event_type_by_topic.get(record.topic, short)
 
         return type_of
 

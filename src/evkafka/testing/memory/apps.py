@@ -142,7 +142,7 @@ class RunningApp:
                 words.append(f"consumer {name} is not connected")
         return words
 
-    def explain_unfinished(self) -> list[str]:
+    def explain_why_unfinished(self) -> list[str]:
         """Describe why it does not finish, as far as that is known."""
         words = [
             f"{attempt} is running and awaits something that does not happen"

@@ -64,7 +64,7 @@ class ClockDriver:
         finally:
             self._turning -= 1
 
-    async def wait_until_idle(self, patience_s: float = PATIENCE_S) -> None:
+    async def run_until_only_timers_left(self, patience_s: float = PATIENCE_S) -> None:
         """Let everything run, and wait for what endpoints await, until only virtual time can change anything."""
         await self.run_ready_tasks()
         loop = asyncio.get_running_loop()
@@ -74,19 +74,19 @@ class ClockDriver:
             if loop.time() > until_s:
                 self._stuck.update(at_work)
                 return
-            if not any(attempt.in_thread for attempt in at_work) and not may_be_woken(loop, until_s):
+            if not any(attempt.in_thread for attempt in at_work) and not can_be_woken_from_outside(loop, until_s):
                 return
             await asyncio.sleep(0.001)
             await self.run_ready_tasks()
 
-    async def advance_until(self, until: Callable[[], bool], *, most_s: float) -> bool:
+    async def advance_until_condition(self, until: Callable[[], bool], *, most_s: float) -> bool:
         """Advance the clock, timer by timer, until `until()` holds; False if it does not within `most_s`."""
         until_s = self._clock.now() + most_s
         while True:
             await self.run_ready_tasks()
             if until():
                 return True
-            await self.wait_until_idle()
+            await self.run_until_only_timers_left()
             if until():
                 return True
             due = self._clock.next_due()
@@ -97,15 +97,15 @@ class ClockDriver:
     async def advance(self, by_s: float) -> None:
         """Advance the clock by exactly this time."""
         until_s = self._clock.now() + by_s
-        await self.wait_until_idle(ADVANCE_PATIENCE_S)
+        await self.run_until_only_timers_left(ADVANCE_PATIENCE_S)
         while (due := self._clock.next_due()) is not None and due <= until_s:
             self._clock.jump(due)
-            await self.wait_until_idle(ADVANCE_PATIENCE_S)
+            await self.run_until_only_timers_left(ADVANCE_PATIENCE_S)
         self._clock.jump(until_s)
-        await self.wait_until_idle(ADVANCE_PATIENCE_S)
+        await self.run_until_only_timers_left(ADVANCE_PATIENCE_S)
 
 
-def may_be_woken(loop: asyncio.AbstractEventLoop, until_s: float) -> bool:
+def can_be_woken_from_outside(loop: asyncio.AbstractEventLoop, until_s: float) -> bool:
     """False if certainly nothing outside can wake a task of this loop before that time.
 
     It inspects asyncio's own loop; for any other loop it returns True, which only costs waiting time.

@@ -124,7 +124,7 @@ class MemoryCluster(ClusterState):
 
     def lose_records(self, topic: str, partition: int = 0, *, after: int) -> None:
         """An unclean leader election: delete the records from this offset on. A later position is truncated to it."""
-        self.topics.log(TopicPartition(topic, partition)).delete_records_from(after)
+        self.topics.log(TopicPartition(topic, partition)).truncate_to_offset(after)
         self.wake_waiters()
 
     def elect_leader(self, topic: str, partition: int = 0) -> None:
@@ -185,11 +185,11 @@ class MemoryCluster(ClusterState):
     def go_away(self) -> None:
         """Begin an outage: polls return nothing, commits and connections fail, sends wait, groups do not rebalance."""
         self.trace.note("the outage begins")
-        if not self.away:
+        if not self.is_in_outage:
             self.faults.away_since_s = self.clock.now()
 
     def come_back(self) -> None:
         """End the outage."""
         self.trace.note("the outage ends")
-        self.faults.last_outage_s, self.faults.away_since_s = self.away_s, None
+        self.faults.last_outage_s, self.faults.away_since_s = self.outage_duration_s, None
         self.wake_waiters()

@@ -54,7 +54,7 @@ class Group:
         if predecessor is not None:
             predecessor.awaits_session_expiry = False
             self.members.remove(predecessor)
-            self._reconciliation.transfer_target(predecessor, member)
+            self._reconciliation.move_target_to_returned_member(predecessor, member)
         self.members.append(member)
         self.start_rebalance()
 
@@ -168,7 +168,7 @@ class Group:
         for offsets in (self.committed, self.metadata, self.epochs):
             for tp in [tp for tp in offsets if tp.topic == name]:
                 del offsets[tp]
-        self._reconciliation.revoke_topic(name)
+        self._reconciliation.revoke_deleted_topic_of_all_members(name)
         self.start_rebalance()
 
     # ------------------------------------------------------------------ offsets

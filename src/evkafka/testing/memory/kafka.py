@@ -75,15 +75,15 @@ class InMemoryKafka(MemoryCluster):
         self._apps[app] = running
         self._has_run = True
         ending = asyncio.Event()
-        self.run_in_background(self._advance_while_not_running(running, ending))
+        self.run_in_background(self._advance_while_starting_or_ending(running, ending))
         try:
             async with AsyncExitStack() as stack:
                 stack.enter_context(use_backend(Backend(running.view, self.clock, self.random.random)))
                 starts = app.running(cluster=running.view, clock=self.clock, on_failure=lambda _: None)
                 state = await stack.enter_async_context(starts)
                 running.service, running.phase = app.service, "running"
-                if joined and not self.away:
-                    await self._driver.advance_until(lambda: running.joined, most_s=LONGEST_REBALANCE_S)
+                if joined and not self.is_in_outage:
+                    await self._driver.advance_until_condition(lambda: running.joined, most_s=LONGEST_REBALANCE_S)
                 try:
                     yield state
                 finally:
@@ -98,7 +98,7 @@ class InMemoryKafka(MemoryCluster):
             if self._apps.get(app) is running:
                 del self._apps[app]
 
-    async def _advance_while_not_running(self, running: RunningApp, ending: asyncio.Event) -> None:
+    async def _advance_while_starting_or_ending(self, running: RunningApp, ending: asyncio.Event) -> None:
         """Advance the clock while the app starts, or ends (at the exit, by `stop()`, by a fatal record)."""
         while running.phase == "starting":
             await self._advance_to_next_timer(needed=bool(self.sending))
@@ -116,7 +116,7 @@ class InMemoryKafka(MemoryCluster):
         if not needed:
             await asyncio.sleep(0.001)
             return
-        await self._driver.wait_until_idle()
+        await self._driver.run_until_only_timers_left()
         if (due := self.clock.next_due()) is not None:
             self.clock.jump(due)
 
@@ -160,7 +160,7 @@ class InMemoryKafka(MemoryCluster):
         return _LazyAwaitable(lambda: self._wait_until_rebalanced(groups))
 
     async def _wait_until_rebalanced(self, groups: list[Group]) -> None:
-        ended = await self._driver.advance_until(
+        ended = await self._driver.advance_until_condition(
             lambda: all(group.settled for group in groups), most_s=LONGEST_REBALANCE_S
         )
         if not ended:
@@ -185,8 +185,8 @@ class InMemoryKafka(MemoryCluster):
         """
         if not self._has_run:
             raise RuntimeError("no app has run on this Kafka yet: use `async with kafka.running(app):`")
-        settled = await self._driver.advance_until(lambda: not self.unfinished(), most_s=max_ms / 1000)
-        self.raise_if_broken()
+        settled = await self._driver.advance_until_condition(lambda: not self.unfinished(), most_s=max_ms / 1000)
+        self.raise_background_task_error()
         if not settled:
             words = "\n- ".join(self._add_reasons_for_unfinished(self.unfinished()))
             raise NotSettled(f"not settled after {max_ms / 1000:g} s on the virtual clock:\n- {words}")
@@ -203,8 +203,8 @@ class InMemoryKafka(MemoryCluster):
         return words
 
     def _add_reasons_for_unfinished(self, words: list[str]) -> list[str]:
-        because = [word for running in self._apps.values() for word in running.explain_unfinished()]
-        away = ["the in-memory Kafka is unavailable: `come_back()` ends the outage"] if self.away else []
+        because = [word for running in self._apps.values() for word in running.explain_why_unfinished()]
+        away = ["the in-memory Kafka is unavailable: `come_back()` ends the outage"] if self.is_in_outage else []
         return [*because, *away, *words]
 
     def _running_attempts(self) -> list[Attempt]:

@@ -98,7 +98,7 @@ class OffsetCommits:
             case "unknown, written":
                 self._store_commit(request)
                 raise CommitUnknown("no answer, by the test")
-        if self._cluster.away:
+        if self._cluster.is_in_outage:
             raise BrokerUnavailable("the in-memory Kafka is unavailable")
         self._store_commit(request)
         if latency_s:
@@ -132,10 +132,10 @@ class OffsetCommits:
 
     # ------------------------------------------------------------------ the client's own commits, at most once
 
-    def start(self) -> None:
+    def start_interval_commits(self) -> None:
         self._on_interval()
 
-    def stop(self) -> None:
+    def stop_interval_commits(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
@@ -148,12 +148,17 @@ class OffsetCommits:
     def commit_positions(self) -> None:
         """Commit as the client does by itself: on its interval, when partitions are revoked, and when it stops."""
         by_itself = not self._at_least_once and self._interval_s > 0
-        if by_itself and self._group is not None and not self._member.expired and not self._cluster.away:
+        if by_itself and self._group is not None and not self._member.expired and not self._cluster.is_in_outage:
             moved = {tp: at for tp, at in self._member.positions.items() if self._group.committed.get(tp) != at}
             if moved:
                 self._group.store_commit(moved, {}, self._member.epochs)
 
-    def commit_reset(self, tp: TopicPartition, offset: int) -> None:
+    def commit_reset_position(self, tp: TopicPartition, offset: int) -> None:
         """In pre-commit mode without an interval, commit a reset position before anything is read from it."""
-        if self._group is not None and not self._at_least_once and self._interval_s == 0 and not self._cluster.away:
+        if (
+            self._group is not None
+            and not self._at_least_once
+            and self._interval_s == 0
+            and not self._cluster.is_in_outage
+        ):
             self._group.store_commit({tp: offset}, {}, self._member.epochs)

@@ -71,7 +71,7 @@ class PartitionLog:
 
     # ------------------------------------------------------------------ writing
 
-    def append(
+    def append_record(
         self,
         *,
         key: bytes | None,
@@ -108,7 +108,7 @@ class PartitionLog:
         cut = bisect_left(self._offsets, self.start)
         del self._records[:cut], self._offsets[:cut]
 
-    def delete_records_from(self, end: int) -> None:
+    def truncate_to_offset(self, end: int) -> None:
         """An unclean leader election: delete the records from this offset on; their offsets are used again."""
         self.end = max(self.start, min(end, self.end))
         cut = bisect_left(self._offsets, self.end)

@@ -31,7 +31,7 @@ class PartitionQueue:
             self._task = self._cluster.run_in_background(self._write_queued_records())
 
     def _on_deadline(self, record: PendingRecord) -> None:
-        away = ", because the in-memory Kafka is unavailable" if self._cluster.away else ""
+        away = ", because the in-memory Kafka is unavailable" if self._cluster.is_in_outage else ""
         record.fail(f"no answer within {record.timeout_s:g} s{away}", may_have_been_written=record.in_flight)
 
     async def _write_queued_records(self) -> None:
@@ -45,7 +45,7 @@ class PartitionQueue:
             if latency_s:
                 await sleep(cluster.clock, latency_s / 2)
             await cluster.wait_for_outage_end()  # a request that is lost in an outage is sent again after it
-            offsets = [(record, await self._write_record(record)) for record in self._in_flight]
+            offsets = [(record, await self._write_record_and_return_offset(record)) for record in self._in_flight]
             self._in_flight = []
             await cluster.wait_random_loop_turns()
             if latency_s:
@@ -54,7 +54,7 @@ class PartitionQueue:
                 if offset is not None:
                     record.confirm(offset)
 
-    async def _write_record(self, record: PendingRecord) -> int | None:
+    async def _write_record_and_return_offset(self, record: PendingRecord) -> int | None:
         """Write the record and return its offset; None if there is nothing to confirm."""
         if record.done or record.answer.cancelled():
             return None
@@ -76,7 +76,7 @@ class PartitionQueue:
             return None
 
     def _append_to_log(self, record: PendingRecord) -> int:
-        return self._cluster.append(
+        return self._cluster.append_record(
             self._tp,
             key=record.key,
             value=record.value,

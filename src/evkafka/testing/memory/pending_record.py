@@ -36,14 +36,14 @@ class PendingRecord:
     timer: TimerHandle | None = None
 
     def confirm(self, offset: int) -> None:
-        self._mark_done()
+        self._mark_done_and_cancel_timer()
         if not self.answer.done():
             self.answer.set_result(
                 RecordMetadata(self.tp.topic, self.tp.partition, offset, self.timestamp_ms, 0, 0 if offset >= 0 else -1)
             )
 
     def fail(self, why: str, *, may_have_been_written: bool, cause: Exception | None = None) -> None:
-        self._mark_done()
+        self._mark_done_and_cancel_timer()
         if not self.answer.done():
             kind = RecordTooLarge if isinstance(cause, TooLarge) else DeliveryError
             self.answer.set_exception(
@@ -57,10 +57,10 @@ class PendingRecord:
                 error.__cause__ = cause
 
     def cancel(self) -> None:
-        self._mark_done()
+        self._mark_done_and_cancel_timer()
         self.answer.cancel()
 
-    def _mark_done(self) -> None:
+    def _mark_done_and_cancel_timer(self) -> None:
         self.done = True
         if self.timer is not None:
             self.timer.cancel()

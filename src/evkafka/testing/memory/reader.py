@@ -79,7 +79,7 @@ class PartitionReader:
                 " and auto_offset_reset is 'none'"
             )
         self.epochs.go_back(tp, at)
-        self._apply_reset(tp, OffsetReset(tp, from_offset, at, "truncated"))
+        self._reset_position_and_tell_listener(tp, OffsetReset(tp, from_offset, at, "truncated"))
 
     def _reset_by_rule(self, log: PartitionLog, from_offset: int | None) -> None:
         tp, rule = log.tp, self._settings.auto_offset_reset
@@ -88,7 +88,7 @@ class PartitionReader:
             raise BrokerRefused(f"{tp.topic}[{tp.partition}] has no valid offset, and auto_offset_reset is 'none'")
         if from_offset is not None and from_offset < log.start and self._has_finished_offsets_after(tp, from_offset):
             self.epochs.start_with_epoch(tp, UNKNOWN)
-            self._apply_reset(tp, OffsetReset(tp, from_offset, log.start, "retention"))
+            self._reset_position_and_tell_listener(tp, OffsetReset(tp, from_offset, log.start, "retention"))
             return
         new = from_offset is None and (siblings or tp.topic not in self.known_topics)
         to = log.start if new or rule == "earliest" else log.end_for_isolation(self.isolation)
@@ -96,7 +96,7 @@ class PartitionReader:
         if from_offset is None:
             reason = "new_partition" if new else "no_commit"
         self.epochs.start_with_epoch(tp, UNKNOWN)
-        self._apply_reset(tp, OffsetReset(tp, from_offset, to, reason))
+        self._reset_position_and_tell_listener(tp, OffsetReset(tp, from_offset, to, reason))
 
     def _has_finished_offsets_after(self, tp: TopicPartition, offset: int) -> bool:
         if self._settings.at_most_once or self._settings.group_id is None:
@@ -105,12 +105,12 @@ class PartitionReader:
             self.starting_commit(tp), offset, group_and_partition_text(self._settings.group_id, tp)
         )
 
-    def _apply_reset(self, tp: TopicPartition, reset: OffsetReset) -> None:
+    def _reset_position_and_tell_listener(self, tp: TopicPartition, reset: OffsetReset) -> None:
         self._cluster.trace.note(
             "%s is reset to %s[%s]@%s (%s)", self._name, tp.topic, tp.partition, reset.to_offset, reset.reason
         )
         self.positions[tp] = reset.to_offset
-        self._commits.commit_reset(tp, reset.to_offset)
+        self._commits.commit_reset_position(tp, reset.to_offset)
         self.listener.on_reset(reset)
 
     # ------------------------------------------------------------------ records
@@ -121,7 +121,7 @@ class PartitionReader:
             self.positions[tp] < self._cluster.topics.log(tp).end_for_isolation(self.isolation) for tp in partitions
         )
 
-    def take_records(
+    def take_records_of_partitions(
         self, partitions: Collection[TopicPartition], max_records: int
     ) -> Mapping[TopicPartition, Sequence[Record]]:
         """The next records of these assigned partitions."""

@@ -74,12 +74,12 @@ class Reconciliation:
         """A target in which nobody has anything."""
         self._set_targets_of_all_members(epoch, {member: set() for member in self._members})
 
-    def revoke_topic(self, name: str) -> None:
+    def revoke_deleted_topic_of_all_members(self, name: str) -> None:
         """The topic was deleted: its partitions are revoked, even if there is a new topic of that name by then. Called
         before `compute_target`."""
         self._deleted |= {tp for tp in self._owners if tp.topic == name}
 
-    def transfer_target(self, left: Member, back: Member) -> None:
+    def move_target_to_returned_member(self, left: Member, back: Member) -> None:
         """A static member is back: it gets what the process before it had."""
         self._target[back] = self._target.pop(left, set())
 
@@ -90,7 +90,7 @@ class Reconciliation:
         for member in sorted(target, key=lambda member: member.order):
             share = format_partitions(sorted(target[member]))
             self._cluster.trace.note("group %s: epoch %s, target of %s: %s", self._group, epoch, member.name, share)
-        self._resume_heartbeats()
+        self._resume_heartbeats_of_all_members()
 
     # ------------------------------------------------------------------ heartbeats
 
@@ -99,7 +99,7 @@ class Reconciliation:
         """Whether every member has what it is to have, or waits for a session to expire."""
         return all(heartbeats.done() for heartbeats in self._heartbeats.values())
 
-    def _resume_heartbeats(self) -> None:
+    def _resume_heartbeats_of_all_members(self) -> None:
         for member in self._target:
             heartbeats = self._heartbeats.get(member)
             if heartbeats is None or heartbeats.done():
@@ -130,7 +130,7 @@ class Reconciliation:
         free = sorted(tp for tp in target - owned if tp not in self._owners)
         if not free and member.generation == epoch:
             return False
-        await self._assign_partitions(member, free, epoch)
+        await self._assign_partitions_to_member(member, free, epoch)
         return True
 
     async def _take_classic_step(self, member: Member) -> bool:
@@ -143,13 +143,15 @@ class Reconciliation:
         target = sorted(self._target[member])
         if any(tp in self._owners for tp in target):
             return False
-        await self._assign_partitions(member, target, self._epoch)
+        await self._assign_partitions_to_member(member, target, self._epoch)
         return True
 
     def _owned_by(self, member: Member) -> set[TopicPartition]:
         return {tp for tp, owner in self._owners.items() if owner is member}
 
-    async def _assign_partitions(self, member: Member, partitions: Sequence[TopicPartition], epoch: int) -> None:
+    async def _assign_partitions_to_member(
+        self, member: Member, partitions: Sequence[TopicPartition], epoch: int
+    ) -> None:
         self._owners.update(dict.fromkeys(partitions, member))
         if partitions:
             given = format_partitions(partitions)
@@ -163,4 +165,4 @@ class Reconciliation:
         for tp in released:
             del self._owners[tp]
         if released:
-            self._resume_heartbeats()
+            self._resume_heartbeats_of_all_members()

@@ -49,7 +49,7 @@ class MemorySink:
         )
         self._pending[pending] = None
         self._cluster.sending[pending] = None
-        pending.answer.add_done_callback(lambda _: self._on_done(pending))
+        pending.answer.add_done_callback(lambda _: self._remove_done_record(pending))
         if tp not in self._queues:
             self._queues[tp] = PartitionQueue(self._cluster, tp)
         self._queues[tp].put(pending)
@@ -86,12 +86,12 @@ class MemorySink:
             )
         return TopicPartition(record.topic, partition)
 
-    def _on_done(self, record: PendingRecord) -> None:
+    def _remove_done_record(self, record: PendingRecord) -> None:
         self._pending.pop(record, None)
         self._cluster.sending.pop(record, None)
 
     def unavailable_reason(self) -> str:
-        return "the in-memory Kafka is unavailable" if self._cluster.away else ""
+        return "the in-memory Kafka is unavailable" if self._cluster.is_in_outage else ""
 
     async def flush(self) -> None:
         if self._pending:

@@ -102,19 +102,19 @@ class MemorySource:
             self.reassign()
         else:
             self._group.join(self)
-        self._commits.start()
+        self._commits.start_interval_commits()
 
     async def stop(self, *, timeout_s: float) -> None:
         if not self.alive:
             return
-        if self._cluster.away:
+        if self._cluster.is_in_outage:
             self.crash()  # the group cannot be told that it leaves
             return
         if self._transactions is not None:
             self._transactions.stop()  # first: once this member has left, others wait for its open transaction
         self._commits.commit_positions()
         self.alive, self.left = False, True
-        self._commits.stop()
+        self._commits.stop_interval_commits()
         if self._group is not None and self.instance_id is not None and not self.expired:
             self._cluster.trace.note("%s leaves; its assignment is kept for a session", self.name)
             self._leave_when_session_expires()
@@ -129,16 +129,16 @@ class MemorySource:
         self._cluster.trace.note("%s has crashed", self.name)
         self.alive = False
         self._drop_partitions(self.assigned_in)
-        self._commits.stop()
+        self._commits.stop_interval_commits()
         if self._group is not None and not self.expired:
             self._leave_when_session_expires()
 
     def _leave_when_session_expires(self) -> None:
         self.awaits_session_expiry = True
-        self._cluster.clock.call_later(self._session_s, self._on_session_expired)
+        self._cluster.clock.call_later(self._session_s, self._leave_group_after_session_expiry)
         self._cluster.wake_waiters()
 
-    def _on_session_expired(self) -> None:
+    def _leave_group_after_session_expiry(self) -> None:
         assert self._group is not None
         self.awaits_session_expiry = False
         self._group.leave(self)
@@ -295,8 +295,8 @@ class MemorySource:
             wanted = [
                 tp for tp in self.positions if tp not in self._leaving and (partitions is None or tp in partitions)
             ]
-            if not (self._cluster.away or self._is_fetching(wanted)) and (
-                batches := self._reader.take_records(wanted, max_records)
+            if not (self._cluster.is_in_outage or self._is_waiting_for_fetch(wanted)) and (
+                batches := self._reader.take_records_of_partitions(wanted, max_records)
             ):
                 return batches
             left_s = deadline_s - clock.now()
@@ -317,7 +317,7 @@ class MemorySource:
             return False
         return self.rejoining or (self._group.rebalancing and not self.incremental)
 
-    def _is_fetching(self, partitions: Collection[TopicPartition]) -> bool:
+    def _is_waiting_for_fetch(self, partitions: Collection[TopicPartition]) -> bool:
         """With latency, available records are returned once the fetch for them has been answered."""
         faults, now_s = self._cluster.faults, self._cluster.clock.now()
         if faults.fetch_s[1] == 0.0:
@@ -385,7 +385,7 @@ class MemorySource:
     # ------------------------------------------------------------------ state
 
     def state(self) -> SourceState:
-        if not self.alive or self.expired or self._failure is not None or self._cluster.away:
+        if not self.alive or self.expired or self._failure is not None or self._cluster.is_in_outage:
             return "lost"
         if self._is_joining:
             return "joining"
@@ -393,7 +393,7 @@ class MemorySource:
         return "connecting" if absent else "steady"
 
     def in_session(self) -> bool:
-        silent_s = self._cluster.away_s
+        silent_s = self._cluster.outage_duration_s
         if self.expired:  # after the outage its next heartbeat is refused, and confirms nothing
             silent_s = max(silent_s, self._cluster.faults.last_outage_s)
         return self._group is None or silent_s < SAFE_SHARE * self._session_s

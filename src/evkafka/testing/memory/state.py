@@ -48,19 +48,19 @@ class ClusterState:
         self._broken: BaseException | None = None
 
     @property
-    def away(self) -> bool:
+    def is_in_outage(self) -> bool:
         """True during an outage."""
         return self.faults.away_since_s is not None
 
     @property
-    def away_s(self) -> float:
+    def outage_duration_s(self) -> float:
         """How long the present outage has lasted; 0 without one."""
         since_s = self.faults.away_since_s
         return self.clock.now() - since_s if since_s is not None else 0.0
 
-    def append(self, tp: TopicPartition, *, by_app: bool = False, **parts: Any) -> MemoryRecord:
-        """Write one record as it is; see `Topics.append`."""
-        record = self.topics.append(tp, **parts)
+    def append_record(self, tp: TopicPartition, *, by_app: bool = False, **parts: Any) -> MemoryRecord:
+        """Write one record as it is; see `Topics.append_record`."""
+        record = self.topics.append_record(tp, **parts)
         if by_app:
             self.sent.append(record)
         self.trace.note("%s[%s]@%s is written", tp.topic, tp.partition, record.offset)
@@ -81,7 +81,7 @@ class ClusterState:
         """Write one record, encoded as by a producer; without an event type no header is added."""
         value, own_key = None if event is None else encode(event), encode_key(key)
         pairs = tuple(build_headers(headers, event_type))
-        return self.append(
+        return self.append_record(
             self.topics.choose_partition(topic, own_key, partition),
             key=own_key,
             value=value,
@@ -104,12 +104,12 @@ class ClusterState:
             BrokerUnavailable: during an outage.
         """
         await self.wait_random_loop_turns()
-        if self.away:
+        if self.is_in_outage:
             raise BrokerUnavailable("the in-memory Kafka is unavailable")
 
     async def wait_for_outage_end(self) -> None:
         """Wait for the end of the outage, if there is one."""
-        while self.away:
+        while self.is_in_outage:
             await self.next_change()
 
     def next_change(self) -> asyncio.Future[None]:
@@ -148,9 +148,9 @@ class ClusterState:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.raise_if_broken()
+        self.raise_background_task_error()
 
-    def raise_if_broken(self) -> None:
+    def raise_background_task_error(self) -> None:
         """Raise the error of a failed background task: it must not look like an error of the app.
 
         Raises:

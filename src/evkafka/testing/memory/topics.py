@@ -116,7 +116,7 @@ class Topics:
             UnknownTopic: there is no such topic.
         """
         if name not in self._logs:
-            raise UnknownTopic(self._unknown_topic(name))
+            raise UnknownTopic(self._unknown_topic_text(name))
         return self._logs[name]
 
     def log(self, tp: TopicPartition) -> PartitionLog:
@@ -131,7 +131,7 @@ class Topics:
             raise UnknownTopic(f"topic {tp.topic!r} has no partition {tp.partition}: {has}")
         return logs[tp.partition]
 
-    def _unknown_topic(self, name: str) -> str:
+    def _unknown_topic_text(self, name: str) -> str:
         if not self._logs:
             return f"topic {name!r} does not exist; there are no topics yet"
         near = difflib.get_close_matches(name, self._logs, 1)
@@ -154,7 +154,7 @@ class Topics:
         self.log(tp)
         return tp
 
-    def append(
+    def append_record(
         self,
         tp: TopicPartition,
         *,
@@ -171,7 +171,7 @@ class Topics:
         """
         if (size := record_size(key, value, headers)) > MAX_MESSAGE_BYTES:
             raise TooLarge(size, MAX_MESSAGE_BYTES)
-        return self.log(tp).append(
+        return self.log(tp).append_record(
             key=key, value=value, headers=headers, timestamp_ms=timestamp_ms, transaction=transaction
         )
 
@@ -186,5 +186,5 @@ class Topics:
     def records(self, name: str, isolation: Isolation) -> list[MemoryRecord]:
         """All records that a reader with this isolation level sees, by partition and offset."""
         if name not in self._logs and not self.auto_create:
-            raise UnknownTopic(self._unknown_topic(name))
+            raise UnknownTopic(self._unknown_topic_text(name))
         return [record for log in self._logs.get(name, ()) for record in log.visible_records(isolation)]

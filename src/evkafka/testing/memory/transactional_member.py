@@ -99,12 +99,12 @@ class TransactionalMember:
         assert self._epoch is not None
         transaction = self._last = cluster.transactions.begin(self._producer, self._epoch, self._timeout_s)
         self._write_outputs(transaction, outputs)
-        await self._wait_for_arrival(latency_s)
+        await self._wait_half_latency(latency_s)
         if fault == "unavailable":
             raise BrokerUnavailable("made unavailable by the test")
         cluster.transactions.check_open(transaction)
         self._add_offsets(transaction, request, refused=fault == "refused")
-        await self._wait_for_arrival(latency_s)
+        await self._wait_half_latency(latency_s)
         if fault == "unknown, lost":
             raise CommitUnknown("no answer, by the test")
         cluster.transactions.check_open(transaction)
@@ -114,17 +114,17 @@ class TransactionalMember:
         if fault == "unknown, written":
             raise CommitUnknown("no answer, by the test")
 
-    async def _wait_for_arrival(self, latency_s: float) -> None:
+    async def _wait_half_latency(self, latency_s: float) -> None:
         await self._cluster.wait_random_loop_turns()
         if latency_s:
             await sleep(self._cluster.clock, latency_s / 2)
-        if self._cluster.away:
+        if self._cluster.is_in_outage:
             raise BrokerUnavailable("the in-memory Kafka is unavailable")
 
     def _write_outputs(self, transaction: OpenTransaction, outputs: Sequence[OutgoingRecord]) -> None:
         for output in outputs:
             try:
-                self._append_output(transaction, output)
+                self._append_output_record(transaction, output)
             except (EVKafkaError, ValueError) as error:
                 self._cluster.transactions.end(transaction, commit=False)
                 kind, largest_bytes = DeliveryError, None
@@ -136,9 +136,9 @@ class TransactionalMember:
                 size = record_size(output.key, output.value, output.headers)
                 raise OutputRefused(output, why, size, largest_bytes=largest_bytes) from error
 
-    def _append_output(self, transaction: OpenTransaction, output: OutgoingRecord) -> None:
+    def _append_output_record(self, transaction: OpenTransaction, output: OutgoingRecord) -> None:
         topics, clock = self._cluster.topics, self._cluster.clock
-        record = self._cluster.append(
+        record = self._cluster.append_record(
             topics.choose_partition(output.topic, output.key, output.partition),
             key=output.key,
             value=output.value,

@@ -51,11 +51,11 @@ def _answer_schemas_request(subjects: Subjects, method: str, parts: list[str]) -
         case ("GET", ["types"]):
             return list(SCHEMA_TYPES)
         case ("GET", ["ids", number]):
-            return _schema_fields(subjects.versions_by_id(number)[0])
+            return _schema_response_fields(subjects.versions_by_id(number)[0])
         case ("GET", ["ids", number, "versions"]):
             return [{"subject": one.subject, "version": one.version} for one in subjects.versions_by_id(number)]
         case ("GET", ["guids", guid]):
-            return _schema_fields(subjects.version_by_guid(guid))
+            return _schema_response_fields(subjects.version_by_guid(guid))
         case _:
             raise _unknown_path_refusal()
 
@@ -65,7 +65,7 @@ def _answer_subjects_request(subjects: Subjects, method: str, parts: list[str], 
         case ("GET", []):
             return subjects.names()
         case ("POST", [subject]):
-            return _version_fields(subjects.find(subject, _parse_schema(body)))
+            return _version_response_fields(subjects.find(subject, _parse_schema(body)))
         case ("DELETE", [subject]):
             return subjects.delete(subject)
         case ("GET", [subject, "versions"]):
@@ -73,7 +73,7 @@ def _answer_subjects_request(subjects: Subjects, method: str, parts: list[str], 
         case ("POST", [subject, "versions"]):
             return {"id": subjects.register(subject, _parse_schema(body)).id}
         case ("GET", [subject, "versions", version]):
-            return _version_fields(subjects.version(subject, version))
+            return _version_response_fields(subjects.version(subject, version))
         case _:
             raise _unknown_path_refusal()
 
@@ -127,7 +127,7 @@ def _parse_json(body: bytes) -> Mapping[str, Any]:
     return given
 
 
-def _schema_fields(one: RegisteredSchema) -> dict[str, object]:
+def _schema_response_fields(one: RegisteredSchema) -> dict[str, object]:
     """As the registry does, the type AVRO and an empty list of references are left out."""
     content: dict[str, object] = {"schema": one.schema, "guid": str(one.guid)}
     if one.schema_type != "AVRO":
@@ -137,8 +137,8 @@ def _schema_fields(one: RegisteredSchema) -> dict[str, object]:
     return content
 
 
-def _version_fields(one: RegisteredSchema) -> dict[str, object]:
-    return {"subject": one.subject, "version": one.version, "id": one.id, **_schema_fields(one)}
+def _version_response_fields(one: RegisteredSchema) -> dict[str, object]:
+    return {"subject": one.subject, "version": one.version, "id": one.id, **_schema_response_fields(one)}
 
 
 def _unknown_path_refusal() -> Refusal:

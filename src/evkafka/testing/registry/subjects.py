@@ -133,14 +133,14 @@ class Subjects:
         Raises:
             Refusal: no schema has this id.
         """
-        found = [one for one in self._all_versions() if str(one.id) == number]
+        found = [one for one in self._versions_of_all_subjects() if str(one.id) == number]
         if not found:
             raise Refusal(404, 40403, f"Schema {number} not found")
         return found
 
     def version_by_guid(self, guid: str) -> RegisteredSchema:
         """Raises Refusal if no schema has this GUID."""
-        found = [one for one in self._all_versions() if str(one.guid) == guid.lower()]
+        found = [one for one in self._versions_of_all_subjects() if str(one.guid) == guid.lower()]
         if not found:
             raise Refusal(404, 40403, f"Schema {guid} not found")
         return found[0]
@@ -152,16 +152,16 @@ class Subjects:
             Refusal: there is no such subject, or it has no such version.
         """
         schema.check_validity()
-        known = self._find_version(self.versions(subject), schema)
+        known = self._find_version_with_schema(self.versions(subject), schema)
         if known is None:
             raise Refusal(404, 40403, "Schema not found")
         return known
 
-    def _all_versions(self) -> list[RegisteredSchema]:
+    def _versions_of_all_subjects(self) -> list[RegisteredSchema]:
         return [one for versions in self._subjects.values() for one in versions]
 
     @staticmethod
-    def _find_version(versions: Sequence[RegisteredSchema], schema: Schema) -> RegisteredSchema | None:
+    def _find_version_with_schema(versions: Sequence[RegisteredSchema], schema: Schema) -> RegisteredSchema | None:
         identity = schema.identity
         same = (one for one in versions if Schema(one.schema, one.schema_type, one.references).identity == identity)
         return next(same, None)
@@ -178,7 +178,7 @@ class Subjects:
         for reference in schema.references:
             self.version(str(reference.get("subject")), str(reference.get("version")))
         versions = self._subjects.get(subject, [])
-        if (known := self._find_version(versions, schema)) is not None:
+        if (known := self._find_version_with_schema(versions, schema)) is not None:
             return known
         if (reason := self.incompatibility_reason(subject)) is not None:
             raise Refusal(
