@@ -10,15 +10,15 @@ from evkafka.broker import KafkaBroker
 from evkafka.cli.impl.check_config import ConfigFinding
 from evkafka.cli.impl.check_transactions import transaction_findings
 from evkafka.config.settings import ConnectionSettings, TransactionSettings
-from evkafka.kafka.admin.transactions import TransactionOffer, look_up_transaction_offer
+from evkafka.kafka.admin.transactions import TransactionSupport, look_up_transaction_support
 
-GOOD = TransactionOffer(is_offered=True, missing_right=None, brokers=3, replicas=3, min_isr=2)
+GOOD = TransactionSupport(is_offered=True, missing_right=None, brokers=3, replicas=3, min_isr=2)
 
 
 def found(
-    offer: TransactionOffer, known: Mapping[str, str] | None = None, *, timeout_s: float = 10.0
+    support: TransactionSupport, known: Mapping[str, str] | None = None, *, timeout_s: float = 10.0
 ) -> list[ConfigFinding]:
-    return list(transaction_findings(TransactionSettings(timeout_s=timeout_s), offer, known))
+    return list(transaction_findings(TransactionSettings(timeout_s=timeout_s), support, known))
 
 
 def test_says_how_transactions_are_stored() -> None:
@@ -52,7 +52,7 @@ def test_is_a_warning_if_a_lost_broker_loses_transactions(weak: Mapping[str, int
 
 
 def test_a_cluster_of_one_broker_has_one_replica() -> None:
-    [finding] = found(TransactionOffer(is_offered=True, missing_right=None, brokers=1, replicas=1, min_isr=1))
+    [finding] = found(TransactionSupport(is_offered=True, missing_right=None, brokers=1, replicas=1, min_isr=1))
     assert finding.level == "ok"
 
 
@@ -65,6 +65,6 @@ def test_says_so_if_the_topic_is_not_seen() -> None:
 async def test_a_real_cluster_says_what_it_offers(kafka_broker: KafkaBroker) -> None:
     connection = ConnectionSettings(bootstrap_servers=(kafka_broker.bootstrap_servers,))
 
-    offer = await look_up_transaction_offer(connection, "nobody-has-this", "nor-this")
+    support = await look_up_transaction_support(connection, "nobody-has-this", "nor-this")
 
-    assert offer == TransactionOffer(is_offered=True, missing_right=None, brokers=1, replicas=1, min_isr=1)
+    assert support == TransactionSupport(is_offered=True, missing_right=None, brokers=1, replicas=1, min_isr=1)

@@ -156,7 +156,9 @@ class TestUnusualDeadLetters:
     async def test_without_key_and_value_are_sent_unchanged(self, given: Given) -> None:
         async with TransactionalWriter(given.connection, "by-the-test") as transactions:
             origin = [("evkafka-dlq-topic", given.source.encode()), ("evkafka-dlq-partition", b"1")]
-            await transactions.write_in_one_transaction([OutgoingRecord(given.dead, None, partition=0, headers=origin)])
+            await transactions.write_records_in_one_transaction(
+                [OutgoingRecord(given.dead, None, partition=0, headers=origin)]
+            )
         report = await replay_dead_letters(given.dead_letters, Target(), ALL)
         [record] = await given.sent(1)
         assert (report.done, record.key, record.value) == (1, None, None)

@@ -76,7 +76,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
         shown = [record for record in there if matches(record)][: limits.records]
         return LogPage(shown, {0: PartitionRange(0, len(there), 0, len(there))}, None)
 
-    async def topic_shapes(*args: object, **options: object) -> dict[str, object]:
+    async def all_topic_shapes(*args: object, **options: object) -> dict[str, object]:
         return {}
 
     async def partition_numbers(*args: object) -> dict[str, list[int]]:
@@ -99,7 +99,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
             yield [one for one in map(read_dead_letter, there) if one.position in selected]
 
     monkeypatch.setattr(browser, "read_page", read_page)
-    monkeypatch.setattr(dead_letter_topics, "topic_shapes", topic_shapes)
+    monkeypatch.setattr(dead_letter_topics, "all_topic_shapes", all_topic_shapes)
     monkeypatch.setattr(dead_letter_list, "partition_numbers", partition_numbers)
     monkeypatch.setattr(dead_letters, "DeadLetterTopic", Topic)
     return there

@@ -91,7 +91,8 @@ CLIENT = [
     Breakage(
         "a commit is sent for an assignment that has ended",
         "kafka/consumer/commit.py",
-        "        if self._member.is_current(self._assignment):\n            return\n        if self._unanswered:",
+        "        if self._member.is_assignment_current(self._assignment):\n            return\n"
+        "        if self._unanswered:",
         "        return\n        if self._unanswered:",
         "the next owner's offset moves back, or forward past records that it has not handled",
         ("tests/kafka/consumer/test_commit.py",),
@@ -208,7 +209,7 @@ CONSUMER_PROTOCOL = [
     Breakage(
         "nothing is fetched from a node while a position of its partitions is looked up",
         "kafka/consumer/incremental_assignment.py",
-        "            assignment.with_positions()\n        )",
+        "            assignment.partitions_with_position()\n        )",
         "            assignment\n        )",
         "partitions that stay stand still while the coordinator is away",
         (f"{WHAT_STAYS}::test_is_not_held_up_by_positions_that_cannot_be_looked_up",),
@@ -240,7 +241,7 @@ CONSUMER_PROTOCOL = [
     Breakage(
         "a commit with a stale epoch is refused",
         "kafka/consumer/member_offsets.py",
-        "        self._schedule_heartbeat()\n        return True",
+        "        self._schedule_heartbeat_now()\n        return True",
         "        return False",
         "records are handled again after each change of the group",
         ("tests/kafka/consumer/test_consumer_protocol.py::TestCommits",),
@@ -299,14 +300,14 @@ TRANSACTIONS = [
         "the transaction after an unknown result has the same epoch",
         "kafka/producer/transaction_state.py",
         """            case Phase.NEW | Phase.ENDING | Phase.BROKEN:
-                return Settlement.INITIALIZE
+                return Cleanup.INITIALIZE
             case _ if self._lost_an_answer or self._unanswered:
-                return Settlement.INITIALIZE
+                return Cleanup.INITIALIZE
 """,
         """            case Phase.NEW | Phase.BROKEN:
-                return Settlement.INITIALIZE
+                return Cleanup.INITIALIZE
             case Phase.ENDING:
-                return Settlement.ABORT
+                return Cleanup.ABORT
 """,
         "a late commit commits half of the next transaction",
         (
@@ -325,8 +326,8 @@ TRANSACTIONS = [
     Breakage(
         "the sequence numbers of a transaction are not counted",
         "kafka/producer/output_writer.py",
-        "self._state.sequences[queue.partition] += queue.confirm_batch()",
-        "queue.confirm_batch()",
+        "self._state.sequences[queue.partition] += queue.remove_confirmed_batch()",
+        "queue.remove_confirmed_batch()",
         "brokers take its second batch for a copy of the first, and its records are lost",
         ("tests/kafka/consumer/test_transactions.py::TestATransaction",),
     ),

@@ -11,7 +11,7 @@ from evkafka.cli.suggestions import nearest_name
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.groups import Bounds, offsets_for_time, topic_offset_bounds
-from evkafka.kafka.admin.topics import TopicShape, topic_shapes
+from evkafka.kafka.admin.topics import TopicShape, all_topic_shapes
 from evkafka.records import TopicPartition
 
 EARLIEST, LATEST = "earliest", "latest"
@@ -83,7 +83,7 @@ async def require_topic(connection: ConnectionSettings, topic: str, *, otherwise
     Raises:
         ConfigError: there is no such topic.
     """
-    return require_topic_among_read_topics(connection, topic, await topic_shapes(connection), otherwise=otherwise)
+    return require_topic_among_read_topics(connection, topic, await all_topic_shapes(connection), otherwise=otherwise)
 
 
 def require_topic_among_read_topics(

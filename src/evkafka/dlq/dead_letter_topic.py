@@ -19,7 +19,7 @@ from evkafka.dlq.state_topic import ReplayState, Status
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.groups import topic_offset_bounds
 from evkafka.kafka.admin.topic_reader import for_each_record_of_topic, stream_topic
-from evkafka.kafka.admin.topics import topic_settings, topic_shapes
+from evkafka.kafka.admin.topics import all_topic_shapes, settings_of_topic
 from evkafka.runtime.dead_letters.replay_signature import state_topic
 
 BATCH_MAX_BYTES = 4 * 1024 * 1024
@@ -114,7 +114,7 @@ class DeadLetterTopic:
         Returns:
             The version of the topics, and the number. The version is None if the topic does not exist.
         """
-        existing = await topic_shapes(self.connection)
+        existing = await all_topic_shapes(self.connection)
         if self.name not in existing:
             return None, 0
         bounds = await topic_offset_bounds(
@@ -170,7 +170,7 @@ class DeadLetterTopic:
     async def read_replay_state(self) -> ReplayState:
         """Read the state topic; empty if it does not exist."""
         state = ReplayState()
-        if await topic_settings(self.connection, self.state_topic):
+        if await settings_of_topic(self.connection, self.state_topic):
             await for_each_record_of_topic(
                 self.connection, self.state_topic, state.apply, timeout_s=READ_STATE_TIMEOUT_S
             )
@@ -181,7 +181,7 @@ class DeadLetterTopic:
         Raises:
             ConfigError: the topic does not exist.
         """
-        if not await topic_settings(self.connection, self.name):
+        if not await settings_of_topic(self.connection, self.name):
             servers = ",".join(self.connection.bootstrap_servers)
             raise ConfigError(f"topic {self.name!r} does not exist at {servers}")
 

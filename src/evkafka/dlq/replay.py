@@ -193,7 +193,7 @@ async def drop_dead_letters(
         report.chosen = len(dead_letters)
         for first in range(0, len(dead_letters), BATCH_MAX_RECORDS):
             batch = dead_letters[first : first + BATCH_MAX_RECORDS]
-            await transactions.write_in_one_transaction(
+            await transactions.write_records_in_one_transaction(
                 [_create_mark_record(topic.state_topic, dead_letter, "dropped") for dead_letter in batch]
             )
             report.done += len(batch)
@@ -271,7 +271,7 @@ class _SendToTopic:
         if self._key_is_new:
             value = signing_key_as_bytes(self._key)
             records.append(OutgoingRecord(self._state_topic, value, SIGNING_KEY, partition=0))
-        await self._transactions.write_in_one_transaction(records)
+        await self._transactions.write_records_in_one_transaction(records)
         self._key_is_new = False
         report.done += sent
 
@@ -301,7 +301,7 @@ class _HandleLocally:
             if reason := await self._targets.replay_refusal_reason(dead_letter) or await self._handle(dead_letter):
                 report.add_failure(dead_letter, reason)
             else:
-                await self._transactions.write_in_one_transaction(
+                await self._transactions.write_records_in_one_transaction(
                     [_create_mark_record(self._state_topic, dead_letter, "replayed")]
                 )
                 report.done += 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings
 from evkafka.dlq.dead_letter import DeadLetterRecord, replayed_headers
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.admin.topics import topic_settings
+from evkafka.kafka.admin.topics import settings_of_topic
 from evkafka.runtime.dead_letters.replay_signature import state_topic
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.runtime.topic_pattern import TopicPattern
@@ -122,7 +122,7 @@ class TargetTopics:
         if topic in (self._topic, state_topic(self._topic)):
             return f"{topic!r} is the topic being replayed: name another topic"
         if topic not in self._settings:
-            self._settings[topic] = await topic_settings(self._connection, topic)
+            self._settings[topic] = await settings_of_topic(self._connection, topic)
         settings = self._settings[topic]
         if not settings:
             servers = ",".join(self._connection.bootstrap_servers)

@@ -37,7 +37,7 @@ class KafkaCluster:
         self, connection: ConnectionSettings, topic: str, take: Callable[[Record], object], *, timeout_s: float
     ) -> None:
         from evkafka.kafka.admin.topic_reader import for_each_record_of_topic
-        from evkafka.kafka.admin.topics import topic_settings
+        from evkafka.kafka.admin.topics import settings_of_topic
 
-        if await topic_settings(connection, topic, timeout_s=timeout_s):
+        if await settings_of_topic(connection, topic, timeout_s=timeout_s):
             await for_each_record_of_topic(connection, topic, take, timeout_s=timeout_s)

@@ -95,13 +95,13 @@ def translate_error(error: BaseException, doing: str) -> BrokerError:
     """
     if isinstance(error, BrokerError):
         return error
-    kind = _error_class(error)
+    kind = _broker_error_class_for(error)
     translated = kind(f"{doing}: {describe_cause(error)}")
     translated.__cause__ = error
     return translated
 
 
-def _error_class(error: BaseException) -> type[BrokerError]:
+def _broker_error_class_for(error: BaseException) -> type[BrokerError]:
     match error:
         case (
             kafka.TopicAuthorizationFailedError()
@@ -138,7 +138,7 @@ def describe_cause(error: BaseException) -> str:
     """Why it failed, as a sentence that a reader can act on."""
     match error:
         case ssl.SSLError():
-            return _tls_cause(error)
+            return _describe_tls_error(error)
         case socket.gaierror():
             return f"name not found: {error.strerror}"
         case ConnectionRefusedError():
@@ -148,16 +148,16 @@ def describe_cause(error: BaseException) -> str:
         case asyncio.IncompleteReadError() | ConnectionResetError():
             return _CLOSED
         case kafka.KafkaError():
-            return _kafka_error_cause(error)
+            return _describe_kafka_error(error)
         case OSError():
             return error.strerror or str(error) or type(error).__name__
         case _:
             return f"{type(error).__name__}: {error}"
 
 
-def _tls_cause(error: ssl.SSLError) -> str:
+def _describe_tls_error(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the server's certificate was not accepted: {_verification_cause(error)}"
+        return f"the server's certificate was not accepted: {_describe_verification_error(error)}"
     if _is_plaintext_port(error):
         return "the server does not speak TLS on this port (see security_protocol)"
     if _is_certificate_alert(error):
@@ -168,7 +168,7 @@ def _tls_cause(error: ssl.SSLError) -> str:
     return f"TLS failed: {error.reason or error}"
 
 
-def _kafka_error_cause(error: kafka.KafkaError) -> str:
+def _describe_kafka_error(error: kafka.KafkaError) -> str:
     match error:
         case kafka.SaslAuthenticationFailed() | kafka.AuthenticationFailedError():
             return f"login refused: {_args_text(error) or 'wrong user name or password'}"
@@ -216,7 +216,7 @@ def _kafka_error_cause(error: kafka.KafkaError) -> str:
             return str(error) or type(error).__name__
 
 
-def _verification_cause(error: ssl.SSLCertVerificationError) -> str:
+def _describe_verification_error(error: ssl.SSLCertVerificationError) -> str:
     why = (error.verify_message or str(error)).rstrip(".")
     match error.verify_code:
         case 10:  # X509_V_ERR_CERT_HAS_EXPIRED

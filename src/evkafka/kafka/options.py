@@ -88,13 +88,13 @@ def consumer_options(settings: ConsumerSettings) -> dict[str, Any]:
     }
 
 
-def fetcher_options(consumer: AIOKafkaConsumer) -> dict[str, Any]:
+def fetcher_options_from_consumer(consumer: AIOKafkaConsumer) -> dict[str, Any]:
     """The arguments of a Fetcher, as AIOKafkaConsumer has read them from its own."""
     options = {name: getattr(consumer, f"_{name}") for name in _FETCHER_OPTIONS}
     return options | {"fetcher_timeout": consumer._consumer_timeout}
 
 
-def coordinator_options(consumer: AIOKafkaConsumer) -> dict[str, Any]:
+def coordinator_options_from_consumer(consumer: AIOKafkaConsumer) -> dict[str, Any]:
     """The arguments of a GroupCoordinator, as AIOKafkaConsumer has read them from its own."""
     options = {name: getattr(consumer, f"_{name}") for name in _COORDINATOR_OPTIONS}
     return options | {"assignors": consumer._partition_assignment_strategy}

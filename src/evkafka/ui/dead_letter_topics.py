@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from evkafka.config import dead_letter_producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError
-from evkafka.kafka.admin.topics import topic_shapes
+from evkafka.kafka.admin.topics import all_topic_shapes
 from evkafka.runtime.topic_pattern import regex_of_name_template
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.ui.app_topics import AppTopic, configured_dead_letter_topics
@@ -97,7 +97,7 @@ def _is_dead_letter_topic(declared: DeclaredConsumer, name: re.Pattern[str], top
 
 async def _topics_of_cluster(connection: ConnectionSettings) -> Collection[str]:
     try:
-        return await topic_shapes(connection, timeout_s=READ_TIMEOUT_S)
+        return await all_topic_shapes(connection, timeout_s=READ_TIMEOUT_S)
     except BrokerError as error:
         logger.info("dead-letter topics beyond those of the policies are not known: %s", error)
         return ()

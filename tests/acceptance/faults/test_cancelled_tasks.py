@@ -21,7 +21,7 @@ CLIENT_ROUTINES = [
     "_md_synchronizer",
     "_sender_routine",
     "AIOKafkaConnection._read",
-    "_watch_topics",
+    "_watch_for_absent_topics",
 ]
 
 

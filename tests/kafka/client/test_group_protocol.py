@@ -16,7 +16,7 @@ from evkafka.kafka.client.group_protocol import (
 )
 from evkafka.kafka.client.node_connections import NodeConnections
 from evkafka.kafka.client.offset_protocol import MemberOffsetFetchRequest
-from evkafka.kafka.client.protocol import TopicIdsRequest
+from evkafka.kafka.client.protocol import TopicIdsByNameRequest
 from evkafka.kafka.client.topic_ids import request_topic_names
 from evkafka.kafka.errors import ErrorCode
 from tests.support.group_member import GroupMember
@@ -39,7 +39,7 @@ async def member(client: NodeConnections, topic: MakeTopic, name: str) -> GroupM
 
 class TestAMember:
     async def test_joins_commits_is_described_and_leaves(self, client: NodeConnections, member: GroupMember) -> None:
-        [(_, _, topic_id, *_)] = (await client.send_to_any_node(TopicIdsRequest([member.topic]))).topics
+        [(_, _, topic_id, *_)] = (await client.send_to_any_node(TopicIdsByNameRequest([member.topic]))).topics
         await member.join()
         assert member.partitions == {topic_id: {0, 1}}
         assert await request_topic_names(client, [topic_id, uuid.uuid4()]) == {topic_id: member.topic}

@@ -22,14 +22,14 @@ from tests.support.waiting import eventually
 def interruption(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Rule]:
     """Closes the connections of the next two requests for metadata, once a client has connected."""
     rules: list[Rule] = []
-    try_login = preflight.try_login
+    check_login = preflight.check_login
 
     async def interrupted(*args: Any, **named: Any) -> None:
-        await try_login(*args, **named)
+        await check_login(*args, **named)
         if not rules:
             rules.append(proxy.on(METADATA, cut="before", count=2))
 
-    monkeypatch.setattr(preflight, "try_login", interrupted)
+    monkeypatch.setattr(preflight, "check_login", interrupted)
     return lambda: rules[0]
 
 

@@ -253,7 +253,7 @@ class TestErrorsOfHeartbeats:
         await fake.fault(CONSUMER_GROUP_HEARTBEAT, code, group=name, count=-1)
         rejoin = await fake.fault(CONSUMER_GROUP_HEARTBEAT, code, group=name, count=-1)
         # A running member never gets some of these.
-        reader.source._started_consumer().coordinator._membership.lose_all_partitions()
+        reader.source._started_consumer().coordinator._membership.rejoin_without_partitions()
 
         await eventually(lambda: reader.errors)
         await rejoin.heal()

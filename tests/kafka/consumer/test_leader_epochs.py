@@ -11,7 +11,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.broker import KafkaBroker
 from evkafka.kafka.client.client import Client
-from evkafka.kafka.client.protocol import EpochOffsetFetchRequest
+from evkafka.kafka.client.protocol import OffsetFetchWithEpochsRequest
 from evkafka.kafka.consumer.leader_epochs import Divergence, EpochOffset, find_divergences
 from evkafka.records import TopicPartition
 from tests.support.fake_kafka import FakeKafka
@@ -40,7 +40,7 @@ class TestTheEpochOfTheRecordBefore:
             await client.bootstrap()
             try:
                 node = client.get_random_node()
-                answer = await client.send(node, EpochOffsetFetchRequest(name, [(orders, [0])]))
+                answer = await client.send(node, OffsetFetchWithEpochsRequest(name, [(orders, [0])]))
             finally:
                 await client.close()
             [(_, [(_, offset, epoch, *_)])] = answer.topics

@@ -52,20 +52,20 @@ def member() -> Membership:
 
 
 def exchange(member: Membership, answer: Answer, now_s: float = 0.0) -> tuple[Heartbeat, Verdict]:
-    beat = member.begin_heartbeat(now_s)
+    beat = member.create_next_heartbeat(now_s)
     return beat, member.on_answer(answer, now_s)
 
 
 def carry_out(member: Membership) -> list[RevokePartitions | AssignPartitions]:
     """Carry out all changes at once."""
     changes = []
-    while (change := member.next_change({TOPIC})) is not None:
+    while (change := member.next_change_to_carry_out({TOPIC})) is not None:
         changes.append(change)
         match change:
             case RevokePartitions():
-                member.confirm_revoked()
+                member.note_revocation_carried_out()
             case AssignPartitions():
-                member.confirm_assigned()
+                member.note_assignment_carried_out()
     return changes
 
 
@@ -80,22 +80,22 @@ def settled(member: Membership, *numbers: int) -> None:
 
 class TestJoining:
     def test_begins_with_everything_and_nothing_owned(self, member: Membership) -> None:
-        assert (member.state, member.due_s) == (State.JOINING, 0.0)
-        beat = member.begin_heartbeat(0.0)
+        assert (member.state, member.next_heartbeat_at_s) == (State.JOINING, 0.0)
+        beat = member.create_next_heartbeat(0.0)
         assert beat == Heartbeat(JOIN, is_full=True, topics=frozenset({"orders"}), owned=NONE)
 
     def test_waits_for_the_first_topic_of_a_pattern(self) -> None:
         member = Membership((), session_s=SESSION_S, retry_s=RETRY_S, now_s=0.0)
-        assert member.due_s == math.inf
+        assert member.next_heartbeat_at_s == math.inf
         member.subscribe({"orders"})
-        assert member.due_s == 0.0
+        assert member.next_heartbeat_at_s == 0.0
 
     def test_an_assignment_is_taken_and_then_reported_at_once(self, member: Membership) -> None:
         exchange(member, assigned(0, 1))
         assert member.state is State.RECONCILING
         assert carry_out(member) == [AssignPartitions(partitions(0, 1))]
-        assert member.due_s == -math.inf
-        assert member.begin_heartbeat(1.0) == Heartbeat(1, owned=partitions(0, 1))
+        assert member.next_heartbeat_at_s == -math.inf
+        assert member.create_next_heartbeat(1.0) == Heartbeat(1, owned=partitions(0, 1))
 
     def test_an_empty_assignment_is_reported_to_the_listener_too(self, member: Membership) -> None:
         exchange(member, assigned())
@@ -107,7 +107,7 @@ class TestJoining:
         exchange(member, Answer(0, 1, INTERVAL_S, partitions(0) | partitions(0, topic_id=OTHER)))
         assert carry_out(member) == [AssignPartitions(partitions(0))]
         assert member.pending_assignment == partitions(0, topic_id=OTHER)
-        assert member.next_change({TOPIC, OTHER}) == AssignPartitions(partitions(0, topic_id=OTHER))
+        assert member.next_change_to_carry_out({TOPIC, OTHER}) == AssignPartitions(partitions(0, topic_id=OTHER))
 
 
 class TestChanges:
@@ -115,33 +115,33 @@ class TestChanges:
         settled(member, 0, 1)
         exchange(member, assigned(0))
         assert carry_out(member) == [RevokePartitions(partitions(1)), AssignPartitions(NONE)]
-        assert member.begin_heartbeat(0.0).owned == partitions(0)
+        assert member.create_next_heartbeat(0.0).owned == partitions(0)
 
     def test_is_not_acknowledged_before_the_revocation_has_ended(self, member: Membership) -> None:
         settled(member, 0, 1)
         exchange(member, assigned(0))
-        assert member.next_change({TOPIC}) == RevokePartitions(partitions(1))
-        assert member.due_s == EAGER_S  # heartbeats go on meanwhile, and say nothing new
+        assert member.next_change_to_carry_out({TOPIC}) == RevokePartitions(partitions(1))
+        assert member.next_heartbeat_at_s == EAGER_S  # heartbeats go on meanwhile, and say nothing new
         beat, _ = exchange(member, UNCHANGED, INTERVAL_S)
         assert beat == Heartbeat(1)
-        assert member.next_change({TOPIC}) is None
+        assert member.next_change_to_carry_out({TOPIC}) is None
 
-        member.confirm_revoked()
+        member.note_revocation_carried_out()
 
-        assert member.due_s == -math.inf
-        assert member.begin_heartbeat(6.0).owned == partitions(0)
+        assert member.next_heartbeat_at_s == -math.inf
+        assert member.create_next_heartbeat(6.0).owned == partitions(0)
 
     def test_that_end_while_a_heartbeat_is_in_flight_are_told_with_the_next_one(self, member: Membership) -> None:
         settled(member, 0, 1)
         exchange(member, assigned(0))
-        member.next_change({TOPIC})
-        beat = member.begin_heartbeat(INTERVAL_S)
-        member.confirm_revoked()
+        member.next_change_to_carry_out({TOPIC})
+        beat = member.create_next_heartbeat(INTERVAL_S)
+        member.note_revocation_carried_out()
         member.on_answer(UNCHANGED, INTERVAL_S)
 
         assert beat.owned is None
-        assert member.due_s == -math.inf
-        assert member.begin_heartbeat(INTERVAL_S).owned == partitions(0)
+        assert member.next_heartbeat_at_s == -math.inf
+        assert member.create_next_heartbeat(INTERVAL_S).owned == partitions(0)
 
     def test_that_leave_everything_as_the_coordinator_knew_it_are_reported_all_the_same(
         self, member: Membership
@@ -150,68 +150,68 @@ class TestChanges:
         exchange(member, assigned())
         carry_out(member)
         exchange(member, assigned(0))
-        member.next_change({TOPIC})
+        member.next_change_to_carry_out({TOPIC})
         exchange(member, assigned())
-        member.confirm_assigned()
+        member.note_assignment_carried_out()
         assert carry_out(member) == [RevokePartitions(partitions(0)), AssignPartitions(NONE)]
 
-        assert member.due_s == -math.inf
+        assert member.next_heartbeat_at_s == -math.inf
         beat, _ = exchange(member, UNCHANGED)
         assert beat == Heartbeat(1, owned=NONE)
-        assert member.due_s == EAGER_S
+        assert member.next_heartbeat_at_s == EAGER_S
 
     def test_are_waited_for_with_more_heartbeats(self, member: Membership) -> None:
         """The partitions that a new member gets have to be given back by others first."""
         settled(member)
         until_s = EAGER_INTERVALS * INTERVAL_S
         exchange(member, UNCHANGED, until_s - 1.0)
-        assert member.due_s == until_s - 1.0 + EAGER_S
+        assert member.next_heartbeat_at_s == until_s - 1.0 + EAGER_S
         exchange(member, UNCHANGED, until_s)
-        assert member.due_s == until_s + INTERVAL_S
+        assert member.next_heartbeat_at_s == until_s + INTERVAL_S
         exchange(member, Answer(0, 2, INTERVAL_S, None), 100.0)  # another member has come or gone
-        assert member.due_s == 100.0 + EAGER_S
+        assert member.next_heartbeat_at_s == 100.0 + EAGER_S
 
     def test_a_subscription_is_told_at_once(self, member: Membership) -> None:
         settled(member, 0)
         member.subscribe({"orders", "refunds"})
-        assert member.due_s == -math.inf
-        assert member.begin_heartbeat(1.0) == Heartbeat(1, topics=frozenset({"orders", "refunds"}))
+        assert member.next_heartbeat_at_s == -math.inf
+        assert member.create_next_heartbeat(1.0) == Heartbeat(1, topics=frozenset({"orders", "refunds"}))
 
 
 class TestLostAnswers:
     def test_the_next_heartbeat_repeats_everything(self, member: Membership) -> None:
         settled(member, 0, 1)
-        member.begin_heartbeat(INTERVAL_S)
-        member.on_no_answer(INTERVAL_S)
+        member.create_next_heartbeat(INTERVAL_S)
+        member.schedule_heartbeat_retry(INTERVAL_S)
 
-        assert member.due_s == INTERVAL_S + RETRY_S
-        beat = member.begin_heartbeat(member.due_s)
+        assert member.next_heartbeat_at_s == INTERVAL_S + RETRY_S
+        beat = member.create_next_heartbeat(member.next_heartbeat_at_s)
         assert beat == Heartbeat(1, is_full=True, topics=frozenset({"orders"}), owned=partitions(0, 1))
 
     def test_are_tried_again_after_growing_pauses(self, member: Membership) -> None:
         pauses = []
         for _ in range(6):
-            member.begin_heartbeat(0.0)
-            member.on_no_answer(0.0)
-            pauses.append(member.due_s)
+            member.create_next_heartbeat(0.0)
+            member.schedule_heartbeat_retry(0.0)
+            pauses.append(member.next_heartbeat_at_s)
         assert pauses == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
 
     def test_for_a_session_cost_the_partitions(self, member: Membership) -> None:
         settled(member, 0)
         exchange(member, UNCHANGED, 100.0)
-        assert member.expires_s == 100.0 + SESSION_S
-        member.begin_heartbeat(120.0)
-        member.on_no_answer(125.0)
-        assert member.expires_s == 100.0 + SESSION_S
+        assert member.expires_at_s == 100.0 + SESSION_S
+        member.create_next_heartbeat(120.0)
+        member.schedule_heartbeat_retry(125.0)
+        assert member.expires_at_s == 100.0 + SESSION_S
 
-        assert member.lose_all_partitions() == partitions(0)
+        assert member.rejoin_without_partitions() == partitions(0)
 
-        assert (member.state, member.expires_s) == (State.JOINING, math.inf)
+        assert (member.state, member.expires_at_s) == (State.JOINING, math.inf)
 
     def test_the_session_begins_when_a_heartbeat_is_sent_and_not_when_it_is_answered(self, member: Membership) -> None:
-        member.begin_heartbeat(10.0)
+        member.create_next_heartbeat(10.0)
         member.on_answer(assigned(0), 19.0)
-        assert member.expires_s == 10.0 + SESSION_S
+        assert member.expires_at_s == 10.0 + SESSION_S
 
 
 class TestErrors:
@@ -221,14 +221,14 @@ class TestErrors:
         _, verdict = exchange(member, Answer(code), 5.0)
         assert verdict is Verdict.FIND_COORDINATOR
         assert member.owned == partitions(0)
-        assert member.begin_heartbeat(6.0).is_full
+        assert member.create_next_heartbeat(6.0).is_full
 
     @pytest.mark.parametrize("code", [ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.UNKNOWN_SERVER_ERROR])
     def test_a_coordinator_that_is_not_ready_is_asked_again(self, member: Membership, code: int) -> None:
         settled(member, 0)
         _, verdict = exchange(member, Answer(code), 5.0)
         assert verdict is Verdict.RETRY
-        assert member.due_s == 5.0 + RETRY_S
+        assert member.next_heartbeat_at_s == 5.0 + RETRY_S
         assert member.owned == partitions(0)
 
     @pytest.mark.parametrize(
@@ -239,29 +239,31 @@ class TestErrors:
     ) -> None:
         settled(member, 0, 1)
         exchange(member, assigned(0))
-        member.next_change({TOPIC})  # a revocation is under way
+        member.next_change_to_carry_out({TOPIC})  # a revocation is under way
         member_id = member.member_id
         _, verdict = exchange(member, Answer(code), 5.0)
         assert verdict is Verdict.FENCED
 
-        assert member.lose_all_partitions() == partitions(0, 1)
-        member.confirm_revoked()  # the revocation ends after the loss
+        assert member.rejoin_without_partitions() == partitions(0, 1)
+        member.note_revocation_carried_out()  # the revocation ends after the loss
 
         assert member.state is State.JOINING
         assert member.member_id == member_id
-        assert member.begin_heartbeat(6.0) == Heartbeat(JOIN, is_full=True, topics=frozenset({"orders"}), owned=NONE)
+        assert member.create_next_heartbeat(6.0) == Heartbeat(
+            JOIN, is_full=True, topics=frozenset({"orders"}), owned=NONE
+        )
 
     def test_a_partition_that_is_being_taken_is_lost_too(self, member: Membership) -> None:
         exchange(member, assigned(0))
-        member.next_change({TOPIC})
-        assert member.lose_all_partitions() == partitions(0)
-        member.confirm_assigned()
+        member.next_change_to_carry_out({TOPIC})
+        assert member.rejoin_without_partitions() == partitions(0)
+        member.note_assignment_carried_out()
         assert member.owned == NONE
 
     def test_an_instance_id_in_use_is_waited_for_and_then_said(self, member: Membership) -> None:
         in_use = Answer(ErrorCode.UNRELEASED_INSTANCE_ID)
         assert exchange(member, in_use, 0.0)[1] is Verdict.UNRELEASED
-        assert 0.0 < member.due_s <= 1.0
+        assert 0.0 < member.next_heartbeat_at_s <= 1.0
         assert exchange(member, in_use, SESSION_S)[1] is Verdict.UNRELEASED
         assert exchange(member, in_use, SESSION_S + RELEASE_SLACK_S + 0.1)[1] is Verdict.REFUSED
 
@@ -283,10 +285,10 @@ class TestLeaving:
         settled(member, 0)
         assert member.begin_leaving(is_static=is_static) == Heartbeat(epoch)
         assert member.begin_leaving(is_static=is_static) is None
-        assert (member.state, member.due_s) == (State.LEAVING, math.inf)
+        assert (member.state, member.next_heartbeat_at_s) == (State.LEAVING, math.inf)
 
     def test_is_said_if_a_join_has_no_answer_yet(self, member: Membership) -> None:
-        member.begin_heartbeat(0.0)
+        member.create_next_heartbeat(0.0)
         assert member.begin_leaving(is_static=False) == Heartbeat(LEAVE)
 
     def test_is_not_said_before_the_first_heartbeat(self, member: Membership) -> None:
@@ -321,11 +323,11 @@ class GroupOfMembers(RuleBasedStateMachine):
     @rule(data=st.data(), arrives=st.sampled_from([True, True, True, False]))
     def send(self, data: Any, arrives: bool) -> None:
         member = self.pick(data, set(self.members) - self.in_flight.keys())
-        beat = member.begin_heartbeat(self.now_s)
+        beat = member.create_next_heartbeat(self.now_s)
         if arrives:
             self.in_flight[member] = beat, self.group.heartbeat(member.member_id, beat)
         else:
-            member.on_no_answer(self.now_s)
+            member.schedule_heartbeat_retry(self.now_s)
 
     @precondition(lambda self: self.in_flight)
     @rule(data=st.data(), arrives=st.sampled_from([True, True, True, False]))
@@ -333,7 +335,7 @@ class GroupOfMembers(RuleBasedStateMachine):
         member = self.pick(data, self.in_flight)
         _, answer = self.in_flight.pop(member)
         if not arrives:
-            member.on_no_answer(self.now_s)
+            member.schedule_heartbeat_retry(self.now_s)
         elif member.on_answer(answer, self.now_s) is Verdict.FENCED:
             self.lose(member)
 
@@ -346,13 +348,13 @@ class GroupOfMembers(RuleBasedStateMachine):
 
     def lose(self, member: Membership) -> None:
         self.changing.pop(member, None)
-        member.lose_all_partitions()
+        member.rejoin_without_partitions()
 
     @precondition(lambda self: len(self.changing) < len(self.members))
     @rule(data=st.data())
     def begin_change(self, data: Any) -> None:
         member = self.pick(data, set(self.members) - self.changing.keys())
-        change = member.next_change({TOPIC})
+        change = member.next_change_to_carry_out({TOPIC})
         if change is not None:
             self.changing[member] = change
             if isinstance(change, RevokePartitions):
@@ -372,9 +374,9 @@ class GroupOfMembers(RuleBasedStateMachine):
     def finish(self, member: Membership) -> None:
         match self.changing.pop(member):
             case RevokePartitions():
-                member.confirm_revoked()
+                member.note_revocation_carried_out()
             case AssignPartitions():
-                member.confirm_assigned()
+                member.note_assignment_carried_out()
 
     # ------------------------------------------------------------------ the group
 
@@ -402,7 +404,7 @@ class GroupOfMembers(RuleBasedStateMachine):
         """Both sides see the end of a session."""
         self.now_s += seconds
         for member in self.members:
-            if self.now_s >= member.expires_s:
+            if self.now_s >= member.expires_at_s:
                 self.in_flight.pop(member, None)
                 self.group.remove(member.member_id)
                 self.lose(member)
@@ -422,7 +424,7 @@ class GroupOfMembers(RuleBasedStateMachine):
             return
         for member in tuple(self.in_flight):
             self.in_flight.pop(member)
-            member.on_no_answer(self.now_s)
+            member.schedule_heartbeat_retry(self.now_s)
         for _ in range(60):
             for member in self.members:
                 self.round(member)
@@ -430,15 +432,15 @@ class GroupOfMembers(RuleBasedStateMachine):
         owned = [one for member in self.members for one in member.owned]
         assert sorted(owned) == (sorted(self.group.partitions) if self.members else [])
         assert all(member.state is State.STEADY for member in self.members)
-        assert all(member.due_s > self.now_s for member in self.members)
+        assert all(member.next_heartbeat_at_s > self.now_s for member in self.members)
 
     def round(self, member: Membership) -> None:
-        beat = member.begin_heartbeat(self.now_s)
+        beat = member.create_next_heartbeat(self.now_s)
         if member.on_answer(self.group.heartbeat(member.member_id, beat), self.now_s) is Verdict.FENCED:
             self.lose(member)
         if member in self.changing:
             self.finish(member)
-        while (change := member.next_change({TOPIC})) is not None:
+        while (change := member.next_change_to_carry_out({TOPIC})) is not None:
             self.changing[member] = change
             self.finish(member)
 

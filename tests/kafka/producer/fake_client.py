@@ -59,7 +59,7 @@ class Client:
         return self
 
     def replace(self, *_: object) -> None: ...
-    def close_if_drained(self, *_: object) -> None: ...
+    def close_producer_if_drained(self, *_: object) -> None: ...
 
     def reason_nothing_can_be_sent(self) -> str:
         return ""
@@ -67,7 +67,7 @@ class Client:
     def create_builder(self, _: int | None) -> Builder:
         return Builder()
 
-    def submit(self, *_: object) -> Sent:
+    def submit_batch(self, *_: object) -> Sent:
         self.sent.append(Sent())
         return self.sent[-1]
 

@@ -36,9 +36,9 @@ class CountingClient(Client):
     def create_builder(self, _: int | None) -> CountingBuilder:
         return CountingBuilder()
 
-    def submit(self, partition: object, builder: Any) -> Any:
+    def submit_batch(self, partition: object, builder: Any) -> Any:
         self.sizes.append(builder.records)
-        return super().submit(partition, builder)
+        return super().submit_batch(partition, builder)
 
 
 def sent(*records: PendingRecord) -> CountingClient:

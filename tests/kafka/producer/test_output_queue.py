@@ -47,7 +47,7 @@ def batches(queue: OutputQueue) -> list[Written]:
     found = []
     while queue:
         found.append(written(queue.build_batch(ProducerId(1, 0), 0)))
-        queue.confirm_batch()
+        queue.remove_confirmed_batch()
     return found
 
 

@@ -7,8 +7,8 @@ import pytest
 from evkafka.kafka.client.transaction_protocol import NO_PRODUCER, ProducerId
 from evkafka.kafka.errors import ErrorCode
 from evkafka.kafka.producer.transaction_state import (
+    Cleanup,
     Request,
-    Settlement,
     TransactionState,
     Verdict,
     most_severe_code,
@@ -35,23 +35,23 @@ def opened() -> TransactionState:
 def ending() -> TransactionState:
     state = opened()
     state.on_commit_requested()
-    state.on_request()
+    state.on_request_sent()
     return state
 
 
 class TestTheNextTransaction:
     def test_needs_a_producer_id(self) -> None:
-        assert TransactionState().settlement is Settlement.INITIALIZE
+        assert TransactionState().required_cleanup is Cleanup.INITIALIZE
 
     def test_begins_at_once_after_one_that_was_committed(self) -> None:
         state = ending()
         state.on_answer()
         state.on_ended()
 
-        assert state.settlement is Settlement.NOTHING
+        assert state.required_cleanup is Cleanup.NOTHING
 
     def test_begins_after_the_abort_of_one_that_failed(self) -> None:
-        assert opened().settlement is Settlement.ABORT
+        assert opened().required_cleanup is Cleanup.ABORT
 
     def test_has_no_sequence_numbers_of_an_earlier_epoch(self) -> None:
         state = opened()
@@ -70,45 +70,45 @@ class TestTheNextTransaction:
 
     def test_has_a_new_epoch_if_a_request_has_no_answer(self) -> None:
         state = opened()
-        state.on_request()
+        state.on_request_sent()
         state.on_no_answer()
 
-        assert state.settlement is Settlement.INITIALIZE
+        assert state.required_cleanup is Cleanup.INITIALIZE
 
     def test_has_a_new_epoch_while_a_request_may_still_be_answered(self) -> None:
         state = opened()
-        state.on_request()
+        state.on_request_sent()
 
-        assert state.settlement is Settlement.INITIALIZE
+        assert state.required_cleanup is Cleanup.INITIALIZE
 
     def test_has_a_new_epoch_even_if_the_same_request_was_answered_when_it_was_sent_again(self) -> None:
         state = opened()
-        state.on_request()
+        state.on_request_sent()
         state.on_no_answer()
-        state.on_request()
+        state.on_request_sent()
         state.on_answer()
         state.on_ended()
 
-        assert state.settlement is Settlement.INITIALIZE
+        assert state.required_cleanup is Cleanup.INITIALIZE
 
     def test_has_a_new_epoch_after_a_commit_that_was_refused(self) -> None:
         state = ending()
         state.on_answer()
 
-        assert state.settlement is Settlement.INITIALIZE
+        assert state.required_cleanup is Cleanup.INITIALIZE
 
     def test_has_a_new_epoch_if_the_brokers_do_not_know_the_transaction(self) -> None:
         state = opened()
         state.on_verdict(Verdict.BROKEN)
 
-        assert state.settlement is Settlement.INITIALIZE
+        assert state.required_cleanup is Cleanup.INITIALIZE
         assert state.producer == PRODUCER
 
     def test_has_a_producer_that_fences_others_only_after_this_one_was_fenced(self) -> None:
         state = opened()
         state.on_verdict(Verdict.FENCED)
 
-        assert state.settlement is Settlement.INITIALIZE
+        assert state.required_cleanup is Cleanup.INITIALIZE
         assert state.producer == NO_PRODUCER
         assert not state.has_producer
 
@@ -131,7 +131,7 @@ class TestACommit:
     def test_stays_unknown_if_a_later_request_is_refused(self) -> None:
         state = ending()
         state.on_no_answer()
-        state.on_request()
+        state.on_request_sent()
         state.on_answer()
         state.on_verdict(Verdict.FENCED)
 
@@ -146,7 +146,7 @@ class TestACommit:
 
     def test_is_not_in_doubt_because_of_a_request_before_it(self) -> None:
         state = opened()
-        state.on_request()
+        state.on_request_sent()
         state.on_no_answer()
         state.on_verdict(Verdict.ELSEWHERE)
 

@@ -168,7 +168,7 @@ class TestAMarkOfAnEarlierVersion:
         old = {"status": "replayed", "count": 1, "at": "2099-01-01T00:00:00+00:00"}
         async with TransactionalWriter(given.connection, "by-the-test") as transactions:
             key = f"g/{given.source}/0/5".encode()
-            await transactions.write_in_one_transaction(
+            await transactions.write_records_in_one_transaction(
                 [OutgoingRecord(f"{given.dead}.state", json.dumps(old).encode(), key, partition=0)]
             )
         assert await given.open() == [6]

@@ -11,7 +11,7 @@ from evkafka.config import producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.dlq import DeadLetterFilter, DeadLetterTopic, drop_dead_letters
 from evkafka.exceptions import BrokerError
-from evkafka.kafka.admin.topics import create_compacted_topic_if_absent, create_topic, ensure_topics, topic_shapes
+from evkafka.kafka.admin.topics import all_topic_shapes, create_compacted_topic_if_absent, create_topic, ensure_topics
 from evkafka.testing import InMemoryKafka
 from tests.support.apps import app_of
 from tests.support.backends import RealBackend
@@ -33,7 +33,7 @@ def at(broker: KafkaBroker) -> ConnectionSettings:
 
 async def known(broker: KafkaBroker, topic: str) -> bool:
     """A broker learns of a topic some time after it was created."""
-    return topic in await topic_shapes(at(broker))
+    return topic in await all_topic_shapes(at(broker))
 
 
 @pytest.mark.kafka
@@ -47,7 +47,7 @@ class TestATopicWithoutASource:
     async def test_has_the_brokers_number_of_partitions(self, broker: KafkaBroker) -> None:
         await create_topic(at(broker), "by-default", replicas=1)
         await eventually(lambda: known(broker, "by-default"))
-        assert (await topic_shapes(at(broker)))["by-default"].partitions == 3
+        assert (await all_topic_shapes(at(broker)))["by-default"].partitions == 3
 
 
 @pytest.mark.kafka
@@ -56,14 +56,14 @@ class TestATopicWithASource:
         await create_topic(at(broker), "orders", partitions=5, replicas=1)
         await eventually(lambda: known(broker, "orders"))
         assert await ensure_topics(at(broker), {"orders.g.dlq": "orders"}, timeout_s=10) == {"orders.g.dlq": 5}
-        shape = (await topic_shapes(at(broker)))["orders.g.dlq"]
+        shape = (await all_topic_shapes(at(broker)))["orders.g.dlq"]
         assert (shape.partitions, shape.replicas) == (5, 1)
 
     async def test_and_its_state_topic_have_the_same_replicas(self, broker: KafkaBroker) -> None:
         await create_topic(at(broker), "returns.g.dlq", partitions=2, replicas=1)
         await eventually(lambda: known(broker, "returns.g.dlq"))
         await drop_dead_letters(DeadLetterTopic(at(broker), "returns.g.dlq"), DeadLetterFilter())
-        shape = (await topic_shapes(at(broker)))["returns.g.dlq.state"]
+        shape = (await all_topic_shapes(at(broker)))["returns.g.dlq.state"]
         assert (shape.partitions, shape.replicas) == (1, 1)
 
 
@@ -71,7 +71,7 @@ class TestAnApp:
     async def test_creates_default_topics_if_its_source_is_created_later(self, kafka: RealBackend) -> None:
         config = kafka.config("not-yet-there", on_error={**TO_DLQ, "retry_topics": [500]})
         async with kafka.running(app_of(failing(), config)):
-            shapes = await topic_shapes(producer_settings({"bootstrap_servers": kafka.servers}).connection)
+            shapes = await all_topic_shapes(producer_settings({"bootstrap_servers": kafka.servers}).connection)
         assert {name for name in shapes if config["group_id"] in name} == {
             f"not-yet-there.{config['group_id']}.dlq",
             f"not-yet-there.{config['group_id']}.retry.500",

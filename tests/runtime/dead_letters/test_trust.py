@@ -126,7 +126,7 @@ class TestADeadLetterThatTheBrokerRejects:
     async def test_because_it_has_no_key_blocks_no_other(self, given: Given, topic: MakeTopic) -> None:
         compacted = await topic(config={"cleanup.policy": "compact"})
         async with TransactionalWriter(given.connection, "by-the-test") as transactions:
-            await transactions.write_in_one_transaction([OutgoingRecord(given.dead, b"v", partition=0)])
+            await transactions.write_records_in_one_transaction([OutgoingRecord(given.dead, b"v", partition=0)])
         await given.write(1)
         report = await replay_dead_letters(given.dead_letters, Target(compacted), ALL, force=True)
         assert report.done == 1

@@ -29,8 +29,8 @@ from evkafka.config.settings import ConnectionSettings, ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, ConfigError, EVKafkaError
 from evkafka.kafka.admin.groups import describe_group, look_up_consumer_protocol_offer
 from evkafka.kafka.admin.permissions import PermissionProbe, missing_codecs, permission_probe
-from evkafka.kafka.admin.topics import TopicShape, broker_settings, topic_shapes
-from evkafka.kafka.admin.transactions import look_up_transaction_offer
+from evkafka.kafka.admin.topics import TopicShape, all_topic_shapes, settings_of_broker
+from evkafka.kafka.admin.transactions import look_up_transaction_support
 from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
 from evkafka.serde.safe_text import escape_line, escape_lines
@@ -212,7 +212,7 @@ async def _check_clusters(app: EVKafkaApp) -> list[Finding]:
         about = ",".join(servers)
         try:
             host, port = await find_reachable_server(connection, timeout_s=REACH_TIMEOUT_S)
-            shapes = await topic_shapes(connection)
+            shapes = await all_topic_shapes(connection)
         except BrokerError as error:
             fix = "check the network, security_protocol and the login"
             findings.append(Finding("error", "broker", about, str(error), fix))
@@ -234,7 +234,7 @@ async def _check_clusters(app: EVKafkaApp) -> list[Finding]:
 async def _read_broker_settings(connection: ConnectionSettings) -> Mapping[str, str] | None:
     """The settings of a broker; None if this client may not see them."""
     try:
-        return await broker_settings(connection)
+        return await settings_of_broker(connection)
     except BrokerError:
         return None
 
@@ -260,12 +260,12 @@ async def _check_transactions(declared: DeclaredConsumer, known: Mapping[str, st
         return []
     id_ = settings.transactional_id or settings.default_transactional_id("check")
     try:
-        offer = await look_up_transaction_offer(settings.connection, id_, settings.group_id)
+        support = await look_up_transaction_support(settings.connection, id_, settings.group_id)
     except BrokerRefused:
         return []  # the check of the permissions says what is missing
     except BrokerError as error:
         return [Finding("warning", "transactions", declared.name, f"not checked: {error}")]
-    found = transaction_findings(transactions, offer, known)
+    found = transaction_findings(transactions, support, known)
     return [Finding(level, "transactions", declared.name, *rest) for level, *rest in found]
 
 
@@ -310,7 +310,7 @@ async def _check_permissions(app: EVKafkaApp, connection: ConnectionSettings, ne
                     findings += await _check_reader_permissions(probe, declared, existing)
             written = {need.topic: need for need in needs if need.role != "reads"}
             for topic, need in written.items():
-                missing = await probe.find_missing_write_right(topic)
+                missing = await probe.find_missing_right_to_write_topic(topic)
                 findings.append(_permission_finding(missing, topic, f"{need.needed_by} may write"))
     except BrokerError as error:
         findings.append(Finding("error", "permissions", about, str(error)))
@@ -336,12 +336,14 @@ async def _check_reader_permissions(
     topics = [topic.name for topic in declared.settings.topics if topic.name in existing]
     if group is not None:
         findings.append(
-            _permission_finding(await probe.find_missing_group_right(group), declared.name, f"may join group {group!r}")
+            _permission_finding(
+                await probe.find_missing_right_to_join_group(group), declared.name, f"may join group {group!r}"
+            )
         )
     if topics:
         findings.append(
             _permission_finding(
-                await probe.find_missing_read_right(topics), declared.name, f"may read {', '.join(topics)}"
+                await probe.find_missing_right_to_read_topics(topics), declared.name, f"may read {', '.join(topics)}"
             )
         )
     return findings

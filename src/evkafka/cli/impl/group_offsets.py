@@ -22,7 +22,7 @@ from evkafka.kafka.admin.groups import (
     topic_offset_bounds,
 )
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
-from evkafka.kafka.admin.topics import topic_shapes
+from evkafka.kafka.admin.topics import all_topic_shapes
 from evkafka.records import TopicPartition
 from evkafka.runtime.commit_metadata import Unusable, group_and_partition_text, parse_and_verify_metadata
 from evkafka.runtime.completed_offsets import OffsetRanges
@@ -118,7 +118,7 @@ async def read_group(query: GroupQuery) -> tuple[Group, list[PartitionOffsets]]:
     """
     group = await describe_group(query.connection, query.group)
     committed = await group_commits(query.connection, query.group)
-    existing = await topic_shapes(query.connection)
+    existing = await all_topic_shapes(query.connection)
     for topic in query.topics if query.named else ():
         require_topic_among_read_topics(query.connection, topic, existing)
     topics = {topic for topic in query.topics or {at.topic for at in committed} if topic in existing}

@@ -9,7 +9,7 @@ from typing import Literal
 from evkafka.app import EVKafkaApp
 from evkafka.config import dead_letter_producer_settings, dead_letter_topic, producer_settings
 from evkafka.config.settings import ConnectionSettings
-from evkafka.kafka.admin.topics import TopicShape, create_topic, default_shape, topic_shapes
+from evkafka.kafka.admin.topics import TopicShape, all_topic_shapes, create_topic, default_shape
 from evkafka.service.plan import DeclaredConsumer
 
 Role = Literal["reads", "writes", "retries", "dead letters"]
@@ -94,7 +94,7 @@ async def read_topic_statuses(app: EVKafkaApp) -> list[TopicStatus]:
     """
     needs = needed_topics(app)
     connections = {need.connection.bootstrap_servers: need.connection for need in needs}
-    shapes = {servers: await topic_shapes(connection) for servers, connection in connections.items()}
+    shapes = {servers: await all_topic_shapes(connection) for servers, connection in connections.items()}
     return [TopicStatus(need, shapes[need.connection.bootstrap_servers].get(need.topic)) for need in needs]
 
 

@@ -24,7 +24,7 @@ from evkafka.kafka.admin.reader import existing_partitions_of
 from evkafka.kafka.admin.session import admin_session, limit_operation, reader_session, retry_until_coordinator_known
 from evkafka.kafka.client.consumer_protocol_offer import ConsumerProtocolOffer, request_consumer_protocol_offer
 from evkafka.kafka.client.group_protocol import LEAVE_AND_RETURN, ConsumerGroupDescribeRequest, DescribedMember
-from evkafka.kafka.client.protocol import EpochOffsetFetchRequest
+from evkafka.kafka.client.protocol import OffsetFetchWithEpochsRequest
 from evkafka.kafka.consumer.offset_fetch import read_committed_offsets
 from evkafka.kafka.errors import ErrorCode
 from evkafka.kafka.options import connection_options
@@ -199,7 +199,7 @@ async def _fetch_commits(admin: Any, group_id: str) -> Mapping[TopicPartition, G
     """aiokafka's admin client ignores the error of the whole answer: it would look like a group without commits
     (aiokafka-defects.md#failed-lookup)."""
     node = await admin.find_coordinator(group_id)
-    answer = await admin.client.send(node, EpochOffsetFetchRequest(group_id, None))
+    answer = await admin.client.send(node, OffsetFetchWithEpochsRequest(group_id, None))
     code = getattr(answer, "error_code", 0)
     if code == ErrorCode.GROUP_ID_NOT_FOUND:
         return {}

@@ -158,7 +158,7 @@ async def read_page(
         wanted = await _choose_partitions(reader, topic, partition, limits.partitions)
         partitions = await _create_progress(reader, wanted, start, limits.records)
         page = _PageReader(reader, partitions, limits, matches, backward=isinstance(start, Newest | Before))
-        await page.read()
+        await page.fill_page()
         return page.result()
 
 
@@ -216,13 +216,13 @@ class _PageReader:
         self._examined = 0
         self._bytes = 0
 
-    async def read(self) -> None:
+    async def fill_page(self) -> None:
         if not self._backward:
             self._reader.assign_at({partition.at: partition.begin for partition in self._partitions})
-        while not self._is_over() and (partition := self._next_partition_to_read()) is not None:
+        while not self._has_reached_a_limit() and (partition := self._next_partition_to_read()) is not None:
             await (self._read_backward(partition) if self._backward else self._read_forward(partition))
 
-    def _is_over(self) -> bool:
+    def _has_reached_a_limit(self) -> bool:
         limits = self._limits
         return self._examined >= limits.examined or self._bytes >= limits.bytes or self._clock() >= self._ends_s
 
@@ -264,7 +264,7 @@ class _PageReader:
             [partition.at], {partition.at: partition.end}, min(POLL_RECORDS, self._limits.records)
         )
         for record in fetched.get(partition.at, ()):
-            partition.edge_ms = _time_of(record, partition.edge_ms)
+            partition.edge_ms = _record_time_or_previous_ms(record, partition.edge_ms)
             self._keep_match(partition, record, partition.edge_ms)
         partition.stop = min(await self._reader.position(partition.at), partition.end)
 
@@ -279,7 +279,7 @@ class _PageReader:
         while await self._reader.partitions_to_read({partition.at: end}):
             fetched = await self._reader.poll([partition.at], {partition.at: end}, POLL_RECORDS)
             for record in fetched.get(partition.at, ()):
-                at_ms = _time_of(record, at_ms)
+                at_ms = _record_time_or_previous_ms(record, at_ms)
                 earliest_ms = at_ms if earliest_ms is None else earliest_ms
                 self._keep_match(partition, record, at_ms)
                 while len(partition.found) > 1 and (
@@ -342,6 +342,6 @@ class _PageReader:
         return at_ms
 
 
-def _time_of(record: Record, before_ms: int | None) -> int:
+def _record_time_or_previous_ms(record: Record, before_ms: int | None) -> int:
     """The record's time; that of the record before it if it has none."""
     return record.timestamp if record.timestamp >= 0 else before_ms or 0

@@ -22,7 +22,7 @@ from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.reader import Reader
 from evkafka.kafka.admin.session import admin_session, limit_operation, retry_until_coordinator_known
 from evkafka.kafka.client.client import Admin
-from evkafka.kafka.client.preflight import try_login
+from evkafka.kafka.client.preflight import check_login
 from evkafka.kafka.errors import ErrorCode
 
 REQUEST_S = 0.5
@@ -45,7 +45,7 @@ class PermissionProbe:
     async def find_unreachable_brokers(self) -> Mapping[str, BrokerError]:
         """The brokers that accept no connection, by node and address, with the error. All are tried at once."""
         brokers = sorted(self._admin.client.cluster.brokers(), key=lambda broker: broker.nodeId)
-        logins = (try_login(self._connection, one.host, one.port, timeout_s=LOGIN_S) for one in brokers)
+        logins = (check_login(self._connection, one.host, one.port, timeout_s=LOGIN_S) for one in brokers)
         outcomes = await asyncio.gather(*logins, return_exceptions=True)
         for error in outcomes:
             if error is not None and not isinstance(error, BrokerError):
@@ -56,7 +56,7 @@ class PermissionProbe:
             if isinstance(error, BrokerError)
         }
 
-    async def find_missing_group_right(self, group: str) -> str | None:
+    async def find_missing_right_to_join_group(self, group: str) -> str | None:
         """Send the heartbeat of an unknown member: a broker checks the right to READ the group first."""
         try:
             node = await retry_until_coordinator_known(partial(self._admin.find_coordinator, group))
@@ -66,7 +66,7 @@ class PermissionProbe:
         refused = answer.error_code == ErrorCode.GROUP_AUTHORIZATION_FAILED
         return f"READ of group {group!r}" if refused else None
 
-    async def find_missing_read_right(self, topics: Collection[str]) -> str | None:
+    async def find_missing_right_to_read_topics(self, topics: Collection[str]) -> str | None:
         """Fetch at the end of each partition, where there are no records."""
         reader = Reader(self._connection, fetch_max_wait_ms=50)
         try:
@@ -80,7 +80,7 @@ class PermissionProbe:
             await reader.stop()
         return None
 
-    async def find_missing_write_right(self, topic: str) -> str | None:
+    async def find_missing_right_to_write_topic(self, topic: str) -> str | None:
         """Write an empty batch. The broker refuses it as invalid, or because of the missing right."""
         client = self._admin.client
         client.add_topic(topic)

@@ -20,7 +20,7 @@ from evkafka.config.settings import ConnectionSettings, ConsumerSettings
 from evkafka.kafka.client.client import Client
 from evkafka.kafka.consumer.fetcher import RawFetcher
 from evkafka.kafka.consumer.record_decoder import FetchedRecords, KafkaRecord
-from evkafka.kafka.options import connection_options, fetcher_options
+from evkafka.kafka.options import connection_options, fetcher_options_from_consumer
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 
@@ -34,7 +34,7 @@ POLL_MS = 200
 """How long a poll waits for records."""
 
 DECIDE_S = 2.0
-"""How long `committed_ends` waits for transactions to be decided."""
+"""How long `committed_record_ends` waits for transactions to be decided."""
 
 
 class Reader(AIOKafkaConsumer):
@@ -51,16 +51,19 @@ class Reader(AIOKafkaConsumer):
         """Replaces aiokafka's own, which creates its own fetcher."""
         await self._client.bootstrap()
         self._fetcher = DecodingFetcher(
-            self._client, self._subscription, auto_offset_reset=self._auto_offset_reset, **fetcher_options(self)
+            self._client,
+            self._subscription,
+            auto_offset_reset=self._auto_offset_reset,
+            **fetcher_options_from_consumer(self),
         )
         self._coordinator = NoGroupCoordinator(
             self._client, self._subscription, exclude_internal_topics=self._exclude_internal_topics
         )
 
     @property
-    def receive_progress(self) -> object:
-        """Changes while a large answer arrives."""
-        return self._client.receive_progress
+    def incoming_answer_progress(self) -> object:
+        """A value that changes while a large answer arrives."""
+        return self._client.incoming_answer_progress
 
     # ------------------------------------------------------------------ offsets
 
@@ -78,7 +81,7 @@ class Reader(AIOKafkaConsumer):
             fetcher._isolation_level = configured
         return ends
 
-    async def committed_ends(self, partitions: Sequence[ClientPartition]) -> Mapping[ClientPartition, int]:
+    async def committed_record_ends(self, partitions: Sequence[ClientPartition]) -> Mapping[ClientPartition, int]:
         """The end of the committed records.
 
         The commit of a transaction is answered a moment before its records can be read. So undecided transactions are
@@ -104,7 +107,7 @@ class Reader(AIOKafkaConsumer):
     async def assign_from_beginning(self, topic: str) -> Mapping[ClientPartition, int]:
         """Read all partitions of a topic from their beginnings. Returns the ends of their committed records."""
         partitions = await self.existing_partitions_of(topic)
-        ends = await self.committed_ends(partitions)
+        ends = await self.committed_record_ends(partitions)
         self.assign_at(await self.beginning_offsets(partitions))
         return ends
 

@@ -90,7 +90,7 @@ async def limit_operation(doing: str, timeout_s: float, reader: Reader | None = 
         timeout_s: the limit; while a large answer arrives at this reader, it does not run.
     """
     with _translate_errors(doing, timeout_s), client_log_filters.installed():
-        async with SilenceTimeout(timeout_s, lambda: reader.receive_progress if reader is not None else None):
+        async with SilenceTimeout(timeout_s, lambda: reader.incoming_answer_progress if reader is not None else None):
             yield
 
 

@@ -29,7 +29,7 @@ class TopicShape:
     replicas: int
 
 
-async def topic_shapes(connection: ConnectionSettings, *, timeout_s: float = 30.0) -> Mapping[str, TopicShape]:
+async def all_topic_shapes(connection: ConnectionSettings, *, timeout_s: float = 30.0) -> Mapping[str, TopicShape]:
     """All topics of the cluster that this client may see, including Kafka's internal ones.
 
     Raises:
@@ -53,11 +53,11 @@ async def default_shape(connection: ConnectionSettings, *, timeout_s: float = 30
 
 
 async def _default_shape(admin: Any) -> TopicShape:
-    config = await _broker_settings(admin)
+    config = await _settings_of_broker(admin)
     return TopicShape(int(config["num.partitions"]), int(config["default.replication.factor"]))
 
 
-async def broker_settings(connection: ConnectionSettings, *, timeout_s: float = 30.0) -> Mapping[str, str]:
+async def settings_of_broker(connection: ConnectionSettings, *, timeout_s: float = 30.0) -> Mapping[str, str]:
     """The settings of a broker under Kafka's names, without secret ones.
 
     Raises:
@@ -65,10 +65,10 @@ async def broker_settings(connection: ConnectionSettings, *, timeout_s: float = 
         BrokerUnavailable, BrokerError: the cluster did not answer.
     """
     async with admin_session(connection, "asking a broker for its settings", timeout_s) as admin:
-        return await _broker_settings(admin)
+        return await _settings_of_broker(admin)
 
 
-async def _broker_settings(admin: Any) -> Mapping[str, str]:
+async def _settings_of_broker(admin: Any) -> Mapping[str, str]:
     node = admin.client.cluster.brokers().copy().pop().nodeId
     [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.BROKER, str(node))])
     [(code, message, *_, entries)] = answer.resources
@@ -146,12 +146,12 @@ async def create_compacted_topic_if_absent(
         # Brokers learn of a new topic one after the other, so the first answer may not know it.
         while True:
             try:
-                return await _topic_settings(admin, name)
+                return await _settings_of_topic(admin, name)
             except UnknownTopicOrPartitionError:
                 await asyncio.sleep(RETRY_S)
 
 
-async def topic_settings(connection: ConnectionSettings, name: str, *, timeout_s: float = 30.0) -> Mapping[str, str]:
+async def settings_of_topic(connection: ConnectionSettings, name: str, *, timeout_s: float = 30.0) -> Mapping[str, str]:
     """A topic's settings under Kafka's names; empty if the topic does not exist.
 
     Raises:
@@ -159,10 +159,10 @@ async def topic_settings(connection: ConnectionSettings, name: str, *, timeout_s
     """
     async with admin_session(connection, f"reading the configuration of topic {name!r}", timeout_s) as admin:
         known = {topic["topic"] for topic in await admin.describe_topics(None)}
-        return await _topic_settings(admin, name) if name in known else {}
+        return await _settings_of_topic(admin, name) if name in known else {}
 
 
-async def _topic_settings(admin: Any, name: str) -> Mapping[str, str]:
+async def _settings_of_topic(admin: Any, name: str) -> Mapping[str, str]:
     answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
     [(code, message, *_, entries)] = [resource for answer in answers for resource in answer.resources]
     if code:

@@ -23,7 +23,7 @@ from evkafka.kafka.errors import ErrorCode
 STATE_TOPIC = "__transaction_state"
 
 
-class TransactionOffer(NamedTuple):
+class TransactionSupport(NamedTuple):
     """What a cluster offers.
 
     Attributes:
@@ -40,9 +40,9 @@ class TransactionOffer(NamedTuple):
     min_isr: int | None
 
 
-async def look_up_transaction_offer(
+async def look_up_transaction_support(
     connection: ConnectionSettings, transactional_id: str, group_id: str, *, timeout_s: float = 30.0
-) -> TransactionOffer:
+) -> TransactionSupport:
     """What the cluster offers to a member of this group with this transactional id.
 
     Raises:
@@ -50,14 +50,14 @@ async def look_up_transaction_offer(
     """
     async with admin_session(connection, "asking about transactions", timeout_s) as admin:
         brokers = len(admin.client.cluster.brokers())
-        if not await _has_transaction_requests(admin):
-            return TransactionOffer(False, None, brokers, None, None)
+        if not await _supports_txn_offset_commit_v3(admin):
+            return TransactionSupport(False, None, brokers, None, None)
         missing = await _find_missing_right(admin, transactional_id, group_id)
         replicas, min_isr = await _transaction_log_replication(admin)
-        return TransactionOffer(True, missing, brokers, replicas, min_isr)
+        return TransactionSupport(True, missing, brokers, replicas, min_isr)
 
 
-async def _has_transaction_requests(admin: Any) -> bool:
+async def _supports_txn_offset_commit_v3(admin: Any) -> bool:
     try:
         answer = await admin.client.send_to_any_node(FeaturesRequest())
     except kafka.IncompatibleBrokerVersion:

@@ -48,7 +48,7 @@ class SilenceTimeout:
         on_silence: called every few seconds in which nothing has arrived.
 
     Raises (at the exit):
-        TimeoutError: nothing has arrived for `silence_limit_s`, or `expire` was called.
+        TimeoutError: nothing has arrived for `silence_limit_s`, or `expire_now` was called.
     """
 
     def __init__(
@@ -83,13 +83,13 @@ class SilenceTimeout:
             self._last = current
             self._left_s = self._silence_s
         elif self._left_s <= 0:
-            self.expire()
+            self.expire_now()
             return
         elif self._on_silence is not None:
             self._on_silence()
         self._schedule_check()
 
-    def expire(self) -> None:
+    def expire_now(self) -> None:
         """Expire now."""
         self._timeout.reschedule(self._loop.time())
 
@@ -110,7 +110,7 @@ class Connection(AIOKafkaConnection):
         try:
             await super()._do_sasl_handshake()
         except (kafka.SaslAuthenticationFailed, kafka.AuthenticationFailedError) as error:
-            raise self._login_error(_error_text(error) or "no reason was given", self._login_fix()) from error
+            raise self._login_error(_error_text(error) or "no reason was given", self._login_remedy()) from error
         except kafka.UnsupportedSaslMechanismError as error:
             raise self._login_error("the server does not support this mechanism", "set sasl_mechanism") from error
         except kafka.IllegalSaslStateError as error:
@@ -130,7 +130,7 @@ class Connection(AIOKafkaConnection):
             f"{self._host}:{self._port}: login by {self._sasl_mechanism} refused: {why.rstrip('.')}; {fix}"
         )
 
-    def _login_fix(self) -> str:
+    def _login_remedy(self) -> str:
         match self._sasl_mechanism:
             case "OAUTHBEARER":
                 return "check the token from sasl_oauth_token_provider: its expiry, issuer and audience"
@@ -159,7 +159,7 @@ class Connection(AIOKafkaConnection):
         return self._note_login_expiry(answer) if isinstance(request, SaslAuthenticateRequest) else answer
 
     async def _limit_silence(self, answering: Awaitable[Any], silence_limit_s: float) -> Any:
-        async with SilenceTimeout(silence_limit_s, lambda: self.receive_progress):
+        async with SilenceTimeout(silence_limit_s, lambda: self.incoming_answer_progress):
             return await answering
 
     @classmethod
@@ -181,8 +181,8 @@ class Connection(AIOKafkaConnection):
         return any(isinstance(one, RequestStruct) and wanted == one.API_KEY for _, one, _ in self._requests)
 
     @property
-    def receive_progress(self) -> tuple[float, int]:
-        """Changes with every byte received: when the last answer was complete, and how much of the next has arrived."""
+    def incoming_answer_progress(self) -> tuple[float, int]:
+        """When the last answer was complete, and how many bytes of the next have arrived: changes with every byte."""
         return self._last_action, len(self._reader._buffer) if self._reader is not None else 0
 
     async def _note_login_expiry(self, answering: Any) -> Any:

@@ -89,11 +89,13 @@ class CoordinatorConnection:
             raise
         return answer
 
-    async def send_with_check(self, request: Any, *, check: Callable[[], None]) -> Awaitable[Any]:
-        """Send a request with a last check; see `Client.send_with_check`."""
+    async def send_unless_check_raises(self, request: Any, *, check: Callable[[], None]) -> Awaitable[Any]:
+        """Send a request with a last check; see `Client.send_unless_check_raises`."""
         if self.coordinator_id is None:
             raise kafka.GroupCoordinatorNotAvailableError
-        answering: Awaitable[Any] = await self._client.send_with_check(self.coordinator_id, request, check=check)
+        answering: Awaitable[Any] = await self._client.send_unless_check_raises(
+            self.coordinator_id, request, check=check
+        )
         return answering
 
     @property

@@ -67,7 +67,7 @@ class MemberChanges:
 UNCHANGED = MemberChanges()
 
 
-def _topic_partitions(*, nullable: bool) -> tuple[str, Items]:
+def _topic_partitions_field(*, nullable: bool) -> tuple[str, Items]:
     partitions = ("topic_id", Uuid), ("partitions", Items(Int32))
     return "topic_partitions", Items(*partitions, nullable=nullable)
 
@@ -83,7 +83,7 @@ def _heartbeat_fields(version: int) -> Fields:
         ("subscribed_topic_names", Items(TEXT, nullable=True)),
         *([("subscribed_topic_regex", TEXT_OR_NULL)] if version >= 1 else []),
         ("server_assignor", TEXT_OR_NULL),
-        _topic_partitions(nullable=True),
+        _topic_partitions_field(nullable=True),
     )
 
 
@@ -105,7 +105,7 @@ class ConsumerGroupHeartbeatResponse_v0(FlexibleResponse):
         ("member_id", TEXT_OR_NULL),
         ("member_epoch", Int32),
         ("heartbeat_interval_ms", Int32),
-        ("assignment", NullableFields(_topic_partitions(nullable=False))),
+        ("assignment", NullableFields(_topic_partitions_field(nullable=False))),
     )
     assignment: Any
 
@@ -266,13 +266,13 @@ def _read_member(row: tuple[Any, ...]) -> DescribedMember:
         epoch,
         client_id,
         host,
-        _partitions_by_topic(assigned),
-        _partitions_by_topic(target),
+        _read_partitions_by_topic(assigned),
+        _read_partitions_by_topic(target),
         is_classic,
     )
 
 
-def _partitions_by_topic(assignment: tuple[Any, ...]) -> Mapping[str, frozenset[int]]:
+def _read_partitions_by_topic(assignment: tuple[Any, ...]) -> Mapping[str, frozenset[int]]:
     [topics] = assignment
     return {topic: frozenset(partitions) for _, topic, partitions in topics}
 

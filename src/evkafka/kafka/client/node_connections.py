@@ -23,7 +23,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.kafka.client.connection import FAILURES, PROGRESS_CHECK_S, Connection, SilenceTimeout, connect
 from evkafka.kafka.client.log_throttle import LogThrottle
-from evkafka.kafka.client.protocol import EpochMetadataRequest, MetadataResponse_v7
+from evkafka.kafka.client.protocol import MetadataResponse_v7, MetadataWithEpochsRequest
 from evkafka.kafka.errors import translate_error
 from evkafka.kafka.options import CLIENT_ONLY_OPTIONS, CLIENT_OPTIONS
 from evkafka.runtime.leader_epochs import UNKNOWN
@@ -85,7 +85,7 @@ class NodeConnections(AIOKafkaClient):
         return float(self._loop.time())
 
     @property
-    def metadata_task(self) -> asyncio.Task[None] | None:
+    def current_metadata_task(self) -> asyncio.Task[None] | None:
         """The task that keeps the metadata up to date; None before the bootstrap and after the close."""
         return self._sync_task
 
@@ -199,7 +199,7 @@ class NodeConnections(AIOKafkaClient):
         within_s = self.silence_limit_s(type(request))
         try:
             async with SilenceTimeout(
-                within_s, lambda: self._receive_progress(node_id, group), lambda: self._mark_silent(node_id)
+                within_s, lambda: self._incoming_answer_progress(node_id, group), lambda: self._mark_silent(node_id)
             ):
                 answer = await super().send(node_id, request, group=group)
         except TimeoutError as error:
@@ -219,14 +219,14 @@ class NodeConnections(AIOKafkaClient):
         """Set how long to wait for the answers to this type of request."""
         self._answer_within_s[kind] = within_s
 
-    def _receive_progress(self, node_id: Any, group: Any) -> tuple[float, int] | None:
+    def _incoming_answer_progress(self, node_id: Any, group: Any) -> tuple[float, int] | None:
         conn: Connection | None = self._conns.get((node_id, group))
-        return conn.receive_progress if conn is not None else None
+        return conn.incoming_answer_progress if conn is not None else None
 
     @property
-    def receive_progress(self) -> object:
-        """Changes while an answer arrives: the bytes of incomplete answers, by connection."""
-        return [conn.receive_progress[1] for conn in self._conns.values()]
+    def incoming_answer_progress(self) -> object:
+        """A value that changes while an answer arrives: the bytes of incomplete answers, by connection."""
+        return [conn.incoming_answer_progress[1] for conn in self._conns.values()]
 
     def is_connected(self, node_id: Any, group: Any) -> bool:
         """Whether there is a connection to this node for this purpose."""
@@ -253,7 +253,7 @@ class NodeConnections(AIOKafkaClient):
                 conn.close(reason=CloseReason.CONNECTION_TIMEOUT)
         for (node_id, _), attempt in self._attempts.items():
             if node_id in self._silent and node_id not in brokers:
-                attempt.expire()
+                attempt.expire_now()
         self._silent &= brokers
 
     # ------------------------------------------------------------------ requests that any node can answer
@@ -308,7 +308,7 @@ class NodeConnections(AIOKafkaClient):
 
     async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:
         """Ask for metadata; creates topics only if that is configured (aiokafka-defects.md#topic-creation)."""
-        request = EpochMetadataRequest(list(topics) if topics else None, self._allow_auto_create_topics)
+        request = MetadataWithEpochsRequest(list(topics) if topics else None, self._allow_auto_create_topics)
         try:
             metadata = await self.send_to_any_node(request)
         except kafka.KafkaError:

@@ -82,7 +82,7 @@ async def _first_reachable(
             if waiting:
                 host, port = waiting.pop(0)
                 within_s = min(max(deadline_s - loop.time(), 0.1), ONE_SERVER_S)
-                asked[asyncio.ensure_future(try_login(connection, host, port, timeout_s=within_s))] = host, port
+                asked[asyncio.ensure_future(check_login(connection, host, port, timeout_s=within_s))] = host, port
             done, _ = await asyncio.wait(
                 asked, timeout=NEXT_SERVER_S if waiting else None, return_when=asyncio.FIRST_COMPLETED
             )
@@ -102,7 +102,7 @@ async def _first_reachable(
             await asyncio.wait(asked)
 
 
-async def try_login(connection: ConnectionSettings, host: str, port: int, *, timeout_s: float) -> None:
+async def check_login(connection: ConnectionSettings, host: str, port: int, *, timeout_s: float) -> None:
     """Connect and log in to one server, and disconnect again.
 
     Raises:

@@ -117,7 +117,7 @@ class CreateTopicsByDefaultRequest(Request[CreateTopicsRequest_v4]):
 # ---------------------------------------------------------------------------- metadata
 
 
-def _metadata_schema(version: int) -> Schema:
+def _metadata_response_schema(version: int) -> Schema:
     """The fields of a metadata answer. Version 11 and 12 are flexible (KIP-482), and have topic ids."""
     flexible = version >= 11
     struct, array, text, text_or_null = (
@@ -155,7 +155,7 @@ def _metadata_schema(version: int) -> Schema:
 class MetadataResponse_v7(Response):
     API_KEY = 3
     API_VERSION = 7
-    SCHEMA = _metadata_schema(version=7)
+    SCHEMA = _metadata_response_schema(version=7)
 
     def without_epochs(self) -> MetadataResponse_v5:
         """Convert to version 5, which aiokafka's cluster metadata can read."""
@@ -184,7 +184,7 @@ AnyMetadataRequest = (
 )
 
 
-class EpochMetadataRequest(Request[AnyMetadataRequest]):
+class MetadataWithEpochsRequest(Request[AnyMetadataRequest]):
     """Metadata, with each partition's leader epoch if the broker is 2.1 or newer."""
 
     API_KEY = 3
@@ -214,7 +214,7 @@ class OffsetCommitRequest_v6(RequestStruct):
     )
 
 
-class EpochCommitRequest(Request[OffsetCommitRequest_v2 | OffsetCommitRequest_v3 | OffsetCommitRequest_v6]):
+class OffsetCommitWithEpochsRequest(Request[OffsetCommitRequest_v2 | OffsetCommitRequest_v3 | OffsetCommitRequest_v6]):
     """A commit with the leader epoch of the record before each offset, if the broker is 2.1 or newer.
 
     Args:
@@ -262,7 +262,7 @@ class OffsetFetchRequest_v5(RequestStruct):
 AnyOffsetFetchRequest = OffsetFetchRequest_v1 | OffsetFetchRequest_v2 | OffsetFetchRequest_v3 | OffsetFetchRequest_v5
 
 
-class EpochOffsetFetchRequest(Request[AnyOffsetFetchRequest]):
+class OffsetFetchWithEpochsRequest(Request[AnyOffsetFetchRequest]):
     """Committed offsets, with their leader epochs if the broker is 2.1 or newer."""
 
     API_KEY = 9
@@ -315,7 +315,7 @@ class OffsetForLeaderEpochRequest(Request[OffsetForLeaderEpochRequest_v3]):
 class MetadataResponse_v11(FlexibleResponse):
     API_KEY = 3
     API_VERSION = 11
-    SCHEMA = _metadata_schema(version=11)
+    SCHEMA = _metadata_response_schema(version=11)
 
 
 class MetadataRequest_v11(RequestStruct):
@@ -333,7 +333,7 @@ class MetadataRequest_v11(RequestStruct):
 class MetadataResponse_v12(FlexibleResponse):
     API_KEY = 3
     API_VERSION = 12
-    SCHEMA = _metadata_schema(version=12)
+    SCHEMA = _metadata_response_schema(version=12)
 
 
 class MetadataRequest_v12(RequestStruct):
@@ -344,7 +344,7 @@ class MetadataRequest_v12(RequestStruct):
     SCHEMA = MetadataRequest_v11.SCHEMA
 
 
-class TopicIdsRequest(Request[MetadataRequest_v11 | MetadataRequest_v12]):
+class TopicIdsByNameRequest(Request[MetadataRequest_v11 | MetadataRequest_v12]):
     """Metadata of these topics by name; creates none. Brokers before 2.8 do not support it: NotImplementedError."""
 
     API_KEY = 3
@@ -356,7 +356,7 @@ class TopicIdsRequest(Request[MetadataRequest_v11 | MetadataRequest_v12]):
         return request_struct_class([(NO_TOPIC_ID, name) for name in sorted(self._topics)], False, False)
 
 
-class TopicNamesRequest(Request[MetadataRequest_v12]):
+class TopicNamesByIdRequest(Request[MetadataRequest_v12]):
     """Metadata of these topics by id. Brokers before 3.1 do not support it: NotImplementedError."""
 
     API_KEY = 3

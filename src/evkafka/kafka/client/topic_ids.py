@@ -9,7 +9,7 @@ from typing import Any
 
 from aiokafka.protocol.metadata import MetadataRequest
 
-from evkafka.kafka.client.protocol import NO_TOPIC_ID, TopicIdsRequest, TopicNamesRequest
+from evkafka.kafka.client.protocol import NO_TOPIC_ID, TopicIdsByNameRequest, TopicNamesByIdRequest
 from evkafka.runtime.ports import TopicIds
 
 
@@ -21,7 +21,7 @@ async def request_topic_ids(client: Any, topics: Collection[str]) -> TopicIds:
     """
     node = client.get_random_node()
     try:
-        answer = await client.send(node, TopicIdsRequest(topics))
+        answer = await client.send(node, TopicIdsByNameRequest(topics))
     except NotImplementedError:
         answer = await client.send(node, MetadataRequest([], False))
         return TopicIds(getattr(answer, "cluster_id", None), {})
@@ -35,7 +35,7 @@ async def request_topic_names(client: Any, topic_ids: Collection[uuid.UUID]) -> 
     Raises:
         KafkaError: there was no answer.
     """
-    answer = await client.send_to_any_node(TopicNamesRequest(topic_ids))
+    answer = await client.send_to_any_node(TopicNamesByIdRequest(topic_ids))
     return {id_: name for code, name, id_, *_ in answer.topics if code == 0 and name is not None}
 
 

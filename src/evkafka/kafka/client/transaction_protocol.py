@@ -24,7 +24,7 @@ from evkafka.kafka.client.offset_protocol import (
     MemberIdentity,
     OffsetRow,
     error_codes_schema,
-    offsets_schema,
+    offsets_to_commit_schema,
 )
 
 NEEDS = "exactly-once needs Kafka 2.5 or newer"
@@ -123,7 +123,7 @@ class TxnOffsetCommitRequest_v3(RequestStruct):
         ("generation_id", Int32),
         ("member_id", TEXT),
         ("group_instance_id", TEXT_OR_NULL),
-        ("topics", offsets_schema(NAME)),
+        ("topics", offsets_to_commit_schema(NAME)),
     )
 
 

@@ -17,9 +17,13 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused
 from evkafka.kafka.client.offset_protocol import MemberIdentity, OffsetRow
-from evkafka.kafka.client.protocol import EpochCommitRequest, EpochOffsetFetchRequest, StaticHeartbeatRequest
+from evkafka.kafka.client.protocol import (
+    OffsetCommitWithEpochsRequest,
+    OffsetFetchWithEpochsRequest,
+    StaticHeartbeatRequest,
+)
 from evkafka.kafka.client.transaction_protocol import StableOffsetFetchRequest
-from evkafka.kafka.consumer.commit import Commit, MemberAssignment, format_partitions, offset_rows
+from evkafka.kafka.consumer.commit import Commit, MemberAssignment, format_partitions, offset_rows_to_commit
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.offset_fetch import read_committed_offsets
 from evkafka.kafka.consumer.transaction_offsets import MemberTransactionOffsets
@@ -33,7 +37,7 @@ EXPULSIONS, EXPULSIONS_WITHIN_S = 5, 60.0
 
 HEARTBEATS = (HeartbeatRequest, StaticHeartbeatRequest)
 
-OFFSET_FETCHES = (EpochOffsetFetchRequest, StableOffsetFetchRequest)
+OFFSET_FETCHES = (OffsetFetchWithEpochsRequest, StableOffsetFetchRequest)
 
 
 class ClassicCoordinator(GroupCoordinator):
@@ -243,7 +247,7 @@ class ClassicCoordinator(GroupCoordinator):
         """Return False, and do nothing: the classic protocol has generations instead of epochs."""
         return False
 
-    def is_current(self, assignment: MemberAssignment) -> bool:
+    def is_assignment_current(self, assignment: MemberAssignment) -> bool:
         """Whether this is still the member that received the assignment, and the assignment is still valid."""
         return (
             assignment is self.assignment
@@ -282,11 +286,15 @@ class ClassicCoordinator(GroupCoordinator):
     def session_s(self) -> float:
         return float(self._session_timeout_ms / 1000)
 
-    async def send_with_check(self, request: EpochCommitRequest, *, check: Callable[[], None]) -> Awaitable[Any]:
-        """Send a request to the coordinator; see `Client.send_with_check`."""
+    async def send_unless_check_raises(
+        self, request: OffsetCommitWithEpochsRequest, *, check: Callable[[], None]
+    ) -> Awaitable[Any]:
+        """Send a request to the coordinator; see `Client.send_unless_check_raises`."""
         if self.coordinator_id is None:
             raise kafka.GroupCoordinatorNotAvailableError
-        answering: Awaitable[Any] = await self._client.send_with_check(self.coordinator_id, request, check=check)
+        answering: Awaitable[Any] = await self._client.send_unless_check_raises(
+            self.coordinator_id, request, check=check
+        )
         return answering
 
     async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, EpochOffset]:
@@ -304,14 +312,14 @@ class ClassicCoordinator(GroupCoordinator):
         answer = await self._send_req(
             StableOffsetFetchRequest(self.group_id, by_topic.items())
             if self._requires_stable and partitions is not None
-            else EpochOffsetFetchRequest(self.group_id, None if partitions is None else list(by_topic.items()))
+            else OffsetFetchWithEpochsRequest(self.group_id, None if partitions is None else list(by_topic.items()))
         )
         if getattr(answer, "error_code", 0) == ErrorCode.GROUP_ID_NOT_FOUND:
             return {}  # a group that does not exist has committed nothing
         return read_committed_offsets(answer.topics, partitions, self.looked_up_commits)
 
     def _handle_metadata_update(self, cluster: Any) -> None:
-        if self.assignment is not None and self._matches_other_topics(cluster):
+        if self.assignment is not None and self._have_matching_topics_changed(cluster):
             # aiokafka would drop the assignment here, before it is revoked. Then no commit for it would be accepted any
             # more, and records that are not committed yet would be read again. It is dropped after the revocation
             # instead (aiokafka-defects.md#pattern-changes).
@@ -319,11 +327,11 @@ class ClassicCoordinator(GroupCoordinator):
         else:
             super()._handle_metadata_update(cluster)
         if self.assignment is not None:
-            deleted = self._topics_deleted_since(self.assignment)
+            deleted = self._topics_deleted_since_assignment(self.assignment)
             assigned = self.assignment.partitions.tps
             deleted.update(tp.topic for tp in assigned if not cluster.partitions_for_topic(tp.topic))
 
-    def _matches_other_topics(self, cluster: Any) -> bool:
+    def _have_matching_topics_changed(self, cluster: Any) -> bool:
         """Whether the topics that match the subscription's pattern have changed."""
         subscription = self._subscription
         pattern = subscription.subscribed_pattern
@@ -336,7 +344,7 @@ class ClassicCoordinator(GroupCoordinator):
         await super()._on_join_prepare(previous_assignment)
         self._handle_metadata_update(self._cluster)  # postponed until after the revocation
 
-    def _topics_deleted_since(self, assignment: MemberAssignment) -> set[str]:
+    def _topics_deleted_since_assignment(self, assignment: MemberAssignment) -> set[str]:
         """Topics that were deleted since they were assigned (aiokafka-defects.md#recreated-topics).
 
         A topic of the same name may exist again by now. An offset of the deleted topic, committed for the new one,
@@ -355,7 +363,7 @@ class ClassicCoordinator(GroupCoordinator):
             BrokerUnavailable, BrokerRefused, BrokerError: nothing was written.
         """
         assignment = self._require_assignment_of(offsets)
-        deleted = self._topics_deleted_since(assignment)
+        deleted = self._topics_deleted_since_assignment(assignment)
         if existing := {tp: offset for tp, offset in offsets.items() if tp.topic not in deleted}:
             await Commit(self, assignment, existing).run(timeout_s)
         self._refuse_deleted_topics(assignment, offsets)
@@ -379,7 +387,7 @@ class ClassicCoordinator(GroupCoordinator):
             CommitRefused: there is none, or it has not.
         """
         assignment = self.assignment
-        if assignment is None or not self.is_current(assignment):
+        if assignment is None or not self.is_assignment_current(assignment):
             raise CommitRefused(
                 f"group {self.group_id!r}: a rebalance is in progress; these partitions are no longer assigned to this"
                 " member"
@@ -389,7 +397,7 @@ class ClassicCoordinator(GroupCoordinator):
         return assignment
 
     def _refuse_deleted_topics(self, assignment: MemberAssignment, partitions: Collection[ClientPartition]) -> None:
-        deleted = self._topics_deleted_since(assignment)
+        deleted = self._topics_deleted_since_assignment(assignment)
         if refused := [tp for tp in partitions if tp.topic in deleted]:
             raise CommitRefused(f"group {self.group_id!r}: deleted after assignment: {format_partitions(refused)}")
 
@@ -399,7 +407,7 @@ class ClassicCoordinator(GroupCoordinator):
             raise kafka.IllegalGenerationError(self.group_id)
         await super()._do_commit_offsets(assignment, offsets)
 
-    def _with_leader_epochs(self, request: OffsetCommitRequest) -> EpochCommitRequest:
+    def _with_leader_epochs(self, request: OffsetCommitRequest) -> OffsetCommitWithEpochsRequest:
         """Add leader epochs to a commit of aiokafka's own."""
         offsets = {
             ClientPartition(topic, partition): (offset, metadata)
@@ -410,15 +418,17 @@ class ClassicCoordinator(GroupCoordinator):
 
     def commit_request(
         self, assignment: MemberAssignment, offsets: Mapping[ClientPartition, tuple[int, str]]
-    ) -> EpochCommitRequest:
+    ) -> OffsetCommitWithEpochsRequest:
         """A commit of offsets with their metadata and the leader epochs of the records before them."""
         return self._build_commit_request(assignment.generation, assignment.member_id, offsets)
 
     def _build_commit_request(
         self, generation: int, member_id: str, offsets: Mapping[ClientPartition, tuple[int, str]]
-    ) -> EpochCommitRequest:
-        return EpochCommitRequest(self.group_id, generation, member_id, self.offset_rows(offsets))
+    ) -> OffsetCommitWithEpochsRequest:
+        return OffsetCommitWithEpochsRequest(self.group_id, generation, member_id, self.offset_rows_to_commit(offsets))
 
-    def offset_rows(self, offsets: Mapping[ClientPartition, tuple[int, str]]) -> list[tuple[str, list[OffsetRow]]]:
+    def offset_rows_to_commit(
+        self, offsets: Mapping[ClientPartition, tuple[int, str]]
+    ) -> list[tuple[str, list[OffsetRow]]]:
         """The offsets by topic, with the leader epochs of the records before them."""
-        return offset_rows(offsets, self._epochs)
+        return offset_rows_to_commit(offsets, self._epochs)

@@ -34,6 +34,8 @@ async def close_consumer(
     if consumer.coordinator is not None:
         await consumer.coordinator.leave(max(0.0, deadline_s - loop.time()) * 0.5)
     closing = consumer.client.abort_connections()
-    await cancel_all([consumer.client.metadata_task, *consumer.tasks()], max(0.0, deadline_s - loop.time()) * 0.5)
+    await cancel_all(
+        [consumer.client.current_metadata_task, *consumer.tasks()], max(0.0, deadline_s - loop.time()) * 0.5
+    )
     if closing:
         await asyncio.wait(closing, timeout=max(0.0, deadline_s - loop.time()))

@@ -68,7 +68,7 @@ class CommittingMember(Protocol[A_contra]):
     @property
     def retry_backoff_s(self) -> float: ...
 
-    def is_current(self, assignment: A_contra) -> bool: ...
+    def is_assignment_current(self, assignment: A_contra) -> bool: ...
 
     def commit_request(
         self, assignment: A_contra, offsets: Mapping[ClientPartition, tuple[int, str]]
@@ -76,13 +76,13 @@ class CommittingMember(Protocol[A_contra]):
 
     def member_identity(self, assignment: A_contra) -> MemberIdentity: ...
 
-    def offset_rows(
+    def offset_rows_to_commit(
         self, offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> Collection[tuple[str, Collection[OffsetRow]]]: ...
 
     async def ensure_coordinator_known(self) -> None: ...
 
-    async def send_with_check(self, request: Any, *, check: Callable[[], None]) -> Awaitable[Any]: ...
+    async def send_unless_check_raises(self, request: Any, *, check: Callable[[], None]) -> Awaitable[Any]: ...
 
     def coordinator_dead(self) -> None: ...
 
@@ -129,7 +129,7 @@ class Commit(Generic[A]):
         async with member.commit_lock:
             try:
                 request = member.commit_request(self._assignment, self._offsets)
-                answering = await member.send_with_check(request, check=self._refuse_if_revoked)
+                answering = await member.send_unless_check_raises(request, check=self._refuse_if_revoked)
                 self._unanswered = True
                 answer = await answering
             except (kafka.KafkaError, OSError, TimeoutError, BrokerUnavailable) as error:
@@ -139,7 +139,7 @@ class Commit(Generic[A]):
         return self._check_answer(answer)
 
     def _refuse_if_revoked(self) -> None:
-        if self._member.is_current(self._assignment):
+        if self._member.is_assignment_current(self._assignment):
             return
         if self._unanswered:
             raise CommitUnknown("the partitions were revoked before the answer arrived; it may have been written")
@@ -167,7 +167,7 @@ class Commit(Generic[A]):
                 member.coordinator_dead()
                 return False
             case _ if code in MEMBERSHIP_LOST:
-                raise handle_lost_membership(member, self._assignment, code, what)
+                raise rejoin_group_and_return_error(member, self._assignment, code, what)
             case ErrorCode.OFFSET_METADATA_TOO_LARGE if any(text for _, text in self._offsets.values()):
                 raise MetadataTooLarge(f"{what}; another try needs less metadata")
             case _ if code in NOT_AUTHORIZED:
@@ -183,12 +183,12 @@ class Commit(Generic[A]):
         return ", ".join(sorted({tp.topic for tp in self._offsets}))
 
 
-def handle_lost_membership(member: CommittingMember[A], assignment: A, code: int, what: str) -> BrokerError:
+def rejoin_group_and_return_error(member: CommittingMember[A], assignment: A, code: int, what: str) -> BrokerError:
     """The error for an answer after which the partitions may be another member's. The member joins again."""
     if code == ErrorCode.FENCED_INSTANCE_ID and member.is_static:
         member.on_fenced()
         return BrokerRefused(f"{what}: another process uses this group_instance_id")
-    if member.is_current(assignment):
+    if member.is_assignment_current(assignment):
         # Only while it is still this member: a late answer must not reset a later membership.
         member.join_again(code)
     return CommitRefused(f"{what}: the group has rebalanced, so the partitions may belong to another member")
@@ -204,7 +204,7 @@ def _precedence(code: int) -> int:
     return order.index(code) if code in order else len(order) + (code in TRANSIENT)
 
 
-def offset_rows(
+def offset_rows_to_commit(
     offsets: Mapping[ClientPartition, tuple[int, str]], epochs: LeaderEpochs
 ) -> list[tuple[str, list[OffsetRow]]]:
     """Offsets with their metadata by topic, with the leader epochs of the records before them."""

@@ -88,8 +88,8 @@ class ConsumerProtocolCoordinator:
             self._membership,
             instance_id=settings.group_instance_id,
             epochs=epochs,
-            schedule_heartbeat=self._schedule_heartbeat,
-            on_fenced=lambda: self._report_refusal(ErrorCode.FENCED_INSTANCE_ID, None),
+            schedule_heartbeat_now=self._schedule_heartbeat_now,
+            on_fenced=lambda: self._fail_with_refusal_error(ErrorCode.FENCED_INSTANCE_ID, None),
         )
         self._reconciler = Reconciler(
             self._membership,
@@ -131,7 +131,7 @@ class ConsumerProtocolCoordinator:
         membership = self._membership
         while True:
             await self._wait_until_due()
-            if self._client.now_s() >= membership.expires_s:
+            if self._client.now_s() >= membership.expires_at_s:
                 await self._rejoin(f"no heartbeat was answered for {membership.session_s:g} s")
                 continue
             try:
@@ -144,7 +144,7 @@ class ConsumerProtocolCoordinator:
 
     async def _wait_until_due(self) -> None:
         membership = self._membership
-        while (wait_s := min(membership.due_s, membership.expires_s) - self._client.now_s()) > 0:
+        while (wait_s := min(membership.next_heartbeat_at_s, membership.expires_at_s) - self._client.now_s()) > 0:
             self._due.clear()
             try:
                 async with asyncio.timeout(wait_s if wait_s < math.inf else None):
@@ -158,7 +158,7 @@ class ConsumerProtocolCoordinator:
         epoch = self._membership.epoch
         return GroupEpoch("consumer", epoch) if epoch > JOIN else None
 
-    def _schedule_heartbeat(self) -> None:
+    def _schedule_heartbeat_now(self) -> None:
         self._membership.schedule_heartbeat_now(self._client.now_s())
         self._due.set()
 
@@ -169,14 +169,14 @@ class ConsumerProtocolCoordinator:
             KafkaError, OSError, BrokerUnavailable: there was none.
         """
         membership = self._membership
-        left_s = membership.expires_s - self._client.now_s()
+        left_s = membership.expires_at_s - self._client.now_s()
         async with asyncio.timeout(left_s if left_s < math.inf else None):
             node_id = await self._connection.find_coordinator()
             if not self._knows_session:
                 await self._look_up_session(node_id)
             if membership.state is State.JOINING and self._settings.auto_offset_reset != "none":
-                await self._offsets.look_up_committed_topics()
-            beat = membership.begin_heartbeat(self._client.now_s())
+                await self._offsets.look_up_topics_with_commits()
+            beat = membership.create_next_heartbeat(self._client.now_s())
             return await self._connection.send(self._heartbeat_request(beat))
 
     async def _look_up_session(self, node_id: int) -> None:
@@ -209,12 +209,12 @@ class ConsumerProtocolCoordinator:
             raise failure
         self._outage.note_failure(f"{failure}; trying again")
         self._connection.mark_coordinator_unknown()
-        self._membership.on_no_answer(self._client.now_s())
+        self._membership.schedule_heartbeat_retry(self._client.now_s())
 
     async def _act_on_answer(self, answer: Any) -> bool:
         """Do what an answer asks for. False if the member cannot be one any more."""
         code = answer.error_code
-        match self._membership.on_answer(_read_answer(answer), self._client.now_s()):
+        match self._membership.on_answer(_heartbeat_answer_from_response(answer), self._client.now_s()):
             case Verdict.ACCEPTED:
                 self._outage.note_success()
                 self._reconciler.wake()
@@ -232,7 +232,7 @@ class ConsumerProtocolCoordinator:
                     f" {self._membership.session_s:g} s"
                 )
             case Verdict.REFUSED:
-                self._report_refusal(code, answer.error_message)
+                self._fail_with_refusal_error(code, answer.error_message)
                 return False
             case Verdict.FAILED:
                 said = f": {answer.error_message}" if answer.error_message else ""
@@ -248,7 +248,7 @@ class ConsumerProtocolCoordinator:
             f"{lost} partitions are lost; " if lost else "",
         )
 
-    def _report_refusal(self, code: int, message: str | None) -> None:
+    def _fail_with_refusal_error(self, code: int, message: str | None) -> None:
         self._on_failure(refusal_error(code, message, self._settings, self._subscriptions.topics))
 
     # ------------------------------------------------------------------ topics
@@ -298,7 +298,7 @@ class ConsumerProtocolCoordinator:
     async def _commit_positions_on_interval(self) -> None:
         while True:
             await asyncio.sleep(self._settings.auto_commit_interval_s)
-            await self._reconciler.commit_positions()
+            await self._reconciler.commit_all_positions()
 
     # ------------------------------------------------------------------ the end
 
@@ -306,7 +306,7 @@ class ConsumerProtocolCoordinator:
         """Let a change under way end, commit positions if that is configured, and leave the group."""
         async with self._reconciler.changing:
             if uses_auto_commit(self._settings):
-                await self._reconciler.commit_positions()
+                await self._reconciler.commit_all_positions()
             for task in self._tasks.values():
                 task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -359,7 +359,7 @@ class ConsumerProtocolCoordinator:
         return translate_error(error, f"membership of group {self.group_id!r}")
 
 
-def _read_answer(answer: Any) -> Answer:
+def _heartbeat_answer_from_response(answer: Any) -> Answer:
     assigned = answer.assigned
     return Answer(
         answer.error_code,

@@ -110,14 +110,14 @@ def _decompress_snappy(packed: bytes, max_bytes: int) -> bytes:
 
 
 def _decompress_lz4(packed: bytes, max_bytes: int) -> memoryview:
-    return _decompress_into_buffer(cramjam.lz4, packed, max_bytes)
+    return _decompress_into_growing_buffer(cramjam.lz4, packed, max_bytes)
 
 
 def _decompress_zstd(packed: bytes, max_bytes: int) -> memoryview:
-    return _decompress_into_buffer(cramjam.zstd, packed, max_bytes)
+    return _decompress_into_growing_buffer(cramjam.zstd, packed, max_bytes)
 
 
-def _decompress_into_buffer(codec: Any, packed: bytes, max_bytes: int) -> memoryview:
+def _decompress_into_growing_buffer(codec: Any, packed: bytes, max_bytes: int) -> memoryview:
     """Decompress into a buffer, and into a larger one if that is too small: the size is not known before.
 
     A new buffer costs only the memory that is written to.

@@ -101,7 +101,7 @@ class BufferingFetcher(RawFetcher):
         self._out_of_range: dict[ClientPartition, int] = {}  # positions of partitions that await their reset
         self._resets: list[tuple[Any, OffsetReset]] = []  # with the assignment that each belongs to
         self._running: dict[FetchRequest, float] = {}  # fetch requests -> when they began
-        client.cluster.add_listener(self._on_metadata_update)
+        client.cluster.add_listener(self._note_possible_leader_change)
 
     @property
     def task(self) -> asyncio.Task[Any]:
@@ -120,7 +120,7 @@ class BufferingFetcher(RawFetcher):
 
     # ------------------------------------------------------------------ handing out
 
-    def resets(self) -> list[OffsetReset]:
+    def unreported_resets(self) -> list[OffsetReset]:
         """Positions that came from the reset rule, unless a rebalance or a seek has come since."""
         self._resets = [
             (assignment, reset)
@@ -130,10 +130,10 @@ class BufferingFetcher(RawFetcher):
         return [reset for _, reset in self._resets]
 
     @property
-    def has_resets(self) -> bool:
+    def has_unreported_resets(self) -> bool:
         return bool(self._resets)
 
-    def clear_resets(self) -> None:
+    def forget_reported_resets(self) -> None:
         """Forget the resets: they have been reported."""
         self._resets = []
 
@@ -255,7 +255,7 @@ class BufferingFetcher(RawFetcher):
     def next_timestamp_ms(self, tp: ClientPartition) -> int | None:
         """The timestamp of the record at the position; None if it has not been fetched."""
         entry = self._records.get(tp)
-        at_ms = entry.timestamp if isinstance(entry, Buffer) and entry.is_current(tp) else None
+        at_ms = entry.next_timestamp_ms if isinstance(entry, Buffer) and entry.is_current(tp) else None
         return at_ms if at_ms is not None and at_ms >= 0 else None
 
     def _handle_error(self, tp: ClientPartition, state: Any, error: Exception) -> None:
@@ -287,7 +287,7 @@ class BufferingFetcher(RawFetcher):
 
     # ------------------------------------------------------------------ is the log still the one that was read?
 
-    def _on_metadata_update(self, _: Any) -> None:
+    def _note_possible_leader_change(self, _: Any) -> None:
         self._leaders_changed = True
 
     def _hold_back_unverified(self, tp: ClientPartition, raw: bytes) -> UnverifiedPosition | None:
@@ -394,7 +394,7 @@ class BufferingFetcher(RawFetcher):
                 continue  # a rebalance or a seek has come meanwhile
             self._verified[tp] = leaders[tp]
             if tp in diverged:
-                self._follow_truncation(assignment, tp, diverged[tp], to_look_up)
+                self._reset_after_truncation(assignment, tp, diverged[tp], to_look_up)
             elif tp not in open_:
                 self._accept_leader_epoch(tp)
             elif tp in self._out_of_range or tp not in positions:
@@ -403,7 +403,7 @@ class BufferingFetcher(RawFetcher):
                 self._epochs.start_with_epoch(tp, positions[tp].epoch)
                 assignment.state_value(tp).seek(positions[tp].offset)
         if to_look_up:
-            await self._reset_to_log_ends(assignment, node_id, to_look_up)
+            await self._reset_to_log_start_or_end(assignment, node_id, to_look_up)
         return bool(self._resets)
 
     def _current_or_committed_positions(
@@ -428,7 +428,7 @@ class BufferingFetcher(RawFetcher):
             self._epochs.add_read(tp, [EpochStart(at, entry.epoch)])
             self._drop_buffer(tp)
 
-    def _follow_truncation(
+    def _reset_after_truncation(
         self,
         assignment: Any,
         tp: ClientPartition,
@@ -459,7 +459,7 @@ class BufferingFetcher(RawFetcher):
         assignment.state_value(tp).seek(to.offset)
         self._drop_buffer(tp)
 
-    async def _reset_to_log_ends(
+    async def _reset_to_log_start_or_end(
         self, assignment: Any, node_id: Any, wanted: Mapping[ClientPartition, tuple[Any, int]]
     ) -> None:
         """Look up the beginning or end of logs, and continue there.
@@ -482,7 +482,7 @@ class BufferingFetcher(RawFetcher):
                 from_offset = self._out_of_range.pop(tp, None)
                 self._seek_and_note_reset(assignment, tp, from_offset, EpochOffset(offsets[tp][0], UNKNOWN), reason)
         if shorter:
-            await self._reset_to_log_ends(assignment, node_id, shorter)
+            await self._reset_to_log_start_or_end(assignment, node_id, shorter)
 
     def _choose_reset(self, tp: ClientPartition) -> tuple[Any, int]:
         """Why there is no usable offset, and where to begin instead.

@@ -20,7 +20,7 @@ from evkafka.kafka.consumer.subscriptions import Subscriptions
 
 
 class AssignedPartitionState(TopicPartitionState):
-    def unassign(self) -> None:
+    def clear_position_and_mark_unassigned(self) -> None:
         """The partition is not assigned any more: what is still under way for it finds no position, and is dropped."""
         self._position = None
         self._status = PartitionStatus.UNASSIGNED
@@ -63,7 +63,7 @@ class IncrementalAssignment(Assignment):
         """These partitions are not assigned any more."""
         for tp in tps:
             if (state := self._tp_state.get(tp)) is not None:
-                state.unassign()
+                state.clear_position_and_mark_unassigned()
         self._replace({tp: state for tp, state in self._tp_state.items() if tp not in tps})
 
     def _replace(self, states: Mapping[ClientPartition, AssignedPartitionState]) -> None:
@@ -75,7 +75,7 @@ class IncrementalAssignment(Assignment):
         """Its partitions and their states at this moment."""
         return PartitionStates(self, self._tp_state)
 
-    def with_positions(self) -> PartitionStates:
+    def partitions_with_position(self) -> PartitionStates:
         """Those that have a position."""
         return PartitionStates(self, {tp: state for tp, state in self._tp_state.items() if state.has_valid_position})
 
@@ -151,7 +151,7 @@ class IncrementalFetcher(BufferingFetcher):
 
     def positions(self) -> Mapping[ClientPartition, int]:
         """The positions of all partitions that have one."""
-        return {tp: state.position for tp, state in self._partitions.with_positions().items()}
+        return {tp: state.position for tp, state in self._partitions.partitions_with_position().items()}
 
     def _wake_fetch_task(self) -> None:
         """The assignment has changed: let the fetch task look at it."""
@@ -170,7 +170,7 @@ class IncrementalFetcher(BufferingFetcher):
     def _get_actions_per_node(self, assignment: Any) -> Any:
         without_leader = self._look_up_positions(assignment)
         fetches, lookups, timeout, invalid_metadata, resumes = super()._get_actions_per_node(
-            assignment.with_positions()
+            assignment.partitions_with_position()
         )
         return fetches, lookups, timeout, invalid_metadata or without_leader, resumes
 

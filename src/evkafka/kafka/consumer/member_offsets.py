@@ -19,7 +19,7 @@ from evkafka.kafka.client.offset_protocol import (
     MemberOffsetFetchRequest,
     OffsetRow,
 )
-from evkafka.kafka.consumer.commit import Commit, format_partitions, offset_rows
+from evkafka.kafka.consumer.commit import Commit, format_partitions, offset_rows_to_commit
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.membership import Membership
 from evkafka.kafka.consumer.offset_fetch import StaleMemberError, error_for_code, read_committed_offsets
@@ -49,7 +49,7 @@ class MemberOffsets:
     Args:
         instance_id: the member's `group_instance_id`.
         epochs: leader epochs of the records read so far. They are committed with the offsets.
-        schedule_heartbeat: called when a commit has shown that the coordinator has news for the member.
+        schedule_heartbeat_now: called when a commit has shown that the coordinator has news for the member.
         on_fenced: called when another process has taken the member's instance id.
 
     Attributes:
@@ -65,7 +65,7 @@ class MemberOffsets:
         *,
         instance_id: str | None,
         epochs: LeaderEpochs,
-        schedule_heartbeat: Callable[[], object],
+        schedule_heartbeat_now: Callable[[], object],
         on_fenced: Callable[[], object],
     ) -> None:
         self.group_id = connection.key
@@ -78,7 +78,7 @@ class MemberOffsets:
         self._membership = membership
         self._instance_id = instance_id
         self._epochs = epochs
-        self._schedule_heartbeat = schedule_heartbeat
+        self._schedule_heartbeat_now = schedule_heartbeat_now
         self._on_fenced = on_fenced
 
     # ------------------------------------------------------------------ what may be committed
@@ -94,7 +94,7 @@ class MemberOffsets:
 
     # ------------------------------------------------------------------ looking up
 
-    async def look_up_committed_topics(self) -> None:
+    async def look_up_topics_with_commits(self) -> None:
         """Look up which topics the group has committed offsets of.
 
         Called before the join: later commits may be those of members that start at the same time.
@@ -131,7 +131,7 @@ class MemberOffsets:
             case ErrorCode.GROUP_ID_NOT_FOUND:
                 return []  # a group that does not exist has committed nothing
             case ErrorCode.UNKNOWN_MEMBER_ID | ErrorCode.STALE_MEMBER_EPOCH as code:
-                self._schedule_heartbeat()
+                self._schedule_heartbeat_now()
                 raise StaleMemberError(f"group {self.group_id!r} does not know this epoch of the member ({code})")
             case code:
                 error = error_for_code(code, self.group_id)
@@ -178,7 +178,7 @@ class MemberOffsets:
     def is_static(self) -> bool:
         return self._instance_id is not None
 
-    def is_current(self, assigned: Mapping[ClientPartition, AssignedPartition]) -> bool:
+    def is_assignment_current(self, assigned: Mapping[ClientPartition, AssignedPartition]) -> bool:
         """Whether all of these partitions are still the same assignment."""
         return all(self.committable.get(tp) is one and not one.deleted for tp, one in assigned.items())
 
@@ -187,34 +187,38 @@ class MemberOffsets:
     ) -> MemberCommitRequest:
         """A commit under the present epoch. Topics go by id where the broker has that."""
         topic_ids = {tp.topic: one.topic_id for tp, one in assigned.items()}
-        return MemberCommitRequest(self.member_identity(assigned), self.offset_rows(offsets), topic_ids)
+        return MemberCommitRequest(self.member_identity(assigned), self.offset_rows_to_commit(offsets), topic_ids)
 
     def member_identity(self, assigned: Mapping[ClientPartition, AssignedPartition]) -> MemberIdentity:
         """This member with its present epoch: a partition that it has held all the time is its own in each of them."""
         membership = self._membership
         return MemberIdentity(self.group_id, membership.epoch, membership.member_id, self._instance_id)
 
-    def offset_rows(self, offsets: Mapping[ClientPartition, tuple[int, str]]) -> list[tuple[str, list[OffsetRow]]]:
+    def offset_rows_to_commit(
+        self, offsets: Mapping[ClientPartition, tuple[int, str]]
+    ) -> list[tuple[str, list[OffsetRow]]]:
         """The offsets by topic, with the leader epochs of the records before them."""
-        return offset_rows(offsets, self._epochs)
+        return offset_rows_to_commit(offsets, self._epochs)
 
     async def ensure_coordinator_known(self) -> None:
         await self._connection.find_coordinator()
 
-    async def send_with_check(self, request: MemberCommitRequest, *, check: Callable[[], None]) -> Awaitable[Any]:
-        return await self._connection.send_with_check(request, check=check)
+    async def send_unless_check_raises(
+        self, request: MemberCommitRequest, *, check: Callable[[], None]
+    ) -> Awaitable[Any]:
+        return await self._connection.send_unless_check_raises(request, check=check)
 
     def coordinator_dead(self) -> None:
         self._connection.mark_coordinator_unknown()
 
     def request_new_epoch_if_supported(self) -> bool:
         """Return True, and make the next heartbeat due: its answer, or one that is on its way, has the new epoch."""
-        self._schedule_heartbeat()
+        self._schedule_heartbeat_now()
         return True
 
     def join_again(self, code: int) -> None:
         """Send a heartbeat at once: its answer says whether the member has to join again."""
-        self._schedule_heartbeat()
+        self._schedule_heartbeat_now()
 
     def on_fenced(self) -> None:
         self._on_fenced()

@@ -10,7 +10,7 @@ what is not among them, then reports what it still has, and only then do the bro
     LEAVING        has left                                         none
 
     answer                         state it leads to            partitions
-    no error                       RECONCILING or STEADY        `next_change` says what to give back and to take
+    no error                       RECONCILING or STEADY        `next_change_to_carry_out` says what to give and take
     coordinator away or moved      as before                    kept; the next heartbeat repeats everything
     no answer for a session        JOINING                      all lost: the group has given them to others
     fenced, unknown member         JOINING                      all lost
@@ -141,14 +141,14 @@ VERDICTS: Mapping[int, Verdict] = {
 
 @dataclass(frozen=True, slots=True)
 class RevokePartitions:
-    """These partitions are drained, committed and given back; then `confirm_revoked` is called."""
+    """These partitions are drained, committed and given back; then `note_revocation_carried_out` is called."""
 
     partitions: Partitions
 
 
 @dataclass(frozen=True, slots=True)
 class AssignPartitions:
-    """These partitions are taken over; then `confirm_assigned` is called. Empty if the change adds none."""
+    """These partitions are taken over; then `note_assignment_carried_out` is called. Empty if the change adds none."""
 
     partitions: Partitions
 
@@ -172,7 +172,7 @@ class Membership:
         owned: the partitions that the member has, also those that it is giving back.
         session_s: may be corrected when the group's own setting is known.
         accepted_s: when the last heartbeat was sent that was accepted.
-        due_s: when the next heartbeat is to be sent; minus infinity for now, infinity for never.
+        next_heartbeat_at_s: when the next heartbeat is to be sent; minus infinity for now, infinity for never.
     """
 
     def __init__(self, topics: Iterable[str], *, session_s: float, retry_s: float, now_s: float) -> None:
@@ -214,7 +214,7 @@ class Membership:
     # ------------------------------------------------------------------ heartbeats
 
     @property
-    def due_s(self) -> float:
+    def next_heartbeat_at_s(self) -> float:
         if self._is_left or (self.epoch == JOIN and not self.topics):
             return math.inf
         # With news it is due at once: others wait for what was given back. Not while the last one is in flight or has
@@ -230,12 +230,12 @@ class Membership:
         return self.owned != self._told_owned or (is_carried_out and not self._is_acknowledged)
 
     @property
-    def expires_s(self) -> float:
+    def expires_at_s(self) -> float:
         """When the group gives the partitions to others, unless a heartbeat is answered before."""
         return self.accepted_s + self.session_s if self.epoch != JOIN else math.inf
 
-    def begin_heartbeat(self, now_s: float) -> Heartbeat:
-        """The next heartbeat. `on_answer` or `on_no_answer` follows."""
+    def create_next_heartbeat(self, now_s: float) -> Heartbeat:
+        """The next heartbeat. `on_answer` or `schedule_heartbeat_retry` follows."""
         beat = Heartbeat(
             self.epoch,
             is_full=self._told_topics is None,
@@ -250,7 +250,7 @@ class Membership:
         return beat
 
     def on_answer(self, answer: Answer, now_s: float) -> Verdict:
-        """The answer to the last heartbeat. After FENCED, `lose_all_partitions` is to be called."""
+        """The answer to the last heartbeat. After FENCED, `rejoin_without_partitions` is to be called."""
         verdict = VERDICTS.get(answer.code, Verdict.FAILED)
         if answer.code == ErrorCode.GROUP_ID_NOT_FOUND and self.epoch != JOIN:
             verdict = Verdict.FENCED  # the group was deleted, and the member with it
@@ -260,14 +260,14 @@ class Membership:
             case Verdict.ACCEPTED:
                 self._apply_answer(answer, now_s)
             case Verdict.UNRELEASED:
-                return self._on_unreleased(now_s)
+                return self._on_unreleased_instance_id(now_s)
             case Verdict.RETRY | Verdict.FIND_COORDINATOR | Verdict.FENCED:
-                self.on_no_answer(now_s)
+                self.schedule_heartbeat_retry(now_s)
             case Verdict.REFUSED | Verdict.FAILED:
                 pass
         return verdict
 
-    def on_no_answer(self, now_s: float) -> None:
+    def schedule_heartbeat_retry(self, now_s: float) -> None:
         """The last heartbeat has no answer, or one that says nothing. The next one repeats everything."""
         self._next_s = now_s + min(self._retry_s * 2**self._failures, max(MAX_RETRY_S, self._retry_s))
         self._failures = min(self._failures + 1, 10)
@@ -288,7 +288,7 @@ class Membership:
         is_eager = now_s < self._eager_until_s
         self._next_s = now_s + (min(EAGER_S, answer.interval_s) if is_eager else answer.interval_s)
 
-    def _on_unreleased(self, now_s: float) -> Verdict:
+    def _on_unreleased_instance_id(self, now_s: float) -> Verdict:
         if self._unreleased_since_s is None:
             self._unreleased_since_s = now_s
         if now_s - self._unreleased_since_s > self.session_s + RELEASE_SLACK_S:
@@ -311,7 +311,7 @@ class Membership:
         """Assigned, and not taken over yet."""
         return self._target - self.owned - self._assigning
 
-    def next_change(self, known: Collection[uuid.UUID]) -> RevokePartitions | AssignPartitions | None:
+    def next_change_to_carry_out(self, known: Collection[uuid.UUID]) -> RevokePartitions | AssignPartitions | None:
         """What to do now; None while there is nothing to do. One change at a time.
 
         Args:
@@ -331,19 +331,19 @@ class Membership:
             return AssignPartitions(NONE)
         return None
 
-    def confirm_assigned(self) -> None:
+    def note_assignment_carried_out(self) -> None:
         """The partitions of the last `AssignPartitions` are this member's now."""
         self.owned |= self._assigning
         self._assigning = NONE
 
-    def confirm_revoked(self) -> None:
+    def note_revocation_carried_out(self) -> None:
         """The partitions of the last `RevokePartitions` are given back; others get them after the next heartbeat."""
         if self._revoking:  # otherwise they were lost meanwhile
             self.owned -= self._revoking
             self._revoking = NONE
             self._change_is_open = True
 
-    def lose_all_partitions(self) -> Partitions:
+    def rejoin_without_partitions(self) -> Partitions:
         """The group does not know this member any more: it joins again. Returns the partitions that are lost."""
         lost = self.owned | self._assigning
         self.epoch = JOIN

@@ -23,13 +23,13 @@ class RebalanceState(Enum):
     READY = auto()  # the listener has taken them over: records may be handed out
     REVOKED = auto()
 
-    def after_assigned(self) -> RebalanceState:
+    def state_after_assigned(self) -> RebalanceState:
         return RebalanceState.ASSIGNED
 
-    def after_listener_notified(self) -> RebalanceState:
+    def state_after_listener_notified(self) -> RebalanceState:
         return RebalanceState.READY
 
-    def after_revoked(self) -> RebalanceState:
+    def state_after_revoked(self) -> RebalanceState:
         """aiokafka also revokes before the first assignment; that changes nothing."""
         return self if self is RebalanceState.NEVER_ASSIGNED else RebalanceState.REVOKED
 
@@ -75,23 +75,23 @@ class RebalanceForwarder(ConsumerRebalanceListener):
         except Exception as error:
             self._on_failure(translate_error(error, "revoking partitions"))
         finally:
-            self.state = self.state.after_revoked()
+            self.state = self.state.state_after_revoked()
             self._consumer.refuse_commits_of_assignment()
 
     async def on_partitions_assigned(self, assigned: Collection[ClientPartition]) -> None:
         self._consumer.allow_commits_of_assignment()
-        self.state = self.state.after_assigned()
+        self.state = self.state.state_after_assigned()
         try:
             if self._looks_up_ids and assigned:
-                await self._consumer.look_up_topic_ids({tp.topic for tp in assigned})
+                await self._consumer.load_topic_ids({tp.topic for tp in assigned})
             if self._assigned:  # they ended without a revoke
                 await self._listener.on_lost(self._assigned)
             self._assigned = [TopicPartition(*tp) for tp in assigned]
             await self._listener.on_assigned(self._assigned)
         except Exception as error:
             self._on_failure(translate_error(error, "assigning partitions"))
-        self.state = self.state.after_listener_notified()
-        self._consumer.note_first_assignment()
+        self.state = self.state.state_after_listener_notified()
+        self._consumer.note_partitions_at_first_assignment()
 
     # ------------------------------------------------------------------ the consumer protocol: partitions come and go
 
@@ -101,8 +101,8 @@ class RebalanceForwarder(ConsumerRebalanceListener):
             await self._listener.on_assigned([TopicPartition(*tp) for tp in assigned])
         except Exception as error:
             self._on_failure(translate_error(error, "assigning partitions"))
-        self.state = self.state.after_assigned().after_listener_notified()
-        self._consumer.note_first_assignment()
+        self.state = self.state.state_after_assigned().state_after_listener_notified()
+        self._consumer.note_partitions_at_first_assignment()
 
     async def on_revoked(self, revoked: Collection[ClientPartition]) -> None:
         """These partitions are given back when this returns."""
@@ -113,7 +113,7 @@ class RebalanceForwarder(ConsumerRebalanceListener):
 
     async def on_lost(self, lost: Collection[ClientPartition]) -> None:
         """These partitions, all that there were, have other owners already."""
-        self.state = self.state.after_revoked()
+        self.state = self.state.state_after_revoked()
         try:
             if lost:
                 await self._listener.on_lost([TopicPartition(*tp) for tp in lost])

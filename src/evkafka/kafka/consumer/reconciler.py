@@ -105,7 +105,7 @@ class Reconciler:
         """Carry out the next change. False if there is none."""
         async with self.changing:
             async with self._step:
-                match self._membership.next_change(self._names):
+                match self._membership.next_change_to_carry_out(self._names):
                     case AssignPartitions(partitions):
                         await self._assign_partitions(partitions)
                         return True
@@ -132,7 +132,7 @@ class Reconciler:
         self._offsets.allow_commits(ids)
         self.topic_ids.update({tp.topic: format_topic_id(topic_id) for tp, topic_id in ids.items()})
         await self._listener.on_assigned(ids.keys())
-        self._membership.confirm_assigned()
+        self._membership.note_assignment_carried_out()
         self._fetcher.add_partitions(ids.keys())
         if partitions:
             self._news()
@@ -148,7 +148,7 @@ class Reconciler:
         if self._commits_positions:
             await self._commit_positions(positions)
         await self._listener.on_revoked(tps)
-        self._membership.confirm_revoked()
+        self._membership.note_revocation_carried_out()
         self._forget_offsets_epochs_and_ids(tps)
         self._news()
 
@@ -172,7 +172,7 @@ class Reconciler:
         Ends the wait of a revocation: what it waits for is cancelled.
         """
         async with self._step:
-            lost = [self._client_partition(one) for one in self._membership.lose_all_partitions()]
+            lost = [self._client_partition(one) for one in self._membership.rejoin_without_partitions()]
             self._fetcher.remove_partitions(lost)
             self._forget_offsets_epochs_and_ids(lost)
             await self._listener.on_lost(lost)
@@ -188,7 +188,7 @@ class Reconciler:
 
     # ------------------------------------------------------------------ positions that are committed as they are
 
-    async def commit_positions(self) -> None:
+    async def commit_all_positions(self) -> None:
         """At most once: commit the positions of all partitions."""
         await self._commit_positions(self._fetcher.positions())
 

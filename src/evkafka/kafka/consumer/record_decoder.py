@@ -135,7 +135,7 @@ class FetchedRecords:
         return taken
 
     @property
-    def timestamp(self) -> int | None:
+    def next_timestamp_ms(self) -> int | None:
         """The next record's timestamp in milliseconds; the first of its batch if the record is not decoded yet."""
         if self._next < len(self._ready):
             return self._ready[self._next].timestamp
@@ -173,7 +173,7 @@ class FetchedRecords:
         epoch = leader_epoch_of_batch(self._raw, begin)
         if epoch != UNKNOWN and (not self.epoch_starts or self.epoch_starts[-1].epoch != epoch):
             self.epoch_starts.append(EpochStart(batch.base_offset, epoch))
-        if self._is_skipped(batch):
+        if self._is_batch_skipped(batch):
             self._end_batch()
             return
         if is_compressed(self._raw, begin):  # else the batch is not copied
@@ -217,7 +217,7 @@ class FetchedRecords:
             records = [record for record in records if record.offset >= self.position]
         self._ready = records
 
-    def _is_skipped(self, batch: Any) -> bool:
+    def _is_batch_skipped(self, batch: Any) -> bool:
         """Control batches hold no records, and a reader of committed records skips aborted ones."""
         producer = batch.producer_id
         if self._read_committed and producer is not None:
@@ -253,7 +253,7 @@ class FetchedRecords:
             batch._maybe_uncompress()  # raises for an unknown codec, which `decompress` left as it was
             buffer = batch._buffer
             for _ in range(batch._num_records):
-                offset, end = _next_record_offset_and_end(batch)
+                offset, end = _offset_and_end_of_next_record(batch)
                 if not 0 < end <= len(buffer) or offset >= next_offset:
                     raise CorruptRecordException(
                         f"a record's length or offset lies outside its batch ({end}, {offset})"
@@ -304,7 +304,7 @@ def leader_epoch_of_batch(raw: bytes, begin: int = 0) -> int:
     return int(_EPOCH.unpack_from(raw, begin + _HEAD)[0])
 
 
-def _next_record_offset_and_end(batch: Any) -> tuple[int, int]:
+def _offset_and_end_of_next_record(batch: Any) -> tuple[int, int]:
     """The offset of the next record, and where it ends in the batch's buffer."""
     length, pos = decode_varint(batch._buffer, batch._pos)
     end = pos + length

@@ -99,11 +99,11 @@ class KafkaSource:
             self._producer = producer = _transactional_producer(settings, transactions)
             await producer.start(first=first, timeout_s=max(deadline_s - loop.time(), preflight.MIN_START_S))
         ends = EndOffsets(
-            consumer.client, consumer.subscriptions, reads_committed=settings.isolation_level == "read_committed"
+            consumer.client, consumer.subscription_state, reads_committed=settings.isolation_level == "read_committed"
         )
         self._end_offsets_watch = start_named_task("ends", settings.connection, ends.run())
         if settings.topics:
-            self._topic_watch = start_named_task("topics", settings.connection, self._watch_topics())
+            self._topic_watch = start_named_task("topics", settings.connection, self._watch_for_absent_topics())
 
     async def _check_rights(self, consumer: SourceConsumer) -> None:
         """Report a missing right at the start, as a mistake in the configuration, not after the group has formed."""
@@ -169,7 +169,7 @@ class KafkaSource:
         batches = self._take_fetched(consumer, wanted, max_records)
         deadline_s = loop.time() + timeout_s
         while not batches and (left_s := deadline_s - loop.time()) > 0:
-            await self._wait_for_fetch_or_failure(consumer, wanted, left_s)
+            await self._wait_until_fetch_failure_or_timeout(consumer, wanted, left_s)
             self._raise_failure(consumer)
             if self._commits_resets:
                 await self._commit_resets(consumer)
@@ -188,10 +188,10 @@ class KafkaSource:
             return {}
         assert self._listener is not None
         fetcher = consumer.fetcher
-        if fetcher.has_resets:
-            for reset in fetcher.resets():
+        if fetcher.has_unreported_resets:
+            for reset in fetcher.unreported_resets():
                 self._listener.on_reset(reset)
-            fetcher.clear_resets()
+            fetcher.forget_reported_resets()
         if wanted is not None and not wanted:
             return {}
         return fetcher.take_records(wanted, max_records, self._listener.on_unreadable)
@@ -199,16 +199,16 @@ class KafkaSource:
     def _is_rebalancing(self, consumer: SourceConsumer) -> bool:
         if self._rebalance_state is not RebalanceState.READY:
             return True
-        return bool(consumer.subscriptions.reassignment_in_progress)
+        return bool(consumer.subscription_state.reassignment_in_progress)
 
     @property
     def _rebalance_state(self) -> RebalanceState:
         return self._rebalances.state if self._rebalances is not None else RebalanceState.NEVER_ASSIGNED
 
     async def _commit_resets(self, consumer: SourceConsumer) -> None:
-        if self._rebalance_state is not RebalanceState.READY or not consumer.fetcher.has_resets:
+        if self._rebalance_state is not RebalanceState.READY or not consumer.fetcher.has_unreported_resets:
             return
-        offsets = {reset.partition: reset.to_offset for reset in consumer.fetcher.resets()}
+        offsets = {reset.partition: reset.to_offset for reset in consumer.fetcher.unreported_resets()}
         try:
             await self.commit(offsets, timeout_s=COMMIT_RESETS_S)
         except BrokerRefused:
@@ -216,7 +216,7 @@ class KafkaSource:
         except BrokerError as error:
             logger.warning("could not commit the starting position: %s", error)
 
-    async def _wait_for_fetch_or_failure(
+    async def _wait_until_fetch_failure_or_timeout(
         self, consumer: SourceConsumer, wanted: Collection[ClientPartition] | None, timeout_s: float
     ) -> None:
         """Wait until something was fetched, something failed, or the time is over."""
@@ -257,11 +257,11 @@ class KafkaSource:
         heartbeats, everything for new metadata.
         """
         yield "fetch", consumer.fetcher.task
-        yield "metadata", consumer.client.metadata_task
+        yield "metadata", consumer.client.current_metadata_task
         yield "topic watch", self._topic_watch
         yield "ends", self._end_offsets_watch
         if self._producer is not None:
-            yield "producer's metadata", self._producer.metadata_task
+            yield "producer's metadata", self._producer.current_metadata_task
         if consumer.member is not None:
             yield from consumer.member.needed_tasks()
 
@@ -304,7 +304,7 @@ class KafkaSource:
     def assignment(self) -> Collection[TopicPartition]:
         if self._consumer is None or not self._rebalance_state.has_assignment:
             return ()
-        return tuple(TopicPartition(*tp) for tp in self._consumer.subscriptions.assigned_partitions())
+        return tuple(TopicPartition(*tp) for tp in self._consumer.subscription_state.assigned_partitions())
 
     def _started_consumer(self) -> SourceConsumer:
         if self._consumer is None or not self._consumer.is_open:
@@ -400,7 +400,7 @@ class KafkaSource:
         cluster = self._consumer.client.cluster
         return [topic.name for topic in self._settings.topics if not cluster.partitions_for_topic(topic.name)]
 
-    async def _watch_topics(self) -> None:
+    async def _watch_for_absent_topics(self) -> None:
         """Wait for topics that do not exist, and name them (aiokafka-defects.md#absent-topics).
 
         aiokafka asks again only after minutes, and logs nothing.

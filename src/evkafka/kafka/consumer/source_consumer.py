@@ -27,7 +27,7 @@ from evkafka.kafka.consumer.groupless_assigner import GrouplessAssigner
 from evkafka.kafka.consumer.incremental_assignment import IncrementalFetcher, IncrementalSubscriptions
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.subscriptions import Subscriptions
-from evkafka.kafka.options import consumer_options, coordinator_options, fetcher_options
+from evkafka.kafka.options import consumer_options, coordinator_options_from_consumer, fetcher_options_from_consumer
 from evkafka.records import TopicPartition
 from evkafka.runtime.commit_metadata import group_and_partition_text, has_finished_offsets_after
 from evkafka.runtime.leader_epochs import LeaderEpochs
@@ -105,7 +105,7 @@ class SourceConsumer(AIOKafkaConsumer):
         return self._member
 
     @property
-    def subscriptions(self) -> Subscriptions:
+    def subscription_state(self) -> Subscriptions:
         return self._subscription
 
     @property
@@ -167,7 +167,7 @@ class SourceConsumer(AIOKafkaConsumer):
                 requires_stable=settings.transaction_settings is not None,
                 epochs=self.epochs,
                 on_failure=self._on_failure,
-                **coordinator_options(self),
+                **coordinator_options_from_consumer(self),
             )
         self._fetcher = self._make_fetcher(BufferingFetcher)
 
@@ -197,7 +197,7 @@ class SourceConsumer(AIOKafkaConsumer):
             has_finished_offsets_after=self._has_finished_offsets_after,
             settings=self._settings,
             on_failure=self._on_failure,
-            **fetcher_options(self),
+            **fetcher_options_from_consumer(self),
         )
 
     async def _look_up_committed(
@@ -221,7 +221,7 @@ class SourceConsumer(AIOKafkaConsumer):
         member = self._member
         return member.topic_ids if isinstance(member, ConsumerProtocolCoordinator) else self._topic_ids
 
-    async def look_up_topic_ids(self, topics: Collection[str]) -> None:
+    async def load_topic_ids(self, topics: Collection[str]) -> None:
         """Look up the ids of the topics that were just assigned. Without an answer in time they stay unknown."""
         self._topic_ids = {}
         try:
@@ -257,7 +257,7 @@ class SourceConsumer(AIOKafkaConsumer):
 
     # ------------------------------------------------------------------ which partitions are new
 
-    def note_first_assignment(self) -> None:
+    def note_partitions_at_first_assignment(self) -> None:
         """Remember which partitions exist at the first assignment: those existed when this consumer started."""
         if self._partitions_at_start is None:
             existing = self._client.cluster.partitions_for_topic

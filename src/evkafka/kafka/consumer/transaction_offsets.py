@@ -14,7 +14,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, CommitRefused
 from evkafka.kafka.client.transaction_protocol import MemberTxnOffsetCommitRequest, ProducerId
-from evkafka.kafka.consumer.commit import CommittingMember, describe_failed_commit, handle_lost_membership
+from evkafka.kafka.consumer.commit import CommittingMember, describe_failed_commit, rejoin_group_and_return_error
 from evkafka.kafka.errors import ErrorCode
 
 A = TypeVar("A")
@@ -38,21 +38,21 @@ class MemberTransactionOffsets(Generic[A]):
     def group_id(self) -> str:
         return self._member.group_id
 
-    def request(self, transactional_id: str, producer: ProducerId) -> MemberTxnOffsetCommitRequest:
+    def create_commit_request(self, transactional_id: str, producer: ProducerId) -> MemberTxnOffsetCommitRequest:
         member = self._member
-        if not member.is_current(self._assignment):
+        if not member.is_assignment_current(self._assignment):
             raise CommitRefused("the partitions were revoked before the transaction was committed; nothing was written")
-        identity, rows = member.member_identity(self._assignment), member.offset_rows(self._offsets)
+        identity, rows = member.member_identity(self._assignment), member.offset_rows_to_commit(self._offsets)
         return MemberTxnOffsetCommitRequest(transactional_id, producer, identity, rows)
 
-    def request_new_epoch_if_code_says_old(self, code: int) -> bool:
+    def request_new_member_epoch_if_old(self, code: int) -> bool:
         return (
             code in OLD_EPOCH
-            and self._member.is_current(self._assignment)
+            and self._member.is_assignment_current(self._assignment)
             and self._member.request_new_epoch_if_supported()
         )
 
-    def handle_lost_membership(self, code: int) -> BrokerError:
-        return handle_lost_membership(
+    def rejoin_group_and_return_error(self, code: int) -> BrokerError:
+        return rejoin_group_and_return_error(
             self._member, self._assignment, code, describe_failed_commit(self._member, self._offsets, code)
         )

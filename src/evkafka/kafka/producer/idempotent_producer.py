@@ -67,8 +67,8 @@ class IdempotentProducer:
                 on_death(self)
 
         self._producer._sender.sender_task.add_done_callback(ended)
-        assert self.client.metadata_task is not None
-        self.client.metadata_task.add_done_callback(ended)
+        assert self.client.current_metadata_task is not None
+        self.client.current_metadata_task.add_done_callback(ended)
         if topics:
             await self.client.set_topics(topics)
 
@@ -79,7 +79,7 @@ class IdempotentProducer:
         accumulator = self._accumulator
         return BatchBuilder(max_bytes or accumulator._batch_size, accumulator._compression_type, is_transactional=0)
 
-    def submit(self, partition: TopicPartition, builder: BatchBuilder) -> Any:
+    def submit_batch(self, partition: TopicPartition, builder: BatchBuilder) -> Any:
         """Give a batch to aiokafka; its `future` is done with the broker's answer.
 
         aiokafka's `send_batch` would wait for an earlier batch of the partition; here there is none.
@@ -89,7 +89,7 @@ class IdempotentProducer:
         self.unfinished += 1
         return self._accumulator._append_batch(builder, partition)
 
-    def take_back(self, partition: TopicPartition, batch: Any) -> bool:
+    def take_back_unsent_batch(self, partition: TopicPartition, batch: Any) -> bool:
         """Take back a batch that has not been sent. False if it has been: then its outcome is unknown."""
         queue = self._accumulator._batches.get(partition)
         if was_sent(batch) or not queue or batch not in queue:
@@ -149,13 +149,13 @@ class IdempotentProducer:
         answered: bool = await self.client.force_metadata_update()
         return answered
 
-    def forget_topic(self, topic: str) -> None:
+    def stop_requesting_topic(self, topic: str) -> None:
         """Stop asking for it: each request would create the topic, if the brokers create topics automatically."""
         self.client._topics.discard(topic)
 
     # ------------------------------------------------------------------ closing
 
-    async def close(self, *, timeout_s: float) -> None:
+    async def close_without_flush(self, *, timeout_s: float) -> None:
         """Close; unfinished batches stay so. Never raises, never hangs.
 
         aiokafka's stop() waits forever for batches that it cannot deliver (aiokafka-defects.md#endless-send).

@@ -79,18 +79,18 @@ class OutputQueue:
             for record in self._records:
                 if self._count == self._most_records or record.compression_type != compression:
                     break
-                if not self._append_to(builder, record):
+                if not self._append_to_builder(builder, record):
                     break
                 self._count += 1
             self._batch = bytes(builder.build())
         return self._batch
 
-    def _append_to(self, builder: DefaultRecordBatchBuilder, record: OutgoingRecord) -> bool:
+    def _append_to_builder(self, builder: DefaultRecordBatchBuilder, record: OutgoingRecord) -> bool:
         headers = list(record.headers)
         placed = builder.append(self._count, record.timestamp_ms, key=record.key, value=record.value, headers=headers)
         return placed is not None
 
-    def confirm_batch(self) -> int:
+    def remove_confirmed_batch(self) -> int:
         """The batch is written. Returns how many records it had."""
         for _ in range(self._count):
             self._records.popleft()

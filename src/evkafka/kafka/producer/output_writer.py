@@ -41,9 +41,9 @@ class OutputWriter:
             answers = await asyncio.gather(*(self._write_to_leader(leader, some) for leader, some in by_leader.items()))
             refusal, is_complete = None, not without_leader
             for queue, code in (one for answer in answers for one in answer):
-                match self._note_verdict(queue, code):
+                match self._note_and_return_verdict(queue, code):
                     case Verdict.DONE:
-                        self._state.sequences[queue.partition] += queue.confirm_batch()
+                        self._state.sequences[queue.partition] += queue.remove_confirmed_batch()
                     case Verdict.AGAIN | Verdict.ELSEWHERE:
                         is_complete = False
                     case Verdict.RECORD if queue.split_batch():
@@ -85,7 +85,7 @@ class OutputWriter:
         codes = {(topic, partition): code for topic, rows in answer.topics for partition, code, *_ in rows}
         return [(queue, codes.get(queue.partition)) for queue in queues]
 
-    def _note_verdict(self, queue: OutputQueue, code: int | None) -> Verdict:
+    def _note_and_return_verdict(self, queue: OutputQueue, code: int | None) -> Verdict:
         if code is None:
             return Verdict.ELSEWHERE
         meaning = verdict(Request.WRITE, code)

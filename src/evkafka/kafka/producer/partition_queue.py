@@ -59,7 +59,7 @@ MAYBE_WRITTEN = frozenset({ErrorCode.REQUEST_TIMED_OUT, ErrorCode.NOT_ENOUGH_REP
 """Answers that leave open whether the batch was written."""
 
 
-def refusal_reason(refusal: Refusal, batch_bytes: int, *, lacks_key: bool) -> str:
+def describe_topic_refusal(refusal: Refusal, batch_bytes: int, *, lacks_key: bool) -> str:
     """Why a topic does not take a record, and the fix."""
     match refusal.code:
         case ErrorCode.MESSAGE_TOO_LARGE | ErrorCode.RECORD_LIST_TOO_LARGE:
@@ -89,7 +89,7 @@ class Producers(Protocol):
     def replace(self, producer: IdempotentProducer, why: Refusal) -> None:
         """Replace this producer, because its sequence is broken."""
 
-    def close_if_drained(self, producer: IdempotentProducer) -> None:
+    def close_producer_if_drained(self, producer: IdempotentProducer) -> None:
         """Close this producer if it is retired and has no unfinished batch left."""
 
     def reason_nothing_can_be_sent(self) -> str:
@@ -116,15 +116,15 @@ class PartitionQueue:
 
     def add_record(self, record: PendingRecord) -> None:
         """Add a record. If it gets an `added_to_batch`, the caller waits for that before it adds the next."""
-        if self._waiting or not (self._add_to_submitted(record) or self._add_to_filling(record)):
+        if self._waiting or not (self._add_to_submitted_batch(record) or self._add_to_filling_batch(record)):
             record.added_to_batch = self._loop.create_future()
             self._waiting.append(record)
         if self._submitted is None:
             self.submit_next()
         if record.deadline_s < self._timer_at_s:
-            self._set_timer(record.deadline_s)
+            self._set_deadline_timer(record.deadline_s)
 
-    def _add_to_submitted(self, record: PendingRecord) -> bool:
+    def _add_to_submitted_batch(self, record: PendingRecord) -> bool:
         """Add to the submitted batch if it has not been sent yet; not if that would overtake another batch."""
         submitted = self._submitted
         if submitted is None or self._filling is not None or self._resend or was_sent(submitted.sent):
@@ -132,15 +132,15 @@ class PartitionQueue:
         assert submitted.producer is not None
         if submitted.producer.retired or submitted.tries or submitted.builder.closed():
             return False
-        if submitted.add(record):
+        if submitted.add_unless_full(record):
             return True
         submitted.producer.send_full_batches()  # it is full: it need not linger
         return False
 
-    def _add_to_filling(self, record: PendingRecord) -> bool:
+    def _add_to_filling_batch(self, record: PendingRecord) -> bool:
         if self._filling is None:
             self._filling = Batch(self._create_builder())
-        return not self._filling.builder.closed() and self._filling.add(record)
+        return not self._filling.builder.closed() and self._filling.add_unless_full(record)
 
     def _create_builder(self) -> Any:
         return self._producers.newest.create_builder(self._max_bytes)
@@ -156,7 +156,7 @@ class PartitionQueue:
         if batch is None:
             return
         batch.producer = producer
-        batch.sent = producer.submit(self.partition, batch.builder)
+        batch.sent = producer.submit_batch(self.partition, batch.builder)
         batch.sent.future.add_done_callback(partial(self._on_answer, batch))
         self._submitted = batch
         self._fill_from_waiting()
@@ -182,7 +182,7 @@ class PartitionQueue:
             return None
         batch = Batch(self._create_builder(), tries=tries)
         for index, record in enumerate(unfinished):
-            if not batch.add(record):
+            if not batch.add_unless_full(record):
                 self._resend.appendleft((unfinished[index:], tries))
                 break
         batch.builder.close()
@@ -192,7 +192,7 @@ class PartitionQueue:
         """Move waiting records into the batch, in order."""
         while self._waiting:
             record = self._waiting[0]
-            if not record.confirmed.done() and not self._add_to_filling(record):
+            if not record.confirmed.done() and not self._add_to_filling_batch(record):
                 break
             self._waiting.popleft()
             record.wake_caller_waiting_for_space()
@@ -210,7 +210,7 @@ class PartitionQueue:
         else:
             self._on_failure(batch, batch.producer, error)
         batch.producer.unfinished -= 1
-        self._producers.close_if_drained(batch.producer)
+        self._producers.close_producer_if_drained(batch.producer)
         self.submit_next()
 
     def _confirm(self, batch: Batch, answer: Any) -> None:
@@ -266,33 +266,33 @@ class PartitionQueue:
         if refusal.code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:
             return f"not authorized for topic {self.partition.topic}: an ACL for WRITE is missing"
         lacks_key = any(record.key is None for record in batch.records)
-        return refusal_reason(refusal, batch.builder.size(), lacks_key=lacks_key)
+        return describe_topic_refusal(refusal, batch.builder.size(), lacks_key=lacks_key)
 
     # ------------------------------------------------------------------ deadlines
 
-    def _set_timer(self, when_s: float) -> None:
+    def _set_deadline_timer(self, when_s: float) -> None:
         """Set the timer, one for all records, at the first deadline: most records are done long before it."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at_s = when_s
-        self._timer = self._loop.call_at(when_s, self._on_timer)
+        self._timer = self._loop.call_at(when_s, self._on_deadline_timer)
 
-    def _on_timer(self) -> None:
+    def _on_deadline_timer(self) -> None:
         self._timer, self._timer_at_s = None, NEVER
         now_s = self._loop.time()
         self._fail_overdue_in_all_batches(now_s)
         next_s = min((r.deadline_s for r in self._all_records() if not r.confirmed.done()), default=NEVER)
         if next_s != NEVER:
-            self._set_timer(max(next_s, now_s))
+            self._set_deadline_timer(max(next_s, now_s))
 
     def _fail_overdue_in_all_batches(self, now_s: float) -> None:
         submitted, taken_back = self._submitted, False
-        if submitted is not None and _any_overdue(submitted.records, now_s):
+        if submitted is not None and _is_any_record_overdue(submitted.records, now_s):
             taken_back = self._take_back(submitted)
             self._fail_each_overdue(submitted.records, now_s, may_have_been_written=not taken_back)
         unsent = [record for records, _ in self._resend for record in records]
         unsent += self._filling.records if self._filling is not None else []
-        if _any_overdue((*unsent, *self._waiting), now_s):
+        if _is_any_record_overdue((*unsent, *self._waiting), now_s):
             self._fail_each_overdue([*unsent, *self._waiting], now_s, may_have_been_written=False)
             self._waiting = deque(record for record in self._waiting if not record.confirmed.done())
             self._rebuild_filling_batch()
@@ -301,11 +301,11 @@ class PartitionQueue:
 
     def _take_back(self, submitted: Batch) -> bool:
         assert submitted.producer is not None
-        if not submitted.producer.take_back(self.partition, submitted.sent):
+        if not submitted.producer.take_back_unsent_batch(self.partition, submitted.sent):
             return False
         self._submitted = None
         self._resend.appendleft((submitted.records, submitted.tries))
-        self._producers.close_if_drained(submitted.producer)
+        self._producers.close_producer_if_drained(submitted.producer)
         return True
 
     def _rebuild_filling_batch(self) -> None:
@@ -313,7 +313,7 @@ class PartitionQueue:
         if self._filling is not None and len(unfinished := self._filling.unfinished()) < len(self._filling.records):
             self._filling = None
             for record in unfinished:
-                self._add_to_filling(record)
+                self._add_to_filling_batch(record)
             self._fill_from_waiting()
 
     def _fail_each_overdue(
@@ -335,14 +335,14 @@ class PartitionQueue:
 
     # ------------------------------------------------------------------ flush and stop
 
-    def end_linger_and_get_pending(self) -> list[asyncio.Future[RecordMetadata]]:
+    def end_linger_and_get_pending_futures(self) -> list[asyncio.Future[RecordMetadata]]:
         """The futures that are not done; an unsent batch lingers no longer."""
         if self._submitted is not None and not was_sent(self._submitted.sent):
             assert self._submitted.producer is not None
             self._submitted.producer.end_linger(self._submitted.sent)
         return [record.confirmed for record in self._all_records() if not record.confirmed.done()]
 
-    def stop(self, why: str) -> None:
+    def stop_and_fail_records(self, why: str) -> None:
         """Fail every record that is not done."""
         if self._timer is not None:
             self._timer.cancel()
@@ -350,7 +350,7 @@ class PartitionQueue:
         submitted, self._submitted = self._submitted, None
         if submitted is not None:
             assert submitted.producer is not None
-            taken_back = submitted.producer.take_back(self.partition, submitted.sent)
+            taken_back = submitted.producer.take_back_unsent_batch(self.partition, submitted.sent)
             for record in submitted.records:
                 record.fail(self.partition, why, may_have_been_written=not taken_back)
         for record in self._all_records():
@@ -368,7 +368,7 @@ class PartitionQueue:
         yield from self._waiting
 
 
-def _any_overdue(records: Iterable[PendingRecord], now_s: float) -> bool:
+def _is_any_record_overdue(records: Iterable[PendingRecord], now_s: float) -> bool:
     return any(record.deadline_s <= now_s and not record.confirmed.done() for record in records)
 
 

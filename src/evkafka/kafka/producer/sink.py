@@ -101,10 +101,10 @@ class KafkaSink:
         topics = self._newest.topics if self._newest is not None else ()
         try:
             async with asyncio.timeout(timeout_s):
-                await producer.start(self._on_producer_death, topics=topics)
+                await producer.start(self._replace_dead_producer, topics=topics)
         except BaseException as error:
             producer.retired = True
-            await producer.close(timeout_s=CLOSE_S)
+            await producer.close_without_flush(timeout_s=CLOSE_S)
             match error:
                 case TimeoutError():
                     cause = producer.client.last_error or "no answer in time"
@@ -133,17 +133,19 @@ class KafkaSink:
         close_s = min(CLOSE_S, timeout_s / 4)
         await self._flush(max(timeout_s - 2 * close_s, 0.0))
         self._closed = True
-        if left := sum(len(queue.end_linger_and_get_pending()) for queue in self._queues.values()):
+        if left := sum(len(queue.end_linger_and_get_pending_futures()) for queue in self._queues.values()):
             logger.warning("%d records were not confirmed when the producer was stopped", left)
         for queue in self._queues.values():
-            queue.stop(f"the producer was stopped, and the records in its queue were not sent within {timeout_s:.3g} s")
+            queue.stop_and_fail_records(
+                f"the producer was stopped, and the records in its queue were not sent within {timeout_s:.3g} s"
+            )
         await self._end_tasks(close_s)
         left_s = max(deadline_s - time.monotonic(), 0.1)
         producers = {self.newest, *self._draining}
-        await asyncio.gather(*(producer.close(timeout_s=left_s) for producer in producers))
+        await asyncio.gather(*(producer.close_without_flush(timeout_s=left_s) for producer in producers))
 
     async def _flush(self, timeout_s: float | None) -> None:
-        pending = [future for queue in self._queues.values() for future in queue.end_linger_and_get_pending()]
+        pending = [future for queue in self._queues.values() for future in queue.end_linger_and_get_pending_futures()]
         if pending:
             await asyncio.wait(pending, timeout=timeout_s)
 
@@ -246,7 +248,7 @@ class KafkaSink:
             lookup = self._lookups.get(topic)  # shared by all that wait for the topic
             if lookup is None:
                 lookup = self._lookups[topic] = start_named_task(
-                    "topic", self._settings.connection, self._look_up_topic(topic)
+                    "topic", self._settings.connection, self._reason_topic_cannot_be_found(topic)
                 )
                 lookup.add_done_callback(lambda _: self._lookups.pop(topic, None))
             await asyncio.wait({lookup}, timeout=until_s - self._loop.time())
@@ -266,14 +268,14 @@ class KafkaSink:
             why = f"no metadata of the topic within {timeout_s:.3g} s: {cause}"
         raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
 
-    async def _look_up_topic(self, topic: str) -> str:
+    async def _reason_topic_cannot_be_found(self, topic: str) -> str:
         """Ask for the topic until it is known. Returns why it cannot be found, or an empty string."""
         if not LEGAL_NAME.fullmatch(topic) or topic in (".", ".."):
             return "the name is invalid; use up to 249 letters, digits, '.', '_' and '-'"
         with client_log_filters.installed(absent_topics=(topic,)):
-            return await self._request_until_known(topic)
+            return await self._request_topic_until_known(topic)
 
-    async def _request_until_known(self, topic: str) -> str:
+    async def _request_topic_until_known(self, topic: str) -> str:
         absent_since_s: float | None = None
         wait_s = FIRST_WAIT_S
         while True:
@@ -287,7 +289,7 @@ class KafkaSink:
             if answered and absent_since_s is None:
                 absent_since_s = now_s
             if absent_since_s is not None and now_s - absent_since_s > TOPIC_WAIT_S:
-                producer.forget_topic(topic)
+                producer.stop_requesting_topic(topic)
                 return "the topic does not exist; create it, or check the name"
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 1.5, 1.0)
@@ -314,7 +316,7 @@ class KafkaSink:
         self._draining.add(producer)
         self._start_replacing()
 
-    def _on_producer_death(self, producer: IdempotentProducer) -> None:
+    def _replace_dead_producer(self, producer: IdempotentProducer) -> None:
         if not loop_is_closing():
             self.replace(producer, Refusal(None, "a task of the client has ended unexpectedly"))
 
@@ -349,7 +351,7 @@ class KafkaSink:
         for queue in self._queues.values():
             queue.submit_next()
         for producer in tuple(self._draining):
-            self.close_if_drained(producer)
+            self.close_producer_if_drained(producer)
 
     def _replacement_delay_s(self) -> float:
         """0 at first. If topics refuse every record, brokers must not be asked for producer ids without a pause."""
@@ -358,11 +360,13 @@ class KafkaSink:
         lately = sum(now_s - at_s < 10.0 for at_s in self._replaced_at_s)
         return max(0, lately - 5) * 0.1
 
-    def close_if_drained(self, producer: IdempotentProducer) -> None:
+    def close_producer_if_drained(self, producer: IdempotentProducer) -> None:
         """Close a retired producer without unfinished batches, once the next one has been started."""
         if producer.unfinished == 0 and producer in self._draining and producer is not self._newest:
             self._draining.discard(producer)
-            closing = start_named_task("close", self._settings.connection, producer.close(timeout_s=CLOSE_S))
+            closing = start_named_task(
+                "close", self._settings.connection, producer.close_without_flush(timeout_s=CLOSE_S)
+            )
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 

@@ -120,7 +120,7 @@ class TransactionConnection:
 
     async def await_answer(self, answering: Awaitable[T]) -> T:
         """Await the answer to a request, and tell the state whether there was one."""
-        self._state.on_request()
+        self._state.on_request_sent()
         try:
             answer = await answering
         except (kafka.NodeNotReadyError, kafka.IncompatibleBrokerVersion, NotImplementedError):

@@ -9,7 +9,7 @@ from evkafka.kafka.errors import ErrorCode, code_name, describe_cause, translate
 from evkafka.kafka.producer.batch import delivery_error
 from evkafka.kafka.producer.idempotent_producer import Refusal
 from evkafka.kafka.producer.output_queue import OutputQueue, bytes_as_single_record_batch
-from evkafka.kafka.producer.partition_queue import ONE_RECORD, refusal_reason
+from evkafka.kafka.producer.partition_queue import ONE_RECORD, describe_topic_refusal
 from evkafka.kafka.producer.transaction_state import Verdict
 from evkafka.runtime.ports import MetadataTooLarge, OutgoingRecord, OutputRefused
 
@@ -48,7 +48,7 @@ def output_error(meaning: Verdict, code: int, doing: str, queue: OutputQueue) ->
     match meaning:
         case Verdict.RECORD:
             refusal, output = Refusal(code, f"the broker refused it: {code_name(code)}"), queue.first
-            why = refusal_reason(refusal, bytes_as_single_record_batch(output), lacks_key=output.key is None)
+            why = describe_topic_refusal(refusal, bytes_as_single_record_batch(output), lacks_key=output.key is None)
             return refused_output_error(output, why, ONE_RECORD.get(code, DeliveryError))
         case Verdict.MISSING:
             return refused_output_error(queue.first, "the topic does not exist; create it, or check the name")

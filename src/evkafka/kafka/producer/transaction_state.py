@@ -33,7 +33,7 @@ class Phase(Enum):
     BROKEN = auto()
 
 
-class Settlement(Enum):
+class Cleanup(Enum):
     """What is to be done before the next transaction."""
 
     NOTHING = auto()
@@ -65,20 +65,20 @@ class TransactionState:
         return self.producer != NO_PRODUCER
 
     @property
-    def settlement(self) -> Settlement:
+    def required_cleanup(self) -> Cleanup:
         match self._phase:
             case Phase.NEW | Phase.ENDING | Phase.BROKEN:
-                return Settlement.INITIALIZE
+                return Cleanup.INITIALIZE
             case _ if self._lost_an_answer or self._unanswered:
-                return Settlement.INITIALIZE
+                return Cleanup.INITIALIZE
             case Phase.OPEN:
-                return Settlement.ABORT
+                return Cleanup.ABORT
             case Phase.READY:
-                return Settlement.NOTHING
+                return Cleanup.NOTHING
 
     # ------------------------------------------------------------------ requests
 
-    def on_request(self) -> None:
+    def on_request_sent(self) -> None:
         """A request is on its way."""
         self._unanswered += 1
 

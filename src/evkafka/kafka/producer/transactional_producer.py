@@ -37,8 +37,8 @@ from evkafka.kafka.producer.transaction_connection import (
 )
 from evkafka.kafka.producer.transaction_errors import ProducerFenced, output_error, transaction_error
 from evkafka.kafka.producer.transaction_state import (
+    Cleanup,
     Request,
-    Settlement,
     TransactionState,
     Verdict,
     most_severe_code,
@@ -65,17 +65,17 @@ class TransactionOffsets(Protocol):
     @property
     def group_id(self) -> str: ...
 
-    def request(self, transactional_id: str, producer: ProducerId) -> MemberTxnOffsetCommitRequest:
+    def create_commit_request(self, transactional_id: str, producer: ProducerId) -> MemberTxnOffsetCommitRequest:
         """The request that adds them to the transaction, as the member that holds their partitions.
 
         Raises:
             CommitRefused: the partitions have been revoked.
         """
 
-    def request_new_epoch_if_code_says_old(self, code: int) -> bool:
+    def request_new_member_epoch_if_old(self, code: int) -> bool:
         """Whether the answer says that the member's epoch is old, and the member is told the new one in a moment."""
 
-    def handle_lost_membership(self, code: int) -> BrokerError:
+    def rejoin_group_and_return_error(self, code: int) -> BrokerError:
         """The error for an answer that says that the group has rebalanced. The member joins again."""
 
 
@@ -95,7 +95,7 @@ class TransactionalProducer:
         self._writer = OutputWriter(self._connection, transactional_id, self._state)
         self._doing = f"writing as transactional id {transactional_id!r}"
         self._turn = asyncio.Lock()
-        self._settling: asyncio.Task[None] | None = None
+        self._cleanup: asyncio.Task[None] | None = None
         self._fence: ProducerFenced | None = None  # found between two transactions
         self._fenced_at_s: deque[float] = deque(maxlen=FENCES)
         self._log_filters = ExitStack()
@@ -117,7 +117,7 @@ class TransactionalProducer:
                 await self._connection.client.connect_until_metadata_known(
                     first=first, retry_backoff_s=self._connection.backoff_s
                 )
-                await self._settle()
+                await self._abort_or_initialize_if_required()
         except TimeoutError as error:
             raise BrokerUnavailable(
                 f"{self._doing}: no producer id within {timeout_s:.3g} s: {self._last_error}"
@@ -132,17 +132,17 @@ class TransactionalProducer:
         with self._log_filters:
             try:
                 async with asyncio.timeout(timeout_s / 2), self._turn:
-                    await self._settle_unless_replaced()
+                    await self._clean_up_transaction_unless_replaced()
             except FAILURES as error:
                 logger.debug("%s: its transaction stays open until it times out: %r", self._doing, error)
-            if self._settling is not None:
-                self._settling.cancel()
+            if self._cleanup is not None:
+                self._cleanup.cancel()
             await client.close_within(max(deadline_s - client.now_s(), 0.0))
 
     @property
-    def metadata_task(self) -> asyncio.Task[None] | None:
+    def current_metadata_task(self) -> asyncio.Task[None] | None:
         """The task that it cannot do without."""
-        return self._connection.client.metadata_task
+        return self._connection.client.current_metadata_task
 
     async def all_and_available_partitions(self, topic: str) -> tuple[Sequence[int], Sequence[int]]:
         """A topic's partitions in order: all of them, and those with a leader. The caller limits the time.
@@ -175,12 +175,12 @@ class TransactionalProducer:
             CommitUnknown: there was no answer to the commit: all of it may have been written.
             BrokerUnavailable, BrokerRefused, BrokerError: nothing of it can be read.
         """
-        queues = _group_by_partition(outputs)
+        queues = _group_outputs_by_partition(outputs)
         began, self._connection.last_error = False, ""
         try:
             async with asyncio.timeout(min(timeout_s, self._timeout_s)), self._turn:
                 self._raise_if_fenced()
-                await self._settle()
+                await self._abort_or_initialize_if_required()
                 began = True
                 await self._transact(queues, offsets)
         except FAILURES as error:
@@ -191,7 +191,7 @@ class TransactionalProducer:
                 raise
             raise outcome from error
         finally:
-            self._start_settling()
+            self._start_transaction_cleanup()
 
     def _error_to_raise(self, error: BaseException, *, may_be_committed: bool) -> BrokerError:
         """The error of a transaction that has failed with this one."""
@@ -268,7 +268,7 @@ class TransactionalProducer:
         group_id, pauses = offsets.group_id, retry_pauses_s()
 
         def request() -> Any:
-            return offsets.request(self._id, self._state.producer)
+            return offsets.create_commit_request(self._id, self._state.producer)
 
         while True:
             answer, meaning = await self._connection.ask_group_coordinator(
@@ -278,11 +278,11 @@ class TransactionalProducer:
             match meaning:
                 case Verdict.DONE:
                     return
-                case Verdict.REBALANCED if offsets.request_new_epoch_if_code_says_old(code):
+                case Verdict.REBALANCED if offsets.request_new_member_epoch_if_old(code):
                     self._connection.last_error = code_name(code)
                     await asyncio.sleep(next(pauses))
                 case Verdict.REBALANCED:
-                    raise offsets.handle_lost_membership(code)
+                    raise offsets.rejoin_group_and_return_error(code)
                 case _:
                     doing = f"{self._doing}: committing offsets of group {group_id!r}"
                     raise transaction_error(meaning, code, doing, subject=group_id)
@@ -291,7 +291,7 @@ class TransactionalProducer:
         """Commit. A request without an answer is sent again: the coordinator commits once, and says so again."""
         self._state.on_commit_requested()
         answer, meaning = await self._connection.ask_coordinator(
-            Request.END, lambda: self._end_request(commit=True), top_level_error_code
+            Request.END, lambda: self._create_end_txn_request(commit=True), top_level_error_code
         )
         doing = f"{self._doing}: committing"
         if meaning is Verdict.DONE:
@@ -301,41 +301,41 @@ class TransactionalProducer:
         else:
             raise transaction_error(meaning, answer.error_code, doing, subject=self._id)
 
-    def _end_request(self, *, commit: bool) -> Any:
+    def _create_end_txn_request(self, *, commit: bool) -> Any:
         return EndTxnRequest(self._id, *self._state.producer, commit)
 
     # ------------------------------------------------------------------ between two transactions
 
-    def _start_settling(self) -> None:
-        if self._state.settlement is not Settlement.NOTHING and (self._settling is None or self._settling.done()):
-            self._settling = start_named_task("abort", self._settings, self._settle_in_background())
+    def _start_transaction_cleanup(self) -> None:
+        if self._state.required_cleanup is not Cleanup.NOTHING and (self._cleanup is None or self._cleanup.done()):
+            self._cleanup = start_named_task("abort", self._settings, self._clean_up_transaction_in_background())
 
-    async def _settle_in_background(self) -> None:
+    async def _clean_up_transaction_in_background(self) -> None:
         """End the last transaction at once: readers wait at its first record, and the next owner for its offsets."""
         try:
             async with asyncio.timeout(self._timeout_s), self._turn:
-                await self._settle_unless_replaced()
+                await self._clean_up_transaction_unless_replaced()
         except ProducerFenced as fence:
             self._fence = fence
         except FAILURES as error:
             logger.debug("%s: the last transaction is not ended yet: %r", self._doing, error)
 
-    async def _settle_unless_replaced(self) -> None:
+    async def _clean_up_transaction_unless_replaced(self) -> None:
         """Leave nothing open, unless another producer has the transactional id: it has ended the transaction."""
         if self._state.has_producer:
-            await self._settle()
+            await self._abort_or_initialize_if_required()
 
-    async def _settle(self) -> None:
+    async def _abort_or_initialize_if_required(self) -> None:
         """Leave nothing open. The caller limits the time."""
-        while (settlement := self._state.settlement) is not Settlement.NOTHING:
-            if settlement is Settlement.ABORT:
+        while (cleanup := self._state.required_cleanup) is not Cleanup.NOTHING:
+            if cleanup is Cleanup.ABORT:
                 await self._abort()
             else:
                 await self._initialize()
 
     async def _abort(self) -> None:
         answer, meaning = await self._connection.ask_coordinator(
-            Request.END, lambda: self._end_request(commit=False), top_level_error_code
+            Request.END, lambda: self._create_end_txn_request(commit=False), top_level_error_code
         )
         match meaning:
             case Verdict.DONE:
@@ -378,7 +378,7 @@ class TransactionalProducer:
         )
 
 
-def _group_by_partition(outputs: Sequence[OutgoingRecord]) -> list[OutputQueue]:
+def _group_outputs_by_partition(outputs: Sequence[OutgoingRecord]) -> list[OutputQueue]:
     """The outputs of each partition, in order."""
     by_partition: defaultdict[TopicPartition, list[OutgoingRecord]] = defaultdict(list)
     for output in outputs:

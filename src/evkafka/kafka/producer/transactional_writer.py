@@ -59,7 +59,7 @@ class TransactionalWriter:
     ) -> None:
         await self._producer.stop(timeout_s=CLOSE_S)
 
-    async def write_in_one_transaction(self, records: Sequence[OutgoingRecord]) -> None:
+    async def write_records_in_one_transaction(self, records: Sequence[OutgoingRecord]) -> None:
         """Write records in one transaction, and return when it is committed. One call at a time.
 
         A record without a partition, or with one that its topic does not have, goes to that of its key.
