@@ -291,7 +291,7 @@ TRANSACTIONS = [
     Breakage(
         "a transaction that failed is not aborted",
         "kafka/producer/transactional_producer.py",
-        "            self._settling = start_named_task(",
+        "            self._cleanup = start_named_task(",
         "            _ = lambda: start_named_task(",
         "readers of the output wait until it times out",
         (f"{REMOVED_MEMBERS}::test_commits_nothing_that_has_no_offsets_yet",),
