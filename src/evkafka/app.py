@@ -313,12 +313,12 @@ class EVKafkaApp:
         A stop takes at most the longest `drain_timeout_ms` and 5 seconds, whatever blocks it: an endpoint, a thread,
         the lifespan, the event loop. After that the process is forced to exit, and the log names what blocked it.
         """
-        guard = self.start_process_guard()
+        guard = self.start_process_stop_guard()
         exit_with_code(run_to_exit_code(self.serve, guard=guard), guard)
 
-    def start_process_guard(self) -> StopGuard:
+    def start_process_stop_guard(self) -> StopGuard:
         """Let the app handle this process's signals, and end it by force. To be called before `serve` is run."""
-        return self._lifecycle.start_process_guard()
+        return self._lifecycle.start_process_stop_guard()
 
     async def serve(self, *, install_signal_handlers: bool = True, force_exit: bool = False) -> None:
         """Run in this loop until a signal or `stop()`; returns after a clean stop.
@@ -386,7 +386,7 @@ class EVKafkaApp:
             self._create_metrics_if_missing()
         if self.web:
             self._web_component = WebComponent(self, host=self.web_host, port=self.web_port, ui_token=self._ui_token)
-        plans = [self.compile_consumer(declared) for declared in self._consumers.values()]
+        plans = [self.compile_consumer_plan(declared) for declared in self._consumers.values()]
         return self._create_service(cluster, clock, plans)
 
     def _create_service(self, cluster: Cluster, clock: Clock, plans: Sequence[ConsumerPlan]) -> Service:
@@ -409,10 +409,10 @@ class EVKafkaApp:
             clock=clock,
             telemetry=self.telemetry,
             web=self._web_component,
-            limit_reset=self._create_limit_reset(),
+            limit_reset=self._create_limit_reset_request(),
         )
 
-    def _create_limit_reset(self) -> LimitReset:
+    def _create_limit_reset_request(self) -> LimitReset:
         if self.started_as is None:
             return LimitReset(self.reset_dead_letter_limit)
         target = self.started_as.removeprefix("--app ")
@@ -467,7 +467,7 @@ class EVKafkaApp:
         return self._producers
 
     @property
-    def lifespan(self) -> Lifespan:
+    def lifespan_factory(self) -> Lifespan:
         """The lifespan's factory; without one, a factory of an empty state."""
         return self._lifespan
 
@@ -492,7 +492,7 @@ class EVKafkaApp:
         if producers is not None:
             self._producers = {declared.name: declared for declared in producers}
 
-    def compile_consumer(self, declared: DeclaredConsumer) -> ConsumerPlan:
+    def compile_consumer_plan(self, declared: DeclaredConsumer) -> ConsumerPlan:
         """Compile a consumer's stack, routes and decoders.
 
         Raises:

@@ -101,7 +101,7 @@ class ConsumerCtx:
 class BatchMember(Protocol):
     """A record that is part of a batch."""
 
-    def join_batch(self, payload: Any) -> Awaitable[object]:
+    def add_to_batch(self, payload: Any) -> Awaitable[object]:
         """Add the payload to the batch; awaiting the result waits until the batch has been run, and returns the
         record's own result or raises its failure."""
 

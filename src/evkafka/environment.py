@@ -22,7 +22,7 @@ from typing_extensions import is_typeddict
 from evkafka.config.keys import ConsumerConfig, ProducerConfig
 from evkafka.config.masking import Secret
 from evkafka.config.section import NEAR_ENOUGH
-from evkafka.config.settings import KEY_TYPES
+from evkafka.config.settings import SETTING_TYPES
 from evkafka.exceptions import ConfigError
 
 TLS = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_keyfile_password")
@@ -44,7 +44,7 @@ class Kind:
 
     @property
     def keys(self) -> frozenset[str]:
-        return frozenset({*filter(_is_text_key, self.shape.__annotations__), *TLS})
+        return frozenset({*filter(_is_key_with_text_value, self.shape.__annotations__), *TLS})
 
 
 CONSUMER = Kind("Consumer", ConsumerConfig)
@@ -53,13 +53,13 @@ CONSUMER = Kind("Consumer", ConsumerConfig)
 PRODUCER = Kind("Producer", ProducerConfig)
 
 
-def _is_text_key(key: str) -> bool:
+def _is_key_with_text_value(key: str) -> bool:
     """False for keys whose values are objects, and for keys that are not used."""
-    return key in KEY_TYPES and KEY_TYPES[key].textual
+    return key in SETTING_TYPES and SETTING_TYPES[key].textual
 
 
 @functools.cache
-def model_of(kind: Kind) -> Any:
+def settings_model_of_kind(kind: Kind) -> Any:
     """The pydantic settings class; every field is optional."""
     from pydantic import SecretStr, create_model
     from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -73,15 +73,15 @@ def model_of(kind: Kind) -> Any:
             hide_input_in_errors=True,
         )
 
-    fields = _model_fields(kind.shape) | dict.fromkeys(TLS, (str | None, None))
+    fields = _model_fields_of_typed_dict(kind.shape) | dict.fromkeys(TLS, (str | None, None))
     fields |= dict.fromkeys(SECRETS, (SecretStr | None, None))
     model: Any = create_model(f"{kind.name}Settings", __base__=Settings, **fields)
     return model
 
 
-def _model_fields(shape: Any) -> dict[str, Any]:
+def _model_fields_of_typed_dict(shape: Any) -> dict[str, Any]:
     hints = get_type_hints(shape)
-    return {key: (_text_value_type(key, hint), None) for key, hint in hints.items() if _is_text_key(key)}
+    return {key: (_text_value_type(key, hint), None) for key, hint in hints.items() if _is_key_with_text_value(key)}
 
 
 def _text_value_type(key: str, hint: Any) -> Any:
@@ -98,7 +98,7 @@ def _text_value_type(key: str, hint: Any) -> Any:
     if key == "topics":
         return Annotated[list[Any] | None, NoDecode, BeforeValidator(_parse_list)]
     if key == "acks":
-        return Annotated[Any, BeforeValidator(_parse_number)]
+        return Annotated[Any, BeforeValidator(_to_int_if_decimal)]
     if key == "retry_topics":
         return Annotated[list[int] | None, NoDecode, BeforeValidator(_parse_list)]
     if (nested := _nested_model(hint)) is not None:
@@ -115,7 +115,7 @@ def _nested_model(hint: Any) -> Any:
     model: Any = create_model(
         f"{shapes[0].__name__}Settings",
         __config__=ConfigDict(extra="forbid", hide_input_in_errors=True),
-        **_model_fields(shapes[0]),
+        **_model_fields_of_typed_dict(shapes[0]),
     )
     return model | None
 
@@ -131,7 +131,7 @@ def _parse_list(value: Any) -> Any:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _parse_number(value: Any) -> Any:
+def _to_int_if_decimal(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.lstrip("-").isdecimal() else value
 
 
@@ -202,7 +202,7 @@ def _load_configuration(
             f"name={name!r}: use letters, digits and underscores, because it is part of the variables' names"
         )
     values: _Values = dict(defaults or {})
-    for table in _read_tables(kind, toml_file, name):
+    for table in _read_toml_tables(kind, toml_file, name):
         values = _merge_nested(values, table)
     prefixes = [PREFIX] if name is None else [PREFIX, f"{PREFIX}{name.upper()}__"]
     for prefix in prefixes:
@@ -223,9 +223,9 @@ def _merge_nested(below: Mapping[str, Any], above: Mapping[str, Any]) -> _Values
 # ---------------------------------------------------------------------------- pyproject.toml
 
 
-def _read_tables(kind: Kind, file: str | Path | None, name: str | None) -> Sequence[_Values]:
+def _read_toml_tables(kind: Kind, file: str | Path | None, name: str | None) -> Sequence[_Values]:
     """The common table and the named one, with the keys of this kind."""
-    common = _read_table(file)
+    common = _read_toml_table(file)
     others = (CONSUMER if kind is PRODUCER else PRODUCER).keys
     sections = {
         key: value for key, value in common.items() if isinstance(value, Mapping) and key not in kind.keys | others
@@ -239,7 +239,7 @@ def _read_tables(kind: Kind, file: str | Path | None, name: str | None) -> Seque
     return {key: value for key, value in table.items() if key in kind.keys}, named
 
 
-def _read_table(file: str | Path | None) -> _Values:
+def _read_toml_table(file: str | Path | None) -> _Values:
     if file is None:
         return {}
     try:
@@ -279,7 +279,7 @@ def _read_environment(kind: Kind, prefix: str, env_file: str | Path | None) -> _
         raise ConfigError(f"env_file={str(env_file)!r}: the file does not exist")
 
     try:
-        settings = model_of(kind)(
+        settings = settings_model_of_kind(kind)(
             _env_prefix=prefix,
             _env_file=env_file,
             _secrets_dir=os.environ.get(f"{PREFIX}SECRETS_DIR") or None,

@@ -71,7 +71,7 @@ class Handler:
         if not is_text(event_type):
             raise ConfigError(f'an event type is a non-empty string, not {event_type!r}: write @handler.event("Name")')
         where = f"event type {event_type!r}"
-        timeout_s = _check_and_convert_timeout_ms(timeout_ms, where)
+        timeout_s = _check_timeout_ms_and_convert_to_s(timeout_ms, where)
         _check_concurrency(concurrency, where)
         limits = _check_and_create_batch_limits(max_records, max_wait_ms, where) if batch else None
         options = EndpointOptions(summary, description, tuple(tags or ()), on_error, timeout_s, concurrency, limits)
@@ -93,7 +93,7 @@ class Handler:
             ConfigError: the signature is not an endpoint's, or there is a default already.
             RuntimeError: the app has started.
         """
-        timeout_s = _check_and_convert_timeout_ms(timeout_ms, "the default endpoint")
+        timeout_s = _check_timeout_ms_and_convert_to_s(timeout_ms, "the default endpoint")
         _check_concurrency(concurrency, "the default endpoint")
         return self._create_decorator(
             None, EndpointOptions(on_error=on_error, timeout_s=timeout_s, concurrency=concurrency)
@@ -139,7 +139,7 @@ class Handler:
 
     def _add_endpoints(self, endpoints: Collection[Endpoint]) -> None:
         """Add them to this handler and to all that include it: to every one of them, or to none."""
-        handlers = self._including_handlers()
+        handlers = self._self_and_handlers_including_it()
         for handler in handlers:
             handler._check_can_add(endpoints)
         for handler in handlers:
@@ -149,7 +149,7 @@ class Handler:
                 else:
                     handler._endpoints[endpoint.event_type] = endpoint
 
-    def _including_handlers(self) -> list[Handler]:
+    def _self_and_handlers_including_it(self) -> list[Handler]:
         """This handler and those that include it, directly or through others. Handlers may include each other."""
         handlers = [self]
         for handler in handlers:
@@ -248,7 +248,7 @@ def as_outcome(returned: object) -> Outcome | None:
             return None
 
 
-def _check_and_convert_timeout_ms(timeout_ms: int | None, where: str) -> float | None:
+def _check_timeout_ms_and_convert_to_s(timeout_ms: int | None, where: str) -> float | None:
     if timeout_ms is None:
         return None
     _check_positive(timeout_ms, "timeout_ms", where, what="a positive number of ms")

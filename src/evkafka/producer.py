@@ -95,7 +95,7 @@ class EVKafkaProducer:
             raise RuntimeError("this producer has already been started")
         self._loop = asyncio.get_running_loop()
         try:
-            sink = self._find_cluster().sink(self.settings)
+            sink = self._given_or_test_kit_or_kafka_cluster().sink(self.settings)
             await sink.start()
         except BaseException:
             self._loop = None
@@ -152,7 +152,7 @@ class EVKafkaProducer:
         """Why it cannot send at the moment, as far as known; empty if it can."""
         return "it is not running" if self._sink is None else self._sink.unavailable_reason()
 
-    def timestamp_ms(self) -> int:
+    def now_ms(self) -> int:
         """The time of its clock, in milliseconds since the epoch."""
         return (self._clock or SystemClock()).timestamp_ms()
 
@@ -310,11 +310,11 @@ class EVKafkaProducer:
 
     # ------------------------------------------------------------------ state and time limits
 
-    def _find_cluster(self) -> Cluster:
+    def _given_or_test_kit_or_kafka_cluster(self) -> Cluster:
         """The given cluster; or else that of the test kit, if there is one at the start; or else Kafka."""
         backend = current_backend.get()
         if backend is None:
-            return self._cluster or _kafka_cluster()
+            return self._cluster or _create_kafka_cluster()
         self._clock = self._clock or backend.clock
         return self._cluster or backend.cluster
 
@@ -470,7 +470,7 @@ def encode_headers(headers: Headers | None) -> Pairs:
     return pairs
 
 
-def _kafka_cluster() -> Cluster:
+def _create_kafka_cluster() -> Cluster:
     from evkafka.kafka import KafkaCluster
 
     return KafkaCluster()

@@ -95,7 +95,7 @@ class OutboundEndpoint(Generic[T]):
     def payload_name(self) -> str:
         return self._outbound.payload_name
 
-    def resolve(self) -> None:
+    def resolve_annotation(self) -> None:
         """Resolve its annotation: by now every name in it must exist.
 
         Raises:
@@ -103,25 +103,25 @@ class OutboundEndpoint(Generic[T]):
         """
         self._outbound.resolve_encoder()
 
-    def describe_outgoing(self, topic: str | None) -> Outgoing | None:
+    def describe_event_for_format(self, topic: str | None) -> Outgoing | None:
         """The event for its format, sent to this topic if it has none of its own; None if its values are JSON, or bytes
         that are sent unchanged.
 
         Raises:
             ConfigError: a name in its annotation does not exist.
         """
-        self.resolve()
+        self.resolve_annotation()
         if self.value_format is None or bytes_or_str_type(self.payload) is bytes:
             return None
         return Outgoing(self._outbound.describe_for_errors(), self.topic or topic or "", self.event_type, self.payload)
 
-    async def prepare_schema(self, topic: str | None) -> None:
+    async def find_schema_and_set_encoder(self, topic: str | None) -> None:
         """Find the schema of its values in the registry.
 
         Raises:
             ConfigError, RegistryError: it is not there, or the registry cannot be asked.
         """
-        event = self.describe_outgoing(topic)
+        event = self.describe_event_for_format(topic)
         if event is not None and self.value_format is not None:
             self._outbound.set_encoder(await self.value_format.encoder(event), self.value_format.media_type)
 
@@ -165,7 +165,7 @@ class OutboundEndpoint(Generic[T]):
                 f"{self.name} was called without a running event loop, as in a plain def endpoint: call"
                 f" {self.name.rpartition('.')[2]}.from_thread(...) there"
             ) from None
-        producer = self._sender.producer_for(self)
+        producer = self._sender.bound_producer_or_raise(self)
         if producer.loop is not None and producer.loop is not loop:
             raise RuntimeError(
                 f"{self.name} was called in an event loop that is not the app's: call"
@@ -211,7 +211,7 @@ class OutboundEndpoint(Generic[T]):
             RuntimeError: called in the app's own loop, which it would block forever.
         """
         event = self._outbound.payload_from_arguments(args, named)
-        producer = self._sender.producer_for(self)
+        producer = self._sender.bound_producer_or_raise(self)
         loop = producer.loop
         if loop is None:  # another thread is stopping the producer
             raise self._sender.not_running_error(self)
@@ -260,7 +260,7 @@ class OutboundEndpoint(Generic[T]):
         envelope = self._sender.envelope
         if envelope is None:
             return await producer.send_event(value, self.event_type, topic, key, partition, timestamp_ms, headers)
-        now_ms = producer.timestamp_ms() if timestamp_ms is None else timestamp_ms
+        now_ms = producer.now_ms() if timestamp_ms is None else timestamp_ms
         key, headers = self._outbound.create_key_and_headers(envelope, value, key, headers, topic, now_ms)
         queued = await producer.enqueue_event(
             value, self.event_type, topic, key, partition, timestamp_ms, headers, envelope.wrap
@@ -299,7 +299,7 @@ class Sender:
         mode: Literal["binary", "structured"] = "binary",
         value_format: ValueFormat | Literal["json"] | None = None,
     ) -> None:
-        self._format = _check_and_return_format(value_format, "Sender")
+        self._format = _check_and_return_value_format(value_format, "Sender")
         self.envelope = _check_and_create_envelope(envelope, source, mode)
         self._endpoints: list[OutboundEndpoint[Any]] = []
         self._producer: EVKafkaProducer | None = None
@@ -332,7 +332,9 @@ class Sender:
         _check_event_options(event_type, topic, key, key_field)
         own_key = key_field if key_field is not None else key
         own_format = (
-            self._format if value_format is None else _check_and_return_format(value_format, f"event {event_type!r}")
+            self._format
+            if value_format is None
+            else _check_and_return_value_format(value_format, f"event {event_type!r}")
         )
         options = OutboundOptions(topic, summary, description, tuple(tags or ()), own_key, own_format)
 
@@ -362,7 +364,7 @@ class Sender:
         found = [endpoint.value_format for endpoint in self._endpoints if endpoint.value_format is not None]
         return list({id(one): one for one in found}.values())
 
-    async def prepare_schemas(self, topic: str | None) -> None:
+    async def find_schemas(self, topic: str | None) -> None:
         """Find the schemas of its events in their registries.
 
         Args:
@@ -372,7 +374,7 @@ class Sender:
             ConfigError, RegistryError: a schema is not there, or a registry cannot be asked.
         """
         for endpoint in self._endpoints:
-            await endpoint.prepare_schema(topic)
+            await endpoint.find_schema_and_set_encoder(topic)
 
     def bind(self, producer: EVKafkaProducer) -> None:
         """Send over this producer from now on. The app calls this once the producer has started.
@@ -400,7 +402,7 @@ class Sender:
             ConfigError: an event has no topic, or a name in its annotation does not exist.
         """
         for endpoint in self._endpoints:
-            endpoint.resolve()
+            endpoint.resolve_annotation()
         without_topic = [endpoint.name for endpoint in self._endpoints if endpoint.topic is None]
         if without_topic and producer.settings.topic is None:
             raise ConfigError(
@@ -408,7 +410,7 @@ class Sender:
                 " producer's config"
             )
 
-    def producer_for(self, endpoint: OutboundEndpoint[Any]) -> EVKafkaProducer:
+    def bound_producer_or_raise(self, endpoint: OutboundEndpoint[Any]) -> EVKafkaProducer:
         """The producer to send over.
 
         Raises:
@@ -447,7 +449,7 @@ def _check_and_create_envelope(envelope: object, source: object, mode: Mode) -> 
     return CloudEventsEnvelope(source, mode)
 
 
-def _check_and_return_format(given: object, where: str) -> ValueFormat | None:
+def _check_and_return_value_format(given: object, where: str) -> ValueFormat | None:
     match given:
         case None | "json":
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evkafka import EVKafkaApp, Handler
-from evkafka.cli.impl.app_overrides import override_app
+from evkafka.cli.impl.app_overrides import apply_options_to_app
 from evkafka.cli.impl.run_options import RunOptions
 
 
@@ -23,7 +23,7 @@ def ids(*, workers: int, worker: int) -> list[tuple[str | None, str | None]]:
         Handler(),
     )
     app.add_consumer({"topics": ["bills"], "group_id": "g"}, Handler())
-    override_app(app, RunOptions("shop:app", workers=workers, worker=worker))
+    apply_options_to_app(app, RunOptions("shop:app", workers=workers, worker=worker))
     return [(one.settings.group_instance_id, one.settings.transactional_id) for one in app.consumers.values()]
 
 

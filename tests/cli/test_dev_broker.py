@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.cli.connection import find_cluster, load_app_redirected_to_dev_broker, load_env_file_and_app
+from evkafka.cli.connection import find_cluster_by_options, load_app_redirected_to_dev_broker, load_env_file_and_app
 from evkafka.cli.dev_broker import (
     REGISTRY_VARIABLE,
-    announce_broker,
-    announce_registry,
-    app_connects_to,
-    find_and_print_dev_servers,
+    commands_with_app_connect_to,
+    find_and_print_dev_broker_address,
+    write_broker_port_file,
+    write_registry_port_file,
 )
 from evkafka.cli.options import AppOptions, ClusterOptions
 from evkafka.config import producer_settings
@@ -66,7 +66,7 @@ def forget_module(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestAnApp:
     def test_connects_to_the_broker_of_dev_without_its_login(self, tmp_path: Path, port: int) -> None:
         options = write_app(tmp_path, "localhost:9092")
-        with announce_broker(TARGET, tmp_path, port):
+        with write_broker_port_file(TARGET, tmp_path, port):
             app = load_app_redirected_to_dev_broker(options)
         [consumer], [producer] = app.consumers.values(), app.producers.values()
         for connection in (consumer.settings.connection, producer_settings(producer.config).connection):
@@ -75,14 +75,14 @@ class TestAnApp:
 
     def test_that_names_another_machine_stays_there(self, tmp_path: Path, port: int) -> None:
         options = write_app(tmp_path, "localhost:9092,kafka.example.com:9092")
-        with announce_broker(TARGET, tmp_path, port):
+        with write_broker_port_file(TARGET, tmp_path, port):
             [consumer] = load_app_redirected_to_dev_broker(options).consumers.values()
         assert consumer.settings.connection.bootstrap_servers == ("localhost:9092", "kafka.example.com:9092")
 
     def test_gives_its_cluster_to_a_command(self, tmp_path: Path, port: int) -> None:
         write_app(tmp_path, "localhost:9092")
-        with announce_broker(TARGET, tmp_path, port):
-            found = find_cluster(ClusterOptions(app=TARGET, app_dir=tmp_path), topic="orders")
+        with write_broker_port_file(TARGET, tmp_path, port):
+            found = find_cluster_by_options(ClusterOptions(app=TARGET, app_dir=tmp_path), topic="orders")
         assert found.connection.bootstrap_servers == (f"127.0.0.1:{port}",)
 
     @pytest.mark.parametrize(
@@ -93,72 +93,72 @@ class TestAnApp:
         self, tmp_path: Path, servers: str, reached: bool
     ) -> None:
         app = load_env_file_and_app(write_app(tmp_path, "localhost:9092"))
-        assert app_connects_to(app, servers, TARGET, tmp_path) is reached
+        assert commands_with_app_connect_to(app, servers, TARGET, tmp_path) is reached
 
     def test_is_reached_with_app_at_the_broker_of_dev_and_nothing_is_printed(
         self, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
     ) -> None:
         app = load_env_file_and_app(write_app(tmp_path, "localhost:9092"))
-        with announce_broker(TARGET, tmp_path, port):
-            assert app_connects_to(app, f"127.0.0.1:{port}", TARGET, tmp_path)
-            assert not app_connects_to(app, "localhost:9092", TARGET, tmp_path)
+        with write_broker_port_file(TARGET, tmp_path, port):
+            assert commands_with_app_connect_to(app, f"127.0.0.1:{port}", TARGET, tmp_path)
+            assert not commands_with_app_connect_to(app, "localhost:9092", TARGET, tmp_path)
         assert capsys.readouterr().err == ""
 
     def test_of_another_machine_is_not_reached_with_app(self, tmp_path: Path, port: int) -> None:
         app = load_env_file_and_app(write_app(tmp_path, "kafka.example:9092"))
-        with announce_broker(TARGET, tmp_path, port):
-            assert not app_connects_to(app, f"127.0.0.1:{port}", TARGET, tmp_path)
+        with write_broker_port_file(TARGET, tmp_path, port):
+            assert not commands_with_app_connect_to(app, f"127.0.0.1:{port}", TARGET, tmp_path)
 
 
 class TestTheAddress:
     def test_is_that_of_the_running_dev_and_is_printed(
         self, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with announce_broker(TARGET, tmp_path, port):
-            assert find_and_print_dev_servers(CONFIGURED, tmp_path, TARGET) == f"127.0.0.1:{port}"
+        with write_broker_port_file(TARGET, tmp_path, port):
+            assert find_and_print_dev_broker_address(CONFIGURED, tmp_path, TARGET) == f"127.0.0.1:{port}"
         assert capsys.readouterr().err == f"evkafka: using the broker of `evkafka dev`: 127.0.0.1:{port}\n"
 
     def test_is_unchanged_if_dev_has_the_configured_port(
         self, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with announce_broker(TARGET, tmp_path, port):
-            assert find_and_print_dev_servers([f"localhost:{port}"], tmp_path, TARGET) is None
+        with write_broker_port_file(TARGET, tmp_path, port):
+            assert find_and_print_dev_broker_address([f"localhost:{port}"], tmp_path, TARGET) is None
         assert capsys.readouterr().err == ""
 
     def test_is_unchanged_after_dev_has_ended(self, tmp_path: Path, port: int) -> None:
-        with announce_broker(TARGET, tmp_path, port):
+        with write_broker_port_file(TARGET, tmp_path, port):
             pass
-        assert find_and_print_dev_servers(CONFIGURED, tmp_path, TARGET) is None
+        assert find_and_print_dev_broker_address(CONFIGURED, tmp_path, TARGET) is None
 
     def test_is_unchanged_after_dev_was_killed(self, tmp_path: Path, port: int) -> None:
-        with closed_port() as ended, announce_broker(TARGET, tmp_path, ended):
-            assert find_and_print_dev_servers(CONFIGURED, tmp_path, TARGET) is None
+        with closed_port() as ended, write_broker_port_file(TARGET, tmp_path, ended):
+            assert find_and_print_dev_broker_address(CONFIGURED, tmp_path, TARGET) is None
 
     def test_is_unchanged_if_the_environment_has_one(
         self, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("EVKAFKA_BOOTSTRAP_SERVERS", "localhost:9092")
-        with announce_broker(TARGET, tmp_path, port):
-            assert find_and_print_dev_servers(CONFIGURED, tmp_path, TARGET) is None
+        with write_broker_port_file(TARGET, tmp_path, port):
+            assert find_and_print_dev_broker_address(CONFIGURED, tmp_path, TARGET) is None
 
     def test_is_unchanged_for_an_app_of_another_name_or_directory(self, tmp_path: Path, port: int) -> None:
-        with announce_broker(TARGET, tmp_path, port):
-            assert find_and_print_dev_servers(CONFIGURED, tmp_path, "billing:app") is None
-            assert find_and_print_dev_servers(CONFIGURED, tmp_path / "elsewhere", TARGET) is None
+        with write_broker_port_file(TARGET, tmp_path, port):
+            assert find_and_print_dev_broker_address(CONFIGURED, tmp_path, "billing:app") is None
+            assert find_and_print_dev_broker_address(CONFIGURED, tmp_path / "elsewhere", TARGET) is None
 
     def test_without_an_app_is_that_of_the_only_dev_in_the_directory(self, tmp_path: Path, port: int) -> None:
-        with announce_broker(TARGET, tmp_path, port):
-            assert find_and_print_dev_servers(CONFIGURED, tmp_path) == f"127.0.0.1:{port}"
-            with announce_broker("billing:app", tmp_path, port):
-                assert find_and_print_dev_servers(CONFIGURED, tmp_path) is None
+        with write_broker_port_file(TARGET, tmp_path, port):
+            assert find_and_print_dev_broker_address(CONFIGURED, tmp_path) == f"127.0.0.1:{port}"
+            with write_broker_port_file("billing:app", tmp_path, port):
+                assert find_and_print_dev_broker_address(CONFIGURED, tmp_path) is None
 
     def test_is_not_told_without_a_writable_cache_directory(
         self, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "file").touch()
         monkeypatch.setenv("EVKAFKA_CACHE_DIR", str(tmp_path / "file"))
-        with announce_broker(TARGET, tmp_path, port):
-            assert find_and_print_dev_servers(CONFIGURED, tmp_path, TARGET) is None
+        with write_broker_port_file(TARGET, tmp_path, port):
+            assert find_and_print_dev_broker_address(CONFIGURED, tmp_path, TARGET) is None
 
 
 class TestTheRegistry:
@@ -174,14 +174,14 @@ class TestTheRegistry:
         module = tmp_path / "shop_of_dev.py"
         module.write_text(f"import os\nURL = os.environ[{REGISTRY_VARIABLE!r}]\n{module.read_text()}")
         url = f"http://127.0.0.1:{port}/apis/ccompat/v7"
-        with announce_registry(TARGET, tmp_path, port):
+        with write_registry_port_file(TARGET, tmp_path, port):
             load_env_file_and_app(options)
         assert url == sys.modules["shop_of_dev"].URL
         assert capsys.readouterr().err == f"evkafka: using the schema registry of `evkafka dev`: {url}\n"
 
     def test_of_the_environment_is_kept(self, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(REGISTRY_VARIABLE, "http://registry:8081")
-        with announce_registry(TARGET, tmp_path, port):
+        with write_registry_port_file(TARGET, tmp_path, port):
             load_env_file_and_app(write_app(tmp_path, "localhost:9092"))
         assert os.environ[REGISTRY_VARIABLE] == "http://registry:8081"
 
@@ -189,12 +189,12 @@ class TestTheRegistry:
         options = write_app(tmp_path, "localhost:9092")
         with (
             closed_port() as ended,
-            announce_registry("billing:app", tmp_path, port),
-            announce_registry(TARGET, tmp_path, ended),
+            write_registry_port_file("billing:app", tmp_path, port),
+            write_registry_port_file(TARGET, tmp_path, ended),
         ):
             load_env_file_and_app(options)
         assert REGISTRY_VARIABLE not in os.environ
 
     def test_is_no_broker(self, tmp_path: Path, port: int) -> None:
-        with announce_registry(TARGET, tmp_path, port):
-            assert find_and_print_dev_servers(CONFIGURED, tmp_path) is None
+        with write_registry_port_file(TARGET, tmp_path, port):
+            assert find_and_print_dev_broker_address(CONFIGURED, tmp_path) is None

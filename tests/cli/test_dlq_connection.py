@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.cli.connection import DeadLetters, find_cluster, find_dead_letters
+from evkafka.cli.connection import FoundDeadLetterTopic, find_cluster_by_options, find_dead_letter_topic_and_cluster
 from evkafka.cli.options import ClusterOptions
 from evkafka.exceptions import ConfigError
 
@@ -27,10 +27,10 @@ app.add_consumer(
 
 def found_by(
     directory: Path, topic: str | None = None, *, app: str | None = None, servers: str | None = None, **values: str
-) -> DeadLetters:
+) -> FoundDeadLetterTopic:
     text = APP.format(**{"event": "", "key": "topics", "topics": ["orders"], "then": "dead_letter", **values})
     (directory / f"{directory.name.replace('-', '_')}.py").write_text(text)
-    return find_dead_letters(ClusterOptions(app, app_dir=directory, bootstrap_servers=servers), topic)
+    return find_dead_letter_topic_and_cluster(ClusterOptions(app, app_dir=directory, bootstrap_servers=servers), topic)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ class TestTheTopic:
     def test_of_an_unknown_consumer_names_the_consumers(self, tmp_path: Path, app: str) -> None:
         found_by(tmp_path, app=app)
         with pytest.raises(ConfigError, match="this app has no such consumer"):
-            find_dead_letters(ClusterOptions(app, app_dir=tmp_path, consumer="ordrs"), None)
+            find_dead_letter_topic_and_cluster(ClusterOptions(app, app_dir=tmp_path, consumer="ordrs"), None)
 
     def test_cannot_be_left_out_without_an_app(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"name the dead-letter topic .* it may be left out only with --app"):
@@ -106,15 +106,17 @@ class TestTheClusterIsFoundAsByEveryOtherCommand:
     ) -> None:
         for name, value in {**LOGIN, "EVKAFKA_BOOTSTRAP_SERVERS": "other:9092"}.items():
             monkeypatch.setenv(name, value)
-        found = find_dead_letters(ClusterOptions(app_dir=tmp_path, bootstrap_servers=servers), "dead").cluster
-        assert found == find_cluster(ClusterOptions(app_dir=tmp_path, bootstrap_servers=servers))
+        found = find_dead_letter_topic_and_cluster(
+            ClusterOptions(app_dir=tmp_path, bootstrap_servers=servers), "dead"
+        ).cluster
+        assert found == find_cluster_by_options(ClusterOptions(app_dir=tmp_path, bootstrap_servers=servers))
         assert found.connection.bootstrap_servers == (servers or "other:9092",)
         assert found.connection.options["sasl_plain_username"] == "billing"
 
     def test_in_a_file_which_names_the_sources_too(self, tmp_path: Path) -> None:
         path = tmp_path / "consumer.toml"
         path.write_text('bootstrap_servers = "file:9092"\ntopics = ["orders"]\ngroup_id = "billing"\n')
-        letters = find_dead_letters(ClusterOptions(config=path), "dead")
+        letters = find_dead_letter_topic_and_cluster(ClusterOptions(config=path), "dead")
         assert letters.cluster.connection.bootstrap_servers == ("file:9092",)
         assert letters.sources is not None
         assert letters.sources.has("orders")
@@ -126,6 +128,6 @@ class TestTheClusterIsFoundAsByEveryOtherCommand:
             '{"bootstrap_servers": "here:9092",'
             ' "on_error": {"dead_letter_producer": {"bootstrap_servers": "there:9092"}}}'
         )
-        dead_letters = find_dead_letters(ClusterOptions(config=path), "dead")
+        dead_letters = find_dead_letter_topic_and_cluster(ClusterOptions(config=path), "dead")
         assert dead_letters.cluster.connection.bootstrap_servers == ("there:9092",)
-        assert find_cluster(ClusterOptions(config=path)).connection.bootstrap_servers == ("here:9092",)
+        assert find_cluster_by_options(ClusterOptions(config=path)).connection.bootstrap_servers == ("here:9092",)

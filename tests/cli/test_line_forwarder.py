@@ -16,7 +16,7 @@ from evkafka.cli.impl.line_forwarder import LineForwarder
 def forwarder() -> Iterator[LineForwarder]:
     forwarder = LineForwarder()
     yield forwarder
-    forwarder.close()
+    forwarder.wait_for_last_lines()
 
 
 def read_all(descriptor: int) -> bytes:
@@ -50,7 +50,7 @@ def test_a_last_line_without_an_end_gets_one(forwarder: LineForwarder) -> None:
         pipe = forwarder.create_pipe(target)
         os.write(pipe, text)
         os.close(pipe)
-    forwarder.close()
+    forwarder.wait_for_last_lines()
     os.close(target)
     assert sorted(read_all(reading).splitlines()) == [b"half", b"other", b"whole"]
 
@@ -62,7 +62,7 @@ def test_a_reader_that_is_gone_does_not_hold_up_the_processes(forwarder: LineFor
     for _ in range(100):
         os.write(pipe, b"x" * 9_999 + b"\n")
     os.close(pipe)
-    forwarder.close()
+    forwarder.wait_for_last_lines()
     os.close(target)
 
 
@@ -75,6 +75,6 @@ def test_a_reader_that_stands_still_does_not_hold_up_the_end() -> None:
         while True:
             os.write(pipe, b"x" * 999 + b"\n")
     os.close(pipe)
-    forwarder.close()  # returns
+    forwarder.wait_for_last_lines()  # returns
     os.set_blocking(target, False)
     os.close(reading)

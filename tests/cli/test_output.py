@@ -28,7 +28,7 @@ class TestProgressBar:
 
     @pytest.mark.usefixtures("terminal")
     def test_is_shown_at_a_terminal(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with output.progress_bar("replaying") as show_progress:
+        with output.show_progress_bar("replaying") as show_progress:
             show_progress(2, 7)
             show_progress(7, 7)
         printed = capsys.readouterr()
@@ -37,6 +37,6 @@ class TestProgressBar:
         assert printed.out == ""
 
     def test_is_not_written_to_a_file(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with output.progress_bar("replaying") as show_progress:
+        with output.show_progress_bar("replaying") as show_progress:
             show_progress(7, 7)
         assert capsys.readouterr() == ("", "")

@@ -7,7 +7,12 @@ import ssl
 import pytest
 
 from evkafka import EVKafkaApp, Handler
-from evkafka.config import consumer_settings, dead_letter_producer_settings, dead_letter_topic, error_policy
+from evkafka.config import (
+    checked_dead_letter_topic_name,
+    consumer_settings,
+    dead_letter_producer_settings,
+    override_error_policy,
+)
 from evkafka.config.settings import DeadLetterLimitSettings, ErrorPolicySettings
 from evkafka.exceptions import ConfigError
 from tests.support.configurations import consumer, refusal
@@ -20,7 +25,7 @@ def policy(**keys: object) -> ErrorPolicySettings:
 
 
 def over(base: ErrorPolicySettings, **keys: object) -> ErrorPolicySettings:
-    return error_policy(base, keys, where="event type 'OrderPlaced'")
+    return override_error_policy(base, keys, where="event type 'OrderPlaced'")
 
 
 class TestPolicy:
@@ -105,7 +110,7 @@ class TestThen:
 class TestOverlay:
     def test_none_changes_nothing(self) -> None:
         base = policy(**FINITE)
-        assert error_policy(base, None, where="x") is base
+        assert override_error_policy(base, None, where="x") is base
 
     def test_other_keys_stay_the_consumers(self) -> None:
         base = policy(backoff_ms=70, max_attempts=9)
@@ -136,7 +141,7 @@ class TestOverlay:
 
     def test_a_policy_is_a_mapping(self) -> None:
         with pytest.raises(ConfigError, match="event type 'X': it is a value of type list; give a dict"):
-            error_policy(ErrorPolicySettings(), [], where="event type 'X'")  # type: ignore[arg-type]
+            override_error_policy(ErrorPolicySettings(), [], where="event type 'X'")  # type: ignore[arg-type]
 
 
 class TestDeadLetterTopic:
@@ -178,14 +183,16 @@ class TestDeadLetterTopic:
         consumer_settings({"topic_pattern": "orders.*", "on_error": {"dead_letter_topic": "orders.dlq"}})
 
     def test_is_made_of_the_records_own_names(self) -> None:
-        name = dead_letter_topic(
+        name = checked_dead_letter_topic_name(
             policy(dead_letter_topic="{group_id}.{topic}.{event_type}"), topic="t", group_id="g", event_type="E"
         )
         assert name == "g.t.E"
 
     def test_of_an_illegal_event_type_is_an_error(self) -> None:
         with pytest.raises(ConfigError, match=r"dead_letter_topic: .*a/b"):
-            dead_letter_topic(policy(dead_letter_topic="{event_type}"), topic="t", group_id="g", event_type="a/b")
+            checked_dead_letter_topic_name(
+                policy(dead_letter_topic="{event_type}"), topic="t", group_id="g", event_type="a/b"
+            )
 
 
 class TestDeadLetterProducer:

@@ -17,8 +17,8 @@ from evkafka.config import (
     ProducerConfig,
     consumer_settings,
     dead_letter_producer_settings,
-    error_policy,
     masked_settings,
+    override_error_policy,
     producer_settings,
 )
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
@@ -170,7 +170,7 @@ planted = st.fixed_dictionaries(
 MAKERS: list[Callable[[dict[str, object]], object]] = [
     consumer_settings,
     producer_settings,
-    lambda values: error_policy(ErrorPolicySettings(), values, where="x"),
+    lambda values: override_error_policy(ErrorPolicySettings(), values, where="x"),
 ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from evkafka import EVKafkaApp, Handler, Sender, environment
-from evkafka.config import consumer_settings, error_policy, masked_settings, producer_settings
+from evkafka.config import consumer_settings, masked_settings, override_error_policy, producer_settings
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.exceptions import ConfigError
 from evkafka.service.service import StartFailed
@@ -53,7 +53,7 @@ def check_settings(kind: str, values: dict[Any, Any]) -> Counter[str]:
 
 
 def _policy(values: dict[Any, Any]) -> ErrorPolicySettings:
-    return error_policy(ErrorPolicySettings(), values, where="the endpoint for 'E'")
+    return override_error_policy(ErrorPolicySettings(), values, where="the endpoint for 'E'")
 
 
 def _check_keys_exist(keys: list[str], values: dict[Any, Any]) -> None:

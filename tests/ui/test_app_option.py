@@ -8,10 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from evkafka.ui.app_option import UNKNOWN, app_option_text
 
 from evkafka import EVKafkaApp
 from evkafka.cli.impl.run_options import RunOptions
-from evkafka.ui.app_option import UNKNOWN, app_option_text
 
 
 def test_is_that_of_the_command_that_started_it() -> None:
@@ -46,6 +46,6 @@ def test_is_a_placeholder_for_an_app_without_a_name() -> None:
 
 
 def test_has_the_options_of_the_command_line() -> None:
-    assert RunOptions("shop:app").app_option == "--app shop:app"
+    assert RunOptions("shop:app").app_options_for_other_commands == "--app shop:app"
     options = RunOptions("shop:make", app_dir=Path("my src"), factory=True)
-    assert options.app_option == "--app shop:make --app-dir 'my src' --factory"
+    assert options.app_options_for_other_commands == "--app shop:make --app-dir 'my src' --factory"

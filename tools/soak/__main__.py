@@ -99,7 +99,7 @@ class Soak:
     async def _stop(self, process: ChildProcess) -> None:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGTERM)
-        if not await asyncio.to_thread(process.wait, STOP_TIMEOUT_S):
+        if not await asyncio.to_thread(process.has_ended_within, STOP_TIMEOUT_S):
             self._faults.append(f"a process had not ended {STOP_TIMEOUT_S:g} s after SIGTERM")
 
     def _log_tail(self, name: str) -> str:

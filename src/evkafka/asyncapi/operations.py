@@ -167,7 +167,7 @@ def send_operations(producer: ProducerContract) -> Iterator[Operation]:
 
 
 def _sent_message(endpoint: OutboundEndpoint[Any], envelope: CloudEventsEnvelope | None, topic: str | None) -> Message:
-    sent = endpoint.describe_outgoing(topic)
+    sent = endpoint.describe_event_for_format(topic)
     headers = (
         event_type_headers_schema(TYPE_HEADER, endpoint.event_type)
         if envelope is None

@@ -10,7 +10,7 @@ from pathlib import Path
 from evkafka.broker.cds_archive import ClassArchive
 from evkafka.broker.jars import KAFKA_VERSION, ensure_kafka_jars
 from evkafka.broker.java import JVM_OPTIONS, find_java, require_extra
-from evkafka.broker.listeners import scram_options, validate_listeners
+from evkafka.broker.listeners import options_creating_scram_users, validate_listeners
 from evkafka.broker.local_server import CLIENT, LocalServer
 from evkafka.broker.locked import is_locked
 from evkafka.broker.process import ChildProcess
@@ -80,7 +80,7 @@ class KafkaBroker(LocalServer):
         super().__init__("broker", program, port=port, data_dir=data_dir, start_timeout_s=start_timeout_s)
         self._properties = dict(properties or {})
         self._listeners = validate_listeners(listeners or {})
-        self._scram = scram_options(scram_users or {})
+        self._scram = options_creating_scram_users(scram_users or {})
         self._java = java
         self._archive: ClassArchive | None = None
         self._jvm_options = (*JVM_OPTIONS, *jvm_options)
@@ -164,7 +164,7 @@ class KafkaBroker(LocalServer):
         try:
             formatting = ChildProcess([java, f"@{arguments}"], self._log_file)
             self._process = formatting
-            if not formatting.wait(self._start_timeout_s):
+            if not formatting.has_ended_within(self._start_timeout_s):
                 raise self._start_error(
                     f"did not finish formatting its data directory within {self._start_timeout_s:g} s"
                 )
@@ -177,7 +177,7 @@ class KafkaBroker(LocalServer):
         deadline_s = time.monotonic() + self._start_timeout_s
         self._wait_until(lambda: _READY in self._read_log_since_launch(), deadline_s=deadline_s, poll_s=_POLL_S)
         while is_in_own_metadata(self.port) is False and time.monotonic() < deadline_s:
-            self._wait_or_fail(_POLL_S)
+            self._sleep_or_raise_if_process_ended(_POLL_S)
 
     def _start_error(self, what: str) -> BrokerError:
         if "Failed to acquire lock on file .lock" in self.log_tail():

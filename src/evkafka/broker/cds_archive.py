@@ -86,7 +86,7 @@ class ClassArchive:
         log = self.file.with_suffix(".log")
         dump = ["-Xshare:dump", f"-XX:SharedClassListFile={self._list}", f"-XX:SharedArchiveFile={scratch}"]
         making = ChildProcess([str(self._java), *self._options, *dump, "-cp", self._class_path], log)
-        ended = making.wait(CREATION_S)
+        ended = making.has_ended_within(CREATION_S)
         if not ended:
             making.kill()
         if ended and making.exit_code == 0 and scratch.exists():

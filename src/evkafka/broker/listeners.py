@@ -31,7 +31,7 @@ def validate_listeners(listeners: Mapping[str, str]) -> dict[str, str]:
     return dict(listeners)
 
 
-def scram_options(users: Mapping[str, str]) -> list[str]:
+def options_creating_scram_users(users: Mapping[str, str]) -> list[str]:
     """The options of Kafka's `format` that create these users.
 
     Raises:

@@ -88,7 +88,7 @@ class LocalServer(ABC):
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for its end. Returns True if it has ended or is not running, False on a timeout."""
-        return self._process is None or self._process.wait(timeout_s)
+        return self._process is None or self._process.has_ended_within(timeout_s)
 
     @property
     def is_in_forked_child(self) -> bool:
@@ -204,14 +204,14 @@ class LocalServer(ABC):
             BrokerError: it ended, or is not ready at the deadline.
         """
         while not is_ready():
-            self._wait_or_fail(poll_s)
+            self._sleep_or_raise_if_process_ended(poll_s)
             if time.monotonic() > deadline_s:
                 raise self._start_error(f"was not ready within {self._start_timeout_s:g} s")
 
-    def _wait_or_fail(self, poll_s: float) -> None:
-        """Wait for so long. Raises BrokerError if it ends meanwhile."""
+    def _sleep_or_raise_if_process_ended(self, poll_s: float) -> None:
+        """Sleep for so long. Raises BrokerError if the process ends meanwhile."""
         assert self._process is not None
-        if self._process.wait(poll_s):
+        if self._process.has_ended_within(poll_s):
             raise self._start_error(f"ended while starting (exit code {self._process.exit_code})")
 
     def _start_error(self, what: str) -> BrokerError:

@@ -87,7 +87,7 @@ def download_files(files: Sequence[MavenFile], home: Path, product: Product) -> 
         home.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(prefix=".download-", dir=home) as scratch,
-            _progress_bar(product, sum(file.size for file in files)) as advance,
+            _show_download_progress(product, sum(file.size for file in files)) as advance,
         ):
             fetch = _create_copy_or_download_function(Path(scratch), product, advance)
             pool = ThreadPoolExecutor(DOWNLOADS_AT_ONCE)
@@ -165,7 +165,7 @@ def _describe_innermost_cause(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _progress_bar(product: Product, total: int) -> Iterator[Callable[[int], None]]:
+def _show_download_progress(product: Product, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr if that is a terminal; without rich, one line of text."""
     if not sys.stderr.isatty():
         yield lambda count: None

@@ -27,7 +27,7 @@ class ChildProcess:
         self._ended = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._start_error: OSError | None = None
-        threading.Thread(target=self._start_and_wait, name="evkafka-broker", daemon=True).start()
+        threading.Thread(target=self._start_and_wait_for_end, name="evkafka-broker", daemon=True).start()
         self._started.wait()
         if self._start_error is not None:
             raise BrokerError(f"{command[0]} cannot be run: {self._start_error}") from self._start_error
@@ -42,22 +42,23 @@ class ChildProcess:
         """None while it runs; negative if a signal ended it."""
         return self._child.returncode if self._child is not None and self._ended.is_set() else None
 
-    def wait(self, timeout_s: float | None = None) -> bool:
+    def has_ended_within(self, timeout_s: float | None) -> bool:
+        """Wait for its end. False if it still runs after the timeout; without one it waits for the end."""
         return self._ended.wait(timeout_s)
 
     def end(self, timeout_s: float) -> None:
         """Terminate it, or kill it after the timeout."""
         assert self._child is not None
         self._child.terminate()
-        if not self.wait(timeout_s):
+        if not self.has_ended_within(timeout_s):
             self.kill()
 
     def kill(self) -> None:
         assert self._child is not None
         self._child.kill()
-        self.wait()
+        self._ended.wait()
 
-    def _start_and_wait(self) -> None:
+    def _start_and_wait_for_end(self) -> None:
         try:
             # Kafka may log a password in an invalid argument: only the user may read the file.
             with open(self._log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:

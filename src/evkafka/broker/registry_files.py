@@ -47,7 +47,7 @@ def ensure_registry_jar() -> Path:
     home = cache_dir() / f"apicurio-registry-{REGISTRY_VERSION}"
     files = home / "files"
     if not _is_intact(files):
-        _install_files(home, files)
+        _download_and_unpack_files(home, files)
     return files / RUNNER
 
 
@@ -61,7 +61,7 @@ def _is_intact(files: Path) -> bool:
         return list(found) == list(sums.values())
 
 
-def _install_files(home: Path, files: Path) -> None:
+def _download_and_unpack_files(home: Path, files: Path) -> None:
     """Download the archive, and unpack it into a directory that then gets its name.
 
     So several processes may start with an empty cache at once, and an interrupted one leaves no half of the files.
@@ -73,7 +73,7 @@ def _install_files(home: Path, files: Path) -> None:
             archive, unpacked = Path(scratch) / ARCHIVE.name, Path(scratch) / "files"
             download_files([ARCHIVE], archive.parent, REGISTRY)
             _unpack_archive(archive, unpacked)
-            _move_into_place(files, unpacked)
+            _move_directory_into_place(files, unpacked)
     except (OSError, tarfile.TarError) as error:
         raise BrokerError(f"{REGISTRY.files} cannot be stored in {home}: {error}") from error
 
@@ -105,7 +105,7 @@ def _unpack_archive(archive: Path, target: Path) -> None:
     (target / SUMS).write_text(json.dumps(sums), encoding="utf-8")
 
 
-def _move_into_place(files: Path, unpacked: Path) -> None:
+def _move_directory_into_place(files: Path, unpacked: Path) -> None:
     """Give the new directory its name. If another process was faster, its files stay."""
     with contextlib.suppress(OSError):
         unpacked.rename(files)

@@ -12,11 +12,16 @@ from pathlib import Path
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import load_app
-from evkafka.cli.dev_broker import find_and_print_dev_servers, redirect_app_to_dev_broker, use_dev_registry
+from evkafka.cli.dev_broker import find_and_print_dev_broker_address, redirect_app_to_dev_broker, use_dev_registry
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.options import AppOptions, ClusterOptions
 from evkafka.cli.suggestions import unknown_consumer_text
-from evkafka.config import consumer_settings, dead_letter_producer_settings, dead_letter_topic, producer_settings
+from evkafka.config import (
+    checked_dead_letter_topic_name,
+    consumer_settings,
+    dead_letter_producer_settings,
+    producer_settings,
+)
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ErrorPolicySettings
 from evkafka.dlq import SourceTopics
 from evkafka.dlq.targets import source_topics_of
@@ -41,7 +46,7 @@ class FoundCluster:
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetters:
+class FoundDeadLetterTopic:
     """A dead-letter topic and its cluster.
 
     Attributes:
@@ -85,7 +90,7 @@ def load_app_redirected_to_dev_broker(options: AppOptions) -> EVKafkaApp:
     return app
 
 
-def find_cluster(options: ClusterOptions, *, topic: str | None = None) -> FoundCluster:
+def find_cluster_by_options(options: ClusterOptions, *, topic: str | None = None) -> FoundCluster:
     """Find the cluster that the options name, or else the environment.
 
     Args:
@@ -103,19 +108,20 @@ def find_cluster(options: ClusterOptions, *, topic: str | None = None) -> FoundC
             return FoundCluster(connection)
 
 
-def find_dead_letters(options: ClusterOptions, topic: str | None) -> DeadLetters:
+def find_dead_letter_topic_and_cluster(options: ClusterOptions, topic: str | None) -> FoundDeadLetterTopic:
     """Find a dead-letter topic and its cluster.
 
     Args:
         topic: the dead-letter topic; None for the only one of the app.
 
     Raises:
-        ConfigError: as `find_cluster`; or the topic is None and the app has several, or no consumer writes to it.
+        ConfigError: as `find_cluster_by_options`; or the topic is None and the app has several, or no consumer writes
+            to it.
     """
     source = _load_app_or_connection(options)
     if isinstance(source, EVKafkaApp):
         return _find_cluster_of_dead_letter_topic(
-            source, topic or _require_only_dead_letter_topic(source, options.consumer), options.consumer
+            source, topic or _only_dead_letter_topic_of_app(source, options.consumer), options.consumer
         )
     if topic is None:
         raise ConfigError(
@@ -124,8 +130,8 @@ def find_dead_letters(options: ClusterOptions, topic: str | None) -> DeadLetters
         )
     if isinstance(source, ConsumerSettings):
         sources = source_topics_of(source) if source.topics or source.topic_pattern else None
-        return DeadLetters(topic, FoundCluster(dead_letter_producer_settings(source).connection), sources)
-    return DeadLetters(topic, FoundCluster(source))
+        return FoundDeadLetterTopic(topic, FoundCluster(dead_letter_producer_settings(source).connection), sources)
+    return FoundDeadLetterTopic(topic, FoundCluster(source))
 
 
 def silence_client_log() -> None:
@@ -156,7 +162,7 @@ def _load_app_or_connection(options: ClusterOptions) -> EVKafkaApp | ConsumerSet
             " or EVKAFKA_BOOTSTRAP_SERVERS in the environment"
         )
     connection = producer_settings(config).connection
-    if found := find_and_print_dev_servers(connection.bootstrap_servers, options.app_dir):
+    if found := find_and_print_dev_broker_address(connection.bootstrap_servers, options.app_dir):
         return producer_settings({"bootstrap_servers": found}).connection
     return connection
 
@@ -249,7 +255,7 @@ def _topics_of_producer(declared: DeclaredProducer) -> set[str]:
 # ---------------------------------------------------------------------------- an app's dead letters
 
 
-def _require_only_dead_letter_topic(app: EVKafkaApp, consumer: str | None) -> str:
+def _only_dead_letter_topic_of_app(app: EVKafkaApp, consumer: str | None) -> str:
     consumers = app.consumers.values() if consumer is None else [_require_consumer(app, consumer)]
     policies = [
         (declared.settings, event_type or "unmatched", policy)
@@ -264,7 +270,7 @@ def _require_only_dead_letter_topic(app: EVKafkaApp, consumer: str | None) -> st
             '"on_error": {"max_attempts": 5, "then": "dead_letter"} to the consumer, or name the dead-letter topic'
         )
     found = {
-        dead_letter_topic(policy, topic=source.name, group_id=settings.group_id, event_type=event_type)
+        checked_dead_letter_topic_name(policy, topic=source.name, group_id=settings.group_id, event_type=event_type)
         for settings, event_type, policy in policies
         for source in settings.topics
     }
@@ -274,7 +280,7 @@ def _require_only_dead_letter_topic(app: EVKafkaApp, consumer: str | None) -> st
     raise ConfigError(f"name the dead-letter topic: {which}")
 
 
-def _find_cluster_of_dead_letter_topic(app: EVKafkaApp, topic: str, consumer: str | None) -> DeadLetters:
+def _find_cluster_of_dead_letter_topic(app: EVKafkaApp, topic: str, consumer: str | None) -> FoundDeadLetterTopic:
     found = {
         declared.name: (declared, policy)
         for declared in app.consumers.values()
@@ -294,7 +300,7 @@ def _find_cluster_of_dead_letter_topic(app: EVKafkaApp, topic: str, consumer: st
     [(declared, policy)] = found.values()
     connection = dead_letter_producer_settings(declared.settings, policy).connection
     cluster = replace(_cluster_of_consumer(app, declared), connection=connection)
-    return DeadLetters(topic, cluster, source_topics_of(declared.settings_with_dead_letter_topics()))
+    return FoundDeadLetterTopic(topic, cluster, source_topics_of(declared.settings_with_dead_letter_topics()))
 
 
 def _writes_dead_letters_to(
@@ -303,7 +309,7 @@ def _writes_dead_letters_to(
     settings = declared.settings
 
     def name(source: str) -> str:
-        return dead_letter_topic(policy, topic=source, group_id=settings.group_id, event_type=event_type)
+        return checked_dead_letter_topic_name(policy, topic=source, group_id=settings.group_id, event_type=event_type)
 
     if settings.topic_pattern is None:
         return any(name(source.name) == topic for source in settings.topics)

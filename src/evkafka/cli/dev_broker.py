@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from evkafka.app import EVKafkaApp
-from evkafka.cli.redirect import redirect_app
+from evkafka.cli.redirect import redirect_app_to_brokers
 from evkafka.config import producer_settings
 
 CONNECT_TIMEOUT_S = 1.0
@@ -32,18 +32,19 @@ REGISTRY_DIRECTORY = "registry"
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
 
 
-def announce_broker(target: str, app_dir: Path, port: int) -> AbstractContextManager[None]:
-    """Let the other commands find the broker of this app. Without a writable cache directory they do not."""
-    return _announce_port(_announcement_directory(app_dir) / _hash_text(target), port)
+def write_broker_port_file(target: str, app_dir: Path, port: int) -> AbstractContextManager[None]:
+    """Keep the broker's port in a file, where the other commands find it, until the exit. Without a writable cache
+    directory there is no file."""
+    return _write_port_file(_port_file_directory(app_dir) / _hash_text(target), port)
 
 
-def announce_registry(target: str, app_dir: Path, port: int) -> AbstractContextManager[None]:
-    """Let the other commands find the schema registry of this app."""
-    return _announce_port(_registry_file(target, app_dir), port)
+def write_registry_port_file(target: str, app_dir: Path, port: int) -> AbstractContextManager[None]:
+    """The same for the port of the schema registry."""
+    return _write_port_file(_registry_port_file(target, app_dir), port)
 
 
 @contextmanager
-def _announce_port(file: Path, port: int) -> Iterator[None]:
+def _write_port_file(file: Path, port: int) -> Iterator[None]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(str(port), encoding="utf-8")
@@ -59,7 +60,7 @@ def _announce_port(file: Path, port: int) -> Iterator[None]:
 def use_dev_registry(target: str, app_dir: Path) -> None:
     """Give the app the URL of the schema registry of `evkafka dev`, if that runs this app and the environment has no
     URL. Call it before the app is imported."""
-    if REGISTRY_VARIABLE in os.environ or (port := _read_port(_registry_file(target, app_dir))) is None:
+    if REGISTRY_VARIABLE in os.environ or (port := _read_port(_registry_port_file(target, app_dir))) is None:
         return
     from evkafka.broker.registry import url_of
 
@@ -69,26 +70,28 @@ def use_dev_registry(target: str, app_dir: Path) -> None:
 
 def redirect_app_to_dev_broker(app: EVKafkaApp, target: str, app_dir: Path) -> None:
     """Redirect the app to the broker of `evkafka dev`, if that runs this app and the app names another local port."""
-    if found := find_and_print_dev_servers(_configured_servers(app), app_dir, target):
-        redirect_app(app, found, keep_login=False)
+    if found := find_and_print_dev_broker_address(_configured_servers(app), app_dir, target):
+        redirect_app_to_brokers(app, found, keep_login=False)
 
 
-def find_and_print_dev_servers(configured: Sequence[str], app_dir: Path, target: str | None = None) -> str | None:
+def find_and_print_dev_broker_address(
+    configured: Sequence[str], app_dir: Path, target: str | None = None
+) -> str | None:
     """The address of the broker, which is also printed; None if the configured addresses hold.
 
     Args:
         target: the app; None for the only one that `evkafka dev` runs in this directory.
     """
-    servers = _find_dev_servers(configured, app_dir, target)
+    servers = _find_dev_broker_address(configured, app_dir, target)
     if servers is not None:
         print(f"evkafka: using the broker of `evkafka dev`: {servers}", file=sys.stderr)
     return servers
 
 
-def app_connects_to(app: EVKafkaApp, servers: str, target: str, app_dir: Path) -> bool:
+def commands_with_app_connect_to(app: EVKafkaApp, servers: str, target: str, app_dir: Path) -> bool:
     """Whether commands with `--app` connect to these servers."""
     configured = _configured_servers(app)
-    found = _find_dev_servers(configured, app_dir, target)
+    found = _find_dev_broker_address(configured, app_dir, target)
     return _normalize_addresses(configured if found is None else [found]) == _normalize_addresses(servers.split(","))
 
 
@@ -98,7 +101,7 @@ def _configured_servers(app: EVKafkaApp) -> list[str]:
     return sorted({server for one in connections for server in one.bootstrap_servers})
 
 
-def _find_dev_servers(configured: Sequence[str], app_dir: Path, target: str | None) -> str | None:
+def _find_dev_broker_address(configured: Sequence[str], app_dir: Path, target: str | None) -> str | None:
     if _is_broker_named_in_environment() or not all(_host_of(server) in LOCAL_HOSTS for server in configured):
         return None
     port = _find_broker_port(app_dir, target)
@@ -125,7 +128,7 @@ def _port_of(server: str) -> str:
 
 
 def _find_broker_port(app_dir: Path, target: str | None) -> int | None:
-    directory = _announcement_directory(app_dir)
+    directory = _port_file_directory(app_dir)
     files = sorted(directory.glob("*")) if target is None else [directory / _hash_text(target)]
     ports = [port for file in files if (port := _read_port(file)) is not None]
     return ports[0] if len(ports) == 1 else None
@@ -140,14 +143,14 @@ def _read_port(file: Path) -> int | None:
     return None
 
 
-def _announcement_directory(app_dir: Path) -> Path:
+def _port_file_directory(app_dir: Path) -> Path:
     from evkafka.broker.maven import cache_dir
 
     return cache_dir() / "dev" / _hash_text(str(app_dir.expanduser().resolve()))
 
 
-def _registry_file(target: str, app_dir: Path) -> Path:
-    return _announcement_directory(app_dir) / "registry" / _hash_text(target)
+def _registry_port_file(target: str, app_dir: Path) -> Path:
+    return _port_file_directory(app_dir) / "registry" / _hash_text(target)
 
 
 def _hash_text(text: str) -> str:

@@ -115,7 +115,7 @@ def json_value_text(value: Any) -> str:
 
 
 @contextmanager
-def progress_bar(description: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
+def show_progress_bar(description: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
     """A progress bar on stderr, if that is a terminal. Yields a function that sets completed and total."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -74,7 +74,9 @@ async def look_up_offsets(
     return {partition: found.get(partition, one.end) for partition, one in bounds.items()}
 
 
-async def require_topic(connection: ConnectionSettings, topic: str, *, otherwise: str | None = None) -> TopicShape:
+async def look_up_topic_shape(
+    connection: ConnectionSettings, topic: str, *, otherwise: str | None = None
+) -> TopicShape:
     """The shape of a topic.
 
     Args:
@@ -83,13 +85,13 @@ async def require_topic(connection: ConnectionSettings, topic: str, *, otherwise
     Raises:
         ConfigError: there is no such topic.
     """
-    return require_topic_among_read_topics(connection, topic, await all_topic_shapes(connection), otherwise=otherwise)
+    return topic_shape_or_raise(connection, topic, await all_topic_shapes(connection), otherwise=otherwise)
 
 
-def require_topic_among_read_topics(
+def topic_shape_or_raise(
     connection: ConnectionSettings, topic: str, shapes: Mapping[str, TopicShape], *, otherwise: str | None = None
 ) -> TopicShape:
-    """As `require_topic`, with the topics that were read before."""
+    """As `look_up_topic_shape`, with the topics that were read before."""
     if topic in shapes:
         return shapes[topic]
     near = nearest_name(topic, shapes)
@@ -106,7 +108,7 @@ async def look_up_topic_bounds(
     Raises:
         ConfigError: there is no such topic, or it has no such partition.
     """
-    shape = await require_topic(connection, topic)
+    shape = await look_up_topic_shape(connection, topic)
     if partition is not None and partition >= shape.partitions:
         raise ConfigError(f"--partition {partition}: topic {topic!r} has the partitions 0 to {shape.partitions - 1}")
     bounds = await topic_offset_bounds(connection, [topic])

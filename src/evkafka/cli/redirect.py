@@ -12,7 +12,7 @@ from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
 _LOGIN = ("security_protocol", "ssl_", "sasl_")
 
 
-def redirect_app(app: EVKafkaApp, servers: str, *, keep_login: bool) -> None:
+def redirect_app_to_brokers(app: EVKafkaApp, servers: str, *, keep_login: bool) -> None:
     """Make all consumers and producers connect to these brokers."""
     addresses = producer_settings({"bootstrap_servers": servers}).connection.bootstrap_servers
 

@@ -17,7 +17,7 @@ from evkafka.config.error_policy import (
     dead_letter_topic_fault,
     dead_letter_topic_name,
     find_own_dead_letter_topic,
-    own_dead_letter_topic_fault,
+    own_dead_letter_topic_fault_text,
     read_error_policy,
     retry_topic_name,
     topic_fault,
@@ -47,16 +47,16 @@ __all__ = [
     "TokenProvider",
     "TopicConfig",
     "check_dead_letter_topics",
+    "checked_dead_letter_topic_name",
+    "checked_retry_topic_name",
     "consumer_config",
     "consumer_settings",
     "dead_letter_producer_settings",
-    "dead_letter_topic",
-    "error_policy",
+    "masked_settings",
     "missing_group_id_fault",
+    "override_error_policy",
     "producer_config",
     "producer_settings",
-    "retry_topic",
-    "masked_settings",
 ]
 
 
@@ -101,7 +101,7 @@ def producer_settings(config: ProducerConfig | Mapping[str, object]) -> Producer
     return read_producer(config)
 
 
-def error_policy(
+def override_error_policy(
     base: ErrorPolicySettings, overlay: Mapping[str, Any] | ErrorPolicy | None, *, where: str
 ) -> ErrorPolicySettings:
     """A consumer's error policy, overridden by an event type's `on_error`.
@@ -157,7 +157,9 @@ def dead_letter_producer_settings(
     return producer
 
 
-def dead_letter_topic(policy: ErrorPolicySettings, *, topic: str, group_id: str | None, event_type: str) -> str:
+def checked_dead_letter_topic_name(
+    policy: ErrorPolicySettings, *, topic: str, group_id: str | None, event_type: str
+) -> str:
     """The name of the dead-letter topic of a record.
 
     Raises:
@@ -197,11 +199,11 @@ def check_dead_letter_topics(
         if name is not None:
             whose = f"event type {event_type!r}: " if event_type is not None else ""
             raise ConfigError(
-                f"{whose}on_error.dead_letter_topic: {own_dead_letter_topic_fault(policy.dead_letter_topic, name)}"
+                f"{whose}on_error.dead_letter_topic: {own_dead_letter_topic_fault_text(policy.dead_letter_topic, name)}"
             )
 
 
-def retry_topic(topic: str, *, group_id: str | None, delay_ms: int) -> str:
+def checked_retry_topic_name(topic: str, *, group_id: str | None, delay_ms: int) -> str:
     """The name of the retry topic in which records of a topic wait for `delay_ms`.
 
     Raises:

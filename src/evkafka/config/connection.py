@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from evkafka.config.display import value_text_or_mask
-from evkafka.config.key_types import read_options, read_settings
 from evkafka.config.masking import HIDDEN, Secret, describe_type, text_for_error
 from evkafka.config.section import MISSING, Section, to_ms
+from evkafka.config.setting_types import read_options, read_settings_over_defaults
 from evkafka.config.settings import CONNECTION_OPTIONS, ConnectionSettings
 
 logger = logging.getLogger("evkafka.config")
@@ -62,7 +62,7 @@ def read_connection(section: Section, *, request_timeout_s: float, login: bool =
         "bootstrap_servers": lambda: _read_servers(section),
         "options": lambda: _read_client_options(section),
     }
-    settings = read_settings(section, base, readers)
+    settings = read_settings_over_defaults(section, base, readers)
     if login:
         _check_login_keys(section, settings.options)
     if (version := section.value_or_missing("api_version")) is not MISSING and version is not None:
@@ -101,7 +101,7 @@ def to_config_values(connection: ConnectionSettings) -> dict[str, object]:
     }
 
 
-def connection_keys_with_overrides(connection: ConnectionSettings, values: Mapping[str, object]) -> dict[str, object]:
+def override_connection_keys(connection: ConnectionSettings, values: Mapping[str, object]) -> dict[str, object]:
     """A connection's keys, with other values for some of them.
 
     If `security_protocol` is overridden, TLS and SASL keys that the new protocol does not use are dropped, so that an
@@ -166,7 +166,7 @@ def _server_fault(text: str) -> str | None:
 
 def _read_client_options(section: Section) -> dict[str, Any]:
     readers: dict[str, Callable[[], Any]] = {
-        "ssl_context": lambda: _read_ssl_context(section),
+        "ssl_context": lambda: _read_given_ssl_context(section),
         "sasl_oauth_token_provider": lambda: _read_token_provider(section),
         "connections_max_idle_ms": lambda: None,
     }
@@ -177,7 +177,7 @@ def _read_client_options(section: Section) -> dict[str, Any]:
     return options
 
 
-def _read_ssl_context(section: Section) -> ssl.SSLContext | None:
+def _read_given_ssl_context(section: Section) -> ssl.SSLContext | None:
     value = section.value_or_missing("ssl_context")
     if value is MISSING or value is None:
         return None
@@ -210,7 +210,7 @@ def _check_login_keys(section: Section, options: Mapping[str, Any]) -> None:
     _check_encryption(section, protocol)
     credentials = ("sasl_mechanism", "sasl_plain_username", "sasl_plain_password", "sasl_oauth_token_provider")
     if protocol.startswith("SASL_"):
-        _check_mechanism(section, protocol, options.get("sasl_mechanism", "PLAIN"))
+        _check_keys_of_mechanism(section, protocol, options.get("sasl_mechanism", "PLAIN"))
     elif unused := [key for key in credentials if section.is_given(key)]:
         warn_once(
             f"{' and '.join(unused)}: not used with security_protocol {protocol}; to log in,"
@@ -250,7 +250,7 @@ def _warn_of_unverified_tls(context: object) -> None:
         )
 
 
-def _check_mechanism(section: Section, protocol: str, mechanism: str) -> None:
+def _check_keys_of_mechanism(section: Section, protocol: str, mechanism: str) -> None:
     if protocol == "SASL_PLAINTEXT" and mechanism in READABLE:
         warn_once(
             f"sasl_mechanism {mechanism} with security_protocol SASL_PLAINTEXT: the {READABLE[mechanism]} is sent"

@@ -13,14 +13,14 @@ from evkafka.config.error_policy import (
     DOC,
     dead_letter_topic_fault,
     find_own_dead_letter_topic,
-    own_dead_letter_topic_fault,
+    own_dead_letter_topic_fault_text,
     read_error_policy,
     topic_fault,
 )
-from evkafka.config.key_types import read_options, read_setting, read_settings
 from evkafka.config.masking import text_for_error
 from evkafka.config.producer import read_dead_letter_producer
 from evkafka.config.section import MISSING, Faults, Section, require_mapping, to_ms
+from evkafka.config.setting_types import read_options, read_setting, read_settings_over_defaults
 from evkafka.config.settings import (
     CONSUMER_OPTIONS,
     MOST_DECOMPRESSED_BYTES,
@@ -69,7 +69,7 @@ def read_consumer(values: object) -> ConsumerSettings:
     _check_group_protocol(section, settings)
     _check_times(section, settings)
     _check_sizes(section, settings)
-    _check_pre_commit(section, settings)
+    _check_pre_commit_mode(section, settings)
     _check_transactions(section, settings)
     _check_dead_letters(section, settings)
     section.refuse_unknown_keys()
@@ -107,7 +107,7 @@ def _read_consumer_keys(section: Section) -> ConsumerSettings:
         "value_format": lambda: _read_consumer_format(section),
         "on_error": lambda: _read_on_error(section, connection),
     }
-    return read_settings(section, base, readers, already_read=READ_FIRST)
+    return read_settings_over_defaults(section, base, readers, already_read=READ_FIRST)
 
 
 def _check_unsupported_aiokafka_keys(section: Section) -> None:
@@ -132,7 +132,7 @@ def _read_topics(section: Section) -> tuple[TopicSettings, ...]:
                 topics.append(TopicSettings(str.__str__(item)))
             case Mapping():
                 inner = section.create_nested_section("topics", item, index=index, doc="evkafka.config.TopicConfig")
-                topics.append(_read_topic(inner))
+                topics.append(_read_topic_config(inner))
             case _:
                 section.add_fault(
                     "topics", f"{text_for_error(item)} is not a topic; give a name, or a dict with a name"
@@ -141,7 +141,7 @@ def _read_topics(section: Section) -> tuple[TopicSettings, ...]:
     return tuple(topics)
 
 
-def _read_topic(section: Section) -> TopicSettings:
+def _read_topic_config(section: Section) -> TopicSettings:
     if section.value_or_missing("name") is MISSING:
         section.add_fault("name", "it is missing; give the topic's name")
     topic = TopicSettings(
@@ -334,7 +334,7 @@ def _check_sizes(section: Section, settings: ConsumerSettings) -> None:
         )
 
 
-def _check_pre_commit(section: Section, settings: ConsumerSettings) -> None:
+def _check_pre_commit_mode(section: Section, settings: ConsumerSettings) -> None:
     """At most once: the offset of a record is committed before it runs, so a failure can have no consequence."""
     if not settings.at_most_once:
         return
@@ -406,4 +406,4 @@ def _check_dead_letters(section: Section, settings: ConsumerSettings) -> None:
     elif name := find_own_dead_letter_topic(
         template, names, settings.topic_pattern, group_id=group_id, event_type=None
     ):
-        section.add_fault("on_error.dead_letter_topic", own_dead_letter_topic_fault(template, name))
+        section.add_fault("on_error.dead_letter_topic", own_dead_letter_topic_fault_text(template, name))

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from evkafka.config.key_types import key_of
 from evkafka.config.masking import HIDDEN, describe_type, without_userinfo
-from evkafka.config.settings import KEY_TYPES
+from evkafka.config.setting_types import config_key_of_field
+from evkafka.config.settings import SETTING_TYPES
 
-SHOWN_KEYS = frozenset(key for key, key_type in KEY_TYPES.items() if key_type.shown)
+SHOWN_KEYS = frozenset(key for key, setting_type in SETTING_TYPES.items() if setting_type.shown)
 
 
 def value_text_or_mask(key: str, value: object) -> str:
@@ -69,7 +69,7 @@ def masked_fields(settings: Any, prefix: str = "") -> dict[str, str]:
             case _, _ if dataclasses.is_dataclass(value):
                 flat |= masked_fields(value, f"{prefix}{field.name}.")
             case _, float() if field.name.endswith("_s"):
-                key = key_of(field.name)
+                key = config_key_of_field(field.name)
                 flat[prefix + key] = value_text_or_mask(key, round(value * 1000))
             case _:
                 flat[prefix + field.name] = value_text_or_mask(field.name, value)

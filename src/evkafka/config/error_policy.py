@@ -8,9 +8,9 @@ from itertools import pairwise
 from string import Formatter
 from typing import Any
 
-from evkafka.config.key_types import read_settings
 from evkafka.config.masking import describe_type, text_for_error
 from evkafka.config.section import INT32, Section
+from evkafka.config.setting_types import read_settings_over_defaults
 from evkafka.config.settings import DeadLetterLimitSettings, ErrorPolicySettings
 
 DOC = "evkafka.config.ErrorPolicy"
@@ -46,7 +46,7 @@ def read_error_policy(section: Section, base: ErrorPolicySettings) -> ErrorPolic
         "dead_letter_limit": lambda: _read_dead_letter_limit(section, base),
         "dead_letter_producer": lambda: _read_unchecked_dead_letter_producer(section, base),
     }
-    policy = read_settings(section, base, readers)
+    policy = read_settings_over_defaults(section, base, readers)
     _check_backoff(section, policy)
     _check_then_is_reachable(section, policy)
     _check_retry_topics(section, policy)
@@ -141,7 +141,7 @@ def _read_dead_letter_limit(section: Section, base: ErrorPolicySettings) -> Dead
         return base.dead_letter_limit
     before = base.dead_letter_limit or DeadLetterLimitSettings()
     inner = section.create_nested_section(key, values, doc="evkafka.config.DeadLetterLimit")
-    limit = read_settings(inner, before, {})
+    limit = read_settings_over_defaults(inner, before, {})
     inner.refuse_unknown_keys()
     return limit
 
@@ -215,7 +215,7 @@ def dead_letter_topic_fault(template: str, *, topic: str, group_id: str | None, 
     return f"{becomes}, but {fault}; change dead_letter_topic"
 
 
-def own_dead_letter_topic_fault(template: str, name: str) -> str:
+def own_dead_letter_topic_fault_text(template: str, name: str) -> str:
     """The error text for a name that `find_own_dead_letter_topic` has found."""
     return (
         f"{text_for_error(template)} becomes {text_for_error(name)}, which this consumer reads itself; use another name"

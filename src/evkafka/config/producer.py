@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from evkafka.config.connection import connection_keys_with_overrides, read_connection, warn_once
+from evkafka.config.connection import override_connection_keys, read_connection, warn_once
 from evkafka.config.error_policy import topic_fault
-from evkafka.config.key_types import read_options, read_settings
 from evkafka.config.section import Faults, Section, require_mapping, to_ms
+from evkafka.config.setting_types import read_options, read_settings_over_defaults
 from evkafka.config.settings import PRODUCER_OPTIONS, ConnectionSettings, ErrorPolicySettings, ProducerSettings
 
 DOC = "evkafka.config.ProducerConfig"
@@ -49,7 +49,7 @@ def read_dead_letter_producer(
     """
     # A record that was read must be writable, whatever its size: only the topic's own limit applies.
     larger = {"max_request_size": DEAD_LETTER_REQUEST_SIZE}
-    values = {**larger, **connection_keys_with_overrides(connection, policy.dead_letter_producer or {})}
+    values = {**larger, **override_connection_keys(connection, policy.dead_letter_producer or {})}
     inner = section.create_nested_section("dead_letter_producer", values, doc=DOC)
     inner.refuse_key("topic", "dead_letter_topic sets the topic; remove this key")
     settings = _read_producer_keys(inner, login=login)
@@ -69,7 +69,7 @@ def _read_producer_keys(section: Section, *, login: bool = True) -> ProducerSett
         "options": lambda: read_options(section, PRODUCER_OPTIONS, {"partitioner": lambda: _read_partitioner(section)}),
     }
     base = replace(PRODUCER, acks=acks, enable_idempotence=idempotent)
-    settings = read_settings(section, base, readers, already_read=("acks", "enable_idempotence"))
+    settings = read_settings_over_defaults(section, base, readers, already_read=("acks", "enable_idempotence"))
     linger_ms, delivery_ms = settings.options.get("linger_ms", 0), to_ms(settings.delivery_timeout_s)
     if section.is_valid("linger_ms", "delivery_timeout_ms") and linger_ms >= delivery_ms:
         section.add_fault(

@@ -142,7 +142,8 @@ class Section:
             return default
         if not isinstance(value, int) or isinstance(value, bool):
             self.add_fault(
-                key, f"{text_for_error(value)} is not a whole number{unit}; give an int{_or_none_text(none)}, unquoted"
+                key,
+                f"{text_for_error(value)} is not a whole number{unit}; give an int{_or_none_suffix(none)}, unquoted",
             )
         elif not least <= value <= most:
             self.add_fault(key, f"{text_for_error(value)} is out of range; give {least} to {most}")
@@ -199,7 +200,7 @@ class Section:
         if value is MISSING or (none and value is None):
             return default
         if not isinstance(value, str):
-            self.add_fault(key, f"{text_for_error(value)} is not a str; give a str{_or_none_text(none)}")
+            self.add_fault(key, f"{text_for_error(value)} is not a str; give a str{_or_none_suffix(none)}")
         elif not value and not empty:
             self.add_fault(key, "it is empty; give a text, or remove the key")
         elif not _fits_kafka_string(value):
@@ -230,7 +231,9 @@ class Section:
         for option in options:
             if _is_same(value, option):
                 return option
-        self.add_fault(key, f"{text_for_error(value)} is not allowed; use {join_options(options)}{_or_none_text(none)}")
+        self.add_fault(
+            key, f"{text_for_error(value)} is not allowed; use {join_options(options)}{_or_none_suffix(none)}"
+        )
         return default
 
     def sequence(self, key: str, *, items: str) -> list[Any] | None:
@@ -269,7 +272,7 @@ class Section:
         if value is MISSING or (none and value is None):
             return None
         if not isinstance(value, Mapping):
-            self.add_fault(key, f"it is {describe_type(value)}; give a dict{_or_none_text(none)}")
+            self.add_fault(key, f"it is {describe_type(value)}; give a dict{_or_none_suffix(none)}")
             return None
         return value
 
@@ -282,9 +285,9 @@ class Section:
             index: the position of the mapping, if the key has a list of them.
         """
         path = f"{self._path}{key}." if index is None else f"{self._path}{key}[{index}]."
-        return Section(values, self._faults, doc=doc, path=path, on_fault=lambda: self._mark_invalid(key))
+        return Section(values, self._faults, doc=doc, path=path, on_fault=lambda: self._mark_key_invalid(key))
 
-    def _mark_invalid(self, key: str) -> None:
+    def _mark_key_invalid(self, key: str) -> None:
         self._invalid.add(key)
         self._on_fault()
 
@@ -334,5 +337,5 @@ def _fits_kafka_string(text: str) -> bool:
         return False
 
 
-def _or_none_text(none: bool) -> str:
+def _or_none_suffix(none: bool) -> str:
     return " or None" if none else ""

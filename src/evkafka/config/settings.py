@@ -11,19 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from evkafka.config.key_types import (
+from evkafka.config.setting_types import (
     Choice,
     Credential,
     Flag,
     Integer,
-    KeyType,
     Milliseconds,
     MillisecondsAsSeconds,
     Number,
+    SettingType,
     Text,
     TypeWithoutReader,
-    key_types_of,
     setting,
+    setting_types_of,
 )
 from evkafka.serde.formats.interface import ValueFormat
 
@@ -64,7 +64,7 @@ class ConnectionSettings:
     shown: Mapping[str, str] = field(default_factory=dict)
 
 
-CONNECTION_OPTIONS: Mapping[str, KeyType] = {
+CONNECTION_OPTIONS: Mapping[str, SettingType] = {
     "retry_backoff_ms": Milliseconds(1),
     "security_protocol": Choice(SecurityProtocol, none=True),
     "ssl_context": TypeWithoutReader(textual=False),
@@ -214,7 +214,7 @@ class ConsumerSettings:
         return self.at_most_once and self.auto_commit_interval_s == 0 and self.group_id is not None
 
 
-CONSUMER_OPTIONS: Mapping[str, KeyType] = {
+CONSUMER_OPTIONS: Mapping[str, SettingType] = {
     "fetch_max_wait_ms": Milliseconds(),
     "fetch_max_bytes": Integer(1),
     "fetch_min_bytes": Integer(0),
@@ -240,7 +240,7 @@ class ProducerSettings:
     """The given ones of `PRODUCER_OPTIONS`, for aiokafka."""
 
 
-PRODUCER_OPTIONS: Mapping[str, KeyType] = {
+PRODUCER_OPTIONS: Mapping[str, SettingType] = {
     "linger_ms": Milliseconds(),
     "max_batch_size": Integer(1),
     "max_request_size": Integer(1),
@@ -250,12 +250,12 @@ PRODUCER_OPTIONS: Mapping[str, KeyType] = {
 """Options that AIOKafkaProducer gets under the same name and in the same unit."""
 
 
-KEY_TYPES: Mapping[str, KeyType] = {
-    **key_types_of(ConnectionSettings),
-    **key_types_of(DeadLetterLimitSettings),
-    **key_types_of(ErrorPolicySettings),
-    **key_types_of(ConsumerSettings),
-    **key_types_of(ProducerSettings),
+SETTING_TYPES: Mapping[str, SettingType] = {
+    **setting_types_of(ConnectionSettings),
+    **setting_types_of(DeadLetterLimitSettings),
+    **setting_types_of(ErrorPolicySettings),
+    **setting_types_of(ConsumerSettings),
+    **setting_types_of(ProducerSettings),
     **CONNECTION_OPTIONS,
     **CONSUMER_OPTIONS,
     **PRODUCER_OPTIONS,

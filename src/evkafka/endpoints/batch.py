@@ -155,7 +155,7 @@ async def join_batch_and_await_result(endpoint: Endpoint, context: Context) -> o
     """
     payload = await endpoint.decode_payload(context)
     if context.place is not None:
-        return await context.place.join_batch(payload)
+        return await context.place.add_to_batch(payload)
     return _result_or_raise(
         await _await_and_convert_batch_error(endpoint.call_batch([payload], [context], context.slot), [0]), 0
     )
@@ -213,7 +213,7 @@ class RecordInMiddleware:
         self.dropped = True
         self.task.cancel()
 
-    def join_batch(self, payload: Any) -> Awaitable[object]:
+    def add_to_batch(self, payload: Any) -> Awaitable[object]:
         self.payload, self.joined = payload, True
         if not self.ready.done():
             self.ready.set_result(None)

@@ -80,7 +80,7 @@ class AppLifecycle:
 
     # ------------------------------------------------------------------ as its own process
 
-    def start_process_guard(self) -> StopGuard:
+    def start_process_stop_guard(self) -> StopGuard:
         """The process belongs to this app: the guard handles its signals until its end, and may end it by force."""
         guard = self._guard = StopGuard(
             self._app.stop_limit_s, running_attempts=self._describe_running_attempts, ends_process=True

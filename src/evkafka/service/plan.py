@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evkafka.asyncapi import ConsumerContract, ProducerContract
-from evkafka.config import check_dead_letter_topics, error_policy, masked_settings, producer_settings
+from evkafka.config import check_dead_letter_topics, masked_settings, override_error_policy, producer_settings
 from evkafka.config.keys import ProducerConfig
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
 from evkafka.context import App
@@ -116,7 +116,7 @@ class DeclaredConsumer:
         """
         base = self.settings.on_error
         merged: dict[Endpoint | None, ErrorPolicySettings] = {
-            endpoint: error_policy(base, endpoint.on_error, where=f"event type {endpoint.event_type!r}")
+            endpoint: override_error_policy(base, endpoint.on_error, where=f"event type {endpoint.event_type!r}")
             for endpoint in self.endpoints or ()
         }
         return merged | {None: base}
@@ -293,7 +293,7 @@ class BoundProducer:
         self.sender.check_events(self.producer)
 
     async def start(self) -> None:
-        await self.sender.prepare_schemas(self.producer.settings.topic)
+        await self.sender.find_schemas(self.producer.settings.topic)
         await self.producer.start()
         self.sender.bind(self.producer)
 

@@ -48,7 +48,7 @@ TEST_SOURCE = "/test"
 
 async def _prepare_schemas_of_sender(sender: Sender, topic: str | None) -> None:
     try:
-        await sender.prepare_schemas(topic)
+        await sender.find_schemas(topic)
     except RegistryUnavailable as error:
         raise RegistryUnavailable(
             f"{error}; in tests, `with use_registry():` (evkafka.testing) replaces the registries of the app"
@@ -137,13 +137,13 @@ class Harness:
                 if consumer.plan.formats is not None:
                     stack.push_async_callback(consumer.plan.formats.close)
             stack.enter_context(use_backend(self.backend))
-            self._state = as_state(await stack.enter_async_context(app.lifespan()))
+            self._state = as_state(await stack.enter_async_context(app.lifespan_factory()))
             await self._start_producers(stack)
             self.context = copy_context()
             yield
 
     def _compile_consumer(self, declared: DeclaredConsumer) -> CompiledConsumer:
-        plan = self._app.compile_consumer(declared)
+        plan = self._app.compile_consumer_plan(declared)
         if plan.settings.transaction_settings is not None:
             backend = self.backend
             scope = TransactionScope(plan.name, plan.settings, cluster=backend.cluster, clock=backend.clock)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evkafka.config import dead_letter_producer_settings, dead_letter_topic, producer_settings
+from evkafka.config import checked_dead_letter_topic_name, dead_letter_producer_settings, producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
 from evkafka.ui.operated_app import OperatedApp
@@ -34,7 +34,7 @@ def configured_dead_letter_topics(app: OperatedApp) -> dict[str, AppTopic]:
             if policy.then != "dead_letter" and (event_type is not None or settings.unmatched != "dead_letter"):
                 continue
             for topic in settings.topics:
-                name = dead_letter_topic(
+                name = checked_dead_letter_topic_name(
                     policy, topic=topic.name, group_id=settings.group_id, event_type=event_type or "unmatched"
                 )
                 connection = dead_letter_producer_settings(settings, policy).connection
@@ -59,7 +59,9 @@ def dead_letter_topic_of(app: OperatedApp, consumer: str, topic: str, event_type
     if topic in declared.retry_topics() and sources:
         topic = max(sources, key=len)
     policy = policies.get(event_type, policies[None])
-    return dead_letter_topic(policy, topic=topic, group_id=settings.group_id, event_type=event_type or "unmatched")
+    return checked_dead_letter_topic_name(
+        policy, topic=topic, group_id=settings.group_id, event_type=event_type or "unmatched"
+    )
 
 
 def app_topics(app: OperatedApp) -> dict[str, AppTopic]:

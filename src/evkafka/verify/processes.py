@@ -47,7 +47,7 @@ class Worker:
             os.kill(self._process.pid, signum)
 
     async def wait_for_end(self, timeout_s: float) -> bool:
-        return await asyncio.to_thread(self._process.wait, timeout_s)
+        return await asyncio.to_thread(self._process.has_ended_within, timeout_s)
 
     def log_tail(self) -> str:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""

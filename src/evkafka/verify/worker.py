@@ -56,7 +56,7 @@ def run_app(app: EVKafkaApp, canceller: TaskCanceller) -> None:
         canceller.set_main_task(lambda: app.status().phase == "running")
         await app.serve()
 
-    guard = app.start_process_guard()
+    guard = app.start_process_stop_guard()
     exit_with_code(run_to_exit_code(serve, guard=guard), guard)
 
 

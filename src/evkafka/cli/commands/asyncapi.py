@@ -48,9 +48,9 @@ def diff_command(
 
     Compatible: the app accepts more than before, or sends less than before. All other changes are breaking.
     """
-    from evkafka.cli.impl.asyncapi_diff import compare_documents
+    from evkafka.cli.impl.asyncapi_diff import print_document_differences
 
-    raise typer.Exit(compare_documents(old, new, app_dir=app_dir, factory=factory, as_json=as_json))
+    raise typer.Exit(print_document_differences(old, new, app_dir=app_dir, factory=factory, as_json=as_json))
 
 
 app = typer.Typer(

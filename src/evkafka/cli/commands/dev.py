@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from evkafka.cli.command import command
-from evkafka.cli.commands.run import run_options
+from evkafka.cli.commands.run import create_run_options
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.options import DEVELOP, AppOptions, OutputOptions, ProcessOptions, process_option
 
@@ -77,6 +77,8 @@ def dev_command(
     from evkafka.cli.impl.dev import DevServers, run_dev
 
     load_env_file(app.env_file)
-    options = run_options(app, process, output, bootstrap_servers=bootstrap_servers, new_topic_partitions=partitions)
+    options = create_run_options(
+        app, process, output, bootstrap_servers=bootstrap_servers, new_topic_partitions=partitions
+    )
     servers = DevServers(broker_port, data, registry)
     raise typer.Exit(run_dev(options, servers, reload=reload, directories=process.reload_dir or ()))

@@ -13,7 +13,7 @@ from evkafka.cli.options import AsJson, ClusterOptions, FilteredPartition, filte
 from evkafka.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from evkafka.cli.connection import DeadLetters
+    from evkafka.cli.connection import FoundDeadLetterTopic
     from evkafka.dlq import DeadLetterFilter
 
 TARGET = "Target"
@@ -123,7 +123,7 @@ def list_command(
     """List the open dead letters, newest first."""
     from evkafka.cli.impl.dlq import list_letters
 
-    found = _find_dead_letters(topic, cluster)
+    found = _find_dead_letter_topic_and_cluster(topic, cluster)
     list_letters(found, _letter_filter(filters), closed=closed, limit=limit, as_json=as_json)
 
 
@@ -145,7 +145,7 @@ def show_command(
             "name the dead letter with --at PARTITION@OFFSET, the first two columns of `evkafka dlq list`,"
             " or with --id ID, which `evkafka dlq list --json` prints"
         )
-    found = _find_dead_letters(topic, cluster)
+    found = _find_dead_letter_topic_and_cluster(topic, cluster)
     show_letter(found, _letter_filter(_Filter(partition=partition, offset=offset), letters), as_json=as_json)
 
 
@@ -177,7 +177,7 @@ def replay_command(
         )
     if to_handler and cluster.app is None and (cluster.config is not None or cluster.bootstrap_servers is not None):
         raise ConfigError("--to-handler needs the app: --app MODULE:APP")
-    found = _find_dead_letters(topic, cluster)
+    found = _find_dead_letter_topic_and_cluster(topic, cluster)
     wanted = _letter_filter(filters, letters)
     target = None if to_handler else Target(None if to_topic == OWN_TOPIC else to_topic, found.sources)
     replay_letters(found, wanted, target, limit=limit, rate=rate, force=force, dry_run=dry_run, as_json=as_json)
@@ -202,13 +202,15 @@ def drop_command(
     wanted = _letter_filter(filters, letters)
     if wanted == DeadLetterFilter() and limit is None and not everything:
         raise ConfigError("name the dead letters with a filter, or discard all with --all")
-    drop_letters(_find_dead_letters(topic, cluster), wanted, limit=limit, dry_run=dry_run, as_json=as_json)
+    drop_letters(
+        _find_dead_letter_topic_and_cluster(topic, cluster), wanted, limit=limit, dry_run=dry_run, as_json=as_json
+    )
 
 
-def _find_dead_letters(topic: str | None, cluster: ClusterOptions) -> DeadLetters:
-    from evkafka.cli.connection import find_dead_letters
+def _find_dead_letter_topic_and_cluster(topic: str | None, cluster: ClusterOptions) -> FoundDeadLetterTopic:
+    from evkafka.cli.connection import find_dead_letter_topic_and_cluster
 
-    return find_dead_letters(cluster, topic)
+    return find_dead_letter_topic_and_cluster(cluster, topic)
 
 
 def _letter_filter(options: _Filter, letters: _Letters = _Letters()) -> DeadLetterFilter:

@@ -24,9 +24,9 @@ def lag_command(
     *, group: Group = None, topic: Topics = None, max_lag: Max = None, cluster: ClusterOptions, as_json: AsJson = False
 ) -> None:
     """Print the lag of consumer groups: the records that are written and not committed, per partition."""
-    from evkafka.cli.connection import find_cluster
+    from evkafka.cli.connection import find_cluster_by_options
     from evkafka.cli.impl.group_offsets import select_groups
     from evkafka.cli.impl.lag import show_lag
 
-    groups = select_groups(find_cluster(cluster), group, tuple(topic or ()))
+    groups = select_groups(find_cluster_by_options(cluster), group, tuple(topic or ()))
     raise typer.Exit(show_lag(groups, max_lag=max_lag, as_json=as_json))

@@ -27,11 +27,11 @@ def show_command(
     *, group: Group = None, topic: Topics = None, cluster: ClusterOptions, as_json: AsJson = False
 ) -> None:
     """Print the committed offsets of groups, the range of their partitions, and their members."""
-    from evkafka.cli.connection import find_cluster
+    from evkafka.cli.connection import find_cluster_by_options
     from evkafka.cli.impl.group_offsets import select_groups
     from evkafka.cli.impl.offsets import show_offsets
 
-    show_offsets(select_groups(find_cluster(cluster), group, tuple(topic or ())), as_json=as_json)
+    show_offsets(select_groups(find_cluster_by_options(cluster), group, tuple(topic or ())), as_json=as_json)
 
 
 @command("reset", epilog="Example: evkafka offsets reset billing --topic orders --to 2026-01-31T12:00:00Z --execute")
@@ -46,7 +46,7 @@ def reset_command(
     as_json: AsJson = False,
 ) -> None:
     """Reset the committed offsets of groups. Only prints them; --execute commits them. No member may be running."""
-    from evkafka.cli.connection import find_cluster
+    from evkafka.cli.connection import find_cluster_by_options
     from evkafka.cli.impl.group_offsets import select_groups
     from evkafka.cli.impl.offsets import reset_offsets
     from evkafka.cli.position import parse_position
@@ -54,7 +54,7 @@ def reset_command(
     if to is None:
         raise ConfigError("--to is missing: earliest, latest, an offset, a time (2026-01-31T12:00:00Z) or an age (2h)")
     position = parse_position("--to", to)
-    groups = select_groups(find_cluster(cluster), group, tuple(topic or ()))
+    groups = select_groups(find_cluster_by_options(cluster), group, tuple(topic or ()))
     reset_offsets(groups, position, partition=partition, execute=execute, as_json=as_json)
 
 

@@ -74,7 +74,7 @@ def run_command(
     if reload and workers > 1:
         raise ConfigError("--reload and --workers cannot be combined: --reload runs one process")
     load_env_file(app.env_file)
-    options = run_options(
+    options = create_run_options(
         app,
         process,
         output,
@@ -95,7 +95,7 @@ def run_command(
     run_app(options)
 
 
-def run_options(app: AppOptions, process: ProcessOptions, output: OutputOptions, **others: Any) -> RunOptions:
+def create_run_options(app: AppOptions, process: ProcessOptions, output: OutputOptions, **others: Any) -> RunOptions:
     """The options as plain values, which are passed on to worker processes."""
     from evkafka.cli.impl.run_options import RunOptions
 

@@ -11,9 +11,9 @@ from evkafka.cli.options import AppOptions, AsJson
 @command("show", epilog="Example: evkafka schemas show shop.main:app")
 def show_command(app: AppOptions, as_json: AsJson = False) -> None:
     """Print the schemas of the events that the app sends, with their subjects. Connects to nothing."""
-    from evkafka.cli.impl.schemas import show_schemas
+    from evkafka.cli.impl.schemas import show_sent_schemas
 
-    show_schemas(app, as_json=as_json)
+    show_sent_schemas(app, as_json=as_json)
 
 
 @command("register", epilog="Example: evkafka schemas register shop.main:app")

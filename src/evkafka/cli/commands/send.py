@@ -38,11 +38,11 @@ def send_command(
 
     With --app, each payload is validated by the endpoint of its event type; if one is invalid, none is sent.
     """
-    from evkafka.cli.connection import find_cluster
+    from evkafka.cli.connection import find_cluster_by_options
     from evkafka.cli.impl import send
 
     if event.lines and event.records:
         raise ConfigError("--lines and --records cannot be combined")
-    found = find_cluster(cluster, topic=topic)
+    found = find_cluster_by_options(cluster, topic=topic)
     events = send.read_events(event, found.type_header)
     send.send(found, topic, events, check=check, create=create, dry_run=dry_run, as_json=as_json)

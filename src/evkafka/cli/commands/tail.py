@@ -82,7 +82,7 @@ def tail_command(
     as_json: JsonLines = False,
 ) -> None:
     """Print a topic's records, and follow it until Ctrl-C. Joins no group and commits nothing."""
-    from evkafka.cli.connection import find_cluster
+    from evkafka.cli.connection import find_cluster_by_options
     from evkafka.cli.impl.tail import RecordFilter, RecordRange, tail
     from evkafka.cli.position import parse_position
     from evkafka.serde.formats.registry import SchemaRegistry
@@ -96,5 +96,5 @@ def tail_command(
     )
     start = None if from_ is None else parse_position("--from", from_)
     records = RecordRange(topic, partition, start=start, last=last, limit=limit, follow=follow)
-    found = find_cluster(cluster, topic=topic)
+    found = find_cluster_by_options(cluster, topic=topic)
     tail(found, records, wanted, registry=SchemaRegistry(registry) if registry else None, as_json=as_json)

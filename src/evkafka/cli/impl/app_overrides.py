@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.impl.run_options import RunOptions
-from evkafka.cli.redirect import redirect_app
+from evkafka.cli.redirect import redirect_app_to_brokers
 from evkafka.cli.suggestions import unknown_consumer_text
 from evkafka.exceptions import ConfigError
 from evkafka.service.plan import DeclaredConsumer
 
 
-def override_app(app: EVKafkaApp, options: RunOptions) -> None:
+def apply_options_to_app(app: EVKafkaApp, options: RunOptions) -> None:
     """Change the app as the command line asks.
 
     Raises:
@@ -23,7 +23,7 @@ def override_app(app: EVKafkaApp, options: RunOptions) -> None:
         app.reset_dead_letter_limit = True
     _choose_consumers(app, options.only, options.exclude)
     if options.bootstrap_servers is not None:
-        redirect_app(app, options.bootstrap_servers, keep_login=options.new_topic_partitions is None)
+        redirect_app_to_brokers(app, options.bootstrap_servers, keep_login=options.new_topic_partitions is None)
     _override_web(app, options)
     if options.workers > 1:
         _add_worker_number_to_ids(app, options.worker)

@@ -28,7 +28,7 @@ class Change:
     what: str
 
 
-def compare_documents(old: str, new: str, *, app_dir: Path, factory: bool, as_json: bool) -> int:
+def print_document_differences(old: str, new: str, *, app_dir: Path, factory: bool, as_json: bool) -> int:
     """Print the differences. Returns 1 if one of them breaks a client, else 0.
 
     Raises:

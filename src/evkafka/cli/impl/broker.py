@@ -38,7 +38,7 @@ def run_broker(
             _print_unless_quiet("Starting the schema registry...", quiet=quiet)
             registry.start()
         _print_addresses(broker, registry, data_dir, quiet=quiet)
-        _wait_for_exit_of_one(servers)
+        _wait_for_first_exit_and_print_log(servers)
         raise SystemExit(1)
     except KeyboardInterrupt:
         _print_unless_quiet("Stopping Apache Kafka...", quiet=quiet)
@@ -47,7 +47,7 @@ def run_broker(
             _stop_server_or_kill_on_interrupt(server)
 
 
-def _wait_for_exit_of_one(servers: Mapping[str, LocalServer]) -> None:
+def _wait_for_first_exit_and_print_log(servers: Mapping[str, LocalServer]) -> None:
     """Return when one of them has exited, and print the end of its log."""
     while True:
         for name, server in servers.items():

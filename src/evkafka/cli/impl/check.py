@@ -151,7 +151,7 @@ def _check_wiring(app: EVKafkaApp) -> Iterator[Finding]:
         yield Finding("error", "config", "acks", fault)
     for name, producer in app.producers.items():
         for endpoint in producer.sender.endpoints:
-            yield from _call_as_finding("wiring", name, endpoint.resolve, report_success=False)
+            yield from _call_as_finding("wiring", name, endpoint.resolve_annotation, report_success=False)
             if (endpoint.topic or producer.config.get("topic")) is None:
                 fix = 'topic="..." of the event, or "topic" in the producer\'s configuration'
                 yield Finding("error", "wiring", name, f"{endpoint.event_type!r} has no topic", fix)
@@ -171,7 +171,7 @@ def _consumer_names_and_settings(app: EVKafkaApp) -> Iterator[tuple[str, Consume
 
 
 def _compile_and_list_types(app: EVKafkaApp, declared: DeclaredConsumer) -> str:
-    types = [route.event_type for route in app.compile_consumer(declared).routes]
+    types = [route.event_type for route in app.compile_consumer_plan(declared).routes]
     return f"handles {', '.join(types)}" if types else "an app callable handles all events"
 
 

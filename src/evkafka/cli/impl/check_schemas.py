@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Literal
 
 from evkafka.app import EVKafkaApp
-from evkafka.cli.impl.schemas import SENTENCES, Finding, SentSchema, compare_with_registry, sent_schemas
+from evkafka.cli.impl.schemas import SENTENCES, Finding, SentSchema, compare_schema_with_registry, sent_schemas
 from evkafka.exceptions import ConfigError, RegistryError, SchemaNotFound
 from evkafka.serde.formats.registry import SchemaRegistry
 from evkafka.service.topic_registries import registries_of
@@ -52,7 +52,7 @@ async def _check_schemas(app: EVKafkaApp, target: str) -> list[Result]:
     results: list[Result] = []
     for one in sent:
         try:
-            results.append(_result_of_finding(await compare_with_registry(one), target))
+            results.append(_result_of_finding(await compare_schema_with_registry(one), target))
         except RegistryError as error:
             results.append(("error", one.planned.subject, str(error), ""))
     return results

@@ -38,10 +38,10 @@ def transaction_findings(
             f"transaction_timeout_ms {timeout_ms} is more than the brokers accept ({MAX_TIMEOUT} {most_ms})",
             f"transaction_timeout_ms {most_ms} or less",
         )
-    yield from _check_state_topic_replication(support)
+    yield from _check_transaction_log_replication(support)
 
 
-def _check_state_topic_replication(support: TransactionSupport) -> Iterator[ConfigFinding]:
+def _check_transaction_log_replication(support: TransactionSupport) -> Iterator[ConfigFinding]:
     """A committed transaction that its coordinator forgets is aborted later, with all that it wrote."""
     replicas, min_isr = support.replicas, support.min_isr
     if replicas is None:

@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from evkafka.cli.app_loader import check_module_exists
-from evkafka.cli.dev_broker import REGISTRY_DIRECTORY, REGISTRY_VARIABLE, announce_broker, announce_registry
+from evkafka.cli.dev_broker import (
+    REGISTRY_DIRECTORY,
+    REGISTRY_VARIABLE,
+    write_broker_port_file,
+    write_registry_port_file,
+)
 from evkafka.cli.impl.reload import check_reload_and_find_directories, run_reloading
 from evkafka.cli.impl.run import run_app
 from evkafka.cli.impl.run_options import RunOptions
@@ -110,7 +115,7 @@ def _start_broker_unless_servers_given(options: RunOptions, servers: DevServers)
     )
     try:
         print(f"Apache Kafka is ready: {broker.bootstrap_servers}", file=sys.stderr, flush=True)
-        with announce_broker(options.target, options.app_dir, broker.port):
+        with write_broker_port_file(options.target, options.app_dir, broker.port):
             yield broker.bootstrap_servers
     finally:
         broker.stop()
@@ -132,7 +137,7 @@ def _start_registry_if_requested(options: RunOptions, servers: DevServers) -> It
     try:
         print(f"The schema registry is ready: {registry.url}", file=sys.stderr, flush=True)
         os.environ[REGISTRY_VARIABLE] = registry.url
-        with announce_registry(options.target, options.app_dir, registry.port):
+        with write_registry_port_file(options.target, options.app_dir, registry.port):
             yield
     finally:
         registry.stop()

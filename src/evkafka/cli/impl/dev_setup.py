@@ -7,8 +7,8 @@ import logging
 import socket
 
 from evkafka.app import EVKafkaApp
-from evkafka.cli.dev_broker import app_connects_to
-from evkafka.cli.impl.app_overrides import override_app
+from evkafka.cli.dev_broker import commands_with_app_connect_to
+from evkafka.cli.impl.app_overrides import apply_options_to_app
 from evkafka.cli.impl.dev_box import print_box
 from evkafka.cli.impl.run_options import RunOptions, WebPort
 from evkafka.cli.impl.topic_plan import create_missing_topics
@@ -19,18 +19,18 @@ NEXT_PORTS = 10
 """How many ports are tried, from the app's own on."""
 
 
-def set_up_dev(app: EVKafkaApp, options: RunOptions) -> WebPort | None:
+def prepare_app_for_dev(app: EVKafkaApp, options: RunOptions) -> WebPort | None:
     """Change the app as the command line asks, choose the port, create the missing topics, and print the box.
 
     Returns the port, if it was chosen here.
     """
     assert options.new_topic_partitions is not None
     assert options.bootstrap_servers is not None
-    cluster = _cluster_option(app, options, options.bootstrap_servers)
-    override_app(app, options)
+    cluster = _cluster_option_for_other_commands(app, options, options.bootstrap_servers)
+    apply_options_to_app(app, options)
     port = None
     if app.web and options.port in (None, 0):
-        port = choose_port(app.web_host, app.web_port, options.last_web_port)
+        port = choose_web_port(app.web_host, app.web_port, options.last_web_port)
         app.web_port = port.got
     for name in asyncio.run(create_missing_topics(app, partitions=options.new_topic_partitions)):
         logger.info("created topic %s", name)
@@ -40,16 +40,16 @@ def set_up_dev(app: EVKafkaApp, options: RunOptions) -> WebPort | None:
     return port
 
 
-def _cluster_option(app: EVKafkaApp, options: RunOptions, servers: str) -> str:
+def _cluster_option_for_other_commands(app: EVKafkaApp, options: RunOptions, servers: str) -> str:
     """The option with which other commands connect to this broker; with `--app` they also check payloads.
 
     Call it before the brokers of the app are replaced: the other commands import the app as it is.
     """
-    reached = app_connects_to(app, servers, options.target, options.app_dir)
-    return options.app_option if reached else f"--bootstrap-servers {servers}"
+    reached = commands_with_app_connect_to(app, servers, options.target, options.app_dir)
+    return options.app_options_for_other_commands if reached else f"--bootstrap-servers {servers}"
 
 
-def choose_port(host: str, wanted: int, last: WebPort | None) -> WebPort:
+def choose_web_port(host: str, wanted: int, last: WebPort | None) -> WebPort:
     """The app's port, or another one if another program has it. 0 wants any.
 
     The port before a reload is tried first, unless the app wants another one since: a browser's tab stays valid.

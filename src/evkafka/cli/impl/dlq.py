@@ -11,9 +11,9 @@ from datetime import datetime
 from heapq import heappop, heappush
 from typing import Any
 
-from evkafka.cli.connection import DeadLetters
+from evkafka.cli.connection import FoundDeadLetterTopic
 from evkafka.cli.impl.dlq_table import error_text_of, origin_text_of, print_letters
-from evkafka.cli.impl.local_consumer import start_local_consumer
+from evkafka.cli.impl.local_consumer import start_lifespan_and_producers
 from evkafka.cli.output import (
     bytes_to_json_text,
     counted,
@@ -21,7 +21,7 @@ from evkafka.cli.output import (
     escape_indented_after_first,
     json_value_text,
     print_json,
-    progress_bar,
+    show_progress_bar,
     stdout_console,
 )
 from evkafka.cli.signals import interrupt_on_sigterm
@@ -58,7 +58,7 @@ STATUS_WORDS: Mapping[Status, str] = {"open": "open", "replayed": "replayed", "d
 
 
 def list_letters(
-    dead_letters: DeadLetters, wanted: DeadLetterFilter, *, closed: bool, limit: int | None, as_json: bool
+    dead_letters: FoundDeadLetterTopic, wanted: DeadLetterFilter, *, closed: bool, limit: int | None, as_json: bool
 ) -> None:
     """Print a line for each letter, the newest first.
 
@@ -98,11 +98,11 @@ class _Listed:
 
 
 async def _find_newest_letters(
-    dead_letters: DeadLetters, wanted: DeadLetterFilter, *, closed: bool, limit: int
+    dead_letters: FoundDeadLetterTopic, wanted: DeadLetterFilter, *, closed: bool, limit: int
 ) -> _Listed:
     kept: list[tuple[datetime, DeadLetterPosition, DeadLetterRecord, Status]] = []  # a heap, the oldest first
     matching = total = 0
-    async with aclosing(_dead_letter_topic(dead_letters).read(DeadLetterFilter(), closed=closed)) as letters:
+    async with aclosing(_dead_letter_topic_reader(dead_letters).read(DeadLetterFilter(), closed=closed)) as letters:
         async for letter, status in letters:
             total += 1
             if not wanted.matches(letter):
@@ -122,7 +122,7 @@ def _no_match_text(topic: str, total: int) -> str:
     return f"no dead letter matches, of {total} in {topic}"
 
 
-def show_letter(dead_letters: DeadLetters, wanted: DeadLetterFilter, *, as_json: bool) -> None:
+def show_letter(dead_letters: FoundDeadLetterTopic, wanted: DeadLetterFilter, *, as_json: bool) -> None:
     """Print all of one letter; the last one, if several have the same id."""
     found = asyncio.run(_find_last_letter(dead_letters, wanted))
     if found is None:
@@ -152,10 +152,10 @@ def show_letter(dead_letters: DeadLetters, wanted: DeadLetterFilter, *, as_json:
 
 
 async def _find_last_letter(
-    dead_letters: DeadLetters, wanted: DeadLetterFilter
+    dead_letters: FoundDeadLetterTopic, wanted: DeadLetterFilter
 ) -> tuple[DeadLetterRecord, Status] | None:
     found = None
-    async with aclosing(_dead_letter_topic(dead_letters).read(wanted, closed=True)) as letters:
+    async with aclosing(_dead_letter_topic_reader(dead_letters).read(wanted, closed=True)) as letters:
         async for letter in letters:
             found = letter
     return found
@@ -165,7 +165,7 @@ async def _find_last_letter(
 
 
 def replay_letters(
-    dead_letters: DeadLetters,
+    dead_letters: FoundDeadLetterTopic,
     wanted: DeadLetterFilter,
     target: Target | None,
     *,
@@ -196,8 +196,8 @@ def replay_letters(
                 app, declared = dead_letters.cluster.app, dead_letters.cluster.consumer
                 assert app is not None
                 assert declared is not None
-                to = create_local_handler(*await stack.enter_async_context(start_local_consumer(app, declared)))
-            topic = _dead_letter_topic(dead_letters)
+                to = create_local_handler(*await stack.enter_async_context(start_lifespan_and_producers(app, declared)))
+            topic = _dead_letter_topic_reader(dead_letters)
             await replay_dead_letters(
                 topic, to, wanted, limit=limit, rate=rate, force=force, progress=progress, report=report
             )
@@ -206,17 +206,19 @@ def replay_letters(
 
 
 def drop_letters(
-    dead_letters: DeadLetters, wanted: DeadLetterFilter, *, limit: int | None, dry_run: bool, as_json: bool
+    dead_letters: FoundDeadLetterTopic, wanted: DeadLetterFilter, *, limit: int | None, dry_run: bool, as_json: bool
 ) -> None:
     """Discard the letters: mark them as dropped."""
     if dry_run:
-        choice = asyncio.run(_dead_letter_topic(dead_letters).select(wanted, limit=limit))
+        choice = asyncio.run(_dead_letter_topic_reader(dead_letters).select(wanted, limit=limit))
         letters = [(letter, None) for letter in choice.dead_letters.values()]
         _print_dry_run(letters, choice.open, "discarded", as_json=as_json)
         return
 
     async def work(progress: Progress, report: ReplayReport) -> None:
-        await drop_dead_letters(_dead_letter_topic(dead_letters), wanted, limit=limit, progress=progress, report=report)
+        await drop_dead_letters(
+            _dead_letter_topic_reader(dead_letters), wanted, limit=limit, progress=progress, report=report
+        )
 
     _run_with_progress(work, "discarding", "discarded", as_json=as_json)
 
@@ -227,7 +229,7 @@ def _run_with_progress(
     """Run the work with a progress bar, and print its report. An error that ends it early also prints what was done."""
     report = ReplayReport()
     try:
-        with progress_bar(doing) as progress:
+        with show_progress_bar(doing) as progress:
             interrupt_on_sigterm()
             asyncio.run(work(progress, report))
     except BaseException:
@@ -238,7 +240,7 @@ def _run_with_progress(
 
 
 def _predict_and_print_replay(
-    dead_letters: DeadLetters,
+    dead_letters: FoundDeadLetterTopic,
     wanted: DeadLetterFilter,
     target: Target | None,
     *,
@@ -252,11 +254,11 @@ def _predict_and_print_replay(
     else:
         assert dead_letters.cluster.consumer is not None
         to, done = create_dry_run_check(dead_letters.cluster.consumer), "tried"
-    result = asyncio.run(dry_run_replay(_dead_letter_topic(dead_letters), to, wanted, limit=limit, force=force))
+    result = asyncio.run(dry_run_replay(_dead_letter_topic_reader(dead_letters), to, wanted, limit=limit, force=force))
     _print_dry_run(result.results, result.open, done, as_json=as_json)
 
 
-def _dead_letter_topic(dead_letters: DeadLetters) -> DeadLetterTopic:
+def _dead_letter_topic_reader(dead_letters: FoundDeadLetterTopic) -> DeadLetterTopic:
     return DeadLetterTopic(
         dead_letters.cluster.connection, dead_letters.topic, type_header=dead_letters.cluster.type_header
     )

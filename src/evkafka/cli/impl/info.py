@@ -28,7 +28,7 @@ GROUP_PROTOCOLS = ("classic", "consumer")
 ALWAYS = ("evkafka", "aiokafka", "pydantic", "cramjam")
 
 
-def show_info(*, as_json: bool) -> None:
+def show_versions(*, as_json: bool) -> None:
     """Print the versions of Python and of packages. Nothing of apps, addresses or logins is printed."""
     versions = {
         name: _installed_version_or_none(name)

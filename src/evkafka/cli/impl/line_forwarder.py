@@ -43,11 +43,11 @@ class LineForwarder:
         os.write(self._wake_writer, b"\0")
         return writing
 
-    def create_stream(self, target: int) -> TextIO:
-        """Create a pipe for what this process itself prints."""
+    def create_stream_for_own_output(self, target: int) -> TextIO:
+        """A stream for what this process itself prints: its lines are copied to this descriptor."""
         return os.fdopen(self.create_pipe(target), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
 
-    def close(self) -> None:
+    def wait_for_last_lines(self) -> None:
         """Wait until all pipes have ended, for `LAST_LINES_S` at most: a child of a process may keep one open."""
         self._closing = True
         os.write(self._wake_writer, b"\0")
@@ -74,17 +74,17 @@ class LineForwarder:
                 self._selector.unregister(pipe.reading)
             os.close(pipe.reading)
             if pipe.partial_line:
-                self._write_lines(pipe.target, bytes(pipe.partial_line) + b"\n")
+                self._write_lines_to_descriptor(pipe.target, bytes(pipe.partial_line) + b"\n")
             return
         pipe.partial_line += read
         end = pipe.partial_line.rfind(b"\n", len(pipe.partial_line) - len(read)) + 1
         if not end and len(pipe.partial_line) > LONGEST_LINE_BYTES:
             end = len(pipe.partial_line)
         if end:
-            self._write_lines(pipe.target, bytes(pipe.partial_line[:end]))
+            self._write_lines_to_descriptor(pipe.target, bytes(pipe.partial_line[:end]))
             del pipe.partial_line[:end]
 
-    def _write_lines(self, target: int, lines: bytes) -> None:
+    def _write_lines_to_descriptor(self, target: int, lines: bytes) -> None:
         rest = memoryview(lines)
         while rest and target not in self._broken:
             try:

@@ -28,7 +28,7 @@ class LocalConsumer(NamedTuple):
 
 
 @asynccontextmanager
-async def start_local_consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator[LocalConsumer]:
+async def start_lifespan_and_producers(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator[LocalConsumer]:
     """Start the app's lifespan and producers as for a run, but no consumer: no group of the app changes.
 
     Raises:
@@ -37,7 +37,7 @@ async def start_local_consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> A
     service = app.service_without_consumers(KafkaCluster(), SystemClock())
     with ThreadPoolExecutor(1, thread_name_prefix=f"evkafka-{declared.name}") as threads:
         async with service.running() as state:
-            plan = app.compile_consumer(declared)
+            plan = app.compile_consumer_plan(declared)
             try:
                 yield LocalConsumer(plan, state, threads)
             finally:

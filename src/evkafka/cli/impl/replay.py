@@ -11,9 +11,9 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 from evkafka.cli.connection import FoundCluster, reads_topic
-from evkafka.cli.impl.local_consumer import LocalConsumer, start_local_consumer
+from evkafka.cli.impl.local_consumer import LocalConsumer, start_lifespan_and_producers
 from evkafka.cli.impl.tail import event_type_of
-from evkafka.cli.output import counted, print_json, progress_bar
+from evkafka.cli.output import counted, print_json, show_progress_bar
 from evkafka.cli.position import LATEST, Position, look_up_offsets, look_up_topic_bounds
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.dlq.dry_run import predict_outcome, predict_outcome_with_schema
@@ -90,12 +90,12 @@ def replay(found: FoundCluster, history: History, *, dry_run: bool, fail_fast: b
         asyncio.run(_replay_records(found, history, report, dry_run=dry_run, fail_fast=fail_fast))
     except KeyboardInterrupt:
         print("interrupted; handled so far:", file=sys.stderr)
-        _print_report(report, dry_run=dry_run, as_json=as_json)
+        _print_outcome_counts_and_failures(report, dry_run=dry_run, as_json=as_json)
         return 130
     if not report.read and not as_json:
         print(f"no matching records in {history.topic}")
         return 0
-    _print_report(report, dry_run=dry_run, as_json=as_json)
+    _print_outcome_counts_and_failures(report, dry_run=dry_run, as_json=as_json)
     return 1 if report.failed else 0
 
 
@@ -129,7 +129,7 @@ async def _replay_records(
         {at.partition: max(ends[at], starts[at]) for at in bounds},
     )
     async with _create_record_runner(found, declared, dry_run=dry_run) as run_record:
-        with progress_bar("decoding" if dry_run else "replaying", total) as show_progress:
+        with show_progress_bar("decoding" if dry_run else "replaying", total) as show_progress:
             async with aclosing(batches), aclosing(_select_records(batches, history, declared)) as records:
                 async for record in records:
                     unread = isinstance(record, UnreadRecord)
@@ -180,8 +180,8 @@ async def _create_record_runner(
                 await formats.close()
         return
     assert found.app is not None
-    async with start_local_consumer(found.app, declared) as consumer:
-        yield _create_handling_runner(consumer)
+    async with start_lifespan_and_producers(found.app, declared) as consumer:
+        yield _create_single_attempt_runner(consumer)
 
 
 def _create_decoding_runner(declared: DeclaredConsumer, formats: ConsumerFormats | None) -> RecordRunner:
@@ -204,7 +204,7 @@ def _create_decoding_runner(declared: DeclaredConsumer, formats: ConsumerFormats
     return decode
 
 
-def _create_handling_runner(consumer: LocalConsumer) -> RecordRunner:
+def _create_single_attempt_runner(consumer: LocalConsumer) -> RecordRunner:
     run = create_attempt_runner(*consumer)
 
     async def handle(record: Record) -> tuple[str, str | None]:
@@ -219,7 +219,7 @@ def _create_handling_runner(consumer: LocalConsumer) -> RecordRunner:
 # ---------------------------------------------------------------------------- the report
 
 
-def _print_report(report: Report, *, dry_run: bool, as_json: bool) -> None:
+def _print_outcome_counts_and_failures(report: Report, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json(
             {

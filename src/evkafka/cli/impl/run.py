@@ -9,7 +9,7 @@ from typing import Protocol
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import RunnableApp, load_app
-from evkafka.cli.impl.app_overrides import override_app
+from evkafka.cli.impl.app_overrides import apply_options_to_app
 from evkafka.cli.impl.run_options import RunOptions, WebPort
 from evkafka.cli.logging import configure_logging
 from evkafka.exceptions import ConfigError
@@ -45,20 +45,20 @@ def run_app(options: RunOptions, *, supervisor: Supervisor | None = None) -> Non
     )
     freeze_heap()
     if not isinstance(app, EVKafkaApp):
-        _run_other_app(app, options)
+        _run_non_evkafka_app(app, options)
         return
-    app.started_as = options.app_option
+    app.started_as = options.app_options_for_other_commands
     if options.new_topic_partitions is None:
-        override_app(app, options)
+        apply_options_to_app(app, options)
     else:
-        from evkafka.cli.impl.dev_setup import set_up_dev
+        from evkafka.cli.impl.dev_setup import prepare_app_for_dev
 
-        port = set_up_dev(app, options)
+        port = prepare_app_for_dev(app, options)
         if supervisor is not None and port is not None:
             supervisor.report_web_port(port)
     if supervisor is not None:
         supervisor.report_stop_limit(app.stop_limit_s())
-    guard = app.start_process_guard()
+    guard = app.start_process_stop_guard()
     exit_while_guard_watches(run_to_exit_code(app.serve, loop_factory=loop_factory, guard=guard))
 
 
@@ -68,7 +68,7 @@ def freeze_heap() -> None:
     gc.freeze()
 
 
-def _run_other_app(app: RunnableApp, options: RunOptions) -> None:
+def _run_non_evkafka_app(app: RunnableApp, options: RunOptions) -> None:
     """Run an app of another kind, which has `run` and `serve`. The options that change an EVKafkaApp are refused."""
     given = {
         "--reset-dead-letter-limit": options.reset_dead_letter_limit,

@@ -50,7 +50,7 @@ class RunOptions:
     last_web_port: WebPort | None = None
 
     @property
-    def app_option(self) -> str:
+    def app_options_for_other_commands(self) -> str:
         """The options that name the same app in other commands."""
         directory = [] if self.app_dir == Path() else ["--app-dir", shlex.quote(str(self.app_dir))]
         return " ".join(["--app", self.target, *directory, *(["--factory"] if self.factory else [])])

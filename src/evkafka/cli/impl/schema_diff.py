@@ -59,7 +59,7 @@ class Schema:
             return set().union(*each) if all(each) else set()
         kind = self.get("type")
         if kind is None and ("enum" in self.node or "const" in self.node):
-            return {_type_of(value) for value in self.get("enum", [self.get("const")])}
+            return {_json_type_of_value(value) for value in self.get("enum", [self.get("const")])}
         return {kind} if isinstance(kind, str) else set(kind or ())
 
     def values(self) -> list[Any] | None:
@@ -107,7 +107,7 @@ class SchemaDiff:
 
     def _compare_all_keywords(self, old: Schema, new: Schema, path: str, outer: Pairs) -> Iterator[Difference]:
         yield from self._compare_types(old.types(), new.types(), path)
-        yield from self._compare_values(old.values(), new.values(), path)
+        yield from self._compare_enum_values(old.values(), new.values(), path)
         yield from self._compare_limits(old, new, path)
         old, new = old.without_null_alternative(), new.without_null_alternative()
         yield from self._compare_fields(old, new, path, outer)
@@ -137,7 +137,7 @@ class SchemaDiff:
             if added:
                 yield self._widening_difference(path, f"may also be {' or '.join(added)}")
 
-    def _compare_values(self, old: list[Any] | None, new: list[Any] | None, path: str) -> Iterator[Difference]:
+    def _compare_enum_values(self, old: list[Any] | None, new: list[Any] | None, path: str) -> Iterator[Difference]:
         if old is None and new is not None:
             yield self._narrowing_difference(path, f"must be one of {_join_values(new)} now")
         elif new is None and old is not None:
@@ -188,7 +188,7 @@ LOWER_LIMITS = ("minimum", "exclusiveMinimum", "minLength", "minItems")
 UPPER_LIMITS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
 
 
-def _type_of(value: Any) -> str:
+def _json_type_of_value(value: Any) -> str:
     names = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null", list: "array"}
     return names.get(type(value), "object")
 

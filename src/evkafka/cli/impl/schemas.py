@@ -64,7 +64,7 @@ class Finding:
 # ---------------------------------------------------------------------------- the commands
 
 
-def show_schemas(options: AppOptions, *, as_json: bool) -> None:
+def show_sent_schemas(options: AppOptions, *, as_json: bool) -> None:
     """Print the schemas.
 
     Raises:
@@ -87,14 +87,16 @@ def register_schemas(options: AppOptions, *, as_json: bool) -> int:
         RegistryError: the registry cannot be asked.
     """
     return _print_findings(
-        asyncio.run(_look_up_each(sent_schemas(load_env_file_and_app(options)), register_if_unknown)), as_json=as_json
+        asyncio.run(_look_up_each(sent_schemas(load_env_file_and_app(options)), register_schema_if_unknown)),
+        as_json=as_json,
     )
 
 
 def compare_schemas(options: AppOptions, *, as_json: bool) -> int:
     """Compare them with the registry. Returns 1 if one is incompatible, else 0. Raises as `register_schemas`."""
     return _print_findings(
-        asyncio.run(_look_up_each(sent_schemas(load_env_file_and_app(options)), compare_with_registry)), as_json=as_json
+        asyncio.run(_look_up_each(sent_schemas(load_env_file_and_app(options)), compare_schema_with_registry)),
+        as_json=as_json,
     )
 
 
@@ -108,7 +110,7 @@ def sent_schemas(app: EVKafkaApp) -> list[SentSchema]:
     for declared in app.producers.values():
         topic = declared.describe_contract().settings.topic
         for endpoint in declared.sender.endpoints:
-            event, value_format = endpoint.describe_outgoing(topic), endpoint.value_format
+            event, value_format = endpoint.describe_event_for_format(topic), endpoint.value_format
             if event is not None and isinstance(value_format, RegistryFormat):
                 found.append(SentSchema(event, value_format, value_format.plan_schema(event)))
     return found
@@ -125,25 +127,27 @@ async def _look_up_each(found: Sequence[SentSchema], look: Callable[[SentSchema]
             await one.value_format.close()
 
 
-async def register_if_unknown(sent: SentSchema) -> Finding:
+async def register_schema_if_unknown(sent: SentSchema) -> Finding:
     """Register it, unless the registry has it.
 
     Raises:
         RegistryError: the registry cannot be asked.
     """
-    return await _look_up_or_else(sent, otherwise=_register_schema)
+    return await _look_up_schema_or_call(sent, otherwise=_try_to_register_schema)
 
 
-async def compare_with_registry(sent: SentSchema) -> Finding:
-    """Compare it with the registry. Raises as `register_if_unknown`."""
-    return await _look_up_or_else(sent, otherwise=_compare_schema)
+async def compare_schema_with_registry(sent: SentSchema) -> Finding:
+    """Compare it with the registry. Raises as `register_schema_if_unknown`."""
+    return await _look_up_schema_or_call(sent, otherwise=_compare_schema)
 
 
-async def _look_up_or_else(sent: SentSchema, otherwise: Callable[[SentSchema, Schema], Awaitable[Finding]]) -> Finding:
-    """Look it up. `otherwise` is called with a schema that is not in its subject."""
+async def _look_up_schema_or_call(
+    sent: SentSchema, otherwise: Callable[[SentSchema, Schema], Awaitable[Finding]]
+) -> Finding:
+    """Look the schema up in its subject; if it is not there, call `otherwise` with it."""
     registry, planned = sent.value_format.registry, sent.planned
     if planned.schema is None:
-        return await _look_up_latest_schema(sent)
+        return await _check_subject_has_schema(sent)
     try:
         return Finding(sent, "unchanged", await registry.fetch_schema_id(planned.subject, planned.schema))
     except SchemaNotFound:
@@ -151,7 +155,7 @@ async def _look_up_or_else(sent: SentSchema, otherwise: Callable[[SentSchema, Sc
     return await otherwise(sent, planned.schema)
 
 
-async def _register_schema(sent: SentSchema, schema: Schema) -> Finding:
+async def _try_to_register_schema(sent: SentSchema, schema: Schema) -> Finding:
     try:
         return Finding(sent, "registered", await sent.value_format.registry.register(sent.planned.subject, schema))
     except RegistryRefused as error:
@@ -168,7 +172,7 @@ async def _compare_schema(sent: SentSchema, schema: Schema) -> Finding:
     return Finding(sent, "incompatible", reasons=reasons) if reasons else Finding(sent, "compatible")
 
 
-async def _look_up_latest_schema(sent: SentSchema) -> Finding:
+async def _check_subject_has_schema(sent: SentSchema) -> Finding:
     try:
         key = (await sent.value_format.registry.latest(sent.planned.subject)).key
     except SchemaNotFound:

@@ -14,7 +14,7 @@ from typing import Any
 from evkafka.cli.connection import FoundCluster, reads_topic
 from evkafka.cli.options import EventOptions, name_value_pairs
 from evkafka.cli.output import print_json
-from evkafka.cli.position import require_topic
+from evkafka.cli.position import look_up_topic_shape
 from evkafka.cli.suggestions import nearest_name
 from evkafka.config.settings import ProducerSettings
 from evkafka.endpoints.endpoint import Endpoint
@@ -89,7 +89,7 @@ async def _send_and_await_confirmations(
     found: FoundCluster, topic: str, events: Sequence[Event], *, create: bool
 ) -> list[RecordMetadata]:
     if not create:
-        await require_topic(found.connection, topic, otherwise="--create creates it")
+        await look_up_topic_shape(found.connection, topic, otherwise="--create creates it")
     sink = KafkaCluster().sink(ProducerSettings(connection=replace(found.connection, request_timeout_s=40.0)))
     await sink.start()
     try:
@@ -229,7 +229,7 @@ def read_events(options: EventOptions, type_header: str) -> list[Event]:
         ConfigError: there is nothing to send, or it cannot be read.
     """
     headers = tuple((name, text.encode()) for name, text in name_value_pairs("--header", options.header))
-    return list(_EventReader(options, type_header, headers).read())
+    return list(_EventReader(options, type_header, headers).read_all())
 
 
 class _EventReader:
@@ -240,24 +240,24 @@ class _EventReader:
         self._type_header = type_header
         self._headers = headers
 
-    def read(self) -> Iterator[Event]:
+    def read_all(self) -> Iterator[Event]:
         options = self._options
         if options.tombstone:
             if options.payload is not None or options.file is not None:
                 raise ConfigError("--tombstone and a payload cannot be combined")
-            yield self._create_event(None, "the tombstone")
+            yield self._create_event_from_options(None, "the tombstone")
             return
-        text, name = self._read_text()
+        text, name = self._read_input_and_its_name()
         if not (options.lines or options.records):
             # A file's last line break belongs to the file, not to the payload.
-            yield self._create_event(text.removesuffix(b"\n"), name)
+            yield self._create_event_from_options(text.removesuffix(b"\n"), name)
             return
-        event_of = self._parse_record_line if options.records else self._create_event
+        event_of = self._parse_record_line if options.records else self._create_event_from_options
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
                 yield event_of(line, f"line {number} of {name}")
 
-    def _read_text(self) -> tuple[bytes, str]:
+    def _read_input_and_its_name(self) -> tuple[bytes, str]:
         """The text that has the events, and its name for errors."""
         payload, file = self._options.payload, self._options.file
         if payload is not None and file is not None:
@@ -275,7 +275,7 @@ class _EventReader:
         except OSError as error:
             raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
 
-    def _create_event(self, value: bytes | None, source: str) -> Event:
+    def _create_event_from_options(self, value: bytes | None, source: str) -> Event:
         options, headers = self._options, self._headers
         if options.event_type is not None:
             headers = ((self._type_header, options.event_type.encode()), *headers)
@@ -299,7 +299,7 @@ class _EventReader:
         try:
             headers = [(str(name), _json_value_to_bytes(value)) for name, value in record.get("headers", ())]
             key = _json_value_to_bytes(record.get("key"))
-            value = _record_value_to_bytes(record["value"])
+            value = _tail_json_value_to_bytes(record["value"])
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{source} is not a record: {error}") from error
         if event_type is not None:
@@ -338,7 +338,7 @@ def _json_value_to_bytes(value: Any) -> bytes | None:
             return json.dumps(value).encode()
 
 
-def _record_value_to_bytes(value: Any) -> bytes | None:
+def _tail_json_value_to_bytes(value: Any) -> bytes | None:
     """The bytes of a value as `tail --json` prints it: an object that has more than `base64` is JSON."""
     match value:
         case {"base64": str(), **rest} if rest:

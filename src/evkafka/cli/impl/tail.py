@@ -163,7 +163,7 @@ class _Tail:
         bounds = await look_up_topic_bounds(connection, self._range.topic, self._range.partition)
         starts = await look_up_offsets(connection, start or Position(keyword=LATEST), bounds)
         if start is None and self._range.last:
-            self._print_all(await self._find_last_records(bounds))
+            self._print_all(await self._read_last_matching_records(bounds))
         if self._left == 0:
             return
         if self._range.follow and not self._printed:
@@ -178,7 +178,7 @@ class _Tail:
         if not self._printed:
             print(f"no matching records in {self._range.topic}", file=sys.stderr)
 
-    async def _find_last_records(self, bounds: Mapping[TopicPartition, Bounds]) -> Sequence[Record]:
+    async def _read_last_matching_records(self, bounds: Mapping[TopicPartition, Bounds]) -> Sequence[Record]:
         """The last matching records of all partitions, by time. Looks that many offsets back in each partition."""
         last = self._range.last if self._left is None else min(self._range.last, self._left)
         starts = {at.partition: max(one.first, one.end - last) for at, one in bounds.items()}

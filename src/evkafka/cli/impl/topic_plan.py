@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evkafka.app import EVKafkaApp
-from evkafka.config import dead_letter_producer_settings, dead_letter_topic, producer_settings
+from evkafka.config import checked_dead_letter_topic_name, dead_letter_producer_settings, producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.kafka.admin.topics import TopicShape, all_topic_shapes, create_topic, default_shape
 from evkafka.service.plan import DeclaredConsumer
@@ -77,7 +77,7 @@ def _topics_needed_by_consumer(declared: DeclaredConsumer) -> Iterator[Need]:
         if policy.then != "dead_letter" and (event_type is not None or settings.unmatched != "dead_letter"):
             continue
         for topic in settings.topics:
-            name = dead_letter_topic(
+            name = checked_dead_letter_topic_name(
                 policy, topic=topic.name, group_id=settings.group_id, event_type=event_type or "unmatched"
             )
             if name not in seen:
@@ -117,10 +117,12 @@ async def create_missing_topics(
         BrokerUnavailable, BrokerRefused, BrokerError: a topic could not be created.
     """
     statuses = await read_topic_statuses(app)
-    existing = {_topic_key(one.need, one.need.topic): one.shape for one in statuses if one.shape is not None}
+    existing = {
+        _cluster_and_topic_key(one.need, one.need.topic): one.shape for one in statuses if one.shape is not None
+    }
     created: dict[tuple[object, str], int] = {}
     for need in (one.need for one in statuses):
-        key, model = _topic_key(need, need.topic), _topic_key(need, need.like or "")
+        key, model = _cluster_and_topic_key(need, need.topic), _cluster_and_topic_key(need, need.like or "")
         if key in existing or key in created:
             continue
         if partitions is None or replicas is None:
@@ -135,5 +137,5 @@ async def create_missing_topics(
     return [topic for _, topic in created]
 
 
-def _topic_key(need: Need, topic: str) -> tuple[object, str]:
+def _cluster_and_topic_key(need: Need, topic: str) -> tuple[object, str]:
     return need.connection.bootstrap_servers, topic

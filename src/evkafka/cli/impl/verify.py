@@ -31,7 +31,7 @@ def run_verify(options: Options, *, as_json: bool) -> None:
     interrupt_on_sigterm()  # Ctrl-C cancels the run, and the run ends its processes
     screen = Console(stderr=True, highlight=False)
     report = asyncio.run(
-        _run_verification(options, app, lambda what: screen.print(styled_line((what, "dim")), soft_wrap=True))
+        _verify_and_return_report(options, app, lambda what: screen.print(styled_line((what, "dim")), soft_wrap=True))
     )
     if as_json:
         print_json(report.as_json())
@@ -41,7 +41,7 @@ def run_verify(options: Options, *, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def read_payload(given: str | None) -> str | None:
+def read_payload_option(given: str | None) -> str | None:
     """The text itself, or the content of FILE for `@FILE`.
 
     Raises:
@@ -62,7 +62,9 @@ def _load_app(target: str, options: Options) -> EVKafkaApp:
     return app
 
 
-async def _run_verification(options: Options, app: EVKafkaApp | None, progress: Callable[[str], object]) -> Report:
+async def _verify_and_return_report(
+    options: Options, app: EVKafkaApp | None, progress: Callable[[str], object]
+) -> Report:
     value_of = await create_values_decodable_by_app(app, options) if app is not None else None
     return await verify(options, progress, value_of=value_of)
 

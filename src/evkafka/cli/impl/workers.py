@@ -40,14 +40,14 @@ def _start_forwarder_of_all_output() -> Iterator[LineForwarder]:
     """Send what the processes print, and what we log ourselves, through one forwarder."""
     forwarder = LineForwarder()
     handlers = [one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler]
-    with forwarder.create_stream(2) as stream:
+    with forwarder.create_stream_for_own_output(2) as stream:
         before = [handler.setStream(stream) for handler in handlers]
         try:
             yield forwarder
         finally:
             for handler, earlier in zip(handlers, before, strict=True):
                 handler.setStream(earlier)
-    forwarder.close()
+    forwarder.wait_for_last_lines()
 
 
 class Workers:
@@ -109,7 +109,7 @@ class Workers:
             if time.monotonic() - began_s > HEALTHY_AFTER_S:
                 wait_s = FIRST_WAIT_S
             logger.error("worker %d exited with code %d; restarting it in %g s", number, code, wait_s)
-            if await self._is_stopped_within(wait_s):
+            if await self._is_stop_requested_within(wait_s):
                 return code
             wait_s = min(wait_s * 2, LONGEST_WAIT_S)
 
@@ -144,7 +144,7 @@ class Workers:
         self._restarts.append(now_s)
         return True
 
-    async def _is_stopped_within(self, seconds: float) -> bool:
+    async def _is_stop_requested_within(self, seconds: float) -> bool:
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from evkafka.config import retry_topic
+from evkafka.config import checked_retry_topic_name
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, TopicSettings
 from evkafka.exceptions import ConfigError
 from evkafka.records import Record
@@ -52,7 +52,7 @@ def retry_topics_of(settings: ConsumerSettings, policies: Iterable[ErrorPolicySe
     found = {}
     for topic in settings.topics:
         for delay_ms in delays_ms:
-            name = retry_topic(topic.name, group_id=settings.group_id, delay_ms=delay_ms)
+            name = checked_retry_topic_name(topic.name, group_id=settings.group_id, delay_ms=delay_ms)
             if any(name == other.name for other in settings.topics):
                 raise ConfigError(
                     f"on_error.retry_topics: {delay_ms} creates retry topic {name!r}, which `topics` lists too; remove"

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from evkafka.config import dead_letter_producer_settings, dead_letter_topic, retry_topic
+from evkafka.config import checked_dead_letter_topic_name, checked_retry_topic_name, dead_letter_producer_settings
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.exceptions import ConfigError, EVKafkaError, RecordRefused, RecordTooLarge
 from evkafka.records import Record, Unreadable
@@ -228,7 +228,7 @@ class DeadLetterWriter:
                 address_of(record),
                 record,
                 self._producer_for_policy(dataclasses.replace(policy, dead_letter_producer=None)),
-                retry_topic(record.topic, group_id=self._group_id, delay_ms=verdict.delay_ms),
+                checked_retry_topic_name(record.topic, group_id=self._group_id, delay_ms=verdict.delay_ms),
                 headers,
                 len(MESSAGE_BYTES) - 1,
                 "raise that topic's max.message.bytes",
@@ -317,7 +317,7 @@ class DeadLetterWriter:
     # ------------------------------------------------------------------ topics and producers
 
     def _dead_letter_topic(self, policy: ErrorPolicySettings, topic: str, event_type: str) -> str:
-        return dead_letter_topic(policy, topic=topic, group_id=self._group_id, event_type=event_type)
+        return checked_dead_letter_topic_name(policy, topic=topic, group_id=self._group_id, event_type=event_type)
 
     def _producer_for_policy(self, policy: ErrorPolicySettings) -> DeadLetterProducer:
         config = policy.dead_letter_producer

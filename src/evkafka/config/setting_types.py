@@ -1,4 +1,4 @@
-"""Types of configuration keys: how a key's value is read, and whether it may be shown.
+"""Types of settings: how the value of a configuration key is read, and whether it may be shown.
 
 The settings classes declare the type of each key with its range (`settings.py`). Reading, masking and the environment
 follow these declarations.
@@ -21,8 +21,8 @@ S = TypeVar("S", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True)
-class KeyType(ABC):
-    """The type of one key.
+class SettingType(ABC):
+    """The type of one setting, which is read from one key.
 
     Attributes:
         shown: False: logs and pages show `***`. Types that may hold a secret are hidden unless declared otherwise.
@@ -39,7 +39,7 @@ class KeyType(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Integer(KeyType):
+class Integer(SettingType):
     least: int
     most: int = INT32
     none: bool = False
@@ -49,7 +49,7 @@ class Integer(KeyType):
 
 
 @dataclass(frozen=True, slots=True)
-class Milliseconds(KeyType):
+class Milliseconds(SettingType):
     least: int = 0
     none: bool = False
 
@@ -58,7 +58,7 @@ class Milliseconds(KeyType):
 
 
 @dataclass(frozen=True, slots=True)
-class MillisecondsAsSeconds(KeyType):
+class MillisecondsAsSeconds(SettingType):
     """A field in seconds, whose key is in milliseconds: `backoff_s` is read from `backoff_ms`."""
 
     least_ms: int = 0
@@ -69,7 +69,7 @@ class MillisecondsAsSeconds(KeyType):
 
 
 @dataclass(frozen=True, slots=True)
-class Number(KeyType):
+class Number(SettingType):
     least: float
     most: float
     above: bool = False
@@ -79,13 +79,13 @@ class Number(KeyType):
 
 
 @dataclass(frozen=True, slots=True)
-class Flag(KeyType):
+class Flag(SettingType):
     def read(self, section: Section, key: str, default: Any) -> Any:
         return section.flag(key, default)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice(KeyType):
+class Choice(SettingType):
     """One of the values of a Literal."""
 
     literal: Any
@@ -96,7 +96,7 @@ class Choice(KeyType):
 
 
 @dataclass(frozen=True, slots=True)
-class Text(KeyType):
+class Text(SettingType):
     _: KW_ONLY
     shown: bool = False
     none: bool = False
@@ -107,7 +107,7 @@ class Text(KeyType):
 
 
 @dataclass(frozen=True, slots=True)
-class Credential(KeyType):
+class Credential(SettingType):
     """A user name or password, plain or in a `SecretStr`."""
 
     _: KW_ONLY
@@ -118,8 +118,9 @@ class Credential(KeyType):
 
 
 @dataclass(frozen=True, slots=True)
-class TypeWithoutReader(KeyType):
-    """A key with rules of its own: the readers of `read_settings` and `read_options` must have a function for it."""
+class TypeWithoutReader(SettingType):
+    """A key with rules of its own: the readers of `read_settings_over_defaults` and `read_options` must have a function
+    for it."""
 
     _: KW_ONLY
     shown: bool = False
@@ -128,35 +129,35 @@ class TypeWithoutReader(KeyType):
         raise LookupError(f"no function reads {key}")
 
 
-def setting(default: T, key_type: KeyType, *, in_repr: bool = True) -> T:
+def setting(default: T, setting_type: SettingType, *, in_repr: bool = True) -> T:
     """A field of a settings class that is read from a key."""
-    declared: T = field(default=default, metadata={"key_type": key_type}, repr=in_repr)
+    declared: T = field(default=default, metadata={"setting_type": setting_type}, repr=in_repr)
     return declared
 
 
-def key_of(field_name: str) -> str:
+def config_key_of_field(field_name: str) -> str:
     """The key that a field is read from: times are in milliseconds in a key, and in seconds in a field."""
     return f"{field_name.removesuffix('_s')}_ms" if field_name.endswith("_s") else field_name
 
 
-def key_types_of(settings_class: Any) -> dict[str, KeyType]:
+def setting_types_of(settings_class: Any) -> dict[str, SettingType]:
     """The types of all keys of a settings class."""
-    declared = ((one.name, one.metadata.get("key_type")) for one in fields(settings_class))
-    return {key_of(name): key_type for name, key_type in declared if key_type is not None}
+    declared = ((one.name, one.metadata.get("setting_type")) for one in fields(settings_class))
+    return {config_key_of_field(name): setting_type for name, setting_type in declared if setting_type is not None}
 
 
 def read_setting(section: Section, base: Any, name: str) -> Any:
     """The value of one field; its default is the base's value."""
     [declared] = [one for one in fields(base) if one.name == name]
-    return _read_field(section, base, declared)
+    return _read_setting_of_field(section, base, declared)
 
 
-def _read_field(section: Section, base: Any, declared: Field[Any]) -> Any:
-    key_type: KeyType = declared.metadata["key_type"]
-    return key_type.read(section, key_of(declared.name), getattr(base, declared.name))
+def _read_setting_of_field(section: Section, base: Any, declared: Field[Any]) -> Any:
+    setting_type: SettingType = declared.metadata["setting_type"]
+    return setting_type.read(section, config_key_of_field(declared.name), getattr(base, declared.name))
 
 
-def read_settings(
+def read_settings_over_defaults(
     section: Section, base: S, readers: Mapping[str, Callable[[], Any]], *, already_read: Sequence[str] = ()
 ) -> S:
     """The base, with the values of all given keys.
@@ -170,17 +171,17 @@ def read_settings(
     for one in fields(base):
         if one.name in readers:
             values[one.name] = readers[one.name]()
-        elif "key_type" in one.metadata and one.name not in already_read:
-            values[one.name] = _read_field(section, base, one)
+        elif "setting_type" in one.metadata and one.name not in already_read:
+            values[one.name] = _read_setting_of_field(section, base, one)
     return replace(base, **values)
 
 
 def read_options(
-    section: Section, options: Mapping[str, KeyType], readers: Mapping[str, Callable[[], Any]]
+    section: Section, options: Mapping[str, SettingType], readers: Mapping[str, Callable[[], Any]]
 ) -> dict[str, Any]:
     """Options that aiokafka gets under the key's own name: only those that are given."""
     values = {
-        key: readers[key]() if key in readers else key_type.read(section, key, None)
-        for key, key_type in options.items()
+        key: readers[key]() if key in readers else setting_type.read(section, key, None)
+        for key, setting_type in options.items()
     }
     return {key: value for key, value in values.items() if value is not None}
