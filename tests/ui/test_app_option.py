@@ -8,10 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from evkafka.ui.app_option import UNKNOWN, app_option_text
 
 from evkafka import EVKafkaApp
 from evkafka.cli.impl.run_options import RunOptions
+from evkafka.ui.app_option import UNKNOWN, app_option_text
 
 
 def test_is_that_of_the_command_that_started_it() -> None:
