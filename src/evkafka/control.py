@@ -95,7 +95,7 @@ class ConsumerControl:
     def assigned(self) -> frozenset[TopicPartition]:
         """The partitions that are assigned to this member; none while the app does not run."""
         assigned: list[frozenset[TopicPartition]] = []
-        self._call_in_loop_if_running(lambda consumer: assigned.append(consumer.assigned))
+        self._call_in_loop_if_running(lambda consumer: assigned.append(consumer.assigned_partitions))
         return assigned[0] if assigned else frozenset()
 
     def _call_in_loop_if_running(self, call: Callable[[Consumer], Any]) -> bool:

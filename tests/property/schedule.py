@@ -252,7 +252,7 @@ class Schedule:
         for app, _ in self.members:
             if app.service is not None:
                 for consumer in app.service.consumers.values():
-                    consumer.check_offsets()
+                    consumer.check_no_record_lost_or_doubled()
 
     async def _recover(self) -> None:
         """End all faults; everything must recover without help."""

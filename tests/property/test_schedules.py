@@ -17,7 +17,7 @@ from evkafka.records import Record, TopicPartition
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.dead_letters.writer import DeadLetterWriter
 from evkafka.runtime.executor import Executor
-from evkafka.runtime.offset_check import OffsetMisplaced
+from evkafka.runtime.lost_or_doubled_records import OffsetMisplaced
 from evkafka.runtime.offsets import OffsetLedger
 from evkafka.runtime.partition import Lane, Partition
 from evkafka.testing import NotSettled
@@ -200,7 +200,7 @@ def commit_one_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def committable(ledger: OffsetLedger) -> int | None:
         offset = original(ledger)
-        return offset + 1 if offset is not None and ledger.unfinished else offset
+        return offset + 1 if offset is not None and ledger.unfinished_count else offset
 
     monkeypatch.setattr(OffsetLedger, "committable", committable)
 
@@ -274,10 +274,10 @@ class TestTheCheckItself:
     def test_committing_a_record_that_waits_in_a_retry_topic_is_detected(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Take the position after records that were read but are not due for a position that may be committed."""
 
-        def set_position(partition: Partition, position: int | None) -> None:
-            partition.ledger.set_position(partition.held[0].offset if partition.held else position)
+        def set_read_position(partition: Partition, position: int | None) -> None:
+            partition.ledger.set_read_position(partition.held[0].offset if partition.held else position)
 
-        monkeypatch.setattr(Partition, "set_position", set_position)
+        monkeypatch.setattr(Partition, "set_read_position", set_read_position)
         with pytest.raises(Broken, match=r"of t\.g\.retry\.\d+\[\d\], but .* is unhandled"):
             run_schedules(range(300), {**BASE, "on_error": TIERS})
 

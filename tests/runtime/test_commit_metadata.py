@@ -12,8 +12,8 @@ from evkafka.runtime.commit_metadata import (
     OwnerMark,
     Ownership,
     Unusable,
-    group_and_partition_text,
-    parse_and_verify_metadata,
+    group_and_partition_for_checksum,
+    parse_metadata_or_raise,
 )
 from evkafka.runtime.completed_offsets import (
     OffsetRange,
@@ -26,7 +26,7 @@ from evkafka.runtime.completed_offsets import (
 from evkafka.runtime.dead_letters.rate import DeadLetterRate
 
 LIMIT = 3_500
-HERE = group_and_partition_text("billing", TopicPartition("orders", 0))
+HERE = group_and_partition_for_checksum("billing", TopicPartition("orders", 0))
 
 
 @st.composite
@@ -127,7 +127,7 @@ def example(**values: object) -> CommitMetadata:
 class TestTheText:
     @given(METADATA)
     def test_is_read_as_it_was_written(self, metadata: CommitMetadata) -> None:
-        found = parse_and_verify_metadata(
+        found = parse_metadata_or_raise(
             metadata.as_text(LIMIT, HERE), 1_000, "" if metadata.is_plain else metadata.topic_id, HERE
         )
         expected = CommitMetadata(1_000, rate=metadata.rate) if metadata.is_plain else metadata
@@ -146,7 +146,7 @@ class TestTheText:
         text = metadata.as_text(limit, HERE)
         assert len(text) <= limit
         if text and not metadata.is_plain:
-            found = parse_and_verify_metadata(text, 1_000, metadata.topic_id, HERE)
+            found = parse_metadata_or_raise(text, 1_000, metadata.topic_id, HERE)
             assert offsets_of(list(found.finished)) <= offsets_of(list(metadata.finished))
             assert found.attempts.items() <= metadata.attempts.items()
 
@@ -156,23 +156,23 @@ class TestTheText:
             for bit in range(7):
                 flipped = text[:at] + chr(ord(text[at]) ^ (1 << bit)) + text[at + 1 :]
                 with pytest.raises(Unusable):
-                    parse_and_verify_metadata(flipped, 1_000, "TJmDwwrKTfKmZ9gbcYVNbQ", HERE)
+                    parse_metadata_or_raise(flipped, 1_000, "TJmDwwrKTfKmZ9gbcYVNbQ", HERE)
 
     def test_every_shortened_text_is_unusable(self) -> None:
         text = example().as_text(LIMIT, HERE)
         for length in range(1, len(text)):
             with pytest.raises(Unusable):
-                parse_and_verify_metadata(text[:length], 1_000, "TJmDwwrKTfKmZ9gbcYVNbQ", HERE)
+                parse_metadata_or_raise(text[:length], 1_000, "TJmDwwrKTfKmZ9gbcYVNbQ", HERE)
 
     @given(st.text(min_size=1) | st.text().map(lambda text: f"evkafka-offsets/1 {text}"))
     def test_any_other_text_is_unusable(self, text: str) -> None:
         with pytest.raises(Unusable):
-            parse_and_verify_metadata(text, 0, "", HERE)
+            parse_metadata_or_raise(text, 0, "", HERE)
 
     def test_of_another_version_is_unusable_and_says_so(self) -> None:
         text = example().as_text(LIMIT, HERE).replace("evkafka-offsets/1", "evkafka-offsets/2")
         with pytest.raises(Unusable, match=r"another version of EVKafka has written it \(2\)"):
-            parse_and_verify_metadata(text, 1_000, "TJmDwwrKTfKmZ9gbcYVNbQ", HERE)
+            parse_metadata_or_raise(text, 1_000, "TJmDwwrKTfKmZ9gbcYVNbQ", HERE)
 
     @pytest.mark.parametrize(
         ("base", "topic_id", "why"),
@@ -185,24 +185,24 @@ class TestTheText:
     )
     def test_of_another_offset_or_topic_is_unusable(self, base: int, topic_id: str, why: str) -> None:
         with pytest.raises(Unusable, match=why):
-            parse_and_verify_metadata(example().as_text(LIMIT, HERE), base, topic_id, HERE)
+            parse_metadata_or_raise(example().as_text(LIMIT, HERE), base, topic_id, HERE)
 
     @pytest.mark.parametrize(
         "place",
         [
-            group_and_partition_text("billing", TopicPartition("orders", 1)),
-            group_and_partition_text("shipping", TopicPartition("orders", 0)),
-            group_and_partition_text("billing", TopicPartition("bills", 0)),
+            group_and_partition_for_checksum("billing", TopicPartition("orders", 1)),
+            group_and_partition_for_checksum("shipping", TopicPartition("orders", 0)),
+            group_and_partition_for_checksum("billing", TopicPartition("bills", 0)),
         ],
     )
     def test_of_another_partition_group_or_topic_name_is_unusable(self, place: str) -> None:
         with pytest.raises(Unusable, match="belongs to another partition or group"):
-            parse_and_verify_metadata(example().as_text(LIMIT, HERE), 1_000, "TJmDwwrKTfKmZ9gbcYVNbQ", place)
+            parse_metadata_or_raise(example().as_text(LIMIT, HERE), 1_000, "TJmDwwrKTfKmZ9gbcYVNbQ", place)
 
     def test_of_a_plain_commit_is_the_one_that_earlier_versions_read(self) -> None:
         rate = DeadLetterRate(100)
         rate.count_dead_letter()
         assert CommitMetadata(5, "id", 1).as_text(LIMIT, HERE) == ""
-        text = CommitMetadata(5, "id", 1, rate=rate.as_text()).as_text(LIMIT, HERE)
-        assert text == rate.as_text()
-        assert parse_and_verify_metadata(text, 5, "id", HERE).rate == text
+        text = CommitMetadata(5, "id", 1, rate=rate.to_metadata_text()).as_text(LIMIT, HERE)
+        assert text == rate.to_metadata_text()
+        assert parse_metadata_or_raise(text, 5, "id", HERE).rate == text

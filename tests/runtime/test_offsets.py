@@ -17,33 +17,33 @@ class TestCommittable:
 
     def test_is_the_position_of_an_idle_partition(self) -> None:
         ledger = OffsetLedger()
-        ledger.set_position(7)
+        ledger.set_read_position(7)
         assert ledger.committable() == 7
 
     def test_is_one_past_the_last_record_finished_in_order(self) -> None:
         ledger = OffsetLedger(5)
-        ledger.add([5, 6, 7])
+        ledger.add_open_offsets([5, 6, 7])
         ledger.finish(5)
         ledger.finish(6)
         assert ledger.committable() == 7
 
     def test_does_not_pass_an_unfinished_record(self) -> None:
         ledger = OffsetLedger(5)
-        ledger.add([5, 6, 7])
+        ledger.add_open_offsets([5, 6, 7])
         ledger.finish(6)
         ledger.finish(7)
         assert ledger.committable() == 5
 
     def test_passes_records_finished_early_once_the_oldest_is_finished(self) -> None:
         ledger = OffsetLedger(5)
-        ledger.add([5, 6, 7, 8])
+        ledger.add_open_offsets([5, 6, 7, 8])
         for offset in (6, 7, 5):
             ledger.finish(offset)
         assert ledger.committable() == 8
 
     def test_does_not_wait_for_offsets_without_a_record(self) -> None:
         ledger = OffsetLedger(0)
-        ledger.add([3, 10, 11])
+        ledger.add_open_offsets([3, 10, 11])
         ledger.finish(3)
         assert ledger.committable() == 4
         ledger.finish(10)
@@ -51,8 +51,8 @@ class TestCommittable:
 
     def test_passes_a_transaction_marker_once_nothing_is_open(self) -> None:
         ledger = OffsetLedger(0)
-        ledger.add([0, 1])
-        ledger.set_position(3)  # 2 is a marker
+        ledger.add_open_offsets([0, 1])
+        ledger.set_read_position(3)  # 2 is a marker
         ledger.finish(0)
         assert ledger.committable() == 1
         ledger.finish(1)
@@ -60,8 +60,8 @@ class TestCommittable:
 
     def test_ignores_a_position_before_the_records_that_were_begun(self) -> None:
         ledger = OffsetLedger()
-        ledger.add([4, 5])
-        ledger.set_position(4)
+        ledger.add_open_offsets([4, 5])
+        ledger.set_read_position(4)
         ledger.finish(4)
         ledger.finish(5)
         assert ledger.committable() == 6
@@ -70,23 +70,23 @@ class TestCommittable:
 class TestBegin:
     def test_refuses_an_offset_that_is_begun_twice(self) -> None:
         ledger = OffsetLedger()
-        ledger.add([4, 5])
+        ledger.add_open_offsets([4, 5])
         with pytest.raises(ValueError, match="offset 5 was added after 5"):
-            ledger.add([5, 6])
+            ledger.add_open_offsets([5, 6])
 
     def test_counts_the_unfinished_records(self) -> None:
         ledger = OffsetLedger()
-        ledger.add([0, 1, 2, 3])
+        ledger.add_open_offsets([0, 1, 2, 3])
         ledger.finish(2)
-        assert (ledger.unfinished, ledger.oldest) == (3, 0)
+        assert (ledger.unfinished_count, ledger.oldest) == (3, 0)
         ledger.finish(0)
-        assert (ledger.unfinished, ledger.oldest) == (2, 1)
+        assert (ledger.unfinished_count, ledger.oldest) == (2, 1)
 
 
 class TestSeal:
     def test_refuses_records_that_finish_too_late(self) -> None:
         ledger = OffsetLedger()
-        ledger.add([0, 1])
+        ledger.add_open_offsets([0, 1])
         ledger.finish(0)
         ledger.seal()
         assert ledger.finish(1) is False
@@ -95,9 +95,9 @@ class TestSeal:
     def test_begins_no_more_records(self) -> None:
         ledger = OffsetLedger()
         ledger.seal()
-        ledger.add([0])
-        ledger.set_position(9)
-        assert (ledger.unfinished, ledger.committable()) == (0, None)
+        ledger.add_open_offsets([0])
+        ledger.set_read_position(9)
+        assert (ledger.unfinished_count, ledger.committable()) == (0, None)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -120,9 +120,9 @@ class LedgerMachine(RuleBasedStateMachine):
         for gap in gaps:
             offsets.append(at + gap)
             at += gap + 1
-        self.ledger.add(offsets)
+        self.ledger.add_open_offsets(offsets)
         self.position = at + marker
-        self.ledger.set_position(self.position)
+        self.ledger.set_read_position(self.position)
         self.open.update(offsets)
         self.read.extend(offsets)
         return offsets[0]
@@ -170,7 +170,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts_the_open_records(self) -> None:
-        assert self.ledger.unfinished == len(self.open)
+        assert self.ledger.unfinished_count == len(self.open)
 
     @invariant()
     def finished_ranges_hold_every_record_finished_early_and_no_open_one(self) -> None:

@@ -59,8 +59,8 @@ def executors(
         TelemetryReporter("it", telemetry or Telemetry()),
         clock,
         SupervisedTasks("it", fail),
-        note_progress=lambda: None,
-        close_partition=lanes.close_and_drop_unbegun,
+        schedule_progress_handling=lambda: None,
+        close_partition_after_failed_record=lanes.close_partition_and_drop_unbegun,
         fail=on_failure,
     )
     return [

@@ -157,7 +157,7 @@ class TestLive:
                 await asyncio.Future()
 
             monkeypatch.setattr(MemorySource, "poll", hang)
-            monkeypatch.setattr(Watchdog, "_check_stall", lambda *_: None)  # it would rebuild the consumer
+            monkeypatch.setattr(Watchdog, "_fail_consumer_if_stalled", lambda *_: None)  # it would rebuild the consumer
             await kafka.advance(ms=129_000)
             assert live(app).ok
             await kafka.advance(ms=2_000)

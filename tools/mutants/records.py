@@ -206,8 +206,8 @@ COMMITS = [
     Breakage(
         "a commit goes out early while records wait",
         "runtime/assignment.py",
-        "return self.scheduler.has_ready_lane or any(\n            partition.only_lane_has_backlog",
-        "return any(\n            partition.only_lane_has_backlog",
+        "return self.scheduler.has_ready_lane or any(\n            partition.has_backlog_in_only_lane",
+        "return any(\n            partition.has_backlog_in_only_lane",
         "a loaded consumer commits ten times as often as its interval says",
         ("tests/runtime/lanes/test_commit_times.py",),
     ),
@@ -274,7 +274,7 @@ VERDICTS = [
         "at most once, a dead letter is skipped",
         "runtime/settle.py",
         """        case DeadLetter():
-            return _verdict_of_dead_letter_outcome(outcome)
+            return _decide_dead_letter_asked_by_endpoint(outcome)
         case _:
             return Finish("failed")""",
         """        case _:

@@ -41,11 +41,11 @@ LANES = [
         "a batch that ends while its partition is paused does not release its lanes",
         "runtime/scheduler.py",
         """                self.unblock(member, "in_batch")
-        self._continue_lane(lane)
+        self._update_lane_state(lane)
 """,
         """                if not lane.partition.paused:
                     self.unblock(member, "in_batch")
-        self._continue_lane(lane)
+        self._update_lane_state(lane)
 """,
         "they are neither handled nor passed, and lag grows forever",
         ("tests/runtime/lanes/test_control.py",),
@@ -163,7 +163,7 @@ ATTEMPTS = [
     Breakage(
         "a cancellation from outside ends an executor",
         "runtime/executor.py",
-        "            self._ignore_cancellation(unrelated)\n        except GeneratorExit:",
+        "            self._ignore_cancellation_unless_killed(unrelated)\n        except GeneratorExit:",
         "            raise unrelated\n        except GeneratorExit:",
         "a timeout that an endpoint left open rebuilds its consumer, and records are handled again",
         ("tests/runtime/lanes/test_idle_executors.py",),
@@ -171,7 +171,7 @@ ATTEMPTS = [
     Breakage(
         "a record that stops the app does not block its partition",
         "runtime/executor.py",
-        "        self._services.close_partition(lane.partition)",
+        "        self._services.close_partition_after_failed_record(lane.partition)",
         "        pass",
         "later records of its key run before it",
         ("tests/runtime/lanes/test_stop_verdicts.py",),
@@ -255,7 +255,7 @@ ASSIGNMENT = [
     Breakage(
         "lost partitions are drained and committed",
         "runtime/rebalance.py",
-        "        self._end_assignment(lost, self._cancel_unfinished(lost), lost=True)",
+        "        self._end_assignment_of_partitions(lost, self._cancel_unfinished(lost), lost=True)",
         "        await self.release_partitions(lost, 10.0, lambda: COMMIT_TIMEOUT_S)",
         "two members run the same record, and the commits of the new owner are overwritten",
         ("tests/runtime/lanes/test_partial_rebalance.py",),
@@ -263,8 +263,8 @@ ASSIGNMENT = [
     Breakage(
         "a partition that is lost while its records run alone stays unread",
         "runtime/suspect_records.py",
-        "        if self._assignment.may_begin_records(partition):  # else",
-        "        if True:  # else",
+        "        if self._assignment.may_partition_begin_records(partition):\n            flow.add",
+        "        if True:\n            flow.add",
         "after a rebalance in the second after a crash, a partition is not read until the next restart",
         ("tests/runtime/lanes/test_partial_rebalance.py",),
     ),
@@ -330,8 +330,8 @@ ASSIGNMENT = [
     Breakage(
         "a position from the reset policy is not committed at once",
         "runtime/rebalance.py",
-        "        partition.set_position(to_offset)\n        assignment.commit_timer.due.set()",
-        "        partition.set_position(to_offset)",
+        "        partition.set_read_position(to_offset)\n        assignment.commit_timer.due.set()",
+        "        partition.set_read_position(to_offset)",
         "after a crash before the first commit the group reads from another position",
         ("tests/runtime/lanes/test_resets.py",),
     ),
@@ -346,7 +346,7 @@ ASSIGNMENT = [
     Breakage(
         "a partition that is blocked by a failed record accepts more records",
         "runtime/assignment.py",
-        "        if not self.at_most_once:\n            self.scheduler.close_and_drop_unbegun(partition)",
+        "        if not self.at_most_once:\n            self.scheduler.close_partition_and_drop_unbegun(partition)",
         "        pass",
         "later records of its key run before it",
         ("tests/runtime/lanes/test_stop_verdicts.py",),
@@ -482,7 +482,7 @@ POLLER = [
     Breakage(
         "a poll that does not return is not noticed",
         "runtime/watchdog.py",
-        "            self._check_stall(self._source, now_s)",
+        "            self._fail_consumer_if_stalled(self._source, now_s)",
         "            pass",
         "the consumer stalls while the process stays alive",
         ("tests/runtime/test_watchdog.py",),

@@ -72,7 +72,7 @@ TRANSACTIONS = [
     Breakage(
         "an output that is too large fails the transaction each time",
         "runtime/committer.py",
-        "            self._transactions.scope.note_refusal(error)\n",
+        "            self._transactions.scope.note_refused_record(error)\n",
         "            pass\n",
         "the consumer restarts forever, and nothing is committed",
         (SENDS,),
@@ -186,8 +186,8 @@ TRANSACTIONS = [
     Breakage(
         "a dead letter is written before its transaction",
         "runtime/dead_letters/writer.py",
-        "await self._scope.is_own_cluster(",
-        "not await self._scope.is_own_cluster(",
+        "await self._scope.is_connection_to_own_cluster(",
+        "not await self._scope.is_connection_to_own_cluster(",
         "dead letters are written twice after a crash",
         (COMMITS,),
     ),

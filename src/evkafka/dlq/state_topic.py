@@ -19,7 +19,7 @@ from typing import Literal
 from evkafka.dlq.dead_letter import DeadLetterPosition, DeadLetterRecord
 from evkafka.kafka.admin.groups import Bounds
 from evkafka.records import Record
-from evkafka.runtime.dead_letters.replay_signature import SIGNING_KEY, parse_signing_key
+from evkafka.runtime.dead_letters.replay_signature import SIGNING_KEY, parse_signing_key_or_none
 
 Status = Literal["open", "replayed", "dropped"]
 ClosedStatus = Literal["replayed", "dropped"]
@@ -96,7 +96,7 @@ class ReplayState:
     def apply(self, record: Record) -> None:
         """Apply one record. Call it in the order of the topic. A tombstone opens the dead letter again."""
         if record.key == SIGNING_KEY:
-            self.signing_key = parse_signing_key(record.value)
+            self.signing_key = parse_signing_key_or_none(record.value)
             return
         key = (record.key or b"").decode(errors="replace")
         if (mark := parse_mark(key, record.value)) is not None:

@@ -28,7 +28,7 @@ class Admission:
         self._running: Counter[Route] = Counter()  # permits in use, by endpoint
         self._waiting: defaultdict[Route, deque[Lane]] = defaultdict(deque)
 
-    def acquire_permit(self, lane: Lane, route: Route) -> bool:
+    def acquire_permit_or_queue_lane(self, lane: Lane, route: Route) -> bool:
         """Give the lane a permit of this endpoint. If none is left, the lane waits for one, and this returns False."""
         if route.concurrency is not None:
             if self._running[route] >= route.concurrency:
@@ -38,7 +38,7 @@ class Admission:
             lane.permit = route
         return True
 
-    def release_permit(self, lane: Lane, route: Route) -> deque[Lane]:
+    def release_permit_and_list_waiting_lanes(self, lane: Lane, route: Route) -> deque[Lane]:
         """Take the lane's permit of this endpoint back; returns the lanes that wait for one, the longest waiting first.
 
         The caller removes from them the one that gets the permit.

@@ -16,8 +16,8 @@ from evkafka.runtime.commit_metadata import (
     CommitMetadata,
     MetadataLimit,
     Unusable,
-    group_and_partition_text,
-    parse_and_verify_metadata,
+    group_and_partition_for_checksum,
+    parse_metadata_or_raise,
 )
 from evkafka.runtime.commit_timer import CommitTimer
 from evkafka.runtime.committer import Committer
@@ -88,10 +88,10 @@ class Assignment:
             partition.inherit_metadata(CommitMetadata(-1))
             return
         partition.saved = offset, text = commit
-        place = group_and_partition_text(self.settings.group_id or "", partition.tp)
+        place = group_and_partition_for_checksum(self.settings.group_id or "", partition.tp)
         try:
             partition.inherit_metadata(
-                parse_and_verify_metadata(text, offset, source.topic_id(partition.tp.topic), place)
+                parse_metadata_or_raise(text, offset, source.topic_id(partition.tp.topic), place)
             )
         except Unusable as error:
             logger.warning(
@@ -115,7 +115,7 @@ class Assignment:
         partition.inherit_metadata(CommitMetadata(-1))
         return partition
 
-    def may_begin_records(self, partition: Partition) -> bool:
+    def may_partition_begin_records(self, partition: Partition) -> bool:
         """Whether it is assigned now, and its records may begin."""
         return self.partitions.get(partition.tp) is partition and not partition.forbids_retries
 
@@ -127,8 +127,8 @@ class Assignment:
     def end_partition(self, partition: Partition) -> None:
         """End the assignment of this partition. What is not committed by now is never committed here."""
         partition.begin_revoke()
-        self.report_lost_records(self.scheduler.close_and_drop_unbegun(partition))
-        self.taken -= partition.ledger.unfinished
+        self.report_read_but_unhandled_records(self.scheduler.close_partition_and_drop_unbegun(partition))
+        self.taken -= partition.ledger.unfinished_count
         self.scheduler.end_partition(partition)
         if self.partitions.get(partition.tp) is partition:
             del self.partitions[partition.tp]
@@ -139,18 +139,18 @@ class Assignment:
         for partition in tuple(self.partitions.values()):
             self.end_partition(partition)
 
-    def close_partition(self, partition: Partition) -> None:
+    def close_partition_after_failed_record(self, partition: Partition) -> None:
         """A record of the partition fails its consumer: no later record begins, in this assignment.
 
         In at-most-once mode the failed record is never handled again and those after it are committed: they still run
         within the drain time.
         """
         if not self.at_most_once:
-            self.scheduler.close_and_drop_unbegun(partition)
+            self.scheduler.close_partition_and_drop_unbegun(partition)
 
-    def report_lost_records(self, records: Sequence[Record]) -> None:
-        """These records were read and will not run here. In at-least-once mode they are not lost: their next reader
-        gets them."""
+    def report_read_but_unhandled_records(self, records: Sequence[Record]) -> None:
+        """Report records that were read and will not run here as lost, in at-most-once mode. In at-least-once mode
+        their next reader gets them."""
         if records and self.at_most_once:
             addresses = tuple((record.topic, record.partition, record.offset) for record in records)
             self.telemetry.emit(RecordsLost(self.name, addresses))
@@ -162,24 +162,24 @@ class Assignment:
         unfinished records."""
         max_records = self.settings.max_poll_records
         if self.at_most_once:
-            return max_records - self.pending
-        in_order = self._ordering == "partition" and self.scheduler.admits_all
+            return max_records - self.unfinished_record_count
+        in_order = self._ordering == "partition" and self.scheduler.needs_no_batch_or_permit
         return min(max_records, MOST_IN_ORDER) if in_order else max_records
 
     @property
-    def pending(self) -> int:
+    def unfinished_record_count(self) -> int:
         """Records read and not finished."""
-        return sum(partition.ledger.unfinished for partition in self.partitions.values())
+        return sum(partition.ledger.unfinished_count for partition in self.partitions.values())
 
     def total_finished_records(self) -> int:
         """Records that were finished since the start."""
-        return self.taken - sum(partition.ledger.unfinished for partition in self.partitions.values())
+        return self.taken - sum(partition.ledger.unfinished_count for partition in self.partitions.values())
 
     def _has_waiting_records(self) -> bool:
         """Whether a lane waits for an executor, or records of a partition's only lane wait for its running one.
         Records that wait for an earlier one of their key do not count: there are executors that have time."""
         return self.scheduler.has_ready_lane or any(
-            partition.only_lane_has_backlog for partition in self.partitions.values()
+            partition.has_backlog_in_only_lane for partition in self.partitions.values()
         )
 
     def _has_running_work(self) -> bool:

@@ -47,7 +47,7 @@ class AttemptRunner(Protocol):
 
     def classify_raised(self, error: BaseException, record: Record) -> object: ...
     async def clear_cancellation(self) -> None: ...
-    async def run_cleanup_despite_cancellation(self, step: Callable[[], Awaitable[None]]) -> None: ...
+    async def run_cleanup_until_not_cancelled(self, step: Callable[[], Awaitable[None]]) -> None: ...
 
 
 def _is_success_or_skip(end: object) -> bool:
@@ -80,14 +80,14 @@ class BatchRun:
         self._done_first: dict[int, FailureOutcome | None] = {}  # done before the endpoint ran, and settled with it
         self._again = False  # the records that are not settled are handled again, without a run
 
-    async def run(self, open_batch: OpenBatch) -> None:
+    async def run_and_settle(self, open_batch: OpenBatch) -> None:
         """Decode, settle the records that cannot be decoded, run the others and settle them."""
         runner, first = self._runner, self._records[0]
         runner.slot.attempt, runner.slot.route, runner.slot.record = self._batch.attempt, self._batch.route, first
         runner.started_s = self._clock.now()
         attempt = open_batch(self._records, runner.slot)
         try:
-            result = await self._run_and_classify(attempt.prepare())
+            result = await self._await_step_and_classify_error(attempt.prepare())
             wanted = list(self._open)
             if isinstance(result, Mapping):
                 prepared = self._outcomes_settled_before_run(result)
@@ -96,9 +96,9 @@ class BatchRun:
                 wanted = self._runnable_indexes()
                 if wanted:
                     runner.started_s = self._clock.now()
-                    result = await self._run_and_classify(attempt.run(wanted))
+                    result = await self._await_step_and_classify_error(attempt.run(wanted))
         finally:
-            await runner.run_cleanup_despite_cancellation(attempt.close)
+            await runner.run_cleanup_until_not_cancelled(attempt.close)
         if result is ABANDONED:
             self._report.report_dropped(runner.slot.route, first)
         elif isinstance(result, NotReady) or not (wanted or self._done_first) or self._settle_run(result, wanted):
@@ -110,11 +110,11 @@ class BatchRun:
         return self._open.values()
 
     @cached_property
-    def _lanes_of_records(self) -> list[Lane | None]:
+    def _lane_of_each_record(self) -> list[Lane | None]:
         """Each record's lane; None for records that need no order. Used only if something failed."""
         return [self._batch.partition.lane_of(record) for record in self._records]
 
-    async def _run_and_classify(self, step: Awaitable[object]) -> object:
+    async def _await_step_and_classify_error(self, step: Awaitable[object]) -> object:
         try:
             result = await step
         except BaseException as error:  # the executor decides what it means, or raises it again
@@ -131,7 +131,7 @@ class BatchRun:
             return [index for index in self._open if index not in self._done_first]
         if not self._failed and not self._written:
             return list(self._open)
-        failed, written, owners = self._failed, self._written, self._lanes_of_records
+        failed, written, owners = self._failed, self._written, self._lane_of_each_record
         return [
             index
             for index in self._open
@@ -158,7 +158,7 @@ class BatchRun:
     def _settle_run(self, result: object, wanted: Sequence[int]) -> bool:
         """Settle the records that were run. False if nothing more must be done with this batch."""
         sent = take_outputs(self._runner.slot)
-        return self._settle_with_sends(result, wanted, sent) if sent else self._settle_result(result, wanted)
+        return self._settle_with_sends(result, wanted, sent) if sent else self._settle_all_by_result(result, wanted)
 
     def _settle_with_sends(self, result: object, wanted: Sequence[int], sent: Sequence[OutgoingRecord]) -> bool:
         ends: Mapping[int, FailureOutcome | None] = {}
@@ -168,7 +168,7 @@ class BatchRun:
             case _ if wanted:
                 outcome = classify_result(result)
                 if not _is_success_or_skip(outcome):
-                    return self._settle_result(result, wanted)
+                    return self._settle_all_by_result(result, wanted)
                 ends = dict.fromkeys(wanted, outcome)
         ends = {**ends, **self._done_first}
         if failed := {index: end for index, end in ends.items() if not _is_success_or_skip(end)}:
@@ -178,21 +178,21 @@ class BatchRun:
         self._batch.partition.outbox.add([self._records[index].offset for index in sorted(ends)], sent)
         return True
 
-    def _settle_result(self, result: object, wanted: Sequence[int]) -> bool:
+    def _settle_all_by_result(self, result: object, wanted: Sequence[int]) -> bool:
         if isinstance(result, PartialFailure):
             ends = {index: result.ends.get(index) for index in wanted}
             return self._settle_records(ends, len(wanted), partial=True)
         outcome = classify_result(result)
         if outcome is None:
-            return self._finish_all(wanted)
+            return self._finish_all_as_succeeded(wanted)
         verdict = self._decide(self._batch.partition.tp.topic, self._batch.route, outcome, self._batch.attempt)
         if isinstance(verdict, Wait):
             self._retry_batch(wanted, outcome, verdict)
             return False
         return self._settle_records(dict.fromkeys(wanted, outcome), len(wanted))
 
-    def _finish_all(self, wanted: Sequence[int]) -> bool:
-        """All of them succeeded."""
+    def _finish_all_as_succeeded(self, wanted: Sequence[int]) -> bool:
+        """Finish these records: the endpoint has succeeded."""
         slot, report, open_ = self._runner.slot, self._report, self._open
         share_s = (self._clock.now() - self._runner.started_s) / len(wanted)
         ledger = self._batch.partition.ledger
@@ -225,7 +225,7 @@ class BatchRun:
         settled_after: dict[Lane, list[SettledAfterWrite]] = {}
         for index, end, verdict in judged:
             if isinstance(verdict, Finish):
-                owner = self._lanes_of_records[index]
+                owner = self._lane_of_each_record[index]
                 if owner is not None and index > self._written.get(owner, index):
                     settled_after.setdefault(owner, []).append(
                         self._take_and_report_settled_record(index, end, verdict, share_s)
@@ -239,7 +239,7 @@ class BatchRun:
                 self._waits.append((index, verdict.delay_s))
         for index, end, verdict in judged:
             if isinstance(verdict, SendToRetryTopic | SendToDeadLetter):
-                self._begin_write(index, end, verdict, share_s)
+                self._begin_write_of_failed_record(index, end, verdict, share_s)
         for lane, settled in settled_after.items():
             self._writes.add_settled_after_write(lane, settled)
         for index, end, verdict in judged:
@@ -253,7 +253,7 @@ class BatchRun:
     ) -> Iterator[tuple[int, FailureOutcome | None, Verdict]]:
         route, attempt = self._batch.route, self._batch.attempt
         for index in sorted(ends):
-            end, owner = ends[index], self._lanes_of_records[index]
+            end, owner = ends[index], self._lane_of_each_record[index]
             if owner is not None and index > self._failed.get(owner, index):
                 continue  # counts as not done
             if isinstance(end, Unmatched):
@@ -271,30 +271,30 @@ class BatchRun:
                 self._written.setdefault(owner, index)
             yield index, end, verdict
 
-    def _begin_write(
+    def _begin_write_of_failed_record(
         self, index: int, end: FailureOutcome | None, verdict: SendToRetryTopic | SendToDeadLetter, share_s: float
     ) -> None:
         """The record waits in its own lane, which continues when the record is written and the batch is over."""
-        lane = self._lanes_of_records[index] or self._new_lane_without_order(index)
+        lane = self._lane_of_each_record[index] or self._new_lane_without_order(index)
         self._writes.begin_write(lane, self._records[index], self._runner.slot, end, verdict, share_s)
         del self._open[index]
 
     def _take_and_report_settled_record(
         self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float
     ) -> SettledAfterWrite:
-        self._report_finished(index, end, verdict)
+        self._report_if_failed_or_skipped(index, end, verdict)
         return SettledAfterWrite(self._open.pop(index), copy(self._runner.slot), verdict.status, share_s)
 
     def _finish_record(self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float) -> bool:
         record = self._open.pop(index)
-        self._report_finished(index, end, verdict)
+        self._report_if_failed_or_skipped(index, end, verdict)
         if not self._batch.partition.ledger.finish(record.offset):
             self._report.report_dropped(self._runner.slot.route, record)  # the partition was revoked meanwhile
             return False
         self._report.report_finished(self._runner.slot, record, verdict.status, share_s)
         return True
 
-    def _report_finished(self, index: int, end: FailureOutcome | None, verdict: Finish) -> None:
+    def _report_if_failed_or_skipped(self, index: int, end: FailureOutcome | None, verdict: Finish) -> None:
         if isinstance(end, Failed):
             self._report_failed_record(index, end, verdict)
         elif isinstance(end, Skip):
@@ -321,7 +321,7 @@ class BatchRun:
             return
         batch = self._batch
         batch.queue.extend(self._open.pop(index) for index in wanted)
-        self._put_back_unfinished({self._lanes_of_records[index] for index in wanted})
+        self._put_back_unfinished({self._lane_of_each_record[index] for index in wanted})
         for lane in self._written.keys() & batch.members.keys():
             self._scheduler.remove_lane_from_batch(batch, lane)
         batch.attempt += 1
@@ -338,13 +338,13 @@ class BatchRun:
             return
         left: dict[Lane, list[Record]] = {}
         for index, record in self._open.items():
-            left.setdefault(self._lanes_of_records[index] or self._new_lane_without_order(index), []).append(record)
+            left.setdefault(self._lane_of_each_record[index] or self._new_lane_without_order(index), []).append(record)
         for lane, records in left.items():
             lane.queue.extendleft(reversed(records))
         for lane in self._written:
             lane.sort_records()
         for index, delay_s in self._waits:
-            lane = self._lanes_of_records[index] or self._new_lane_without_order(index)
+            lane = self._lane_of_each_record[index] or self._new_lane_without_order(index)
             if self._failed.get(lane, index) == index and lane not in staying:
                 lane.attempt = self._batch.attempt + 1
                 self._scheduler.schedule_retry(lane, delay_s)
@@ -361,5 +361,5 @@ class BatchRun:
 
     def _new_lane_without_order(self, index: int) -> Lane:
         """A new lane, in which a record that needs no order waits."""
-        lane = self._lanes_of_records[index] = self._batch.partition.new_lane_without_order()
+        lane = self._lane_of_each_record[index] = self._batch.partition.new_lane_without_order()
         return lane

@@ -91,7 +91,7 @@ class CommitMetadata:
         What is left out is handled again, or counted from 1; never is an unfinished offset taken for finished.
 
         Args:
-            place: what it is about, see `group_and_partition_text`.
+            place: what it is about, see `group_and_partition_for_checksum`.
         """
         if self.is_plain:  # earlier versions of EVKafka understand this
             return self.rate if len(self.rate) <= limit else ""
@@ -138,7 +138,7 @@ class MetadataLimit:
         self.max_bytes = min(self.max_bytes, refused) // 2
 
 
-def group_and_partition_text(group: str, partition: TopicPartition) -> str:
+def group_and_partition_for_checksum(group: str, partition: TopicPartition) -> str:
     """Which partition of which group a text is about. It goes into the checksum: a text that was copied to another
     partition or another group says nothing there."""
     return f"{group} {partition.topic} {partition.partition}"
@@ -152,18 +152,18 @@ def has_finished_offsets_after(commit: tuple[int, str] | None, base: int, place:
     """Whether this commit, of an offset and its metadata, is at the base and names finished offsets after it. The
     topic's id is not compared: it may not be known yet."""
     try:
-        return commit is not None and bool(parse_and_verify_metadata(commit[1], base, None, place).finished)
+        return commit is not None and bool(parse_metadata_or_raise(commit[1], base, None, place).finished)
     except Unusable:
         return False
 
 
-def parse_and_verify_metadata(text: str, base: int, topic_id: str | None, place: str) -> CommitMetadata:
+def parse_metadata_or_raise(text: str, base: int, topic_id: str | None, place: str) -> CommitMetadata:
     """Read the metadata of a commit.
 
     Args:
         base: the committed offset.
         topic_id: the topic's id now; empty if unknown; None accepts each.
-        place: what it should be about, see `group_and_partition_text`.
+        place: what it should be about, see `group_and_partition_for_checksum`.
 
     Raises:
         Unusable: it is not ours, damaged, of another version, or belongs to another offset, another partition or group,

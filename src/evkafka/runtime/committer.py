@@ -89,10 +89,10 @@ class Committer:
 
     def next_commit_of_partition(self, partition: Partition) -> tuple[int, str] | None:
         """The offset to commit now, with its metadata; None if both are saved already."""
-        planned = self._plan_commit(partition)
+        planned = self._plan_commit_of_partition(partition)
         return (planned.offset, planned.metadata) if planned is not None else None
 
-    def _plan_commit(self, partition: Partition) -> PlannedCommit | None:
+    def _plan_commit_of_partition(self, partition: Partition) -> PlannedCommit | None:
         tp = partition.tp
         plan = plan_partition_commit if self._transactions is None else plan_partition_transaction
         return plan(
@@ -115,11 +115,11 @@ class Committer:
         if not await acquire_lock(self._clock, self._lock, timeout_s):
             return self._report_not_sent(partitions, timeout_s)
         try:
-            return await self._commit_until_deadline(partitions, until_s - self._clock.now())
+            return await self._commit_shortening_refused_metadata(partitions, until_s - self._clock.now())
         finally:
             self._lock.release()
 
-    async def _commit_until_deadline(self, partitions: list[Partition], timeout_s: float) -> bool:
+    async def _commit_shortening_refused_metadata(self, partitions: list[Partition], timeout_s: float) -> bool:
         until_s, refused = self._clock.now() + timeout_s, -1
         while True:
             commits = self._next_commits(partitions)
@@ -134,7 +134,7 @@ class Committer:
                 if longest == refused:  # already the minimum: a transaction's metadata must list all its offsets
                     return self._report_failed_commit(offsets, error)
                 refused = longest
-                self._shorten_metadata(error, longest)
+                self._lower_metadata_limit(error, longest)
                 continue
             except (CommitUnknown, OutputRefused) as error:
                 self._handle_commit_in_doubt(commits, error)
@@ -157,7 +157,7 @@ class Committer:
     def _next_commits(self, partitions: Iterable[Partition]) -> dict[TopicPartition, PlannedCommit]:
         if self._given_up:
             return {}
-        return {p.tp: commit for p in partitions if (commit := self._plan_commit(p)) is not None}
+        return {p.tp: commit for p in partitions if (commit := self._plan_commit_of_partition(p)) is not None}
 
     async def _send_commit(
         self,
@@ -199,14 +199,14 @@ class Committer:
                 commit.partition.committed = commit.partition.saved = None
             return
         if isinstance(error, OutputRefused):
-            self._transactions.scope.note_refusal(error)
+            self._transactions.scope.note_refused_record(error)
         for commit in commits.values():
             commit.partition.outbox.in_doubt = True
         if any(map(self._transactions.owns, commits)):  # otherwise their next owner reads them
             self._given_up = True
             self._transactions.take_back(error)
 
-    def _shorten_metadata(self, error: MetadataTooLarge, length: int) -> None:
+    def _lower_metadata_limit(self, error: MetadataTooLarge, length: int) -> None:
         """Metadata must not prevent a commit: what does not fit is handled again after a restart."""
         self._metadata_limit.halve_after_refusal(length)
         logger.warning(

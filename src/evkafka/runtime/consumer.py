@@ -31,7 +31,7 @@ from evkafka.runtime.dead_letter_limit import LimitReset
 from evkafka.runtime.dead_letters.retry_topics import RetryTopics
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.interfaces import DeadLetterSink
-from evkafka.runtime.offset_check import check_each_offset
+from evkafka.runtime.lost_or_doubled_records import check_lost_or_doubled_by_offset
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.poller import Poller
 from evkafka.runtime.ports import Clock, Cluster, Dispatch, OutputRefused, RecordSource, Route
@@ -158,7 +158,7 @@ class Consumer:
         Raises:
             BrokerUnavailable, BrokerRefused, BrokerError: why it could not.
         """
-        await self._connect_source()
+        await self._connect_source_once()
 
     async def run(self) -> None:
         """Consume until `stop()`; create a new source when one fails, as the restart policy allows.
@@ -229,7 +229,7 @@ class Consumer:
 
     # ------------------------------------------------------------------ one source's life
 
-    async def _connect_source(self) -> RecordSource:
+    async def _connect_source_once(self) -> RecordSource:
         settings, scope = self.settings, self._transaction_scope
         source = self._cluster.source(settings)
         try:
@@ -268,7 +268,7 @@ class Consumer:
             self._tasks.start("commit", self._commit_loop()),
         ]
         try:
-            failure = await self._tasks.run_step_until_not_cancelled(self._wait_and_return_failure)
+            failure = await self._tasks.run_step_until_not_cancelled(self._wait_for_stop_and_return_failure)
             # Meanwhile the poll continues without reading: it raises a failure of the source.
             await self._tasks.run_step_until_not_cancelled(
                 lambda: self._rebalance_listener.release_all_partitions(
@@ -277,7 +277,7 @@ class Consumer:
             )
         finally:
             await self._tasks.run_step_until_not_cancelled(lambda: self._close_source(source, tasks))
-        if failure := self._stop_signal.later_stop_app_or_failure(failure):
+        if failure := self._stop_signal.replace_failure_by_later_stop_app(failure):
             raise failure
 
     async def _commit_loop(self) -> None:
@@ -297,7 +297,7 @@ class Consumer:
             elif self._transaction_scope is not None:
                 assignment.flow.reopen_partitions_with_room()  # what was sent does not fill the memory any more
 
-    async def _wait_and_return_failure(self) -> BaseException | None:
+    async def _wait_for_stop_and_return_failure(self) -> BaseException | None:
         """Wait for the stop (None) or for the failure that ends this source's life."""
         failure, stopping = self._stop_signal.failure, self._stop_signal.stopping
         await asyncio.wait([failure, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -337,7 +337,7 @@ class Consumer:
         """A new source; None if the app stops meanwhile."""
         if self._assignment.source is not None:  # connected by an earlier call, which was cancelled from outside
             return self._assignment.source
-        connecting = self._tasks.start("connect", self._connect_source(), on_failure=lambda _: None, returns=True)
+        connecting = self._tasks.start("connect", self._connect_source_once(), on_failure=lambda _: None, returns=True)
         try:
             await wait_any(self._clock, connecting, self._stop_signal.stopping, timeout_s=None)
         finally:
@@ -418,14 +418,14 @@ class Consumer:
                 f" assigned {assigned}"
             )
         # Records that were read and have not begun are not reported as lost: the user has asked to leave them.
-        assignment.scheduler.close_and_drop_unbegun(partition)
+        assignment.scheduler.close_partition_and_drop_unbegun(partition)
         partition = assignment.replace_partition_with_new_ledger(partition)
         source.seek(tp, offset)
-        partition.set_position(offset)
+        partition.set_read_position(offset)
         assignment.commit_timer.due.set()
 
     @property
-    def assigned(self) -> frozenset[TopicPartition]:
+    def assigned_partitions(self) -> frozenset[TopicPartition]:
         """The partitions that are assigned to this member now."""
         return frozenset(self._assignment.partitions)
 
@@ -447,7 +447,9 @@ class Consumer:
     def pending(self) -> int:
         """Records read and not finished; those that are not due yet, or wait for this owner's mark, among them."""
         assignment = self._assignment
-        return assignment.pending + sum(len(one.early) + len(one.held) for one in assignment.partitions.values())
+        return assignment.unfinished_record_count + sum(
+            len(one.early) + len(one.held) for one in assignment.partitions.values()
+        )
 
     @property
     def in_flight(self) -> int:
@@ -467,15 +469,15 @@ class Consumer:
     @property
     def tasks(self) -> Sequence[asyncio.Task[Any]]:
         """Its tasks that run now, for tests, in the order of their starts."""
-        return self._tasks.running
+        return self._tasks.running_tasks
 
-    def check_offsets(self) -> None:
-        """Check that every open offset is in exactly one place. For tests; see `runtime/offset_check.py`.
+    def check_no_record_lost_or_doubled(self) -> None:
+        """Check that every open offset is in exactly one place. For tests; see `runtime/lost_or_doubled_records.py`.
 
         Raises:
             OffsetMisplaced: one is not.
         """
-        check_each_offset(self._assignment.partitions.values(), self._executors)
+        check_lost_or_doubled_by_offset(self._assignment.partitions.values(), self._executors)
 
     @property
     def connected(self) -> bool:

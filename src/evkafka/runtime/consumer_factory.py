@@ -53,9 +53,7 @@ def build_consumer(
     report = _create_reporter(spec, environment, assignment)
     limit = _create_dead_letter_limit(spec, stop_signal)
     progress = Progress(assignment, report)
-    services = ConsumerServices(
-        assignment.scheduler, report, clock, tasks, progress.note_progress, assignment.close_partition, fail
-    )
+    services = _create_services(assignment, report, clock, tasks, progress, fail)
     writes = _create_pending_writes(spec, services, limit)
     take_over = _create_partition_take_over(spec, environment, assignment, services, writes)
     corrupt_records = CorruptRecords(assignment, stop_signal, limit, spec.dead_letters, tasks)
@@ -105,6 +103,25 @@ def _create_reporter(spec: ConsumerSpec, environment: ConsumerEnvironment, assig
         skips=spec.settings.at_most_once or spec.settings.unmatched == "skip",
     )
     return TelemetryReporter(spec.name, environment.telemetry, warning)
+
+
+def _create_services(
+    assignment: Assignment,
+    report: TelemetryReporter,
+    clock: Clock,
+    tasks: SupervisedTasks,
+    progress: Progress,
+    fail: Callable[[BaseException], None],
+) -> ConsumerServices:
+    return ConsumerServices(
+        assignment.scheduler,
+        report,
+        clock,
+        tasks,
+        schedule_progress_handling=progress.schedule_progress_handling,
+        close_partition_after_failed_record=assignment.close_partition_after_failed_record,
+        fail=fail,
+    )
 
 
 def _create_dead_letter_limit(spec: ConsumerSpec, stop_signal: StopSignal) -> DeadLetterLimit:

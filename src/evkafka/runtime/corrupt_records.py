@@ -66,7 +66,7 @@ class CorruptRecords:
             self._block_partition(partition)
             task = self._tasks.start("unreadable", self._send_to_dead_letter(partition, unreadable), returns=True)
             self._writing[partition] = task
-            task.add_done_callback(partial(self._on_dead_letter_ended, partition))
+            task.add_done_callback(partial(self._forget_ended_dead_letter_write, partition))
 
     def _report_unreadable(self, unreadable: Unreadable, *, skipped: bool) -> None:
         name, tp = self._assignment.name, unreadable.partition
@@ -102,11 +102,11 @@ class CorruptRecords:
         partition.outbox.add((unreadable.offset,), kept)
         partition.dead_letters.count_unreadable()
         self._report_unreadable(unreadable, skipped=True)
-        self._unblock_partition(partition)
+        self._unblock_partition_to_retry_read(partition)
         assignment.source.seek(tp, unreadable.next_offset)
         assignment.telemetry.emit(RecordsProcessed(assignment.name, tp.topic, {("", "dead_lettered"): [0.0]}))
 
-    def _on_dead_letter_ended(self, partition: Partition, task: asyncio.Task[None]) -> None:
+    def _forget_ended_dead_letter_write(self, partition: Partition, task: asyncio.Task[None]) -> None:
         if self._writing.get(partition) is task:
             del self._writing[partition]
 
@@ -125,13 +125,13 @@ class CorruptRecords:
                 jitter=0,
                 random=lambda: 0.5,
             ),
-            lambda: self._unblock_partition(partition),
+            lambda: self._unblock_partition_to_retry_read(partition),
         )
 
     def _block_partition(self, partition: Partition) -> None:
         self._assignment.flow.add_reason(partition.tp, "unreadable")
 
-    def _unblock_partition(self, partition: Partition) -> None:
+    def _unblock_partition_to_retry_read(self, partition: Partition) -> None:
         if self._assignment.partitions.get(partition.tp) is partition:
             self._assignment.flow.remove_reason(partition.tp, "unreadable")
 

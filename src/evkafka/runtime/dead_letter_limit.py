@@ -49,7 +49,7 @@ class DeadLetterLimit:
             if self._resets and tp not in self._reset:
                 self._reset.add(tp)
                 saved = ""
-            rate = DeadLetterRate.from_text(saved, self._window)
+            rate = DeadLetterRate.from_metadata_text(saved, self._window)
             partition.dead_letters.rate = rate
         if rate.stopped:
             self._stop_signal.fail(

@@ -42,10 +42,10 @@ class DelayedRecords:
 
     def keep_until_due(self, partition: Partition, records: Sequence[Record]) -> None:
         """Hand out the records that are due, and keep the others until they are. They were just read."""
-        partition.early.extend(map(self.restore_record, records))
+        partition.early.extend(map(self.convert_to_delayed_record, records))
         self._hand_out_due(partition)
 
-    def restore_record(self, record: Record) -> DelayedRecord:
+    def convert_to_delayed_record(self, record: Record) -> DelayedRecord:
         """A record that was just read, with the record that failed first."""
         clock = self._assignment.clock
         retry_topic = self._retry_topics[record.topic]

@@ -140,7 +140,9 @@ class Executor:
         self._clean_context.run(remaining.set, self.time_left_s)  # once for all attempts: sends inside of them read it
         if self._dispatch.keeps_sends:
             self._clean_context.run(kept_sends.set, None)
-        self._start_task = lambda: self._tasks.start(name, self._run_until_killed(), on_end, context=self._context)
+        self._start_task = lambda: self._tasks.start(
+            name, self._run_lanes_until_killed(), on_end, context=self._context
+        )
         self._begin_new_task()
 
     def _begin_new_task(self) -> None:
@@ -162,7 +164,7 @@ class Executor:
         return self._task
 
     @property
-    def in_flight(self) -> Collection[Record]:
+    def records_in_flight(self) -> Collection[Record]:
         """The records that were taken out of the current lane and are not finished."""
         if self._batch is not None:
             return self._batch.unsettled_records
@@ -172,7 +174,7 @@ class Executor:
         """Cancel the running attempt. False if that is not possible: between attempts, and while a thread runs it."""
         if self._task is None or self.slot.record is None:
             return False
-        self._finish_ended_in_thread()
+        self._finish_records_ended_in_thread()
         if self._cancel_reason is None:
             if not withdraw_thread_call_to_cancel(self.slot):
                 return False
@@ -186,12 +188,12 @@ class Executor:
         self._tasks.cancel(self._task)
         return self._task
 
-    async def _run_until_killed(self) -> None:
+    async def _run_lanes_until_killed(self) -> None:
         try:
             await self._take_and_run_lanes()
         except asyncio.CancelledError as unrelated:
             # By foreign code, between two attempts: for example by an asyncio.timeout that an endpoint never left.
-            self._ignore_cancellation(unrelated)
+            self._ignore_cancellation_unless_killed(unrelated)
         except GeneratorExit:
             if not is_current_task(self._task):
                 raise
@@ -201,10 +203,10 @@ class Executor:
     async def _take_and_run_lanes(self) -> None:
         """Take lanes and run them, one after the other. Returns once an attempt has left something in this task."""
         scheduler, now, time_slice = self._scheduler, self._clock.now, self._time_slice
-        note_progress = self._services.note_progress
+        schedule_progress_handling = self._services.schedule_progress_handling
         while True:
             if not scheduler.has_ready_lane:
-                await scheduler.wait_for_lane()
+                await scheduler.wait_until_lane_may_be_ready()
             if now() > time_slice.ends_s:  # before a lane is taken: otherwise the lane would be held during the wait
                 await self._end_time_slice()
             lane = scheduler.take_lane()
@@ -222,11 +224,11 @@ class Executor:
                 self.lane = self._batch = None
                 self.slot.record = None
                 scheduler.release_lane(lane)
-                note_progress()
-            if self._should_begin_new_task():
+                schedule_progress_handling()
+            if self._was_task_altered_by_attempt():
                 return
 
-    def _should_begin_new_task(self) -> bool:
+    def _was_task_altered_by_attempt(self) -> bool:
         """Whether an attempt has set a context variable and not reset it, or the task was cancelled from outside."""
         try:
             return self._needs_fresh_task or self._context != self._clean_context
@@ -239,7 +241,7 @@ class Executor:
         before the consumer gets to stop."""
         if isinstance(error, GeneratorExit) and self._batch is None and is_current_task(self._task):
             return  # thrown by another task (see `classify_raised`): its record is settled, only the run has ended
-        self._services.close_partition(lane.partition)
+        self._services.close_partition_after_failed_record(lane.partition)
         if self._cancel_reason == "killed":
             raise error
         if isinstance(error, Exception):
@@ -274,7 +276,7 @@ class Executor:
 
     async def _run_lane(self, lane: Lane) -> None:
         """Run the lane's records in order, until it is empty, must wait, or other lanes must have their turn."""
-        queue, finish = lane.queue, self._finish_function_for_partition(lane.partition)
+        queue, finish = lane.queue, self._create_record_finisher(lane.partition)
         slot, call, now, report = self.slot, self._call, self._clock.now, self._report
         skips_unmatched, durations_s = self._skips_unmatched, report.durations_to_extend(lane.partition.tp.topic)
         assert self._task is not None
@@ -295,10 +297,10 @@ class Executor:
                 attempt = call(record, slot)
                 result = attempt if type(attempt) is Unmatched else await attempt
             except BaseException as error:  # the only handler of endpoint exceptions
-                record, started = self._end_thread_run(record), self.started_s
+                record, started = self._end_thread_run_and_return_record(record), self.started_s
                 result = self.classify_raised(error, record)
             if self._thread_run is not None:
-                record, started = self._end_thread_run(record), self.started_s
+                record, started = self._end_thread_run_and_return_record(record), self.started_s
             ended_as: AttemptKind = slot.route
             if type(result) is Unmatched and skips_unmatched and self._cancel_reason is None:
                 report.report_unmatched(record, result)
@@ -323,7 +325,7 @@ class Executor:
             started = self.started_s = ended
         lane.attempt = slot.attempt
 
-    def _finish_function_for_partition(self, partition: Partition) -> Callable[[int], bool]:
+    def _create_record_finisher(self, partition: Partition) -> Callable[[int], bool]:
         """The function that finishes a record of this partition, by its offset, after an attempt that has succeeded."""
         if not self._dispatch.keeps_sends:
             return partition.ledger.finish
@@ -352,19 +354,19 @@ class Executor:
             self, self.lane, self._dispatch.thread_call, self._skips_unmatched, self._clock.now
         )
         # Records that have ended do not wait for the one after them, which may take long.
-        asyncio.get_running_loop().call_later(2 * RUN_S, self._finish_ended_in_thread)
-        return run.begin_and_return_next_call
+        asyncio.get_running_loop().call_later(2 * RUN_S, self._finish_records_ended_in_thread)
+        return run.begin_next_record_and_return_call
 
-    def _end_thread_run(self, record: Record) -> Record:
+    def _end_thread_run_and_return_record(self, record: Record) -> Record:
         """The attempt that was begun with this record has ended. Returns the record that its end belongs to: the thread
         may have finished this one and gone on with others."""
         if self._thread_run is not None:
-            self._thread_run.stop()
-            self._finish_ended_in_thread()
+            self._thread_run.begin_no_further_record()
+            self._finish_records_ended_in_thread()
             self._thread_run = None
         return self.slot.record or record
 
-    def _finish_ended_in_thread(self) -> None:
+    def _finish_records_ended_in_thread(self) -> None:
         run, lane = self._thread_run, self.lane
         ended = run.take_ended() if run is not None else ()
         if not ended or lane is None:
@@ -377,12 +379,12 @@ class Executor:
                 self._report.report_dropped(route, record)
             elif durations_s is not None:
                 durations_s["skipped" if unmatched is not None else route].append(duration_s)
-        self._services.note_progress()
+        self._services.schedule_progress_handling()
 
     async def _run_batch(self, batch: Batch) -> None:
         run = self._batch = BatchRun(self, batch, self._services, self._decide, self._writes)
         started = self._clock.now()
-        await run.run(self._dispatch.open_batch)
+        await run.run_and_settle(self._dispatch.open_batch)
         took_s = self._clock.now() - started
         if took_s > BLOCKED_AFTER_S and self._watchdog_rounds.at_s < started and self.slot.record is not None:
             self._report.report_loop_blocked(self.slot, self.slot.record, took_s)
@@ -414,7 +416,7 @@ class Executor:
         await self.clear_cancellation()
         slot = self.slot
         if isinstance(result, NotAdmitted | NotReady):
-            self._put_back_unbegun(lane, record, result)
+            self._put_back_unbegun_record(lane, record, result)
             return False
         if result is ABANDONED:
             self._report.report_dropped(slot.route, record)
@@ -453,7 +455,7 @@ class Executor:
         self.slot.attempt = 1
         return True
 
-    def _put_back_unbegun(self, lane: Lane, record: Record, reason: NotAdmitted | NotReady) -> None:
+    def _put_back_unbegun_record(self, lane: Lane, record: Record, reason: NotAdmitted | NotReady) -> None:
         """No attempt has begun: the record stays the lane's first."""
         if lane.partition.is_closed:
             return  # it was revoked while a middleware ran: its next owner reads the record again
@@ -477,12 +479,12 @@ class Executor:
     async def _end_time_slice(self) -> None:
         """Let other tasks run if they must, and let flow control and reports see the progress."""
         self.slot.record = None  # no attempt runs, so that no time limit may cancel this wait
-        self._services.note_progress()
+        self._services.schedule_progress_handling()
         if self._time_slice.is_over_unless_renewed():
             try:
                 await self._time_slice.wait_for_next()
             except asyncio.CancelledError as unrelated:
-                self._ignore_cancellation(unrelated)
+                self._ignore_cancellation_unless_killed(unrelated)
 
     async def clear_cancellation(self) -> None:
         """Forget the cancellation of the attempt that has just ended, regardless of its source.
@@ -495,7 +497,7 @@ class Executor:
         assert self._task is not None
         if self._cancel_reason is None and not self._task.cancelling():
             return
-        with self._without_time_limit():
+        with self._suspend_time_limit():
             self._needs_fresh_task |= self._cancel_reason is None
             if self._cancel_reason != "killed":
                 self._clear_cancel_requests()
@@ -511,21 +513,21 @@ class Executor:
             raise asyncio.CancelledError
         self._clear_cancel_requests()
 
-    async def run_cleanup_despite_cancellation(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def run_cleanup_until_not_cancelled(self, step: Callable[[], Awaitable[None]]) -> None:
         """Run a step that cleans up after an attempt. Run it again if a cancellation has interrupted it."""
-        with self._without_time_limit():
+        with self._suspend_time_limit():
             while True:
                 try:
                     await step()
                 except asyncio.CancelledError as error:
                     if self._cancel_reason != "abandoned":
-                        self._ignore_cancellation(error)
+                        self._ignore_cancellation_unless_killed(error)
                 else:
                     break
         await self.clear_cancellation()
 
     @contextmanager
-    def _without_time_limit(self) -> Iterator[None]:
+    def _suspend_time_limit(self) -> Iterator[None]:
         """No attempt runs in here: the last one's time limit must cancel nothing."""
         started_s, self.started_s = self.started_s, float("inf")
         try:
@@ -533,10 +535,10 @@ class Executor:
         finally:
             self.started_s = started_s
 
-    def _ignore_cancellation(self, unrelated: asyncio.CancelledError) -> None:
+    def _ignore_cancellation_unless_killed(self, unrelated: asyncio.CancelledError) -> None:
         if self._cancel_reason == "killed":
             raise unrelated
-        self._tasks.ignore_cancellation_or_raise(unrelated, log=not self._needs_fresh_task)
+        self._tasks.ignore_cancellation_unless_loop_closes(unrelated, log=not self._needs_fresh_task)
         self._cancel_reason, self._needs_fresh_task = None, True
 
     def _clear_cancel_requests(self) -> None:

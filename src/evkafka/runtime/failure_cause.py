@@ -74,13 +74,13 @@ def find_exception(
     if isinstance(error, kinds):
         return error, error
     for leaf in leaf_exceptions(error):
-        for one in _iterate_causes(leaf):
+        for one in _iterate_causes_and_groups(leaf):
             if isinstance(one, kinds):
                 return error if leaf is first_failure_in_group(error) else leaf, one
     return None
 
 
-def _iterate_causes(error: BaseException) -> Iterator[BaseException]:
+def _iterate_causes_and_groups(error: BaseException) -> Iterator[BaseException]:
     rest, seen = [error], set[int]()
     while rest:
         one = rest.pop()

@@ -81,7 +81,7 @@ class FlowControl:
         self.remove_reason(tp, "beginning")
         self.remove_reason(tp, "metadata")
 
-    def stop_reading_if_full(self, partition: Partition) -> None:
+    def stop_reading_partition_if_full(self, partition: Partition) -> None:
         """Stop reading this partition if it is full now. Called after each poll that returned records of it."""
         if self._exceeds_share(partition, 1.0):
             self.add_reason(partition.tp, "full")
@@ -90,14 +90,16 @@ class FlowControl:
             self.add_reason(partition.tp, "metadata")
             self.room.clear()
 
-    def is_full(self, tp: TopicPartition) -> bool:
+    def is_partition_full(self, tp: TopicPartition) -> bool:
         """Whether this partition is not read because its share is full."""
         return "full" in self._reasons.get(tp, ())
 
     def reopen_partitions_with_room(self) -> None:
         """Executors have made progress: read partitions again that are no longer full."""
         for tp in tuple(self._reasons):
-            if self.is_full(tp) and ((full := self._partitions.get(tp)) is None or not self._exceeds_share(full, 0.5)):
+            if self.is_partition_full(tp) and (
+                (full := self._partitions.get(tp)) is None or not self._exceeds_share(full, 0.5)
+            ):
                 self.remove_reason(tp, "full")
             if "metadata" in self._reasons.get(tp, ()) and (
                 (full := self._partitions.get(tp)) is None or not self._fills_metadata(full, READ_AGAIN)
@@ -117,12 +119,12 @@ class FlowControl:
         ledger, polled_bytes = partition.ledger, partition.polled_bytes
         count = max(len(self._partitions), 1)
         records = max(self._settings.max_pending_records // count, self._settings.max_poll_records)
-        if ledger.unfinished >= records * share_of_bound:
+        if ledger.unfinished_count >= records * share_of_bound:
             return True
         size = self._settings.max_pending_bytes / count * share_of_bound
         sent = partition.outbox.size  # finished, and still in memory
         polled_bytes.subtract_finished_polls(ledger.oldest)
-        if polled_bytes.total + sent >= size and polled_bytes.is_recount_due(ledger.unfinished):
+        if polled_bytes.total + sent >= size and polled_bytes.is_recount_due(ledger.unfinished_count):
             polled_bytes.recount(ledger.open_offsets())
         return polled_bytes.total + sent >= size
 
@@ -131,7 +133,7 @@ class FlowControl:
         if self._metadata_limit.max_bytes < LEAST_METADATA:
             return False
         bound, ledger = self._metadata_limit.max_bytes * share_of_bound, partition.ledger
-        if ledger.max_ranges * MOST_CHARACTERS < bound:
+        if ledger.range_count_upper_bound * MOST_CHARACTERS < bound:
             return False
         base = ledger.oldest
         return base is not None and range_text_length(base, ledger.finished_from(base)) >= bound

@@ -38,7 +38,7 @@ class Intake:
 
     def restore_if_from_retry_topic(self, record: Record) -> Record:
         """The record as it is in its lane."""
-        return self._delayed.restore_record(record) if self._delayed is not None else record
+        return self._delayed.convert_to_delayed_record(record) if self._delayed is not None else record
 
     def _add_to_lanes(self, partition: Partition, records: Sequence[Record]) -> None:
         assignment, tp = self._assignment, partition.tp
@@ -46,6 +46,6 @@ class Intake:
         assignment.taken += len(records)
         assignment.commit_timer.note_activity()  # the end of a record in the middle of a lane may not be noted
         assignment.scheduler.add_records(partition, records, assignment.source.position(tp))
-        assignment.flow.stop_reading_if_full(partition)
-        if assignment.flow.is_full(tp) or assignment.next_poll_max_records() == 0:
+        assignment.flow.stop_reading_partition_if_full(partition)
+        if assignment.flow.is_partition_full(tp) or assignment.next_poll_max_records() == 0:
             assignment.scheduler.end_batch_waits(partition)

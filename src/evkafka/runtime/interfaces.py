@@ -74,8 +74,8 @@ class ConsumerServices:
     """What the executors and the pending writes of one consumer share.
 
     Attributes:
-        note_progress: called when a record has ended, and when an executor leaves its lane.
-        close_partition: called with a partition of which no more record may begin.
+        schedule_progress_handling: called when a record has ended, and when an executor leaves its lane.
+        close_partition_after_failed_record: called with a partition of which no more record may begin.
         fail: called with the error that fails the consumer, or stops the app.
     """
 
@@ -83,8 +83,8 @@ class ConsumerServices:
     report: Reporter
     clock: Clock
     tasks: SupervisedTasks
-    note_progress: Callable[[], object]
-    close_partition: Callable[[Partition], object]
+    schedule_progress_handling: Callable[[], object]
+    close_partition_after_failed_record: Callable[[Partition], object]
     fail: Callable[[BaseException], object]
 
 

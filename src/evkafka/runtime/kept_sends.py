@@ -55,7 +55,7 @@ class KeptSends:
                 f" {self.addresses[0]} had ended, and so it cannot be part of its transaction: await the send in the"
                 ' endpoint; or, for a task that outlives the endpoint, use a producer with "outside_transactions": True'
             )
-        self.scope.check_not_refused(record, self.addresses, sink)
+        self.scope.check_record_not_refused(record, self.addresses, sink)
         self.records.append(record)
 
     def refuse_further_sends(self) -> None:

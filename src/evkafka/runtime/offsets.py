@@ -53,7 +53,7 @@ class OffsetLedger:
         self._ranges = deque(finished)
         self._some_early = bool(self._ranges)
 
-    def has_inherited_from(self, offset: int) -> bool:
+    def has_inherited_at_or_after(self, offset: int) -> bool:
         """Whether any offset from this one on was finished in an earlier assignment."""
         return bool(self._ranges) and self._ranges[-1].end > offset
 
@@ -62,13 +62,13 @@ class OffsetLedger:
         at = bisect_right(self._ranges, offset, key=_start) - 1
         return at >= 0 and self._ranges[at].end > offset
 
-    def forget_inherited_from(self, offset: int) -> None:
+    def forget_inherited_at_or_after(self, offset: int) -> None:
         """From this offset on, nothing of what was finished in an earlier assignment is valid."""
         ranges = [one if one.end <= offset else OffsetRange(one.start, offset) for one in self._ranges]
         self._ranges = deque(one for one in ranges if one.start < offset)
         self._some_early = bool(self._early or self._ranges)
 
-    def add(self, offsets: Sequence[int]) -> None:
+    def add_open_offsets(self, offsets: Sequence[int]) -> None:
         """These records have been read, in this order, and are open from now on.
 
         Raises:
@@ -166,7 +166,7 @@ class OffsetLedger:
         self._convert_early_to_ranges()
         return [OffsetRange(max(start, base), end) for start, end in self._ranges if end > base]
 
-    def set_position(self, position: int | None) -> None:
+    def set_read_position(self, position: int | None) -> None:
         """The client reads next at this position; each offset before it has been begun, or is not a record.
 
         Must be called after the poll's return without an `await` in between, before anything can be begun or revoked.
@@ -197,12 +197,12 @@ class OffsetLedger:
         return self._sealed
 
     @property
-    def unfinished(self) -> int:
+    def unfinished_count(self) -> int:
         """Records begun and not finished."""
         return len(self._open) - len(self._early)
 
     @property
-    def max_ranges(self) -> int:
+    def range_count_upper_bound(self) -> int:
         """Upper bound of the number of ranges in `finished_from`."""
         return len(self._early) + len(self._ranges)
 

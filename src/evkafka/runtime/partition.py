@@ -380,19 +380,19 @@ class Partition:
 
     def add_read_records(self, records: Sequence[Record], position: int | None) -> None:
         """These records were just read, up to this position: enter them in the ledger."""
-        self.dead_letters.count_read(len(records))
+        self.dead_letters.count_records_read(len(records))
         self.unreadable = 0
         first, last = records[0].offset, records[-1].offset
         # Offsets ascend, so these are all that lie between: a range costs half of asking each record.
         without_gaps = last - first == len(records) - 1
-        self.ledger.add(range(first, last + 1) if without_gaps else list(map(_offset, records)))
-        self.set_position(position)
+        self.ledger.add_open_offsets(range(first, last + 1) if without_gaps else list(map(_offset, records)))
+        self.set_read_position(position)
         self.polled_bytes.add(records)
 
-    def set_position(self, position: int | None) -> None:
+    def set_read_position(self, position: int | None) -> None:
         """The client is at this position, and all that it returned is in the ledger, but for `early` and `held`."""
         waiting = self.early or self.held
-        self.ledger.set_position(waiting[0].offset if waiting else position)
+        self.ledger.set_read_position(waiting[0].offset if waiting else position)
 
     @property
     def last_read_offset(self) -> int:
@@ -455,7 +455,7 @@ class Partition:
     def hold_records(self, records: Sequence[Record]) -> None:
         """Keep these records, which were just read, until the mark is committed."""
         self.held.extend(records)
-        self.set_position(None)
+        self.set_read_position(None)
         if self._more_held is not None and not self._more_held.done():
             self._more_held.set_result(None)
         self._more_held = self._more_held or asyncio.get_running_loop().create_future()
@@ -477,7 +477,7 @@ class Partition:
         if self.mark.ownership is Ownership.BEGUN:
             self.mark = OPEN
 
-    def clear_mark_and_count_for_release(self) -> None:
+    def clear_mark_and_counted_attempt(self) -> None:
         """It is released in order: its last commit has no mark but an earlier owner's whose suspect record has not
         begun here, and does not count an attempt that it cuts short."""
         if self.inherited is None or self.mark is not self.inherited.mark:
@@ -509,7 +509,7 @@ class Partition:
         return self._whole
 
     @property
-    def only_lane_has_backlog(self) -> bool:
+    def has_backlog_in_only_lane(self) -> bool:
         """Whether its only lane runs, and has more records."""
         return self._whole is not None and self.running > 0 and bool(self._whole.queue)
 

@@ -141,7 +141,8 @@ class PendingWrites:
             return
         if (error := task.exception()) is not None:
             settled_after = write.lane.settled_after_writes
-            self._services.close_partition(write.partition)  # without an await in between: no later one may begin
+            # Without an await in between: no later one may begin.
+            self._services.close_partition_after_failed_record(write.partition)
             if not write.ended:
                 write.mark_ended()
             write.lane.settled_after_writes = ()
@@ -164,7 +165,7 @@ class PendingWrites:
         for settled in settled_after:
             self._finish_record(partition, settled)
         self._remove_from_lane(write, settled_after)
-        self._services.note_progress()
+        self._services.schedule_progress_handling()
 
     def _finish_record(
         self, partition: Partition, settled: SettledAfterWrite, kept: Sequence[OutgoingRecord] = ()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from evkafka.runtime.commit_metadata import CommitMetadata, group_and_partition_text
+from evkafka.runtime.commit_metadata import CommitMetadata, group_and_partition_for_checksum
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.transaction_outbox import Coverage, Sent
 
@@ -48,7 +48,7 @@ def plan_partition_commit(
     metadata = _create_metadata(partition, topic_id, epoch)
     if metadata is None:
         return None
-    base, text = metadata.base, metadata.as_text(longest, group_and_partition_text(group, partition.tp))
+    base, text = metadata.base, metadata.as_text(longest, group_and_partition_for_checksum(group, partition.tp))
     return None if _changes_nothing(partition, base, text) else PlannedCommit(partition, base, text)
 
 
@@ -70,7 +70,7 @@ def plan_partition_transaction(
     if coverage is None:
         return None
     sent = outbox.covered_by(coverage)
-    text = metadata(coverage).as_text(longest, group_and_partition_text(group, partition.tp))
+    text = metadata(coverage).as_text(longest, group_and_partition_for_checksum(group, partition.tp))
     if not sent and _changes_nothing(partition, coverage.base, text):
         return None
     return PlannedCommit(partition, coverage.base, text, coverage, sent)
@@ -93,7 +93,7 @@ def _create_metadata(partition: Partition, topic_id: str, epoch: int) -> CommitM
         ledger.finished_from(base),
         partition.attempts_by_offset(base),
         partition.mark,
-        rate.as_text() if rate is not None else inherited.rate if inherited is not None else "",
+        rate.to_metadata_text() if rate is not None else inherited.rate if inherited is not None else "",
     )
 
 

@@ -77,11 +77,11 @@ class Poller:
             )
             polled()
             if batches:
-                await self._hand_out_batches(source, batches)
+                await self._hand_out_polled_records(source, batches)
             if not batches or assignment.clock.now() >= self._positions_due_s:
                 self._update_ledger_positions(source)
                 if self._commits_first:
-                    await self._commit_positions(source)
+                    await self._commit_positions_if_moved(source)
             if batches:
                 await asyncio.sleep(0)  # let the executors run, even if the next poll would return at once
             if reads_nothing:
@@ -97,7 +97,8 @@ class Poller:
         room = self._assignment.flow.room
         room.clear()
         if not self._stop_signal.stopping.done():
-            self._progress.handle_progress()  # records that were finished before `room.clear` may have made room
+            # Records that were finished before `room.clear` may have made room.
+            self._progress.resume_reading_and_flush_reports()
         if self.running and not room.is_set():
             waiter = asyncio.ensure_future(room.wait())
             try:
@@ -109,7 +110,9 @@ class Poller:
 
     # ------------------------------------------------------------------ from a poll into the lanes
 
-    async def _hand_out_batches(self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
+    async def _hand_out_polled_records(
+        self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]
+    ) -> None:
         """Hand the records of a poll to their partitions, without an `await` in between, except when each poll is
         committed first. A partition enters them in its ledger and lanes; or it holds them, until this owner's mark is
         committed (`PartitionTakeOver`) or until their time has come (retry topics)."""
@@ -117,16 +120,16 @@ class Poller:
             await self._commit_and_hand_out(source, batches)
             return
         for tp, records in batches.items():
-            self._hand_out_records(source, tp, records)
+            self._hand_out_partition_records(source, tp, records)
 
-    def _hand_out_records(self, source: RecordSource, tp: TopicPartition, records: Sequence[Record]) -> None:
+    def _hand_out_partition_records(self, source: RecordSource, tp: TopicPartition, records: Sequence[Record]) -> None:
         if not records:
             return
         partition = self._assignment.partitions.get(tp)
         if partition is None or not self._may_hand_out(partition):
             self._seek_back(source, tp, records[0])
             return
-        if not self._allow_partition_read_or_stop_app(partition):  # this call has stopped the app
+        if not self._allow_read_by_dead_letter_limit(partition):  # this call has stopped the app
             return
         if self._assignment.telemetry.wants(RecordsReceived):
             sizes = [*map(len, filter(None, map(VALUE, records)))]
@@ -137,9 +140,9 @@ class Poller:
         if unfinished:
             self._take_over.hand_out_once_marked(partition, unfinished)
         else:
-            partition.set_position(source.position(tp))
+            partition.set_read_position(source.position(tp))
 
-    def _allow_partition_read_or_stop_app(self, partition: Partition) -> bool:
+    def _allow_read_by_dead_letter_limit(self, partition: Partition) -> bool:
         """Whether the partition may be read, by what the last commit says. If not, this stops the app."""
         self._assignment.inherit_last_commit(partition)
         return self._limit.allow_partition_read_or_stop_app(partition)
@@ -190,11 +193,11 @@ class Poller:
                 if (partition := assignment.partitions.get(tp)) is assigned.get(tp):  # else a user has called seek
                     if partition is not None and tp in offsets:
                         partition.committed = offsets[tp]
-                    self._hand_out_records(source, tp, records)
+                    self._hand_out_partition_records(source, tp, records)
                 elif partition is None and tp in offsets:  # revoked before the response came
-                    assignment.report_lost_records(records)
+                    assignment.report_read_but_unhandled_records(records)
 
-    async def _commit_positions(self, source: RecordSource) -> None:
+    async def _commit_positions_if_moved(self, source: RecordSource) -> None:
         """In at-most-once mode with a commit for each poll: commit also the offsets after the last record (transaction
         markers, records that the client could not read), so that lag is 0. All records before the position have been
         handed out."""
@@ -232,9 +235,9 @@ class Poller:
             if (
                 not (partition.is_being_revoked or partition.is_closed)
                 and source.position(tp) is not None
-                and self._allow_partition_read_or_stop_app(partition)  # stops the app if the limit is reached
+                and self._allow_read_by_dead_letter_limit(partition)  # stops the app if the limit is reached
             ):
-                partition.set_position(source.position(tp))
+                partition.set_read_position(source.position(tp))
         # The commit timer is told when an executor leaves a lane. Without that, the position, this owner's mark and the
         # dead-letter rate may change, and a record may end in the middle of a lane right after a commit: so one look in
         # each interval.

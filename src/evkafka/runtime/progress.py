@@ -16,18 +16,19 @@ class Progress:
         self._report = report
         self._noted = False
 
-    def note_progress(self) -> None:
+    def schedule_progress_handling(self) -> None:
         """An executor has made progress. It is handled once for all executors, in the event loop's next round."""
         if not self._noted:
             self._noted = True
             self._assignment.commit_timer.note_activity()
-            asyncio.get_running_loop().call_soon(self.handle_progress)
+            asyncio.get_running_loop().call_soon(self.resume_reading_and_flush_reports)
 
-    def handle_progress(self) -> None:
+    def resume_reading_and_flush_reports(self) -> None:
+        """Read again the partitions that have room now, and send out the reports that were collected."""
         assignment = self._assignment
         self._noted = False
         assignment.flow.reopen_partitions_with_room()
         self._report.flush()
         waits_for_room = assignment.at_most_once and not assignment.flow.room.is_set()
-        if waits_for_room and assignment.pending <= assignment.settings.max_poll_records // 2:
+        if waits_for_room and assignment.unfinished_record_count <= assignment.settings.max_poll_records // 2:
             assignment.flow.room.set()

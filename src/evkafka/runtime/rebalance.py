@@ -68,7 +68,7 @@ class RebalanceListener:
         assignment = self._assignment
         lost = [assignment.partitions[tp] for tp in partitions if tp in assignment.partitions]
         self._corrupt_records.cancel_dead_letters(lost)
-        self._end_assignment(lost, self._cancel_unfinished(lost), lost=True)
+        self._end_assignment_of_partitions(lost, self._cancel_unfinished(lost), lost=True)
 
     async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
         """New ledgers for these partitions."""
@@ -95,12 +95,12 @@ class RebalanceListener:
         partition.was_reset = reset.reason != "retention"
         assignment.inherit_last_commit(partition)
         if to_offset <= partition.last_read_offset:  # offsets will be read again: that needs a new ledger
-            to_offset = self._seek_back_after_truncation(partition, reset)
+            to_offset = self._seek_to_unfinished_after_truncation(partition, reset)
             partition = assignment.replace_partition_with_new_ledger(partition)
-        partition.set_position(to_offset)
+        partition.set_read_position(to_offset)
         assignment.commit_timer.due.set()
 
-    def _seek_back_after_truncation(self, partition: Partition, reset: OffsetReset) -> int:
+    def _seek_to_unfinished_after_truncation(self, partition: Partition, reset: OffsetReset) -> int:
         """After a truncation, go back to the first unfinished record if it lies before the truncation point."""
         done, source = partition.ledger.committable(), self._assignment.source
         if reset.reason != "truncated" or done is None or done >= reset.to_offset or self._assignment.at_most_once:
@@ -148,7 +148,7 @@ class RebalanceListener:
             return
         self._corrupt_records.cancel_dead_letters(revoked)
         for partition in revoked:
-            partition.clear_mark_and_count_for_release()
+            partition.clear_mark_and_counted_attempt()
             partition.begin_revoke()
             if not assignment.at_most_once:
                 scheduler.drop_unbegun_records(partition)
@@ -163,20 +163,20 @@ class RebalanceListener:
             await self._wait_until_idle(revoked, CANCEL_S)
         if assignment.committer is not None and not assignment.at_most_once:
             await assignment.committer.commit(revoked, timeout_s=commit_s())
-        self._end_assignment(revoked, cut)
+        self._end_assignment_of_partitions(revoked, cut)
 
     def _cancel_unfinished(self, partitions: Collection[Partition]) -> int:
         """No more of their records begin, and what runs or is written is cancelled; returns how much that was."""
         assignment, scheduler = self._assignment, self._assignment.scheduler
-        assignment.report_lost_records(
-            [record for partition in partitions for record in scheduler.close_and_drop_unbegun(partition)]
+        assignment.report_read_but_unhandled_records(
+            [record for partition in partitions for record in scheduler.close_partition_and_drop_unbegun(partition)]
         )
         cut = self._cancel_attempts(partitions)
-        unwritten = [record for partition in partitions for record in scheduler.abandon_writes(partition)]
-        assignment.report_lost_records(unwritten)
+        unwritten = [record for partition in partitions for record in scheduler.abandon_partition_writes(partition)]
+        assignment.report_read_but_unhandled_records(unwritten)
         return cut + len(unwritten)
 
-    def _end_assignment(self, partitions: Collection[Partition], cut: int, *, lost: bool = False) -> None:
+    def _end_assignment_of_partitions(self, partitions: Collection[Partition], cut: int, *, lost: bool = False) -> None:
         """End the assignment of these partitions, unless a stop or a loss has ended it during the drain."""
         assignment = self._assignment
         ended = [partition for partition in partitions if not partition.ledger.sealed]

@@ -68,7 +68,7 @@ class UnmatchedWarning:
         self._seen: Counter[str | None] = Counter()
         self._reported: set[UnmatchedKind] = set()
 
-    def count_unmatched_type(self, event_type: str | None) -> None:
+    def count_type_and_warn_if_all_unmatched(self, event_type: str | None) -> None:
         """No endpoint takes a record of this type. The record is not finished yet."""
         if not self._left:
             return
@@ -115,7 +115,7 @@ class TelemetryReporter:
             event_type = truncate(event_type, NAME_CHARACTERS)  # a producer may send a text of any length
         self._unmatched[record.topic, outcome.reason, event_type] += 1
         if self._unmatched_warning is not None:
-            self._unmatched_warning.count_unmatched_type(event_type)
+            self._unmatched_warning.count_type_and_warn_if_all_unmatched(event_type)
 
     def flush(self) -> None:
         """Emit what was added up."""

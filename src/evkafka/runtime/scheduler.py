@@ -74,7 +74,7 @@ class LaneScheduler:
         return bool(self._turns) and not self.is_held
 
     @property
-    def admits_all(self) -> bool:
+    def needs_no_batch_or_permit(self) -> bool:
         """Whether no lane waits for a batch or for a permit."""
         return self._admission is None
 
@@ -85,12 +85,12 @@ class LaneScheduler:
         partition.add_read_records(records, position)
         if self._admission is None or partition.only_lane is not None:
             for lane, added in partition.sort_into_lanes(records):
-                self.append_records(lane, added)
+                self.append_records_to_lane(lane, added)
         else:  # each record by itself: a batch takes them in the order of the partition, each with its own attempts
             for record in records:
-                self.append_records(partition.lane_of(record) or partition.new_lane_without_order(), (record,))
+                self.append_records_to_lane(partition.lane_of(record) or partition.new_lane_without_order(), (record,))
 
-    def append_records(self, lane: Lane, records: Sequence[Record]) -> None:
+    def append_records_to_lane(self, lane: Lane, records: Sequence[Record]) -> None:
         """Append these records to the lane."""
         if lane.partition.tries and not lane.queue and lane.state is not LaneState.RUNNING:
             lane.attempt = lane.partition.tries.get(records[0].offset, 0) + 1  # an earlier owner has tried it
@@ -98,7 +98,7 @@ class LaneScheduler:
         if lane.state is LaneState.IDLE:
             self.make_ready(lane)
         elif "in_batch" in lane.reasons:
-            self._add_to_batch(lane)
+            self._add_new_records_to_lanes_batch(lane)
 
     def make_ready(self, lane: Lane) -> None:
         """Queue a lane with records and no reasons, unless a straggler or the admission blocks it."""
@@ -131,7 +131,7 @@ class LaneScheduler:
         if route.batch is not None and not isinstance(lane, Batch):
             self._gather_into_batch(lane, route, route.batch)
             return False
-        if not admission.acquire_permit(lane, route):
+        if not admission.acquire_permit_or_queue_lane(lane, route):
             self.block(lane, "permit")
             return False
         return True
@@ -139,7 +139,7 @@ class LaneScheduler:
     def _release_permit(self, lane: Lane) -> None:
         if lane.permit is None or self._admission is None:
             return
-        waiting = self._admission.release_permit(lane, lane.permit)
+        waiting = self._admission.release_permit_and_list_waiting_lanes(lane, lane.permit)
         while waiting:
             following = waiting.popleft()
             self.unblock(following, "permit")
@@ -153,7 +153,7 @@ class LaneScheduler:
             batch.timer = self._clock.call_later(limits.max_wait_s, lambda: self._end_batch_wait(gathered))
         self._move_to_batch(lane, batch)
 
-    def _add_to_batch(self, lane: Lane) -> None:
+    def _add_new_records_to_lanes_batch(self, lane: Lane) -> None:
         """Records came for a lane that is in a batch: perhaps they can go into the batch too."""
         for batch in tuple(lane.partition.gathering.values()):
             if lane in batch.members and batch.attempt == 1:
@@ -208,9 +208,9 @@ class LaneScheduler:
         """This reason is gone. If it was the last, the lane continues."""
         lane.reasons -= {reason}
         if lane.state is LaneState.BLOCKED:
-            self._continue_lane(lane)
+            self._update_lane_state(lane)
 
-    def _continue_lane(self, lane: Lane) -> None:
+    def _update_lane_state(self, lane: Lane) -> None:
         """Set its state from its reasons and records. No executor runs it, and it is not among the ready lanes."""
         if lane.reasons:
             lane.state = LaneState.BLOCKED
@@ -273,7 +273,7 @@ class LaneScheduler:
 
     # ------------------------------------------------------------------ executors
 
-    async def wait_for_lane(self) -> None:
+    async def wait_until_lane_may_be_ready(self) -> None:
         """Return when a lane may be ready."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -307,7 +307,7 @@ class LaneScheduler:
         if lane.members and "retry_wait" not in lane.reasons:  # a batch that is tried again as a whole keeps its lanes
             for member in lane.members:
                 self.unblock(member, "in_batch")
-        self._continue_lane(lane)
+        self._update_lane_state(lane)
         if partition.ledger.sealed:
             for ended in (lane, *lane.members):
                 self._on_straggler_ended(ended)
@@ -378,9 +378,9 @@ class LaneScheduler:
         """Remove every record of the partition that has not begun, and return them; running attempts continue."""
         partition.early.clear()
         partition.release_held()
-        return [record for lane in partition.lanes() for record in self._clear_lane(lane)]
+        return [record for lane in partition.lanes() for record in self._drop_unbegun_from_lane(lane)]
 
-    def _clear_lane(self, lane: Lane) -> list[Record]:
+    def _drop_unbegun_from_lane(self, lane: Lane) -> list[Record]:
         """Remove the records that have not begun, and end the wait for a next attempt. A running attempt continues, and
         so does a write to another topic, unless it could not be written so far."""
         in_flight = {id(write.record) for write in lane.writes} | {
@@ -393,18 +393,18 @@ class LaneScheduler:
             self.unblock(lane, "retry_wait")
         return self._abandon_lane_writes(lane, failing=True) + left
 
-    def close_and_drop_unbegun(self, partition: Partition) -> list[Record]:
+    def close_partition_and_drop_unbegun(self, partition: Partition) -> list[Record]:
         """No more records of the partition begin; returns those that had not begun."""
         partition.close()
         return self.drop_unbegun_records(partition)
 
-    def abandon_writes(self, partition: Partition) -> list[Record]:
+    def abandon_partition_writes(self, partition: Partition) -> list[Record]:
         """Abandon the partition's writes to other topics; returns the records."""
         return [record for lane in partition.lanes() for record in self._abandon_lane_writes(lane, failing=False)]
 
     def end_partition(self, partition: Partition) -> None:
         """The assignment is over. The results of attempts that still run will be refused."""
-        self.abandon_writes(partition)
+        self.abandon_partition_writes(partition)
         for lane in partition.lanes():
             if lane.state is LaneState.RUNNING:  # the lane of the next assignment waits until this attempt ends
                 self._stragglers.update(one.key for one in (lane, *lane.members) if one.key is not None)

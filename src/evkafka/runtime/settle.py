@@ -104,7 +104,7 @@ def decide_at_least_once(
         case Unmatched(reason=reason):
             return _decide_unmatched(reason, unmatched)
         case DeadLetter():
-            return _verdict_of_dead_letter_outcome(outcome)
+            return _decide_dead_letter_asked_by_endpoint(outcome)
         case Retry(after_ms=after_ms):
             error = outcome_cause(outcome)
             return _decide_retry(attempt, policy, after_ms=after_ms, error=error, waited_ms=waited_ms, random=random)
@@ -131,12 +131,12 @@ def decide_at_most_once(outcome: Outcome | Unmatched | Failed | None) -> Verdict
         case Skip() | Unmatched():
             return Finish("skipped")
         case DeadLetter():
-            return _verdict_of_dead_letter_outcome(outcome)
+            return _decide_dead_letter_asked_by_endpoint(outcome)
         case _:
             return Finish("failed")
 
 
-def _verdict_of_dead_letter_outcome(outcome: DeadLetter) -> SendToDeadLetter:
+def _decide_dead_letter_asked_by_endpoint(outcome: DeadLetter) -> SendToDeadLetter:
     """Passes the outcome as the error if it has a cause, so that the headers show the cause."""
     return SendToDeadLetter(outcome.reason, outcome if outcome_cause(outcome) is not None else None)
 

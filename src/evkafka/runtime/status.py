@@ -298,26 +298,28 @@ def _partition_status(
     written_ms = _oldest_timestamp_ms(partition, running)
     if ledger.oldest is None and not early and source is not None:
         written_ms = source.next_timestamp_ms(tp)
-    now_s, since_s = assignment.clock.now(), blocking.blocked_since_s(partition)
+    now_s, since_s = assignment.clock.now(), blocking.oldest_record_unchanged_since_s(partition)
     return PartitionStatus(
         topic=tp.topic,
         partition=tp.partition,
         position=early[0].offset if early else position,
         committed=partition.committed,
         end=source.end_offset(tp) if source is not None else None,
-        pending=ledger.unfinished + len(early) + len(partition.held),
+        pending=ledger.unfinished_count + len(early) + len(partition.held),
         oldest=ledger.oldest,
         oldest_timestamp_ms=written_ms,
         retrying=partition.count_retrying_lanes(),
         held="unreadable" in assignment.flow.not_read_reasons(tp),
         paused=partition.paused,
-        full=assignment.flow.is_full(tp),
+        full=assignment.flow.is_partition_full(tp),
         high_watermark=source.high_watermark(tp) if source is not None else None,
         due_in_s=max(early[0].due_s - now_s, 0.0) if early else None,
         oldest_age_s=now_s - since_s if since_s is not None else None,
         failed_attempts=partition.oldest_record_failed_attempts(),
         blocked_by=tuple(sorted(partition.oldest_record_block_reasons())),
-        unwritten=tuple(_unwritten_status(write, now_s) for write in partition.pending_writes() if write.has_failed),
+        unwritten=tuple(
+            _pending_write_status(write, now_s) for write in partition.pending_writes() if write.has_failed
+        ),
         done_ahead=partition.done_ahead_count,
         unread_because=tuple(sorted(assignment.flow.not_read_reasons(tp))),
         one_at_a_time=_suspect_record_status(partition),
@@ -332,7 +334,7 @@ def _suspect_record_status(partition: Partition) -> SuspectRecordStatus | None:
     return SuspectRecordStatus(found.deaths, found.offset)
 
 
-def _unwritten_status(write: PendingWrite, now_s: float) -> UnwrittenStatus:
+def _pending_write_status(write: PendingWrite, now_s: float) -> UnwrittenStatus:
     error = write.error
     return UnwrittenStatus(
         offset=write.record.offset,

@@ -98,7 +98,7 @@ class SuspectRecords:
         )
         partition.mark = found  # until its first record begins, so that no commit forgets which one is suspect
         until_s = self._assignment.clock.now() + ALONE_S
-        while self._assignment.may_begin_records(partition) and (
+        while self._assignment.may_partition_begin_records(partition) and (
             found.offset is not None or self._assignment.clock.now() < until_s
         ):
             if not partition.held:
@@ -110,7 +110,7 @@ class SuspectRecords:
             if found.offset is not None and record.offset > found.offset:
                 return
             async with self._one_at_a_time:
-                await self._handle_record(partition, record, found)
+                await self._handle_record_and_wait_until_ended(partition, record, found)
             if record.offset == found.offset:
                 return
 
@@ -119,13 +119,14 @@ class SuspectRecords:
         flow, more = self._assignment.flow, partition.wait_for_more_held()
         flow.remove_reason(partition.tp, "beginning")
         await wait_any(self._assignment.clock, more, timeout_s=READ_S)
-        if self._assignment.may_begin_records(partition):  # else another assignment of it may be read meanwhile
+        # Else another assignment of it may be read meanwhile.
+        if self._assignment.may_partition_begin_records(partition):
             flow.add_reason(partition.tp, "beginning")
         return bool(partition.held)
 
-    async def _handle_record(self, partition: Partition, record: Record, found: OwnerMark) -> None:
+    async def _handle_record_and_wait_until_ended(self, partition: Partition, record: Record, found: OwnerMark) -> None:
         """Handle this record, and wait for the end of its attempt."""
-        if not self._assignment.may_begin_records(partition):
+        if not self._assignment.may_partition_begin_records(partition):
             return
         if partition.has_earlier_in_lane(self._intake.restore_if_from_retry_topic(record)):
             # An earlier record of its lane has failed and is to be tried again, perhaps without an end. This one begins
@@ -134,7 +135,7 @@ class SuspectRecords:
             return
         offset, known = record.offset, record.offset == found.offset
         failed = partition.tries.get(offset, 0)
-        if not known or not self._settle_suspect(partition, record, found.deaths, failed):
+        if not known or not self._settle_suspect_unless_retried(partition, record, found.deaths, failed):
             deaths = found.deaths if known or found.offset is None else 0
             failed += 0 if known else deaths
             # The attempt is counted before it begins, and in each commit until it has ended: if the process dies, the
@@ -142,13 +143,13 @@ class SuspectRecords:
             partition.tries[offset], partition.counted = failed, (offset, failed + 1)
             partition.mark = OwnerMark(Ownership.ALONE, deaths + 1, offset, self._owner)
             await self._commit_all_partitions()
-            if not self._assignment.may_begin_records(partition):
+            if not self._assignment.may_partition_begin_records(partition):
                 return
             self._intake.place_records_when_due(partition, [partition.held.popleft()])
             self._services.scheduler.end_batch_waits(partition)
         # A record that is written to another topic is waited for too: if the next record ended the process before that
         # is confirmed and committed, this one would begin again, and both could continue like that forever.
-        while self._assignment.may_begin_records(partition) and partition.is_in_attempt(offset, failed):
+        while self._assignment.may_partition_begin_records(partition) and partition.is_in_attempt(offset, failed):
             await partition.wait_for_progress()
         partition.counted = None
         if partition.mark.ownership is Ownership.ALONE:
@@ -163,7 +164,7 @@ class SuspectRecords:
             except BrokerRefused as error:
                 self._services.fail(error)
 
-    def _settle_suspect(self, partition: Partition, record: Record, deaths: int, failed: int) -> bool:
+    def _settle_suspect_unless_retried(self, partition: Partition, record: Record, deaths: int, failed: int) -> bool:
         """Let the error policy decide on a record whose attempts are used up. False if it is to be tried again."""
         read, slot = self._intake.restore_if_from_retry_topic(record), self._new_slot()
         slot.route, slot.record, slot.attempt = self._dispatch.route(read), read, failed
@@ -192,6 +193,6 @@ class SuspectRecords:
                 self._writes.begin_write(lane, read, slot, died, verdict, 0.0)
             case StopConsuming(reason=reason):
                 report.report_failed(slot, read, died, verdict)
-                self._services.close_partition(partition)
+                self._services.close_partition_after_failed_record(partition)
                 self._services.fail(StopApp(f"{address} stops the app: {reason}", died.error))
         return True

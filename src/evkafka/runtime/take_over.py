@@ -61,11 +61,11 @@ class PartitionTakeOver:
     ) -> Sequence[Record]:
         """Those of the records, which were just read, that no earlier owner has finished."""
         inherited, ledger, tp = partition.inherited, partition.ledger, partition.tp
-        if inherited is None or not ledger.has_inherited_from(records[0].offset):
+        if inherited is None or not ledger.has_inherited_at_or_after(records[0].offset):
             return records
         if -1 < inherited.epoch < source.leader_epoch_before(tp, records[-1].offset + 1):
             # The log was truncated, and other records were written at these offsets (KIP-320).
-            ledger.forget_inherited_from(
+            ledger.forget_inherited_at_or_after(
                 next(one.offset for one in records if source.leader_epoch_before(tp, one.offset + 1) > inherited.epoch)
             )
         return [one for one in records if not ledger.is_inherited(one.offset)]
@@ -93,13 +93,13 @@ class PartitionTakeOver:
             return
         self._marks_due[partition] = None
         if self._marking is None or self._marking.done():
-            self._marking = self._start_step("mark", self._commit_marks)
+            self._marking = self._start_step("mark", self._commit_owner_marks)
 
     def _start_step(self, what: str, step: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Run a step in a task. After a cancellation from outside it runs again: its records would never begin."""
         return self._tasks.start(what, self._tasks.run_step_until_not_cancelled(step), returns=True)
 
-    async def _commit_marks(self) -> None:
+    async def _commit_owner_marks(self) -> None:
         """Commit the marks of all partitions that begin now, in one request."""
         await asyncio.sleep(0)  # the other partitions of this poll
         while self._marks_due:
@@ -117,7 +117,7 @@ class PartitionTakeOver:
         """Commit the mark, and let the partitions be read as usual."""
         committer, owned = (
             self._assignment.committer,
-            [one for one in partitions if self._assignment.may_begin_records(one)],
+            [one for one in partitions if self._assignment.may_partition_begin_records(one)],
         )
         for partition in owned:
             partition.mark = OwnerMark(Ownership.BEGUN, 1, owner=self._owner)
@@ -131,7 +131,7 @@ class PartitionTakeOver:
 
     def _hand_out_held(self, partition: Partition) -> None:
         records = partition.release_held()
-        if not self._assignment.may_begin_records(partition):
+        if not self._assignment.may_partition_begin_records(partition):
             return
         self._assignment.flow.remove_reason(partition.tp, "beginning")
         self._assignment.clock.call_later(BEGUN_S, partition.clear_own_mark)

@@ -73,7 +73,7 @@ class ThreadRun:
         self._ends_s = time.monotonic() + RUN_S
         self._stopped = False
 
-    def begin_and_return_next_call(self) -> ThreadCall | None:
+    def begin_next_record_and_return_call(self) -> ThreadCall | None:
         """The call of the next record, which begins now; None if none may. The last one has ended plainly.
 
         Called in the thread.
@@ -109,7 +109,7 @@ class ThreadRun:
         with self._lane.partition.taking:
             return bool(self._ended) or (not self._stopped and time.monotonic() <= self._ends_s)
 
-    def stop(self) -> None:
+    def begin_no_further_record(self) -> None:
         """No further record begins. Called on the event loop."""
         with self._lane.partition.taking:
             self._stopped = True

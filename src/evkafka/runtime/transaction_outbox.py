@@ -127,17 +127,17 @@ class Outbox:
         if fits(finished):
             return finished
         end: int | None = finished.ranges[-1].end if finished.ranges else finished.base
-        while end is not None and (end := self._end_without_split_batch(finished, end)) is not None:
-            coverage = self._coverage_up_to(finished, end)
+        while end is not None and (end := self._highest_end_not_splitting_batch(finished, end)) is not None:
+            coverage = self._create_coverage_up_to(finished, end)
             if fits(coverage):
                 return coverage if coverage != self.covered else None
             end = _next_lower_end(finished, end)
         return None
 
-    def _end_without_split_batch(self, finished: Coverage, end: int) -> int | None:
+    def _highest_end_not_splitting_batch(self, finished: Coverage, end: int) -> int | None:
         """The highest end up to this one at which no batch is covered in part; None if there is none."""
         while True:
-            covers = self._coverage_up_to(finished, end).covers
+            covers = self._create_coverage_up_to(finished, end).covers
             parts = [one.offsets[0] for one in self._sent if len({covers(offset) for offset in one.offsets}) > 1]
             if not parts:
                 return end
@@ -145,8 +145,8 @@ class Outbox:
                 return None
             end = min(parts)
 
-    def _coverage_up_to(self, finished: Coverage, end: int) -> Coverage:
-        """All that is covered already, and what is finished before this end."""
+    def _create_coverage_up_to(self, finished: Coverage, end: int) -> Coverage:
+        """The coverage of all that is covered already, and of what is finished before this end."""
         base = min(finished.base, max(end, self.covered.base))
         whole = [OffsetRange(base, finished.base)] if base < finished.base else []
         done = [*whole, *finished.ranges]

@@ -70,7 +70,7 @@ class TransactionScope:
         self._compared: dict[Sequence[str], _ClusterPair] = {}
         self._comparing = asyncio.Lock()
 
-    def note_refusal(self, refused: OutputRefused) -> None:
+    def note_refused_record(self, refused: OutputRefused) -> None:
         """A transaction could not write this record. The same send raises its error from now on, so that it fails the
         attempt at its own record, and not the transactions of all."""
         output, error, now_s = refused.output, refused.error, self._clock.now()
@@ -82,7 +82,7 @@ class TransactionScope:
         self._refused = {key: refusal for key, refusal in self._refused.items() if refusal.until_s >= now_s}
         self._refused[output.topic, sent_at] = _Refusal(error, sent_at, largest_bytes, now_s + REFUSED_S)
 
-    def check_not_refused(self, record: OutgoingRecord, addresses: Collection[str], sink: RecordSink) -> None:
+    def check_record_not_refused(self, record: OutgoingRecord, addresses: Collection[str], sink: RecordSink) -> None:
         """Check that no transaction has been unable to write such a record lately.
 
         Args:
@@ -101,7 +101,7 @@ class TransactionScope:
                     why, topic=record.topic, event_type=record.event_type, may_have_been_written=False
                 ) from error
 
-    async def is_own_cluster(self, connection: ConnectionSettings) -> bool:
+    async def is_connection_to_own_cluster(self, connection: ConnectionSettings) -> bool:
         """Whether this connection is to the cluster that the consumer reads from. It can have another list of servers.
 
         Raises:
@@ -119,7 +119,7 @@ class TransactionScope:
             ConfigError: it does not.
             BrokerUnavailable, BrokerRefused, BrokerError: a cluster did not answer.
         """
-        if await self.is_own_cluster(connection):
+        if await self.is_connection_to_own_cluster(connection):
             return
         pair, own = await self._look_up_clusters(connection), self._connection
         raise ConfigError(

@@ -13,7 +13,7 @@ from evkafka.exceptions import BrokerError
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.interfaces import WatchdogRounds
-from evkafka.runtime.offset_check import check_offsets
+from evkafka.runtime.lost_or_doubled_records import check_lost_or_doubled_by_count
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import RecordSource, TimerHandle
 from evkafka.runtime.reporting import TelemetryReporter
@@ -109,13 +109,13 @@ class Watchdog:
 
     def _run_round(self) -> None:
         try:
-            self._check_all()
+            self._check_attempts_session_and_stalls()
         except Exception as error:  # whatever it is, the consumer fails, and the next round follows
             self._on_failure(error)
         finally:
             self._timer = self._clock.call_later(self._round_s, self._run_round)
 
-    def _check_all(self) -> None:
+    def _check_attempts_session_and_stalls(self) -> None:
         now_s = self._clock.now()
         self._watchdog_rounds.at_s = now_s
         for executor in self._executors:
@@ -125,8 +125,8 @@ class Watchdog:
         if self._source is not None and now_s >= self._next_stall_check_s:
             self._next_stall_check_s = now_s + 1.0
             self._each_second(now_s)
-            self._check_stall(self._source, now_s)
-            check_offsets(self._partitions.values(), self._executors)
+            self._fail_consumer_if_stalled(self._source, now_s)
+            check_lost_or_doubled_by_count(self._partitions.values(), self._executors)
 
     # ------------------------------------------------------------------ time limits
 
@@ -145,7 +145,7 @@ class Watchdog:
 
     # ------------------------------------------------------------------ stalls
 
-    def _check_stall(self, source: RecordSource, now_s: float) -> None:
+    def _fail_consumer_if_stalled(self, source: RecordSource, now_s: float) -> None:
         silent_s = now_s - self._polled_at_s
         longest_poll_s = self.longest_allowed_poll_s
         if silent_s > longest_poll_s:

@@ -23,7 +23,7 @@ from typing import Any
 from evkafka.runtime.supervision.stacks import (
     describe_task,
     describe_thread,
-    is_waiting,
+    is_thread_waiting,
     threads_blocking_exit,
 )
 from evkafka_command.forks import undo_in_children
@@ -190,7 +190,7 @@ class StopGuard:
 
     def _describe_blockers(self) -> str:
         found = [f"the attempt of {what}" for what in self._running_attempts()]
-        if self._loop_thread is not None and not is_waiting(self._loop_thread):
+        if self._loop_thread is not None and not is_thread_waiting(self._loop_thread):
             found.append(f"the thread of the event loop, {describe_thread(self._loop_thread)}")
         found += [
             f"thread {thread.name}, {describe_thread(thread.ident)}"

@@ -70,20 +70,20 @@ class TestAcrossARestart:
         self, before: Steps, behind: Steps, limit: DeadLetterLimitSettings
     ) -> None:
         without = told(before, limit.window)
-        after = DeadLetterRate.from_text(without.as_text(), limit.window)
+        after = DeadLetterRate.from_metadata_text(without.to_metadata_text(), limit.window)
         follow(without, behind)
         follow(after, behind)
-        if after.as_text():
-            assert after.as_text().split()[2] == without.as_text().split()[2]
+        if after.to_metadata_text():
+            assert after.to_metadata_text().split()[2] == without.to_metadata_text().split()[2]
         reached, expected = after.refusal_reason(limit), without.refusal_reason(limit)
         # Where there were no dead letters, nothing is kept: the window fills anew, and so it counts a little later.
         assert reached == expected or without._ended >= limit.window > after._ended
 
     def test_a_stop_is_kept(self) -> None:
         tally = DeadLetterRate(10)
-        tally.mark_stopped()
-        assert DeadLetterRate.from_text(tally.as_text(), 10).stopped
-        assert not DeadLetterRate.from_text("", 10).stopped
+        tally.mark_limit_reached()
+        assert DeadLetterRate.from_metadata_text(tally.to_metadata_text(), 10).stopped
+        assert not DeadLetterRate.from_metadata_text("", 10).stopped
 
     @given(seed=st.integers(), many=st.integers(0, 20_000))
     @settings(max_examples=20, deadline=None)
@@ -91,15 +91,15 @@ class TestAcrossARestart:
         chance = random.Random(seed)
         dead = [chance.randrange(60) for _ in range(many)]
         tally = told([step for gap in dead for step in ([gap, 0] if gap else [0])], 1_000_000)
-        text = tally.as_text()
+        text = tally.to_metadata_text()
         assert len(text) <= LONGEST_TEXT + 100
-        again = DeadLetterRate.from_text(text, 1_000_000)
+        again = DeadLetterRate.from_metadata_text(text, 1_000_000)
         assert len(again._dead) == len(tally._dead)
 
     @given(text=st.text())
     def test_metadata_of_another_tool_is_ignored(self, text: str) -> None:
-        assert DeadLetterRate.from_text(text, 10).as_text() == ""
+        assert DeadLetterRate.from_metadata_text(text, 10).to_metadata_text() == ""
 
     @given(text=st.text(alphabet="0123456789~ AZaz=+/"))
     def test_corrupt_metadata_is_ignored(self, text: str) -> None:
-        DeadLetterRate.from_text(f"evkafka-dlq/1 {text}", 10).refusal_reason(DeadLetterLimitSettings())
+        DeadLetterRate.from_metadata_text(f"evkafka-dlq/1 {text}", 10).refusal_reason(DeadLetterLimitSettings())

@@ -360,7 +360,7 @@ class TestARunningBatch:
             go_on.set()
             await bench.until(lambda: len(handled) == 2)
             await bench.kafka.advance(ms=3_000)
-            bench.consumer.check_offsets()
+            bench.consumer.check_no_record_lost_or_doubled()
             control(bench).resume(TOPIC, 0)
             await bench.until(lambda: bench.committed() == 6)
             assert bench.consumer.status().rebuilds == 0

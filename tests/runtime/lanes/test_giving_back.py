@@ -140,8 +140,8 @@ class TestAnAttemptThatFailsWhenItsPartitionHasGone:
             await members.enter_async_context(bench.kafka.running(member(other, **quick), joined=False))
             await bench.until(lambda: len(second) == 1)
             left = app.service.consumers["it"]  # type: ignore[union-attr]
-            assert len(left.assigned) == 1
-            mine = next(iter(left.assigned)).partition
+            assert len(left.assigned_partitions) == 1
+            mine = next(iter(left.assigned_partitions)).partition
             go_on.set()
             await bench.until(lambda: (mine, 3) in first)
             assert [attempt for partition, attempt in first if partition != mine] == [1]

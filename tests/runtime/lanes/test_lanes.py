@@ -51,7 +51,7 @@ def test_a_key_waits_while_an_attempt_of_its_earlier_assignment_runs(lanes: Lane
     before = partition(lanes, b"k")
     straggler = taken(lanes)
     straggler.queue.popleft()
-    lanes.close_and_drop_unbegun(before)
+    lanes.close_partition_and_drop_unbegun(before)
     lanes.end_partition(before)
     partition(lanes, b"k", b"other", first=1)
     assert taken(lanes).queue[0].offset == 2

@@ -9,7 +9,7 @@ from typing import Any
 from evkafka import Handler, Request
 from evkafka.exceptions import BrokerUnavailable
 from evkafka.records import TopicPartition
-from evkafka.runtime.commit_metadata import CommitMetadata, OwnerMark, Ownership, group_and_partition_text
+from evkafka.runtime.commit_metadata import CommitMetadata, OwnerMark, Ownership, group_and_partition_for_checksum
 from evkafka.telemetry import OffsetsCommitted, PartitionsAssigned, PartitionsRevoked
 from tests.support.engine import GROUP, TOPIC, Bench, Gates
 
@@ -39,7 +39,7 @@ class TestARevokeOfOnePartition:
             revoking = revoke(bench, MOVED)
             gates.open(b"moved")
             await bench.until(revoking.done)
-            assert bench.consumer.assigned == {KEPT}
+            assert bench.consumer.assigned_partitions == {KEPT}
             assert bench.consumer._assignment.partitions[KEPT] is before
             assert gates.running == {b"kept"}
             assert (bench.committed(0), bench.committed(1)) == (0, 1)
@@ -256,7 +256,7 @@ class TestPartitionsThatAreAssignedDuringAStop:
     async def test_are_given_up_with_the_source(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         """The group may assign partitions between the stop's last commit and the end of the membership."""
         async with bench.running(handler):
-            await bench.until(lambda: len(bench.consumer.assigned) == 2)
+            await bench.until(lambda: len(bench.consumer.assigned_partitions) == 2)
             assignment, listener = bench.consumer._assignment, bench.consumer._rebalance_listener
             assigning: list[Awaitable[None]] = []
 
@@ -273,7 +273,7 @@ class TestAPartitionThatIsLostWhileItsRecordsAreHandledOneAtATime:
         """An earlier owner has died; all its records have run alone, and more are waited for when it is lost."""
         mark = OwnerMark(Ownership.BEGUN, deaths=1, owner="another")
         text = CommitMetadata(0, bench.kafka.topics.topic_id(TOPIC), mark=mark).as_text(
-            3_500, group_and_partition_text(GROUP, KEPT)
+            3_500, group_and_partition_for_checksum(GROUP, KEPT)
         )
         bench.kafka.commit(GROUP, TOPIC, KEPT.partition, offset=0, metadata=text)
         gates.open_all()

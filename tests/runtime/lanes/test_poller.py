@@ -28,7 +28,7 @@ async def test_records_of_a_partition_that_begins_nothing_more_are_not_taken(
     async with bench.running(handler):
         partition = partition_of(bench)
         getattr(partition, event)()
-        bench.consumer._poller._hand_out_records(SourceAt(1), TP, [OneRecord(0, TOPIC)])  # type: ignore[arg-type]
+        bench.consumer._poller._hand_out_partition_records(SourceAt(1), TP, [OneRecord(0, TOPIC)])  # type: ignore[arg-type]
         assert partition.ledger.last == -1
         partition.state = PartitionState.ACTIVE
     assert gates.begun == []
@@ -49,7 +49,7 @@ async def test_at_most_once_the_client_is_moved_back_to_dropped_records(bench: B
     async with bench.running(handler, auto_commit_mode="pre-commit"):
         source, partition = SourceAt(9), partition_of(bench)
         partition.state = PartitionState.STOPPED
-        bench.consumer._poller._hand_out_records(source, TP, [OneRecord(7, TOPIC), OneRecord(8, TOPIC)])  # type: ignore[arg-type]
+        bench.consumer._poller._hand_out_partition_records(source, TP, [OneRecord(7, TOPIC), OneRecord(8, TOPIC)])  # type: ignore[arg-type]
         assert source.sought == [(TP, 7)]
         partition.state = PartitionState.ACTIVE
 

@@ -114,7 +114,7 @@ class TestAnyReason:
     def test_keeps_a_lane_from_executors_until_it_is_removed(self, engine: Engine, reason: BlockReason) -> None:
         lane = engine.partition().new_lane_without_order()
         engine.lanes.block(lane, reason)
-        engine.lanes.append_records(lane, records(PLAIN, 0))
+        engine.lanes.append_records_to_lane(lane, records(PLAIN, 0))
         assert engine.is_blocked(lane, reason)
         engine.lanes.unblock(lane, reason)
         assert engine.lanes.take_lane() is lane
@@ -122,7 +122,7 @@ class TestAnyReason:
     @pytest.mark.parametrize("reason", REASONS)
     def test_that_is_added_to_a_ready_lane_applies_at_once(self, engine: Engine, reason: BlockReason) -> None:
         lane = engine.partition().new_lane_without_order()
-        engine.lanes.append_records(lane, records(PLAIN, 0))
+        engine.lanes.append_records_to_lane(lane, records(PLAIN, 0))
         engine.lanes.block(lane, reason)
         assert engine.is_blocked(lane, reason)
         engine.lanes.unblock(lane, reason)
@@ -158,7 +158,7 @@ class TestAnyReason:
         lane = engine.partition().new_lane_without_order()
         engine.lanes.block(lane, reason)
         engine.lanes.block(lane, reason)
-        engine.lanes.append_records(lane, records(PLAIN, 0))
+        engine.lanes.append_records_to_lane(lane, records(PLAIN, 0))
         engine.lanes.unblock(lane, reason)
         assert engine.lanes.take_lane() is lane
 
@@ -167,7 +167,7 @@ class TestAnyReason:
         partition = engine.partition()
         lane = partition.new_lane_without_order()
         engine.lanes.unblock(lane, reason)
-        engine.lanes.append_records(lane, records(PLAIN, 0))
+        engine.lanes.append_records_to_lane(lane, records(PLAIN, 0))
         engine.lanes.unblock(lane, reason)
         assert len(partition.ready) == 1
         assert engine.lanes.take_lane() is lane
@@ -192,7 +192,7 @@ class TestTwoReasons:
         lane = engine.partition().new_lane_without_order()
         engine.lanes.block(lane, first)
         engine.lanes.block(lane, second)
-        engine.lanes.append_records(lane, records(PLAIN, 0))
+        engine.lanes.append_records_to_lane(lane, records(PLAIN, 0))
         assert engine.is_blocked(lane, first, second)
         one, other = (second, first) if reverse else (first, second)
         engine.lanes.unblock(lane, one)
@@ -370,7 +370,7 @@ class TestTheOwner:
         partition = engine.partition()
         lane, _ = OWNERS[reason](engine, partition)
         left = engine.lanes.drop_unbegun_records(partition)
-        engine.lanes.abandon_writes(partition)
+        engine.lanes.abandon_partition_writes(partition)
         assert [record.offset for record in left] == [1 if reason == "writing" else 0]
         assert "retry_wait" not in lane.reasons
         engine.timers.fire()

@@ -171,9 +171,9 @@ class TestAPartitionWhoseRecordStopsTheApp:
         async with bench.running(handler):
             await bench.until(lambda: bench.consumer.status().membership == "steady")
             assignment, tp = bench.consumer._assignment, TopicPartition("t", 0)
-            assignment.close_partition(assignment.partitions[tp])
+            assignment.close_partition_after_failed_record(assignment.partitions[tp])
             await bench.send(b"0", b"1")
             await bench.kafka.advance(ms=5_000)
-            assert assignment.partitions[tp].ledger.unfinished == 0
+            assert assignment.partitions[tp].ledger.unfinished_count == 0
         assert gates.begun == []
         assert not bench.committed()

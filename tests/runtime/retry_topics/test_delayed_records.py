@@ -112,7 +112,7 @@ class TestWaiting:
     def test_no_commit_passes_waiting_records(self) -> None:
         given = Given()
         given.keep(1, 1)
-        given.partition.set_position(2)
+        given.partition.set_read_position(2)
         assert given.partition.ledger.committable() == 0
 
     def test_nothing_is_handed_out_after_the_assignment_has_ended(self) -> None:

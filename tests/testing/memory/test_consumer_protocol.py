@@ -61,7 +61,7 @@ class Member:
     @property
     def has(self) -> set[int]:
         assert self.app.service is not None
-        return {tp.partition for tp in self.app.service.consumers["it"].assigned}
+        return {tp.partition for tp in self.app.service.consumers["it"].assigned_partitions}
 
 
 async def send_to_all(kafka: InMemoryKafka, partitions: Sequence[int] = range(PARTITIONS)) -> None:

@@ -24,7 +24,7 @@ from evkafka.kafka.admin.groups import (
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 from evkafka.kafka.admin.topics import all_topic_shapes
 from evkafka.records import TopicPartition
-from evkafka.runtime.commit_metadata import Unusable, group_and_partition_text, parse_and_verify_metadata
+from evkafka.runtime.commit_metadata import Unusable, group_and_partition_for_checksum, parse_metadata_or_raise
 from evkafka.runtime.completed_offsets import OffsetRanges
 
 NOTHING = OffsetRanges()
@@ -143,8 +143,8 @@ async def _find_finished_ranges(
     finished = {}
     for at, (offset, metadata) in commits.items():
         with suppress(Unusable):  # another program's, or from before the topic was created again
-            found = parse_and_verify_metadata(
-                metadata, offset, topic_ids.get(at.topic, ""), group_and_partition_text(query.group, at)
+            found = parse_metadata_or_raise(
+                metadata, offset, topic_ids.get(at.topic, ""), group_and_partition_for_checksum(query.group, at)
             )
             finished[at] = OffsetRanges(found.finished)
     return finished

@@ -24,7 +24,7 @@ class DeadLetterCount:
         self._read = 0  # records read
         self._counted = 0  # of those that have ended, how many `rate` has counted
 
-    def count_read(self, records: int) -> None:
+    def count_records_read(self, records: int) -> None:
         """So many records were just read."""
         self._read += records
 
@@ -35,7 +35,7 @@ class DeadLetterCount:
             return None
         why = rate.refusal_reason(limit, under_way=self.pending)
         if why is not None:
-            rate.mark_stopped()
+            rate.mark_limit_reached()
         return why
 
     def count_dead_letter(self) -> None:
@@ -53,7 +53,7 @@ class DeadLetterCount:
     def update_rate(self) -> DeadLetterRate | None:
         """Count the records that have ended since the last update; returns the rate."""
         if self.rate is not None and not self._ledger.sealed:
-            ended = self._read - self._ledger.unfinished
+            ended = self._read - self._ledger.unfinished_count
             if ended > self._counted:
                 self.rate.count_other(ended - self._counted)
                 self._counted = ended

@@ -27,7 +27,7 @@ class DeadLetterProducer:
         self._partitions: dict[str, int] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    async def look_up_partition_counts(self, wanted: Mapping[str, str]) -> None:
+    async def look_up_or_create_topics(self, wanted: Mapping[str, str]) -> None:
         """Look up the partition counts of these topics, and create those that do not exist.
 
         Args:
@@ -50,7 +50,7 @@ class DeadLetterProducer:
     async def choose_partition(self, topic: str, record: Record) -> int | None:
         """The record's own partition, if the topic has so many; None to let the key decide."""
         while topic not in self._partitions:  # another write may have dropped the count before this one continues
-            await self._share_attempt(topic, lambda: self.look_up_partition_counts({topic: record.topic}))
+            await self._share_attempt(topic, lambda: self.look_up_or_create_topics({topic: record.topic}))
         return record.partition if record.partition < self._partitions[topic] else None
 
     async def refresh_topic_and_compare_partition(self, topic: str, record: Record, partition: int | None) -> bool:
@@ -73,11 +73,11 @@ class DeadLetterProducer:
         task = self._running.get(topic)
         if task is None:
             task = self._running[topic] = asyncio.ensure_future(attempt())
-            task.add_done_callback(partial(self._on_attempt_ended, topic))
+            task.add_done_callback(partial(self._forget_ended_attempt, topic))
         await asyncio.wait({task})
         await task
 
-    def _on_attempt_ended(self, topic: str, task: asyncio.Task[None]) -> None:
+    def _forget_ended_attempt(self, topic: str, task: asyncio.Task[None]) -> None:
         del self._running[topic]
         # All callers may have been cancelled: asyncio would then report an error that nobody has retrieved.
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -44,16 +44,16 @@ class DeadLetterRate:
         if records > 0:
             self._ended += records
             self._row = 0
-            self._drop_gaps_outside_window()
+            self._drop_dead_letters_outside_window()
 
     def count_dead_letter(self) -> None:
         """One more record has become a dead letter."""
         self._ended += 1
         self._row += 1
         self._dead.append(self._ended)
-        self._drop_gaps_outside_window()
+        self._drop_dead_letters_outside_window()
 
-    def _drop_gaps_outside_window(self) -> None:
+    def _drop_dead_letters_outside_window(self) -> None:
         while self._dead and self._dead[0] <= self._ended - self._window:
             self._dead.popleft()
 
@@ -75,12 +75,12 @@ class DeadLetterRate:
                 )
         return None
 
-    def mark_stopped(self) -> None:
+    def mark_limit_reached(self) -> None:
         self.stopped = True
 
     # ------------------------------------------------------------------ across restarts
 
-    def as_text(self) -> str:
+    def to_metadata_text(self) -> str:
         """The metadata to commit; empty without dead letters."""
         if not self._dead and not self.stopped:
             return ""
@@ -89,17 +89,17 @@ class DeadLetterRate:
         for number in self._dead:
             gaps.append(number - last)
             last = number
-        return f"{PREFIX} {int(self.stopped)} {self._row} {ended} {_pack_gaps(gaps)}"
+        return f"{PREFIX} {int(self.stopped)} {self._row} {ended} {_pack_dead_letter_gaps(gaps)}"
 
     @classmethod
-    def from_text(cls, text: str, window: int) -> DeadLetterRate:
-        """Restore the state from `as_text`. Any other text is ignored: another tool may have written the metadata."""
+    def from_metadata_text(cls, text: str, window: int) -> DeadLetterRate:
+        """Restore the state from `to_metadata_text`. Any other text is ignored: another tool may have written it."""
         rate = cls(window)
         try:
             prefix, stopped, row, ended, packed = text.split(" ")
             if prefix != PREFIX:
                 return rate
-            number, gaps = 0, _unpack_gaps(packed)
+            number, gaps = 0, _unpack_dead_letter_gaps(packed)
             for gap in gaps:
                 number += gap
                 rate._dead.append(number)
@@ -107,18 +107,18 @@ class DeadLetterRate:
             rate.stopped = stopped == "1"
         except (ValueError, binascii.Error, zlib.error):
             return cls(window)
-        rate._drop_gaps_outside_window()
+        rate._drop_dead_letters_outside_window()
         return rate
 
 
-def _pack_gaps(gaps: list[int]) -> str:
+def _pack_dead_letter_gaps(gaps: list[int]) -> str:
     """Seven bits per byte, compressed. If the text is too long, only the number of gaps and their sum are kept, and
     the dead letters are spread evenly when it is read."""
     text = base64.b64encode(zlib.compress(encode_varints(gaps), 9)).decode()
     return text if len(text) <= LONGEST_TEXT else f"~{len(gaps)}~{sum(gaps)}"
 
 
-def _unpack_gaps(text: str) -> list[int]:
+def _unpack_dead_letter_gaps(text: str) -> list[int]:
     if text.startswith("~"):
         many, total = map(int, text[1:].split("~"))
         ends = [total * number // many for number in range(1, many + 1)] if 0 < many <= total else []

@@ -36,11 +36,11 @@ def state_topic(dead_letter_topic: str) -> str:
     return f"{dead_letter_topic}.state"
 
 
-def signing_key_as_bytes(key: bytes) -> bytes:
+def encode_signing_key(key: bytes) -> bytes:
     return json.dumps({"signing_key": key.hex()}).encode()
 
 
-def parse_signing_key(value: bytes | None) -> bytes | None:
+def parse_signing_key_or_none(value: bytes | None) -> bytes | None:
     """None if the value has no signing key."""
     try:
         return bytes.fromhex(json.loads(value or b"")["signing_key"])
@@ -90,20 +90,20 @@ class ReplaySignatures:
             return False
         async with self._reading:
             key = self._keys.get(dead_letter_topic)
-            if not _has_valid_signature(record, key, signature) and self._may_read_key(dead_letter_topic):
-                key = await self._read_signing_key(dead_letter_topic, connection)
+            if not _has_valid_signature(record, key, signature) and self._is_key_read_due(dead_letter_topic):
+                key = await self._read_signing_key_from_topic(dead_letter_topic, connection)
         return _has_valid_signature(record, key, signature)
 
-    def _may_read_key(self, topic: str) -> bool:
+    def _is_key_read_due(self, topic: str) -> bool:
         read_at_s = self._read_at_s.get(topic)
         return read_at_s is None or self._clock.now() - read_at_s >= READ_AGAIN_S
 
-    async def _read_signing_key(self, topic: str, connection: ConnectionSettings) -> bytes | None:
+    async def _read_signing_key_from_topic(self, topic: str, connection: ConnectionSettings) -> bytes | None:
         found: list[bytes | None] = []
 
         def take(record: Record) -> None:
             if record.key == SIGNING_KEY:
-                found.append(parse_signing_key(record.value))
+                found.append(parse_signing_key_or_none(record.value))
 
         try:
             await self._cluster.read_topic(connection, state_topic(topic), take, timeout_s=READ_S)

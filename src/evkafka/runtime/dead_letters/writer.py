@@ -20,9 +20,9 @@ from evkafka.runtime.dead_letters.headers import (
     REDUCED_BYTES,
     FailureInfo,
     Headers,
+    create_dead_letter_id,
     dead_letter_headers,
-    dead_letter_id,
-    unreadable_origin,
+    origin_of_unreadable_record,
 )
 from evkafka.runtime.dead_letters.producers import DeadLetterProducer
 from evkafka.runtime.dead_letters.replay_signature import ReplaySignatures
@@ -119,7 +119,7 @@ class DeadLetterWriter:
             producer = self._producer_for_policy(
                 dataclasses.replace(self._settings.on_error, dead_letter_producer=None)
             )
-            await producer.look_up_partition_counts(
+            await producer.look_up_or_create_topics(
                 {name: retry_topic.source for name, retry_topic in retry_topics.items()}
             )
 
@@ -139,7 +139,7 @@ class DeadLetterWriter:
                 self._dead_letter_topic(policy, topic.name, event_type): topic.name for topic in self._settings.topics
             }
             if wanted:
-                await self._producer_for_policy(policy).look_up_partition_counts(wanted)
+                await self._producer_for_policy(policy).look_up_or_create_topics(wanted)
 
     async def stop(self, *, timeout_s: float) -> None:
         """Close the producers. Never raises. All writes have been cancelled before this is called."""
@@ -157,7 +157,7 @@ class DeadLetterWriter:
         Raises:
             StopApp: its dead-letter topic has an illegal name.
         """
-        record, policy = unreadable_origin(unreadable), self._policy_for(None)
+        record, policy = origin_of_unreadable_record(unreadable), self._policy_for(None)
         error = unreadable.error
         failure = FailureInfo(
             self._group_id, None, 1, f"the record cannot be read: {error!r}", error, datetime.now(UTC)
@@ -240,7 +240,7 @@ class DeadLetterWriter:
         """The id of the record's dead letter. A delayed record has had one since it was written to a retry topic."""
         if isinstance(record, Origin) and record.id is not None:
             return record.id
-        return dead_letter_id(self._group_id, record, await self._incarnations.incarnation_of(record))
+        return create_dead_letter_id(self._group_id, record, await self._incarnations.incarnation_of(record))
 
     def _failure_info(self, slot: Slot, verdict: SendToDeadLetter | SendToRetryTopic) -> FailureInfo:
         event_type = slot.route.event_type if slot.route is not None else None
@@ -278,9 +278,9 @@ class DeadLetterWriter:
         sink, headers = await producer.start_sink_once(), await write.headers(reduced)
         address = address_of(record)
         outgoing = OutgoingRecord(write.topic, record.value, record.key, partition, headers=headers, sent_at=address)
-        if self._scope is not None and await self._scope.is_own_cluster(producer.settings.connection):
+        if self._scope is not None and await self._scope.is_connection_to_own_cluster(producer.settings.connection):
             placed = await sink.with_chosen_partition(outgoing, timeout_s=SEND_TIMEOUT_S)
-            self._scope.check_not_refused(placed, (address,), sink)
+            self._scope.check_record_not_refused(placed, (address,), sink)
             return (placed,)
         await self._write_outside_transaction(write, sink, outgoing)
         return ()

@@ -26,7 +26,7 @@ def describe_where_raised(error: BaseException) -> str:
     while traceback is not None:
         locations.append((traceback.tb_frame.f_code, traceback.tb_lineno))
         traceback = traceback.tb_next
-    return _describe_locations(reversed(locations))
+    return _describe_innermost_and_user_location(reversed(locations))
 
 
 def describe_thread(ident: int | None) -> str:
@@ -36,7 +36,7 @@ def describe_thread(ident: int | None) -> str:
     while frame is not None:
         locations.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back
-    return _describe_locations(locations)
+    return _describe_innermost_and_user_location(locations)
 
 
 def describe_task(task: asyncio.Task[Any]) -> str:
@@ -55,28 +55,30 @@ def describe_task(task: asyncio.Task[Any]) -> str:
                 awaited = next((one for one in gc.get_referents(awaited) if isinstance(one, AsyncGeneratorType)), None)
         if frame is not None:
             locations.append((frame.f_code, frame.f_lineno))
-    return _describe_locations(reversed(locations))
+    return _describe_innermost_and_user_location(reversed(locations))
 
 
 def threads_blocking_exit() -> list[threading.Thread]:
     """The threads that the interpreter waits for at its end."""
     main = threading.main_thread()
-    return [one for one in threading.enumerate() if one is not main and not one.daemon and not _is_idle(one)]
+    return [
+        one for one in threading.enumerate() if one is not main and not one.daemon and not _is_idle_pool_thread(one)
+    ]
 
 
-def is_waiting(ident: int) -> bool:
+def is_thread_waiting(ident: int) -> bool:
     """True for a thread whose event loop has nothing to do, or that joins another thread."""
     frame = sys._current_frames().get(ident)
     return frame is None or Path(frame.f_code.co_filename).name in ("selectors.py", "runners.py", "threading.py")
 
 
-def _is_idle(thread: threading.Thread) -> bool:
+def _is_idle_pool_thread(thread: threading.Thread) -> bool:
     """True for a pool thread that waits for work: the interpreter ends those by itself."""
     frame = sys._current_frames().get(thread.ident or 0)
     return frame is None or frame.f_code.co_filename.endswith(os.path.join("concurrent", "futures", "thread.py"))
 
 
-def _describe_locations(innermost_first: Iterable[CodeLocation]) -> str:
+def _describe_innermost_and_user_location(innermost_first: Iterable[CodeLocation]) -> str:
     """The innermost location, and the innermost one that is neither in the standard library nor in EVKafka."""
     locations = list(innermost_first)
     if not locations:

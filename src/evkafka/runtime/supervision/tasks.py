@@ -69,11 +69,11 @@ class SupervisedTasks:
         task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._running[task] = None
         report = on_failure or self._on_failure
-        task.add_done_callback(lambda ended: self._on_task_ended(ended, report, returns=returns))
+        task.add_done_callback(lambda ended: self._report_task_end_if_unexpected(ended, report, returns=returns))
         return task
 
     @property
-    def running(self) -> Sequence[asyncio.Task[Any]]:
+    def running_tasks(self) -> Sequence[asyncio.Task[Any]]:
         """The tasks that have not ended, in the order of their starts."""
         return tuple(self._running)
 
@@ -98,7 +98,7 @@ class SupervisedTasks:
         """The owner ends: from now on the end of any task is no failure."""
         self._closed = True
 
-    def _on_task_ended(
+    def _report_task_end_if_unexpected(
         self, task: asyncio.Task[Any], report: Callable[[BaseException], object], *, returns: bool
     ) -> None:
         self._running.pop(task, None)
@@ -124,7 +124,7 @@ class SupervisedTasks:
         """
         return not self._closed and (self._starter is None or not self._starter.done() or not loop_is_closing())
 
-    def ignore_cancellation_or_raise(self, cancellation: asyncio.CancelledError, *, log: bool = True) -> None:
+    def ignore_cancellation_unless_loop_closes(self, cancellation: asyncio.CancelledError, *, log: bool = True) -> None:
         """Continue after a cancellation from outside. Called by the task that was cancelled.
 
         Args:
@@ -146,7 +146,7 @@ class SupervisedTasks:
     def _cancel_running_if_loop_closes(self) -> None:
         """A loop that is being closed may not have been recognised: a cancelled task may start another one."""
         if not self._closed and loop_is_closing():
-            for task in self.running:
+            for task in self.running_tasks:
                 task.cancel()
 
     async def run_step_until_not_cancelled(self, step: Callable[[], Awaitable[T]]) -> T:
@@ -155,7 +155,7 @@ class SupervisedTasks:
             try:
                 return await step()
             except asyncio.CancelledError as error:
-                self.ignore_cancellation_or_raise(error)
+                self.ignore_cancellation_unless_loop_closes(error)
 
 
 def loop_is_closing() -> bool:

@@ -8,7 +8,7 @@ from typing import Literal
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerRefused
 from evkafka.records import OffsetReset, Record, TopicPartition, Unreadable
-from evkafka.runtime.commit_metadata import group_and_partition_text, has_finished_offsets_after
+from evkafka.runtime.commit_metadata import group_and_partition_for_checksum, has_finished_offsets_after
 from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
 from evkafka.runtime.ports import SourceListener
 from evkafka.testing.memory.group import Group
@@ -102,7 +102,7 @@ class PartitionReader:
         if self._settings.at_most_once or self._settings.group_id is None:
             return False
         return has_finished_offsets_after(
-            self.starting_commit(tp), offset, group_and_partition_text(self._settings.group_id, tp)
+            self.starting_commit(tp), offset, group_and_partition_for_checksum(self._settings.group_id, tp)
         )
 
     def _reset_position_and_tell_listener(self, tp: TopicPartition, reset: OffsetReset) -> None:

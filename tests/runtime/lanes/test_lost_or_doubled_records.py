@@ -9,7 +9,7 @@ import pytest
 
 from evkafka import Handler
 from evkafka.records import TopicPartition
-from evkafka.runtime.offset_check import OffsetMisplaced
+from evkafka.runtime.lost_or_doubled_records import OffsetMisplaced
 from evkafka.runtime.partition import Partition
 from tests.support.engine import Bench, Gates
 
@@ -40,7 +40,7 @@ class TestARecordThatIsNowhere:
             await bench.until(lambda: bool(gates.running))
             lost = lose_one(partition_of(bench))
             with pytest.raises(OffsetMisplaced, match=rf"in neither \[{lost}\]"):
-                bench.consumer.check_offsets()
+                bench.consumer.check_no_record_lost_or_doubled()
             with caplog.at_level(logging.WARNING, "evkafka"):
                 gates.open_all()
                 await bench.until(lambda: bench.consumer.status().rebuilds == 1)
@@ -57,7 +57,7 @@ class TestARecordInTwoPlaces:
             [lane] = [lane for lane in partition_of(bench).lanes() if lane.queue]
             lane.queue.append(lane.queue[0])
             with pytest.raises(OffsetMisplaced, match=r"in both or twice \[1\]"):
-                bench.consumer.check_offsets()
+                bench.consumer.check_no_record_lost_or_doubled()
             await bench.until(lambda: bench.consumer.status().rebuilds == 1)
             gates.open_all()
             await bench.until(lambda: bench.committed() == 3)
@@ -77,12 +77,12 @@ class TestNothingIsMisplaced:
         await bench.send(*(b"%d" % number for number in range(9)), key="k")
         async with bench.running(handler, **keys):
             await bench.until(lambda: bool(gates.running) and bench.consumer.status().partitions[1].retrying == 1)
-            bench.consumer.check_offsets()
+            bench.consumer.check_no_record_lost_or_doubled()
             control("it").pause("t", 0)
-            bench.consumer.check_offsets()
+            bench.consumer.check_no_record_lost_or_doubled()
             await bench.kafka.advance(ms=2_000)
             control("it").resume("t", 0)
-            bench.consumer.check_offsets()
+            bench.consumer.check_no_record_lost_or_doubled()
             gates.open_all()
             await bench.until(lambda: bench.committed() == 9)
             assert bench.consumer.status().rebuilds == 0

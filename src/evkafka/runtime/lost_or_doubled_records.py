@@ -20,7 +20,7 @@ class OffsetMisplaced(EVKafkaError):
     """An open offset is in no place, or in more than one."""
 
 
-def check_offsets(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
+def check_lost_or_doubled_by_count(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
     """Compare each ledger's open offsets with the records in lanes and executors.
 
     It counts, and compares offset by offset only if the counts differ. Call it from a callback or task of its own:
@@ -32,22 +32,22 @@ def check_offsets(partitions: Iterable[Partition], executors: Iterable[Executor]
     running_by_partition = _executors_by_partition(executors)
     for partition in partitions:
         running = running_by_partition.get(partition, ())
-        if not _is_comparable(partition, running):
+        if not _is_partition_checkable(partition, running):
             continue
-        if partition.ledger.unfinished != _count_placed_records(partition, running):
-            _raise_if_offsets_differ(partition, running)
+        if partition.ledger.unfinished_count != _count_in_lanes_and_executors(partition, running):
+            _raise_if_lost_or_doubled(partition, running)
 
 
-def check_each_offset(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
+def check_lost_or_doubled_by_offset(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
     """The same, always offset by offset: it also finds one record lost while another is doubled. For tests."""
     running_by_partition = _executors_by_partition(executors)
     for partition in partitions:
         running = running_by_partition.get(partition, ())
-        if _is_comparable(partition, running):
-            _raise_if_offsets_differ(partition, running)
+        if _is_partition_checkable(partition, running):
+            _raise_if_lost_or_doubled(partition, running)
 
 
-def _is_comparable(partition: Partition, running: Sequence[Executor]) -> bool:
+def _is_partition_checkable(partition: Partition, running: Sequence[Executor]) -> bool:
     """Whether the places of its records can be compared.
 
     A revoked partition has dropped its records; a partition closed by a failing record fails its consumer anyway. And a
@@ -64,25 +64,25 @@ def _executors_by_partition(executors: Iterable[Executor]) -> Mapping[Partition,
     return running
 
 
-def _count_placed_records(partition: Partition, running: Sequence[Executor]) -> int:
+def _count_in_lanes_and_executors(partition: Partition, running: Sequence[Executor]) -> int:
     waiting = sum([len(lane.queue) for lane in partition.lanes()])
-    return waiting + sum([len(executor.in_flight) for executor in running])
+    return waiting + sum([len(executor.records_in_flight) for executor in running])
 
 
-def _raise_if_offsets_differ(partition: Partition, running: Sequence[Executor]) -> None:
+def _raise_if_lost_or_doubled(partition: Partition, running: Sequence[Executor]) -> None:
     in_lanes = [record.offset for lane in partition.lanes() for record in lane.queue]
-    in_flight = [record.offset for executor in running for record in executor.in_flight]
+    in_flight = [record.offset for executor in running for record in executor.records_in_flight]
     places, open_offsets = Counter(in_lanes + in_flight), partition.ledger.open_offsets()
     if places != Counter(open_offsets):
         lost = [offset for offset in open_offsets if offset not in places]
         twice = [offset for offset, count in places.items() if count > 1]
         raise OffsetMisplaced(
-            f"{partition.tp.topic}[{partition.tp.partition}]: open offsets {_list_offsets(open_offsets)}; in lanes"
-            f" {_list_offsets(in_lanes)}; in flight {_list_offsets(in_flight)}; in neither {_list_offsets(lost)};"
-            f" in both or twice {_list_offsets(twice)}. This is a bug in EVKafka"
+            f"{partition.tp.topic}[{partition.tp.partition}]: open offsets {_offset_list_text(open_offsets)}; in lanes"
+            f" {_offset_list_text(in_lanes)}; in flight {_offset_list_text(in_flight)}; in neither"
+            f" {_offset_list_text(lost)}; in both or twice {_offset_list_text(twice)}. This is a bug in EVKafka"
         )
 
 
-def _list_offsets(offsets: Sequence[int]) -> str:
+def _offset_list_text(offsets: Sequence[int]) -> str:
     more = f" and {len(offsets) - MOST_SHOWN} more" if len(offsets) > MOST_SHOWN else ""
     return f"{sorted(offsets)[:MOST_SHOWN]}{more}"
