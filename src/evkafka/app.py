@@ -214,7 +214,7 @@ class EVKafkaApp:
                 settings |= {
                     retry_consumer_name(declared.name): found
                     for declared in self._consumers.values()
-                    if (found := declared.retry_settings())
+                    if (found := declared.settings_of_retry_consumer())
                 }
             if name not in settings:
                 names = ", ".join(map(repr, settings)) or "none"

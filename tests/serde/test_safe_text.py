@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evkafka.serde.safe_text import escape_line, escape_lines, json_text, timestamp_to_datetime, truncate
+from evkafka.serde.safe_text import escape_line, escape_multiline_text, json_text, timestamp_to_datetime, truncate
 from tests.support.odd_records import HOSTILE
 from tests.support.unsafe_text import ANY_TEXT, acted_on
 
@@ -25,11 +25,11 @@ class TestOneLine:
     def test_no_unsafe_character_is_left(self) -> None:
         everything = "".join(map(chr, range(sys.maxunicode + 1)))
         assert acted_on(escape_line(everything)) == []
-        assert acted_on(escape_lines(everything)) == ["\t", "\n"]
+        assert acted_on(escape_multiline_text(everything)) == ["\t", "\n"]
 
     def test_leaves_letters_signs_and_pictures_as_they_are(self) -> None:
         plain = "Grüße, 5 €, 日本語, العربية, \U0001f600 [bold] :smile: \\n"
-        assert escape_line(plain) == escape_lines(plain) == plain
+        assert escape_line(plain) == escape_multiline_text(plain) == plain
 
     def test_escapes_as_json_does(self) -> None:
         assert escape_line("a\n\x1b\x7f\u202e\ud800\U000e0041") == r"a\n\u001b\u007f\u202e\ud800\udb40\udc41"
@@ -44,7 +44,7 @@ class TestOneLine:
 
     @given(ANY_TEXT, st.integers(1, 50))
     def test_lines_are_the_same_with_tabs_and_ends_of_lines(self, text: str, most: int) -> None:
-        shown = escape_lines(text, most)
+        shown = escape_multiline_text(text, most)
         assert len(shown) <= most
         assert set(acted_on(shown)) <= {"\t", "\n"}
         assert escape_line(shown, most) == escape_line(text, most)

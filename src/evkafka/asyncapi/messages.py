@@ -13,7 +13,7 @@ from evkafka.asyncapi.value_formats import schema_binding, schema_extensions
 from evkafka.serde.cloudevents.event import STRUCTURED_JSON
 from evkafka.serde.cloudevents.writing import CloudEventsEnvelope
 from evkafka.serde.formats.interface import Outgoing, ValueFormat
-from evkafka.serde.json_schema import Direction, accepts_json_value, media_type
+from evkafka.serde.json_schema import Direction, is_valid_json_payload, media_type_of_payload
 
 BINDING = "0.5.0"
 
@@ -79,7 +79,7 @@ class Message:
         ) | ({"x-tombstone": True} if self.tombstone else {})
 
     def _media_type(self) -> str:
-        return self.value_format.media_type if self.value_format is not None else media_type(self.payload)
+        return self.value_format.media_type if self.value_format is not None else media_type_of_payload(self.payload)
 
     def _bindings(self) -> dict[str, Any] | None:
         kafka = {**({"key": dict(self.key)} if self.key else {}), **schema_binding(self.value_format)}
@@ -92,7 +92,7 @@ class Message:
 
     def _examples(self, payload: dict[str, Any], schemas: Schemas) -> list[dict[str, Any]]:
         """The examples of the type itself; otherwise one generated from the schema, if the type accepts it."""
-        if media_type(self.payload) != "application/json":
+        if media_type_of_payload(self.payload) != "application/json":
             return []
         schema = payload
         while "$ref" in schema:
@@ -100,7 +100,7 @@ class Message:
         if own := schema.get("examples"):
             return [{"payload": example} for example in own]
         example = example_of(payload, schemas)
-        if example is NO_EXAMPLE or example == {} or not accepts_json_value(self.payload, example):
+        if example is NO_EXAMPLE or example == {} or not is_valid_json_payload(self.payload, example):
             return []
         return [{"summary": "Generated from the schema", "payload": example}]
 

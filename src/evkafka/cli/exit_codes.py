@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError, RegistryError
-from evkafka.serde.safe_text import escape_lines
+from evkafka.serde.safe_text import escape_multiline_text
 
 FAILED, USAGE, NOT_STARTED = 1, 2, 3
 
@@ -18,7 +18,7 @@ def call_for_exit_code(work: Callable[[], object]) -> int:
     except SystemExit as exit_:
         return _code_of_exit(exit_)
     except EVKafkaError as error:
-        print(f"evkafka: {escape_lines(str(error))}", file=sys.stderr)
+        print(f"evkafka: {escape_multiline_text(str(error))}", file=sys.stderr)
         return _code_of_error(error)
     except KeyboardInterrupt:
         return 130
@@ -48,5 +48,5 @@ def _code_of_exit(exit_: SystemExit) -> int:
         case int():
             return exit_.code
         case text:
-            print(escape_lines(str(text)), file=sys.stderr)
+            print(escape_multiline_text(str(text)), file=sys.stderr)
             return FAILED

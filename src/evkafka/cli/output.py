@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from evkafka.serde.safe_text import escape_line, escape_lines, json_text
+from evkafka.serde.safe_text import escape_line, escape_multiline_text, json_text
 
 
 def print_json(value: object) -> None:
@@ -69,7 +69,7 @@ def counted(number: int, noun: str) -> str:
 
 def escape_indented_after_first(text: str) -> str:
     """Text that others wrote, with its lines. Lines after the first are indented, so that none looks like a field."""
-    return escape_lines(text).replace("\n", "\n    ")
+    return escape_multiline_text(text).replace("\n", "\n    ")
 
 
 def escape_indented(text: str) -> str:

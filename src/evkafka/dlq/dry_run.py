@@ -85,7 +85,7 @@ def predict_outcome_with_schema(
     Args:
         event_type: of its header; None if it has none.
     """
-    if not formats.is_schema_known(record):
+    if not formats.is_record_schema_known(record):
         return WOULD_RUN, None
     if event_type is None and (fault := formats.undecodable_error(record)) is not None:
         return "would fail", str(fault)

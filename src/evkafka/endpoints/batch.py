@@ -233,7 +233,7 @@ class MiddlewareBatch:
     async def prepare(self) -> Mapping[int, FailureOutcome | None]:
         if (formats := self._slot.formats) is not None:
             for context in self._contexts:
-                formats.raise_while_schema_is_asked_for(context.record)
+                formats.raise_if_schema_is_being_fetched(context.record)
         self._records = [RecordInMiddleware(self._stack, context) for context in self._contexts]
         await asyncio.wait([record.ready for record in self._records])
         ended = [index for index, record in enumerate(self._records) if not record.joined]

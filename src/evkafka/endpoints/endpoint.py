@@ -196,7 +196,7 @@ class Endpoint:
     def decoder_for_formats(self, formats: ConsumerFormats) -> DecodeValue:
         """The payload's decoder for a consumer whose values are not all JSON. Its topics decide."""
         decoder = self.resolve_decoder()
-        return formats.decoder(self, self.payload, decoder)
+        return formats.decoder_of_endpoint(self, self.payload, decoder)
 
     def compile_call(self, type_of: TypeOf, overrides: Overrides, formats: ConsumerFormats | None = None) -> Call:
         """Compile `record -> the awaitable of the user's function`, with no coroutine of ours around it.

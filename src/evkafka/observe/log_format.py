@@ -6,7 +6,7 @@ import json
 import logging
 from datetime import UTC, datetime
 
-from evkafka.serde.safe_text import escape_line, escape_lines, truncate
+from evkafka.serde.safe_text import escape_line, escape_multiline_text, truncate
 
 FIELDS = (
     "consumer",
@@ -42,7 +42,7 @@ class PlainFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        return escape_lines(super().format(record), MOST_CHARACTERS).replace("\n", "\n    ")
+        return escape_multiline_text(super().format(record), MOST_CHARACTERS).replace("\n", "\n    ")
 
 
 class JsonFormatter(logging.Formatter):

@@ -37,13 +37,13 @@ from evkafka.serde.decoding import import_msgspec_codec
 from evkafka.serde.pydantic_json import (
     Encode,
     adapter_of,
-    check_json,
     json_encoder,
     model_encoder,
     raise_unserializable,
     refuse_infinite,
-    secret_message,
+    refuse_infinite_in_json,
     type_encoder,
+    unserializable_secret_message,
 )
 
 _HAS_BY_NAME = "by_name" in inspect.signature(TypeAdapter.validate_python).parameters
@@ -79,7 +79,9 @@ def encode(event: Any) -> bytes:
         case _ if contains_msgspec_type(type(event)):
             return bytes(import_msgspec_codec(type(event)).encode(event))
         case _:
-            return check_json(pydantic_core.to_json(to_pydantic_values(event), fallback=raise_unserializable))
+            return refuse_infinite_in_json(
+                pydantic_core.to_json(to_pydantic_values(event), fallback=raise_unserializable)
+            )
 
 
 def _encode_mapping_as_json(event: dict[Any, Any]) -> bytes:
@@ -117,7 +119,7 @@ def to_pydantic_values(value: Any) -> Any:
         case BaseModel():
             return json.loads(model_encoder(type(value))(value))
         case SecretStr() | SecretBytes() | Secret():
-            raise TypeError(secret_message("a value in it"))
+            raise TypeError(unserializable_secret_message("a value in it"))
         case _ if contains_msgspec_type(type(value)):
             return import_msgspec_codec(type(value)).to_builtin_types(value)
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):

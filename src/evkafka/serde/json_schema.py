@@ -118,7 +118,7 @@ def _generate_pydantic_schemas(wanted: Sequence[Wanted]) -> tuple[Any, dict[str,
         ) from error
 
 
-def media_type(annotation: Any) -> str:
+def media_type_of_payload(annotation: Any) -> str:
     """The media type of a record's value with this payload."""
     if protobuf_class(annotation) is not None:
         return "application/x-protobuf"
@@ -168,13 +168,13 @@ def to_json_value(value: Any) -> Any:
             }
         case _:
             try:
-                plain = to_jsonable_python(value, fallback=_type_placeholder)
+                plain = to_jsonable_python(value, fallback=_text_for_unwritable_value)
             except ValueError:
-                return _type_placeholder(value)
+                return _text_for_unwritable_value(value)
             return plain if isinstance(plain, str) else to_json_value(plain)
 
 
-def _type_placeholder(value: Any) -> str:
+def _text_for_unwritable_value(value: Any) -> str:
     """Text for a value that cannot be written; its repr could contain an address, which differs each time."""
     return f"<{type(value).__name__}>"
 
@@ -222,7 +222,7 @@ def _convert_keyword(key: str, value: Any) -> Any:
     return value
 
 
-def accepts_json_value(annotation: Any, value: Any) -> bool:
+def is_valid_json_payload(annotation: Any, value: Any) -> bool:
     """Whether this JSON value is a valid payload of the type."""
     try:
         decoder_for(annotation).from_bytes(json.dumps(value).encode())

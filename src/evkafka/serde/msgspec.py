@@ -29,13 +29,13 @@ def decoders_for(annotation: Any) -> tuple[Callable[[bytes], Any], Callable[[Any
         NameError: a field refers to a name that is not defined yet.
         TypeError: msgspec cannot decode this type; the text says why.
     """
-    decoder = msgspec.json.Decoder(annotation, dec_hook=_decode_field)
+    decoder = msgspec.json.Decoder(annotation, dec_hook=_decode_field_with_pydantic)
     # Building the schema checks each type that is not msgspec's own: here, and not at the first record.
-    msgspec.json.schema_components([annotation], schema_hook=_schema_of)
-    return decoder.decode, functools.partial(msgspec.convert, type=annotation, dec_hook=_decode_field)
+    msgspec.json.schema_components([annotation], schema_hook=_schema_of_pydantic_type)
+    return decoder.decode, functools.partial(msgspec.convert, type=annotation, dec_hook=_decode_field_with_pydantic)
 
 
-def _decode_field(kind: Any, found: Any) -> Any:
+def _decode_field_with_pydantic(kind: Any, found: Any) -> Any:
     """Decode a field whose type msgspec does not support: a pydantic model, or another type of pydantic's."""
     try:
         return _pydantic_adapter(kind).validate_python(found)
@@ -58,20 +58,20 @@ def encode(event: Any) -> bytes:
     Raises:
         TypeError, ValueError: it cannot be serialized, or there is a NaN or an infinite number in it.
     """
-    written = msgspec.json.encode(event, enc_hook=_encode_field)
+    written = msgspec.json.encode(event, enc_hook=_encode_field_with_pydantic)
     if b"null" in written:  # which msgspec also writes for NaN and Infinity
         refuse_infinite(to_builtin_types(event))
     return written
 
 
-def _encode_field(value: Any) -> Any:
+def _encode_field_with_pydantic(value: Any) -> Any:
     kind: Any = type(value)
     return json.loads(type_encoder(kind)(value))
 
 
 def to_builtin_types(value: Any) -> Any:
     """A Struct or an attrs object as plain objects, which pydantic serializes."""
-    return msgspec.to_builtins(value, enc_hook=_encode_field)
+    return msgspec.to_builtins(value, enc_hook=_encode_field_with_pydantic)
 
 
 def encoder_for(annotation: Any, shown: str) -> Callable[[Any], bytes]:
@@ -80,7 +80,7 @@ def encoder_for(annotation: Any, shown: str) -> Callable[[Any], bytes]:
     Raises:
         TypeError: a field is a pydantic secret, which would be written as asterisks.
     """
-    msgspec.json.schema_components([annotation], schema_hook=_schema_refusing_secrets)
+    msgspec.json.schema_components([annotation], schema_hook=_schema_of_type_without_secrets)
     arms = typing.get_args(annotation) if is_union(annotation) else (annotation,)
     if all(isinstance(arm, type) for arm in arms):
 
@@ -94,7 +94,7 @@ def encoder_for(annotation: Any, shown: str) -> Callable[[Any], bytes]:
     def of_shape(event: Any) -> bytes:
         written = encode(event)
         try:
-            msgspec.json.decode(written, type=annotation, dec_hook=_decode_field)
+            msgspec.json.decode(written, type=annotation, dec_hook=_decode_field_with_pydantic)
         except msgspec.DecodeError as error:
             why = decode_error_text(error)
         else:
@@ -109,17 +109,19 @@ def encoder_for(annotation: Any, shown: str) -> Callable[[Any], bytes]:
 
 def schemas_of(annotations: Sequence[Any], prefix: str) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
     """The JSON Schema of each type, and the named schemas that they refer to as `PREFIX + NAME`."""
-    found, named = msgspec.json.schema_components(annotations, schema_hook=_schema_of, ref_template=prefix + "{name}")
+    found, named = msgspec.json.schema_components(
+        annotations, schema_hook=_schema_of_pydantic_type, ref_template=prefix + "{name}"
+    )
     return list(found), dict(named)
 
 
-def _schema_refusing_secrets(kind: Any) -> dict[str, Any]:
-    schema = _schema_of(kind)
+def _schema_of_type_without_secrets(kind: Any) -> dict[str, Any]:
+    schema = _schema_of_pydantic_type(kind)
     refuse_secrets(_pydantic_adapter(kind).core_schema)
     return schema
 
 
-def _schema_of(kind: Any) -> dict[str, Any]:
+def _schema_of_pydantic_type(kind: Any) -> dict[str, Any]:
     try:
         adapter = _pydantic_adapter(kind)
     except PydanticUserError as error:

@@ -72,12 +72,12 @@ def json_encoder(serializer: Any, schema: Any) -> Encode:
     refuse_secrets(schema)
     to_json, to_python, hides = serializer.to_json, serializer.to_python, _may_hide_infinity(schema)
     # If a user's serializer applies to JSON only, only JSON mode shows what it writes for a NaN.
-    mode = "json" if _writes_json_otherwise(schema) else "python"
+    mode = "json" if _has_serializer_for_json_only(schema) else "python"
 
     def write(event: Any) -> bytes:
         written: bytes = to_json(event, by_alias=True)
         if b"NaN" in written or b"Infinity" in written:
-            check_json(written)
+            refuse_infinite_in_json(written)
         if hides and b"null" in written:
             refuse_infinite(to_python(event, mode=mode))
         return written
@@ -87,7 +87,7 @@ def json_encoder(serializer: Any, schema: Any) -> Encode:
 
 def _may_hide_infinity(schema: Any) -> bool:
     """Whether pydantic may write null for a NaN in it: its default, unless the type sets `ser_json_inf_nan`."""
-    parts = list(_serialized_parts(schema))
+    parts = list(_schema_parts_that_are_written(schema))
     configured = any("ser_json_inf_nan" in part for part, _ in parts)
     return not configured and any(
         part.get("type") in ("float", "any")
@@ -96,13 +96,13 @@ def _may_hide_infinity(schema: Any) -> bool:
     )
 
 
-def _writes_json_otherwise(schema: Any) -> bool:
+def _has_serializer_for_json_only(schema: Any) -> bool:
     """Whether a serializer in it applies to JSON and not to Python objects."""
-    written = [part.get("serialization") for part, _ in _serialized_parts(schema)]
+    written = [part.get("serialization") for part, _ in _schema_parts_that_are_written(schema)]
     return any(str(one.get("when_used")).startswith("json") for one in written if isinstance(one, dict))
 
 
-def check_json(written: bytes) -> bytes:
+def refuse_infinite_in_json(written: bytes) -> bytes:
     """The bytes, if they are valid JSON: pydantic writes `NaN` and `Infinity` if a type is configured so."""
     if b"NaN" in written or b"Infinity" in written:  # perhaps within a string: parsed to find out, which is rare
         json.loads(written, parse_constant=_refuse_infinite_number)
@@ -141,13 +141,13 @@ def refuse_secrets(schema: Any) -> None:
     Raises:
         TypeError: it contains one; the text names the field.
     """
-    masking = _secret_serializers()
-    for part, path in _serialized_parts(schema):
+    masking = _names_of_masking_serializers()
+    for part, path in _schema_parts_that_are_written(schema):
         if _serializer_name(part.get("serialization")) in masking:
-            raise TypeError(secret_message(".".join(path) or "it"))
+            raise TypeError(unserializable_secret_message(".".join(path) or "it"))
 
 
-def secret_message(place: str) -> str:
+def unserializable_secret_message(place: str) -> str:
     return (
         f"{place} is a secret (SecretStr, SecretBytes, Secret), which pydantic writes as asterisks: its value would be "
         "lost. Give it a serializer that writes the value (Annotated[SecretStr, PlainSerializer(lambda secret: "
@@ -156,10 +156,10 @@ def secret_message(place: str) -> str:
 
 
 @functools.cache
-def _secret_serializers() -> frozenset[tuple[str, str]]:
+def _names_of_masking_serializers() -> frozenset[tuple[str, str]]:
     """The functions with which pydantic writes secrets."""
     kinds: tuple[Any, ...] = (SecretStr, SecretBytes, Secret[int])
-    parts = [part for kind in kinds for part, _ in _serialized_parts(TypeAdapter(kind).core_schema)]
+    parts = [part for kind in kinds for part, _ in _schema_parts_that_are_written(TypeAdapter(kind).core_schema)]
     return frozenset(name for part in parts if (name := _serializer_name(part.get("serialization"))) is not None)
 
 
@@ -170,7 +170,7 @@ def _serializer_name(serialization: Any) -> tuple[str, str] | None:
     return (function.__module__, name) if function is not None and name is not None else None
 
 
-def _serialized_parts(schema: Any) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
+def _schema_parts_that_are_written(schema: Any) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
     """The parts of a pydantic schema that determine how values are written, each with its path of field names.
 
     Excluded fields are left out, and what is below a user's own serializer.

@@ -37,12 +37,12 @@ def escape_line(text: str, most: int | None = None) -> str:
     Args:
         most: the most characters of the result; None: no limit. A cut text ends with `…`.
     """
-    return _escape(text, most, _UNSAFE)
+    return _escape_matches_and_truncate(text, most, _UNSAFE)
 
 
-def escape_lines(text: str, most: int | None = None) -> str:
+def escape_multiline_text(text: str, most: int | None = None) -> str:
     """Like `escape_line`, but tabs and line ends are kept: for tracebacks and payloads, which no parser splits."""
-    return _escape(text, most, _UNSAFE_IN_LINES)
+    return _escape_matches_and_truncate(text, most, _UNSAFE_IN_LINES)
 
 
 def json_text(value: object, *, indent: int | None = None, compact: bool = True) -> str:
@@ -76,7 +76,7 @@ def timestamp_to_datetime(timestamp_ms: int) -> datetime | None:
         return None
 
 
-def _escape(text: str, most: int | None, unsafe: re.Pattern[str]) -> str:
+def _escape_matches_and_truncate(text: str, most: int | None, unsafe: re.Pattern[str]) -> str:
     if most is None:
         return unsafe.sub(_escape_character, text)
     return truncate(unsafe.sub(_escape_character, truncate(text, most)), most)

@@ -43,7 +43,7 @@ class ConsumerPlan:
     formats: ConsumerFormats | None = None
 
     @property
-    def named_settings(self) -> list[tuple[str, ConsumerSettings]]:
+    def consumer_names_and_settings(self) -> list[tuple[str, ConsumerSettings]]:
         """The names and settings of its consumers: its own, and that of its retry topics."""
         retries = [] if self.retries is None else [(self.retries.name, self.retries.settings)]
         return [(self.name, self.settings), *retries]
@@ -83,6 +83,6 @@ class ConsumerPlan:
         limits = [policy.dead_letter_limit for policy in self.policies.values()]
         return max((limit.window for limit in limits if limit is not None), default=0)
 
-    def policy_for(self, route: Route | None) -> ErrorPolicySettings:
+    def policy_of_route(self, route: Route | None) -> ErrorPolicySettings:
         """The policy of an endpoint; the consumer's own for a record that no endpoint takes."""
         return self.policies.get(route, self.policies[None])

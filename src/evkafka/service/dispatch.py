@@ -58,8 +58,8 @@ def build_dispatch(
     stack = build_stack(target, middleware or ())
     topic_types = dict(default_event_type_by_topic or {})
     if not isinstance(target, Handler):
-        return _create_stack_dispatch(
-            stack, _type_lookup_by_schema_or_topic(topic_types, formats), lambda _: None, None, overrides, formats
+        return _create_dispatch_through_middleware(
+            stack, _event_type_lookup_by_schema_or_topic(topic_types, formats), lambda _: None, None, overrides, formats
         )
     target.freeze()
     for endpoint in target.endpoints:
@@ -67,12 +67,14 @@ def build_dispatch(
             endpoint.dependency_plan(overrides())
     header = type_header_name_of_stack(middleware)
     raw_type = (
-        _type_lookup(header, topic_types) if formats is None else _type_lookup_by_schema(header, topic_types, formats)
+        _event_type_lookup_by_header_or_topic(header, topic_types)
+        if formats is None
+        else _event_type_lookup_by_schema(header, topic_types, formats)
     )
-    limited_route = _batch_or_concurrency_route_lookup(target, raw_type)
+    limited_route = _lookup_of_batch_or_limited_route(target, raw_type)
     if _is_default_stack(middleware):
         if formats is None:
-            return _create_direct_dispatch(target, header, topic_types, raw_type, limited_route, overrides)
+            return _create_dispatch_without_middleware(target, header, topic_types, raw_type, limited_route, overrides)
         return _create_format_decoding_dispatch(target, raw_type, limited_route, overrides, formats)
     if limited_route is not None and not any(layer.reads_event_type_header for layer in middleware or ()):
         logger.warning(
@@ -80,8 +82,10 @@ def build_dispatch(
             " sets the event type, their records are handled one by one",
             header,
         )
-    untyped = _type_lookup_by_schema_or_topic(topic_types, formats)
-    return _create_stack_dispatch(stack, untyped, _route_lookup(target, raw_type), limited_route, overrides, formats)
+    untyped = _event_type_lookup_by_schema_or_topic(topic_types, formats)
+    return _create_dispatch_through_middleware(
+        stack, untyped, _route_lookup(target, raw_type), limited_route, overrides, formats
+    )
 
 
 def _is_default_stack(middleware: Sequence[Middleware] | None) -> bool:
@@ -98,9 +102,9 @@ def _is_default_stack(middleware: Sequence[Middleware] | None) -> bool:
 # ---------------------------------------------------------------------------- the look-up of types
 
 
-def _type_lookup(header: str, topic_types: Mapping[str, str]) -> RawTypeOf:
+def _event_type_lookup_by_header_or_topic(header: str, topic_types: Mapping[str, str]) -> RawTypeOf:
     """The type is in the first header of this name; if there is none, or it is null, the topic decides."""
-    type_by_topic = _encode_types(topic_types)
+    type_by_topic = _encode_event_types_of_topics(topic_types)
 
     def raw_type(record: Record) -> bytes | None:
         for name, value in record.headers:
@@ -111,7 +115,7 @@ def _type_lookup(header: str, topic_types: Mapping[str, str]) -> RawTypeOf:
     return raw_type
 
 
-def _type_lookup_by_schema(header: str, topic_types: Mapping[str, str], formats: ConsumerFormats) -> RawTypeOf:
+def _event_type_lookup_by_schema(header: str, topic_types: Mapping[str, str], formats: ConsumerFormats) -> RawTypeOf:
     """The same, except that before the topic the name of the value's schema decides. Raises NotReady while the schema
     is being asked for."""
     type_of = formats.event_type_reader(topic_types)
@@ -126,7 +130,7 @@ def _type_lookup_by_schema(header: str, topic_types: Mapping[str, str], formats:
     return raw_type
 
 
-def _type_lookup_by_schema_or_topic(
+def _event_type_lookup_by_schema_or_topic(
     topic_types: Mapping[str, str], formats: ConsumerFormats | None
 ) -> Callable[[Record], str | None]:
     """The event type of a record without a type header."""
@@ -135,7 +139,7 @@ def _type_lookup_by_schema_or_topic(
     )
 
 
-def _decoded_type_lookup(raw_type: RawTypeOf) -> TypeOf:
+def _event_type_text_lookup(raw_type: RawTypeOf) -> TypeOf:
     def type_of(record: Record) -> str | None:
         event_type = raw_type(record)
         return event_type.decode(errors="replace") if event_type is not None else None
@@ -143,7 +147,7 @@ def _decoded_type_lookup(raw_type: RawTypeOf) -> TypeOf:
     return type_of
 
 
-def _encode_types(topic_types: Mapping[str, str]) -> dict[str, bytes]:
+def _encode_event_types_of_topics(topic_types: Mapping[str, str]) -> dict[str, bytes]:
     return {topic: event_type.encode() for topic, event_type in topic_types.items()}
 
 
@@ -156,9 +160,7 @@ def _route_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], R
     return lambda record: by_type.get(raw_type(record), default)
 
 
-def _batch_or_concurrency_route_lookup(
-    handler: Handler, raw_type: RawTypeOf
-) -> Callable[[Record], Route | None] | None:
+def _lookup_of_batch_or_limited_route(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None] | None:
     """`Dispatch.limited_route`; None if no endpoint takes batches or has its own `concurrency`."""
     limited_endpoints: dict[bytes | None, Endpoint | None] = {}
     default: Endpoint | None = None
@@ -224,7 +226,7 @@ def _create_single_call(endpoint: Endpoint, overrides: Overrides) -> Call:
     return call
 
 
-def _create_direct_dispatch(
+def _create_dispatch_without_middleware(
     handler: Handler,
     header: str,
     topic_types: Mapping[str, str],
@@ -233,7 +235,7 @@ def _create_direct_dispatch(
     overrides: Overrides,
 ) -> Dispatch:
     """The default stack around a handler, compiled into one function."""
-    type_of = _decoded_type_lookup(raw_type)
+    type_of = _event_type_text_lookup(raw_type)
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         assert isinstance(slot.route, Endpoint)
@@ -241,14 +243,14 @@ def _create_direct_dispatch(
         return DirectBatch(slot.route, records, slot)
 
     routes = [_compile_route(endpoint, type_of, overrides) for endpoint in handler.endpoints]
-    call = _create_direct_call(routes, header, _encode_types(topic_types))
+    call = _create_call_without_middleware(routes, header, _encode_event_types_of_topics(topic_types))
     route = _route_lookup(handler, raw_type)
     return Dispatch(
-        call, route, limited_route, open_batch, _create_thread_call(handler.endpoints, route, raw_type, type_of)
+        call, route, limited_route, open_batch, _create_thread_call_lookup(handler.endpoints, route, raw_type, type_of)
     )
 
 
-def _create_thread_call(
+def _create_thread_call_lookup(
     endpoints: Sequence[Endpoint],
     route: Callable[[Record], Route | None],
     raw_type: RawTypeOf,
@@ -281,14 +283,14 @@ def _index_by_type(routes: Sequence[CompiledRoute]) -> tuple[dict[bytes | None, 
     return {route.endpoint.encoded_event_type: route for route in routes if route is not default}, default
 
 
-def _create_direct_call(
+def _create_call_without_middleware(
     routes: Sequence[CompiledRoute], header: str, type_by_topic: Mapping[str, bytes]
 ) -> Callable[[Record, Slot], Awaitable[object] | Unmatched]:
     """`Dispatch.call`. With `Executor._run_lane`, this runs most often.
 
-    To save a call per record, `_type_lookup` is repeated in it. A record with the very headers of the one before
-    (the decoder shares the tuple) has the same route. A route's functions are bound to a name before they are called:
-    CPython 3.11 does not cache a call through a `__slots__` attribute, as `route.decode(...)` would be.
+    To save a call per record, `_event_type_lookup_by_header_or_topic` is repeated in it. A record with the very headers
+    of the one before (the decoder shares the tuple) has the same route. A route's functions are bound to a name before
+    they are called: CPython 3.11 does not cache a call through a `__slots__` attribute, as `route.decode(...)` would be.
     """
     route_by_type, default = _index_by_type(routes)
     unmatched = UnmatchedTypes()
@@ -363,7 +365,7 @@ def _create_format_decoding_dispatch(
     A record whose schema is not known yet raises NotReady, and is dispatched again once it is. Its endpoint may be
     unknown until then: so it is neither admitted to a batch nor begun in a thread before.
     """
-    type_of = _decoded_type_lookup(raw_type)
+    type_of = _event_type_text_lookup(raw_type)
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         assert isinstance(slot.route, Endpoint)
@@ -372,29 +374,29 @@ def _create_format_decoding_dispatch(
 
     routes = [_compile_route(endpoint, type_of, overrides, formats) for endpoint in handler.endpoints]
     route = _route_lookup(handler, raw_type)
-    thread_call = _create_thread_call(handler.endpoints, route, raw_type, type_of, formats)
+    thread_call = _create_thread_call_lookup(handler.endpoints, route, raw_type, type_of, formats)
     return Dispatch(
         _create_format_decoding_call(routes, raw_type, formats),
-        _route_if_schema_known(route, formats),
-        _route_if_schema_known(limited_route, formats) if limited_route is not None else None,
+        _wrap_route_lookup_to_need_known_schema(route, formats),
+        _wrap_route_lookup_to_need_known_schema(limited_route, formats) if limited_route is not None else None,
         open_batch,
-        _thread_call_if_schema_known(thread_call, formats) if thread_call is not None else None,
-        formats.schema_future,
+        _wrap_thread_call_to_need_known_schema(thread_call, formats) if thread_call is not None else None,
+        formats.record_schema_future,
     )
 
 
-def _route_if_schema_known(
+def _wrap_route_lookup_to_need_known_schema(
     route: Callable[[Record], Route | None], formats: ConsumerFormats
 ) -> Callable[[Record], Route | None]:
     """The route; None while the record's schema is not known."""
-    return lambda record: route(record) if formats.is_schema_known(record) else None
+    return lambda record: route(record) if formats.is_record_schema_known(record) else None
 
 
-def _thread_call_if_schema_known(
+def _wrap_thread_call_to_need_known_schema(
     thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None], formats: ConsumerFormats
 ) -> Callable[[Record, Slot], ThreadCall | Unmatched | None]:
     def call(record: Record, slot: Slot) -> ThreadCall | Unmatched | None:
-        if not formats.is_schema_known(record) or formats.undecodable_error(record) is not None:
+        if not formats.is_record_schema_known(record) or formats.undecodable_error(record) is not None:
             return None  # the event loop begins its attempt: it waits, or raises
         return thread_call(record, slot)
 
@@ -404,7 +406,7 @@ def _thread_call_if_schema_known(
 def _create_format_decoding_call(
     routes: Sequence[CompiledRoute], raw_type: RawTypeOf, formats: ConsumerFormats
 ) -> Callable[[Record, Slot], Awaitable[object] | Unmatched]:
-    """`Dispatch.call`, as `_create_direct_call`."""
+    """`Dispatch.call`, as `_create_call_without_middleware`."""
     route_by_type, default = _index_by_type(routes)
     unmatched = UnmatchedTypes()
 
@@ -435,7 +437,7 @@ def _create_format_decoding_call(
 # ---------------------------------------------------------------------------- any other stack
 
 
-def _create_stack_dispatch(
+def _create_dispatch_through_middleware(
     stack: App,
     untyped: Callable[[Record], str | None],
     route: Callable[[Record], Route | None],
@@ -449,7 +451,7 @@ def _create_stack_dispatch(
         slot.route = None
         slot.overrides, slot.formats = overrides, formats
         if formats is not None:
-            formats.raise_while_schema_is_asked_for(record)  # before any middleware runs
+            formats.raise_if_schema_is_being_fetched(record)  # before any middleware runs
         context = Context(record, slot, untyped(record))
         await stack(context)
         return context.outcome
@@ -462,8 +464,8 @@ def _create_stack_dispatch(
         return Dispatch(run_stack, route, limited_route, open_batch)
     return Dispatch(
         run_stack,
-        _route_if_schema_known(route, formats),
-        _route_if_schema_known(limited_route, formats) if limited_route is not None else None,
+        _wrap_route_lookup_to_need_known_schema(route, formats),
+        _wrap_route_lookup_to_need_known_schema(limited_route, formats) if limited_route is not None else None,
         open_batch,
-        awaited=formats.schema_future,
+        awaited=formats.record_schema_future,
     )

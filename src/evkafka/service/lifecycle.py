@@ -101,7 +101,7 @@ class AppLifecycle:
     async def _run_until_stop(self, guard: StopGuard) -> None:
         try:
             async with self._running_service(None, None) as service:
-                await service.wait_until_stop()
+                await service.wait_until_reason_to_stop()
                 if service.failure is not None:
                     guard.set_exit_code(FAILED)  # also if the stop that follows is blocked and ended by force
             if service.overdue:
@@ -128,7 +128,7 @@ class AppLifecycle:
         try:
             yield guard
         finally:
-            guard.stop_watching()
+            guard.stop_watcher_thread()
             self._guard = None
 
     def _describe_running_attempts(self) -> list[str]:
@@ -151,15 +151,15 @@ class AppLifecycle:
         # With a virtual clock, real time has no meaning.
         guarded = self._stop_guard(force_exit) if clock is None else nullcontext()
         with guarded:
-            async with self._running_and_watched(on_failure, cluster, clock) as state:
+            async with self._running_with_failure_watch(on_failure, cluster, clock) as state:
                 yield state
 
     @asynccontextmanager
-    async def _running_and_watched(
+    async def _running_with_failure_watch(
         self, on_failure: Callable[[BaseException], object] | None, cluster: Cluster | None, clock: Clock | None
     ) -> AsyncIterator[Mapping[str, Any]]:
         async with self._running_service(cluster, clock) as service:
-            watch = asyncio.ensure_future(self._watch_failure(service, on_failure))
+            watch = asyncio.ensure_future(self._report_failure_or_end_process(service, on_failure))
             try:
                 yield service.state
             finally:
@@ -167,8 +167,10 @@ class AppLifecycle:
                 with suppress(asyncio.CancelledError):
                     await watch
 
-    async def _watch_failure(self, service: Service, on_failure: Callable[[BaseException], object] | None) -> None:
-        await service.wait_until_stop()
+    async def _report_failure_or_end_process(
+        self, service: Service, on_failure: Callable[[BaseException], object] | None
+    ) -> None:
+        await service.wait_until_reason_to_stop()
         if service.failure is None:
             return
         await service.wait_until_consumer_ended()  # before the signal: some host programs end at once, without a drain
@@ -191,7 +193,7 @@ class AppLifecycle:
         if self._guard is not None:
             self._guard.note_loop()
         try:
-            service = self.service = self._build(cluster or _kafka_cluster(), clock or SystemClock())
+            service = self.service = self._build(cluster or _import_and_create_kafka_cluster(), clock or SystemClock())
         except ConfigError as error:  # of an annotation, which is resolved only now
             raise StartFailed(f"the app could not start: {error}") from error
         if clock is None:  # with a virtual clock, real time has no meaning
@@ -278,7 +280,7 @@ class AppLifecycle:
         self._app.stop()
 
 
-def _kafka_cluster() -> Cluster:
+def _import_and_create_kafka_cluster() -> Cluster:
     from evkafka.kafka import KafkaCluster
 
     return KafkaCluster()

@@ -140,7 +140,7 @@ class DeclaredConsumer:
         """
         return retry_topics_of(self.settings, [policy for _, policy in self.policies()])
 
-    def retry_settings(self) -> ConsumerSettings | None:
+    def settings_of_retry_consumer(self) -> ConsumerSettings | None:
         """The settings of the consumer that reads its retry topics; None if it has none."""
         retry_topics = self.retry_topics()
         return retry_consumer_settings(self.settings, retry_topics) if retry_topics else None
@@ -177,7 +177,7 @@ class DeclaredConsumer:
             overrides=overrides,
             formats=formats,
         )
-        dispatch, delayed_dispatch = self._wrap_for_topics_and_retry_topics(
+        dispatch, delayed_dispatch = self._wrap_dispatch_for_topics_and_retries(
             dispatch, spans.wrap_dispatch_with_spans if spans is not None else _return_unchanged
         )
         retries = None
@@ -202,7 +202,7 @@ class DeclaredConsumer:
             formats,
         )
 
-    def _wrap_for_topics_and_retry_topics(
+    def _wrap_dispatch_for_topics_and_retries(
         self, dispatch: Dispatch, trace: Callable[[Dispatch], Dispatch]
     ) -> tuple[Dispatch, Dispatch]:
         """The dispatches of its topics and of its retry topics, with tracing and envelope."""

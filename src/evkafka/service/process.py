@@ -100,7 +100,7 @@ def exit_with_code(code: int, guard: StopGuard) -> None:
     for thread in threads_blocking_exit():
         if thread.name.startswith(THREAD_PREFIX):
             thread.join()
-    guard.stop_watching()
+    guard.stop_watcher_thread()
     if code:
         sys.exit(code)
 

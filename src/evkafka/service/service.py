@@ -121,11 +121,11 @@ class Service:
         """
         async with AsyncExitStack() as stack:
             try:
-                self._check_before_start()
+                self._check_config_before_start()
                 stack.push_async_callback(self._close_registries)
                 self.state = as_state(await stack.enter_async_context(self._create_bounded_lifespan()))
                 stack.push_async_callback(self._stop_producers)
-                if await self._start_unless_stopped(*(producer.start() for producer in self._producers)):
+                if await self._start_concurrently_unless_stopped(*(producer.start() for producer in self._producers)):
                     await self._start_consumers(stack)
                 if self._web is not None and not self._stop.is_set():
                     stack.push_async_callback(self._web.stop)
@@ -140,7 +140,7 @@ class Service:
                 self._phase = "stopping"
                 self.deadline.begin()
 
-    async def wait_until_stop(self) -> None:
+    async def wait_until_reason_to_stop(self) -> None:
         """Wait until `stop()` is called, a consumer has ended by itself, or one has failed for good and drains. The
         others then drain at the same time, within one deadline."""
         while not self._has_reason_to_stop():
@@ -234,7 +234,7 @@ class Service:
 
     # ------------------------------------------------------------------ start and stop
 
-    def _check_before_start(self) -> None:
+    def _check_config_before_start(self) -> None:
         """Checks that only a real start needs: a test client needs neither group nor broker."""
         faults = [
             f"consumer {plan.name!r}: {fault}"
@@ -248,7 +248,7 @@ class Service:
             for plan in self._plans
             if plan.retries is not None and plan.retries.name in names
         ]
-        consumers = [named for plan in self._plans for named in plan.named_settings]
+        consumers = [named for plan in self._plans for named in plan.consumer_names_and_settings]
         faults += shared_transactional_id_faults(consumers)
         faults += weaker_producer_faults(consumers, [(one.name, one.settings) for one in self._producers])
         for producer in self._producers:
@@ -264,7 +264,7 @@ class Service:
         if faults:
             raise ConfigError("; ".join(faults))
 
-    async def _start_unless_stopped(self, *starts: Coroutine[Any, Any, None]) -> bool:
+    async def _start_concurrently_unless_stopped(self, *starts: Coroutine[Any, Any, None]) -> bool:
         """Start things concurrently. False if the app was stopped before all had started.
 
         Starts that are not over by then, or when one of them fails, are cancelled.
@@ -312,9 +312,9 @@ class Service:
             self.deadline.begin()
             return self.deadline.limit_timeout_s(math.inf, reserve_s=EXIT_RESERVE_S)
 
-        return BoundedLifespan(self._lifespan(), left_s=left_s, on_overdue=self._on_lifespan_overdue)
+        return BoundedLifespan(self._lifespan(), left_s=left_s, on_overdue=self._log_and_store_overdue_lifespan_exit)
 
-    def _on_lifespan_overdue(self, place: str) -> None:
+    def _log_and_store_overdue_lifespan_exit(self, place: str) -> None:
         self.overdue.append(f"the exit of the lifespan, {place}")
         logger.error(
             "the exit of the lifespan had not finished at the stop deadline (%g s) and was cancelled; it was %s",
@@ -338,7 +338,9 @@ class Service:
         """Connect the consumers concurrently. False if the app was stopped before all had connected."""
         connected = False
         try:
-            connected = await self._start_unless_stopped(*(self._connect_consumer(plan) for plan in self._plans))
+            connected = await self._start_concurrently_unless_stopped(
+                *(self._connect_consumer(plan) for plan in self._plans)
+            )
         finally:
             if not connected:
                 await asyncio.gather(*(consumer.disconnect_source() for consumer in self.consumers.values()))
@@ -369,7 +371,7 @@ class Service:
             scope = TransactionScope(plan.name, plan.settings, cluster=self._cluster, clock=self._clock)
         dead_letters = self._dead_letters[plan.name] = DeadLetterWriter(
             plan.settings,
-            policy_for=plan.policy_for,
+            policy_for=plan.policy_of_route,
             cluster=self._cluster,
             clock=self._clock,
             transaction_scope=scope,
@@ -383,7 +385,7 @@ class Service:
             plan.name,
             _with_transactional_id(plan.settings),
             plan.dispatch,
-            policy_for=plan.policy_for,
+            policy_for=plan.policy_of_route,
             shortest_limit_s=plan.shortest_limit_s,
             dead_letters=dead_letters,
             state=self.state,

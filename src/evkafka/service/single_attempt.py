@@ -168,7 +168,7 @@ class TimedAttempt:
         return error
 
 
-class RecordCall:
+class SingleRecordCall:
     """The call of one record's endpoint."""
 
     def __init__(self, dispatch: Dispatch, record: Record, slot: Slot) -> None:
@@ -255,7 +255,7 @@ async def wait_until_schemas_known(
 
 def calls_for(
     dispatch: Dispatch, records: Sequence[Record], slot: Callable[[], Slot]
-) -> Iterator[RecordCall | BatchCall]:
+) -> Iterator[SingleRecordCall | BatchCall]:
     """The calls that these records need, in order.
 
     Neighbours with one batch endpoint and one partition are in one call, up to the endpoint's limit.
@@ -267,7 +267,7 @@ def calls_for(
     while left:
         route = dispatch.limited_route(left[0]) if dispatch.limited_route is not None else None
         if route is None or route.batch is None:
-            yield RecordCall(dispatch, left.pop(0), slot())
+            yield SingleRecordCall(dispatch, left.pop(0), slot())
             continue
         size = 1
         while size < min(len(left), route.batch.max_records) and _belong_to_one_batch(dispatch, left[0], left[size]):

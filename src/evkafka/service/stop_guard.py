@@ -74,7 +74,7 @@ class StopGuard:
     def start(self) -> None:
         self._thread.start()
 
-    def stop_watching(self) -> None:
+    def stop_watcher_thread(self) -> None:
         """The app has ended in time. Idempotent."""
         if not self._ended:
             self.restore_signal_handlers()
@@ -108,7 +108,7 @@ class StopGuard:
     # ------------------------------------------------------------------ signals
 
     def install_signal_handlers(self, handler: SignalHandler) -> bool:
-        """Handle SIGINT and SIGTERM until `restore_signal_handlers`, or `stop_watching`. In the main thread.
+        """Handle SIGINT and SIGTERM until `restore_signal_handlers`, or `stop_watcher_thread`. In the main thread.
 
         Returns:
             False if handlers are installed already: the code that installed them restores them.
@@ -161,12 +161,12 @@ class StopGuard:
     # ------------------------------------------------------------------ the thread
 
     def _watch_stop(self) -> None:
-        for byte in self._read_pipe():
+        for byte in self._read_pipe_until_deadline():
             self._handle_signal_byte(byte)
         if not self._ended:
             self._on_deadline()
 
-    def _read_pipe(self) -> Iterator[int]:
+    def _read_pipe_until_deadline(self) -> Iterator[int]:
         """The bytes that are written into the pipe, until the end or the deadline."""
         while not self._ended:
             left_s = self._deadline_s - time.monotonic()

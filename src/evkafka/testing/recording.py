@@ -189,12 +189,12 @@ def decoder_of_outbound_endpoint(endpoint: OutboundEndpoint[Any]) -> Decode:
     """Decodes the values of a declared event."""
     if endpoint.value_format is None:
         return lambda value: decode_sent_value(value, endpoint.payload)
-    return partial(_decode_value_by_format, endpoint.value_format, endpoint.value_format.plain_decoder())
+    return partial(_decode_value_by_format, endpoint.value_format, endpoint.value_format.decoder_to_plain_objects())
 
 
 def _decode_value_by_format(value_format: ValueFormat, decode: DecodeValue, value: bytes | None) -> Any:
     record = MemoryRecord("", -1, -1, -1, None, value, ())  # formats take a record; only its value is known here
-    if value is None or not value_format.is_schema_known(record):
+    if value is None or not value_format.is_record_schema_known(record):
         return value
     try:
         return to_jsonable_python(decode(value, record))

@@ -15,7 +15,7 @@ from evkafka.dlq import DeadLetterFilter, DeadLetterPosition, DeadLetterRecord, 
 from evkafka.dlq.dead_letter import OffsetRanges
 from evkafka.dlq.state_topic import Status
 from evkafka.kafka.admin.topic_reader import partition_numbers
-from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line, escape_lines
+from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line, escape_multiline_text
 from evkafka.ui.models import DeadLetterCounts, DeadLetterGroup, DeadLetterRow, RecordAddress
 from evkafka.ui.payload_text import KEY_BYTES, headers_as_text, payload_as_text, unshowable_text
 
@@ -185,7 +185,7 @@ class _Groups:
         group["dead_letters"] += 1
         group["first_ms"] = min(group["first_ms"], at_ms)
         if at_ms >= group["last_ms"]:
-            group["last_ms"], group["message"] = at_ms, escape_lines(message, MESSAGE_CHARACTERS)
+            group["last_ms"], group["message"] = at_ms, escape_multiline_text(message, MESSAGE_CHARACTERS)
 
     def largest_groups(self) -> list[DeadLetterGroup]:
         by_number = sorted(self._groups.values(), key=lambda group: group["dead_letters"], reverse=True)
@@ -223,14 +223,14 @@ def dead_letter_row(dead_letter: DeadLetterRecord, status: Status) -> DeadLetter
         failed_at_ms=_failed_at_ms(dead_letter),
         event_type=None if event_type is None else escape_line(event_type, NAME_CHARACTERS),
         error_type=escape_line(dead_letter.error_type, NAME_CHARACTERS),
-        error_message=escape_lines(dead_letter.error_message, MESSAGE_CHARACTERS),
+        error_message=escape_multiline_text(dead_letter.error_message, MESSAGE_CHARACTERS),
         origin=_origin_of(dead_letter),
         attempts=dead_letter.attempts,
         replays=dead_letter.replays,
         timestamp_ms=timestamp_ms if timestamp_ms is not None else record.timestamp,
         key=key,
         value=value,
-        traceback=escape_lines(dead_letter.traceback[-TRACEBACK_CHARACTERS:]),
+        traceback=escape_multiline_text(dead_letter.traceback[-TRACEBACK_CHARACTERS:]),
         headers=headers,
     )
 

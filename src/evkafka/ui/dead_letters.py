@@ -20,7 +20,7 @@ from evkafka.dlq.local_handler import create_local_handler
 from evkafka.dlq.replay import LocalHandler, ReplayReport
 from evkafka.dlq.targets import source_topics_of
 from evkafka.exceptions import ConfigError
-from evkafka.serde.safe_text import escape_lines
+from evkafka.serde.safe_text import escape_multiline_text
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.ui.app_topics import AppTopic, dead_letter_topic_of
 from evkafka.ui.background import BackgroundRunner
@@ -179,7 +179,7 @@ def _result_of_report(report: ReplayReport) -> ReplayResult:
 def _replay_result(chosen: int, done: int, failed: Sequence[tuple[DeadLetterRecord, str]]) -> ReplayResult:
     shown = [
         FailedDeadLetter(
-            id=dead_letter.id, place=str(dead_letter.position), why=escape_lines(reason, REASON_CHARACTERS)
+            id=dead_letter.id, place=str(dead_letter.position), why=escape_multiline_text(reason, REASON_CHARACTERS)
         )
         for dead_letter, reason in failed[:FAILED_SHOWN]
     ]

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from evkafka.runtime.failure_cause import app_traceback, failure_message, failure_name
-from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line, escape_lines
+from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line, escape_multiline_text
 from evkafka.telemetry import AttemptFailed
 from evkafka.ui.models import ErrorGroup, RecordAddress
 
@@ -48,7 +48,7 @@ class ErrorGroups:
         """Count an error. Returns its group."""
         error, at_ms = event.error, int(at_s * 1000)
         name = escape_line(failure_name(event.error, event.outcome), NAME_CHARACTERS)
-        message = escape_lines(event.reason if error is None else failure_message(error), MESSAGE_CHARACTERS)
+        message = escape_multiline_text(event.reason if error is None else failure_message(error), MESSAGE_CHARACTERS)
         event_type = cut_event_type(event.event_type)
         words = "\0".join((name, event.endpoint, event_type or "", event.consumer))
         error_id = hashlib.sha256(words.encode()).hexdigest()[:12]
@@ -115,4 +115,4 @@ def _format_traceback(error: BaseException) -> str:
         text = "".join(formatted.format())
     except Exception as failure:
         return f"{type(error).__name__}, whose traceback cannot be shown: {type(failure).__name__}"
-    return escape_lines(text[-TRACEBACK_CHARACTERS:])
+    return escape_multiline_text(text[-TRACEBACK_CHARACTERS:])

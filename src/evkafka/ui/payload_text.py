@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from evkafka.runtime.ports import UnreadRecord
-from evkafka.serde.safe_text import CUT, NAME_CHARACTERS, escape_line, escape_lines, truncate
+from evkafka.serde.safe_text import CUT, NAME_CHARACTERS, escape_line, escape_multiline_text, truncate
 from evkafka.ui.models import PayloadText
 
 SHOWN_BYTES = 16 * 1024
@@ -66,7 +66,7 @@ def payload_as_text(data: bytes | None, *, most: int = SHOWN_BYTES) -> PayloadTe
         return PayloadText(text=data[: most // 3].hex(" "), kind="hex", cut=size > most // 3, size=size, masked=False)
     if _mentions_secret_name(text[:most]):
         return PayloadText(text=HIDDEN, kind="text", cut=False, size=size, masked=True)
-    shown = escape_lines(text[:most])[:most]
+    shown = escape_multiline_text(text[:most])[:most]
     return PayloadText(text=shown, kind="text", cut=len(text) > most or size > 4 * most, size=size, masked=False)
 
 
@@ -179,7 +179,7 @@ class _JsonWriter:
 
 def _quote_json_string(text: str) -> str:
     """A string as JSON, with its control characters escaped."""
-    return escape_lines(json.dumps(text, ensure_ascii=False))
+    return escape_multiline_text(json.dumps(text, ensure_ascii=False))
 
 
 def _is_secret_name_value_object(value: dict[str, Any]) -> bool:

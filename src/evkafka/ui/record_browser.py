@@ -97,7 +97,7 @@ async def _decode_records_with_registry(registry: SchemaRegistry | None, records
         return records
     reader = PlainReader(registry)
     try:
-        return await reader.read(records)
+        return await reader.decode_values(records)
     finally:
         await reader.close()
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
-from evkafka.serde.safe_text import escape_lines
+from evkafka.serde.safe_text import escape_multiline_text
 from evkafka.ui.payload_text import KEY_BYTES, PARSED_BYTES, headers_as_text, payload_as_text
 
 logger = logging.getLogger("evkafka.web")
@@ -92,7 +92,7 @@ def _may_contain(data: bytes, wanted: str) -> bool:
         text = data[:PARSED_BYTES].decode(errors="strict" if len(data) <= PARSED_BYTES else "ignore")
     except UnicodeDecodeError:
         return True
-    folded = _casefold(escape_lines(text))
+    folded = _casefold(escape_multiline_text(text))
     if wanted in folded or _EXPONENT.search(folded):
         return True
     return bool(_DIGIT.search(wanted) and _FRACTION.search(folded))

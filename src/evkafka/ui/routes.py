@@ -18,7 +18,7 @@ from evkafka.exceptions import EVKafkaError
 from evkafka.http.encoding import encode_json
 from evkafka.http.security import RequestRefused, refuse_other_sites
 from evkafka.http.single_thread_executor import SingleThreadExecutor, TooBusy
-from evkafka.serde.safe_text import escape_lines
+from evkafka.serde.safe_text import escape_multiline_text
 from evkafka.ui.app_option import app_option_text
 from evkafka.ui.auth import COOKIE, Authenticator, log_action
 from evkafka.ui.background import BackgroundRunner
@@ -389,5 +389,5 @@ class OperationsPage:
 
 
 def _refusal_response(refused: RequestRefused) -> Response:
-    answer = {"error": escape_lines(str(refused), SENTENCE_CHARACTERS)}
+    answer = {"error": escape_multiline_text(str(refused), SENTENCE_CHARACTERS)}
     return Response(encode_json(answer), status_code=refused.status, media_type="application/json")

@@ -33,7 +33,7 @@ from evkafka.kafka.admin.topics import TopicShape, all_topic_shapes, settings_of
 from evkafka.kafka.admin.transactions import look_up_transaction_support
 from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
-from evkafka.serde.safe_text import escape_line, escape_lines
+from evkafka.serde.safe_text import escape_line, escape_multiline_text
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.service.transaction_checks import shared_transactional_id_faults, weaker_producer_faults
 
@@ -93,7 +93,7 @@ def _print_findings(findings: list[Finding], *, failed: bool) -> None:
     for head in ("", "check", "about", "what"):
         table.add_column(head, overflow="fold")
     for one in findings:
-        text = escape_lines(one.message) + (f"\n-> {escape_lines(one.fix)}" if one.fix else "")
+        text = escape_multiline_text(one.message) + (f"\n-> {escape_multiline_text(one.fix)}" if one.fix else "")
         table.add_row(styled_line((one.level, STYLES[one.level])), one.check, Text(escape_line(one.about)), Text(text))
     stdout_console().print(table)
     errors, warnings = (sum(one.level == level for one in findings) for level in ("error", "warning"))
@@ -166,7 +166,7 @@ def _consumer_names_and_settings(app: EVKafkaApp) -> Iterator[tuple[str, Consume
     for declared in app.consumers.values():
         yield declared.name, declared.settings
         with suppress(ConfigError):  # an invalid policy, which is a finding of its own
-            if (retries := declared.retry_settings()) is not None:
+            if (retries := declared.settings_of_retry_consumer()) is not None:
                 yield retry_consumer_name(declared.name), retries
 
 

@@ -25,7 +25,7 @@ from evkafka.serde.encoding import dumper_for
 from evkafka.serde.formats.avro_fit import Fit, Misfit, compile_fitting_function
 from evkafka.serde.formats.avro_limits import compile_size_check
 from evkafka.serde.formats.avro_schema import TEXTS, AvroDescriber, is_url_class, is_valid_namespace
-from evkafka.serde.formats.fields import is_untyped
+from evkafka.serde.formats.fields import is_any_or_plain_dict
 from evkafka.serde.formats.framing import Frame
 from evkafka.serde.formats.interface import Encode, FormatError, Schema, StoredSchema
 from evkafka.serde.formats.registry import SchemaRegistry
@@ -148,7 +148,7 @@ class AvroLanguage:
         return Described(schema, full_name, compile_)
 
     def describe_type_needing_registered_schema(self, annotation: Any) -> Described | None:
-        if not is_untyped(annotation):
+        if not is_any_or_plain_dict(annotation):
             return None
         dump = dumper_for(annotation)
         return Described(
@@ -213,7 +213,7 @@ def _compile_encoder(stored: StoredSchema, dump: Callable[[Any], Any], *, prepar
         try:
             schemaless_writer(stream, schema, fit(plain) if fits else plain, strict_allow_default=True)
         except Exception as error:
-            fault = FormatError(f"it does not fit schema {stored.key}: {_misfit_text(fit, plain, error)}")
+            fault = FormatError(f"it does not fit schema {stored.key}: {_value_misfit_text(fit, plain, error)}")
         else:
             content = stream.getvalue()
             if check is not None:
@@ -224,7 +224,7 @@ def _compile_encoder(stored: StoredSchema, dump: Callable[[Any], Any], *, prepar
     return encode
 
 
-def _misfit_text(fit: Fit, plain: Any, error: Exception) -> str:
+def _value_misfit_text(fit: Fit, plain: Any, error: Exception) -> str:
     """Which field does not fit, without its value."""
     try:
         fit(plain)

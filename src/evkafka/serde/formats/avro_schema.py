@@ -33,7 +33,15 @@ from pydantic import (
 
 from evkafka.serde.annotations import annotation_text, is_union, substitute_type_arguments, unwrap_aliases, without_none
 from evkafka.serde.formats.avro_fit import may_hold_type
-from evkafka.serde.formats.fields import NO_DEFAULT, Field, Plain, fields_of, model_of, plain_type, undescribed_error
+from evkafka.serde.formats.fields import (
+    NO_DEFAULT,
+    Field,
+    Plain,
+    fields_of,
+    model_of,
+    split_type_and_metadata,
+    undescribable_type_error,
+)
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -98,18 +106,20 @@ class AvroDescriber:
             Undescribed: Avro cannot say it; the text names the field.
         """
         annotation = without_none(unwrap_aliases(annotation))
-        name = annotation_text(plain_type(annotation).kind)
+        name = annotation_text(split_type_and_metadata(annotation).kind)
         try:
             return self._describe_type(annotation, name, name)
         except RecursionError:
-            raise undescribed_error(name, "it contains itself, which in Avro only a record can; use a model") from None
+            raise undescribable_type_error(
+                name, "it contains itself, which in Avro only a record can; use a model"
+            ) from None
 
     def _describe_type(self, annotation: Any, path: str, name: str) -> AvroSchemaOf:
         """Args:
         path: the field in errors.
         name: for an enum that has none of its own.
         """
-        plain = plain_type(annotation)
+        plain = split_type_and_metadata(annotation)
         own = next((one for one in plain.metadata if isinstance(one, AvroType)), None)
         if own is not None:
             self.needs_preparing = self.needs_fitting = True
@@ -133,7 +143,9 @@ class AvroDescriber:
             if issubclass(origin, enum.Enum):
                 return self._describe_enum(origin, path)
             if issubclass(origin, SECRETS):
-                raise undescribed_error(path, "it is a secret, whose value pydantic does not write; make it a str")
+                raise undescribable_type_error(
+                    path, "it is a secret, whose value pydantic does not write; make it a str"
+                )
             if issubclass(origin, (AnyUrl, *TEXTS)) or is_url_class(origin):
                 self.needs_preparing = True
                 return "string"
@@ -151,7 +163,7 @@ class AvroDescriber:
             for scalar in (bool, int, float, str, bytes):
                 if issubclass(origin, scalar):
                     return SCALARS[scalar]
-        raise undescribed_error(
+        raise undescribable_type_error(
             path,
             f"Avro has no type for {annotation_text(kind)}; give it a type that says what is in it, or"
             " Annotated[..., AvroType({...})]",
@@ -171,9 +183,13 @@ class AvroDescriber:
 
     def _describe_field(self, one: Field, path: str, record: str) -> dict[str, Any]:
         if not NAME.fullmatch(one.name):
-            raise undescribed_error(path, "a name in Avro has letters, digits and _ only; give the field another alias")
+            raise undescribable_type_error(
+                path, "a name in Avro has letters, digits and _ only; give the field another alias"
+            )
         if one.may_be_missing:
-            raise undescribed_error(path, "Avro has no fields that may be missing; make it required and `... | None`")
+            raise undescribable_type_error(
+                path, "Avro has no fields that may be missing; make it required and `... | None`"
+            )
         schema = self._describe_type(one.annotation, path, f"{record}_{one.name}")
         if one.default is NO_DEFAULT:
             return {"name": one.name, "type": schema}
@@ -187,7 +203,7 @@ class AvroDescriber:
         if all(isinstance(one, int) and not isinstance(one, bool) for one in values):
             return "long"
         if not all(isinstance(one, str) for one in values):
-            raise undescribed_error(path, f"the values of {kind.__name__} are not all str, or all int")
+            raise undescribable_type_error(path, f"the values of {kind.__name__} are not all str, or all int")
         if not all(map(NAME.fullmatch, values)):
             return "string"
         if kind.__name__ in self.named:
@@ -204,7 +220,7 @@ class AvroDescriber:
             if all(type(one) is kind for one in values):
                 return scalar
         if not all(isinstance(one, str) for one in values):
-            raise undescribed_error(path, "the values of its Literal are not all str, or all int")
+            raise undescribable_type_error(path, "the values of its Literal are not all str, or all int")
         if not all(map(NAME.fullmatch, (name, *values))):
             return "string"  # a payload that is a Literal itself has no name for an enum
         self.needs_preparing = True
@@ -215,7 +231,7 @@ class AvroDescriber:
 
     def _reference_to(self, name: str, kind: Any, path: str) -> str:
         if self.named[name] != kind:
-            raise undescribed_error(path, f"there are two types of the name {name}; rename one of them")
+            raise undescribable_type_error(path, f"there are two types of the name {name}; rename one of them")
         return name if self.namespace is None else f"{self.namespace}.{name}"
 
     def _namespace_attribute(self) -> dict[str, str]:
@@ -228,8 +244,8 @@ class AvroDescriber:
 
     def _describe_map(self, arguments: tuple[Any, ...], path: str, name: str) -> AvroSchemaOf:
         key, value = arguments
-        if plain_type(key).kind is not str:
-            raise undescribed_error(path, "the keys of a map are str in Avro")
+        if split_type_and_metadata(key).kind is not str:
+            raise undescribable_type_error(path, "the keys of a map are str in Avro")
         return {"type": "map", "values": self._describe_type(value, f"{path}[]", name)}
 
     def _describe_union(self, arms: tuple[Any, ...], path: str, name: str) -> AvroSchemaOf:
@@ -243,7 +259,7 @@ class AvroDescriber:
             _check_discriminator(kinds, path)
         branches = [_branch_key(schema) for schema in schemas]
         if twice := next((one for one in branches if branches.count(one) > 1), None):
-            raise undescribed_error(
+            raise undescribable_type_error(
                 path, f"Avro cannot tell two types of a union apart that are both {twice}; use records with a name each"
             )
         return schemas
@@ -277,7 +293,7 @@ class AvroDescriber:
                 return {str(key): self._encode_default(schema.get("values"), one, path) for key, one in value.items()}
             case _ if isinstance(schema, list):
                 return self._encode_default(schema[0], value, path)
-        raise undescribed_error(
+        raise undescribable_type_error(
             path, f"its default, of type {type(value).__name__}, cannot be written into an Avro schema"
         )
 
@@ -289,7 +305,7 @@ def _check_avro_type_fits_annotation(own: AvroType, plain: Plain, path: str) -> 
     kind = without_none(plain.kind)
     is_serialized = any(isinstance(one, PlainSerializer | WrapSerializer) for one in plain.metadata)
     if kind in (*SCALARS, decimal.Decimal, dt.timedelta) and not is_serialized and not may_hold_type(own.schema, kind):
-        raise undescribed_error(
+        raise undescribable_type_error(
             path,
             f"a {annotation_text(kind)} cannot be written as {own.schema}; add a field_serializer that"
             " returns what can, with the type that it returns",
@@ -302,7 +318,7 @@ def _check_discriminator(arms: list[Any], path: str) -> None:
     Raises:
         Undescribed: they have none.
     """
-    models = [model for arm in arms if (model := model_of(plain_type(arm).kind)) is not None]
+    models = [model for arm in arms if (model := model_of(split_type_and_metadata(arm).kind)) is not None]
     if len(models) < 2:
         return
     first, *others = [{one.name: _literal_values(one.annotation) for one in fields_of(model) or ()} for model in models]
@@ -310,7 +326,7 @@ def _check_discriminator(arms: list[Any], path: str) -> None:
         values = [value for one in (first, *others) for value in one.get(name) or [None]]
         if None not in values and len(set(values)) == len(values):
             return
-    raise undescribed_error(
+    raise undescribable_type_error(
         path,
         f"nothing tells {' and '.join(annotation_text(one) for one in models)} apart; give each a discriminator: a"
         ' field with a Literal of its own, such as kind: Literal["card"]',
@@ -319,7 +335,7 @@ def _check_discriminator(arms: list[Any], path: str) -> None:
 
 def _literal_values(annotation: Any) -> list[Any]:
     """The values of a Literal; empty for other types."""
-    kind = plain_type(annotation).kind
+    kind = split_type_and_metadata(annotation).kind
     return list(typing.get_args(kind)) if typing.get_origin(kind) is typing.Literal else []
 
 
@@ -363,7 +379,7 @@ def is_url_class(kind: type) -> bool:
 def _describe_decimal(plain: Plain, path: str) -> AvroSchemaOf:
     precision, scale = plain.constraint("max_digits"), plain.constraint("decimal_places")
     if precision is None or scale is None:
-        raise undescribed_error(
+        raise undescribable_type_error(
             path, "a Decimal in Avro has a fixed number of digits: Field(max_digits=12, decimal_places=2)"
         )
     return {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}

@@ -41,7 +41,7 @@ class ConsumerFormats:
     def format_of_topic(self, topic: str) -> ValueFormat | None:
         return self._by_topic.get(topic, self._default)
 
-    def decoder(self, endpoint: Hashable, annotation: Any, json: Decoder) -> DecodeValue:
+    def decoder_of_endpoint(self, endpoint: Hashable, annotation: Any, json: Decoder) -> DecodeValue:
         """The decoder for an endpoint's payloads, in any of the topics; compiled once.
 
         Args:
@@ -50,10 +50,10 @@ class ConsumerFormats:
         """
         decode = self._decoders.get(endpoint)
         if decode is None:
-            decode = self._decoders[endpoint] = self._build_decoder(annotation, json)
+            decode = self._decoders[endpoint] = self._build_endpoint_decoder(annotation, json)
         return decode
 
-    def _build_decoder(self, annotation: Any, json: Decoder) -> DecodeValue:
+    def _build_endpoint_decoder(self, annotation: Any, json: Decoder) -> DecodeValue:
         decoders = {id(one): one.decoder(annotation, json) for one in self.distinct_formats}
 
         def from_json(value: bytes, _: Record) -> Any:
@@ -80,7 +80,7 @@ class ConsumerFormats:
 
         # With one format in all topics, its own function is called for each record.
         names = list(self._names.values())
-        schema_name = names[0] if len(names) == 1 and not self._by_topic else self._schema_name
+        schema_name = names[0] if len(names) == 1 and not self._by_topic else self._schema_name_of_record
         event_types = self._event_types
 
         def type_of(record: Record) -> str | None:
@@ -97,7 +97,7 @@ class ConsumerFormats:
 
         return type_of
 
-    def _schema_name(self, record: Record) -> str | None:
+    def _schema_name_of_record(self, record: Record) -> str | None:
         one = self.format_of_topic(record.topic)
         return self._names[id(one)](record) if one is not None else None
 
@@ -107,24 +107,24 @@ class ConsumerFormats:
         None if it is known.
         """
         try:
-            self._schema_name(record)
+            self._schema_name_of_record(record)
         except FormatError as error:
             return error
         return None
 
-    def is_schema_known(self, record: Record) -> bool:
+    def is_record_schema_known(self, record: Record) -> bool:
         """Whether decoding the record would not raise NotReady. From any thread."""
         one = self.format_of_topic(record.topic)
-        return one is None or one.is_schema_known(record)
+        return one is None or one.is_record_schema_known(record)
 
-    def schema_future(self, record: Record) -> asyncio.Future[None] | None:
+    def record_schema_future(self, record: Record) -> asyncio.Future[None] | None:
         """Done once the record's schema is known; None if there is nothing to wait for."""
         one = self.format_of_topic(record.topic)
-        return one.schema_future(record) if one is not None else None
+        return one.record_schema_future(record) if one is not None else None
 
-    def raise_while_schema_is_asked_for(self, record: Record) -> None:
+    def raise_if_schema_is_being_fetched(self, record: Record) -> None:
         """Raise NotReady while the record's schema is being asked for."""
-        if (ready := self.schema_future(record)) is not None:
+        if (ready := self.record_schema_future(record)) is not None:
             raise NotReady(ready)
 
     @property
@@ -134,7 +134,7 @@ class ConsumerFormats:
 
     def unavailable_reasons(self) -> list[str]:
         """Why records wait for schemas."""
-        return [reason for one in self.distinct_formats if (reason := one.unavailable_reason())]
+        return [reason for one in self.distinct_formats if (reason := one.registry_unavailable_reason())]
 
     async def close(self) -> None:
         for one in self.distinct_formats:

@@ -61,7 +61,7 @@ def model_of(annotation: Any) -> type | None:
 def _pydantic_fields(kind: type[BaseModel]) -> Iterator[Field]:
     if not kind.__pydantic_complete__:
         kind.model_rebuild()
-    serialized = dict(_serialized_types(kind))
+    serialized = dict(_serializer_return_types(kind))
     for name, info in kind.model_fields.items():
         if info.exclude:
             continue
@@ -73,7 +73,7 @@ def _pydantic_fields(kind: type[BaseModel]) -> Iterator[Field]:
         yield Field(computed.alias or name, computed.return_type)
 
 
-def _serialized_types(kind: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+def _serializer_return_types(kind: type[BaseModel]) -> Iterator[tuple[str, Any]]:
     """The fields with a `field_serializer` that says what it returns, and that type."""
     for decorator in kind.__pydantic_decorators__.field_serializers.values():
         info = decorator.info
@@ -136,11 +136,11 @@ def _field_info_in(annotation: Any) -> FieldInfo | None:
     return next((one for one in typing.get_args(unwrap_aliases(annotation))[1:] if isinstance(one, FieldInfo)), None)
 
 
-def field_names_in_annotation(annotation: Any) -> frozenset[str]:
+def field_names_of_models_in_annotation(annotation: Any) -> frozenset[str]:
     """The names of the fields of all record types in an annotation."""
     names, seen, rest = set[str](), set[Any](), [annotation]
     while rest:
-        kind = plain_type(rest.pop()).kind
+        kind = split_type_and_metadata(rest.pop()).kind
         rest += typing.get_args(kind)
         model = model_of(kind)
         if model is None or model in seen:
@@ -171,7 +171,7 @@ class Plain:
         return None
 
 
-def plain_type(annotation: Any) -> Plain:
+def split_type_and_metadata(annotation: Any) -> Plain:
     metadata: list[Any] = []
     while True:
         annotation = unwrap_aliases(annotation)
@@ -181,11 +181,11 @@ def plain_type(annotation: Any) -> Plain:
         metadata = [*more, *metadata]
 
 
-def is_untyped(annotation: Any) -> bool:
+def is_any_or_plain_dict(annotation: Any) -> bool:
     """Whether payloads are dicts with any content, or anything, so that only a registered schema says what is in
     them."""
-    return plain_type(without_none(unwrap_aliases(annotation))).kind in (Any, dict, dict[str, Any])
+    return split_type_and_metadata(without_none(unwrap_aliases(annotation))).kind in (Any, dict, dict[str, Any])
 
 
-def undescribed_error(path: str, why: str) -> Undescribed:
+def undescribable_type_error(path: str, why: str) -> Undescribed:
     return Undescribed(f"{path}: {why}")

@@ -108,7 +108,7 @@ class ValueFormat(Protocol):
             json: the decoder of the same payload for JSON.
         """
 
-    def plain_decoder(self) -> DecodeValue:
+    def decoder_to_plain_objects(self) -> DecodeValue:
         """A decoder without a type: it gives dicts, lists and scalars, for those who browse a topic."""
 
     def schema_name_reader(self) -> Callable[[Record], str | None]:
@@ -117,10 +117,10 @@ class ValueFormat(Protocol):
         It raises NotReady while the schema is being asked for, and FormatError for a value that cannot be decoded.
         """
 
-    def is_schema_known(self, record: Record) -> bool:
+    def is_record_schema_known(self, record: Record) -> bool:
         """Whether decoding the record would not raise NotReady. From any thread."""
 
-    def schema_future(self, record: Record) -> asyncio.Future[None] | None:
+    def record_schema_future(self, record: Record) -> asyncio.Future[None] | None:
         """Done once the schema of the record's value is known; None if there is nothing to wait for."""
 
     async def encoder(self, event: Outgoing) -> Encode:
@@ -149,7 +149,7 @@ class ValueFormat(Protocol):
     def is_asking(self) -> bool:
         """Whether a request for a schema is under way."""
 
-    def unavailable_reason(self) -> str:
+    def registry_unavailable_reason(self) -> str:
         """Why schemas cannot be asked for at the moment, as far as it is known; empty if they can."""
 
     async def close(self) -> None:

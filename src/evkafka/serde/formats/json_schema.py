@@ -25,7 +25,13 @@ from evkafka.serde.annotations import (
 )
 from evkafka.serde.decoding import Decoder, import_msgspec_codec
 from evkafka.serde.encoding import dumper_for, encoder_for
-from evkafka.serde.formats.fields import fields_of, is_untyped, model_of, plain_type, undescribed_error
+from evkafka.serde.formats.fields import (
+    fields_of,
+    is_any_or_plain_dict,
+    model_of,
+    split_type_and_metadata,
+    undescribable_type_error,
+)
 from evkafka.serde.formats.framing import Frame
 from evkafka.serde.formats.interface import Encode, FormatError, Schema, StoredSchema
 from evkafka.serde.formats.registry import SchemaRegistry
@@ -129,7 +135,7 @@ class JsonSchemaLanguage:
         return Described(schema, str(content.get("title", "")), lambda stored: self._compile_encoder(stored, encode))
 
     def describe_type_needing_registered_schema(self, annotation: Any) -> Described | None:
-        if not is_untyped(annotation):
+        if not is_any_or_plain_dict(annotation):
             return None
         encode = encoder_for(annotation)
         return Described(Schema("", "JSON"), "", lambda stored: self._compile_encoder(stored, encode))
@@ -225,7 +231,7 @@ def _generate_schema(annotation: Any) -> dict[str, Any]:
         adapter: TypeAdapter[Any] = TypeAdapter(with_dict_type_arguments(annotation))
         schema = adapter.json_schema(mode="serialization", ref_template=DEFINITIONS + "{model}")
     except PydanticUserError as error:
-        raise _undescribed_field_error(annotation, annotation_text(annotation)) or undescribed_error(
+        raise _find_undescribable_field_error(annotation, annotation_text(annotation)) or undescribable_type_error(
             annotation_text(annotation), str(error).splitlines()[0]
         ) from error
     named = schema.pop("$defs", {})
@@ -242,15 +248,15 @@ def _add_definitions(payload: dict[str, Any], named: dict[str, Any]) -> dict[str
     return whole
 
 
-def _undescribed_field_error(annotation: Any, path: str) -> Exception | None:
+def _find_undescribable_field_error(annotation: Any, path: str) -> Exception | None:
     """The error of the first field that has no JSON Schema; None if it is none of a record's."""
-    model = model_of(plain_type(annotation).kind)
+    model = model_of(split_type_and_metadata(annotation).kind)
     for one in (fields_of(model) or ()) if model is not None else ():
         try:
             TypeAdapter(one.annotation).json_schema(mode="serialization")
         except PydanticUserError as error:
             place = f"{path}.{one.name}"
-            return _undescribed_field_error(one.annotation, place) or undescribed_error(
+            return _find_undescribable_field_error(one.annotation, place) or undescribable_type_error(
                 place, str(error).splitlines()[0]
             )
     return None

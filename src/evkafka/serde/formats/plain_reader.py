@@ -67,7 +67,7 @@ class PlainReader:
         self._registry = registry
         self._compiled: dict[Key, tuple[Read, Names]] = {}
 
-    async def read(self, records: Sequence[Record]) -> list[Record]:
+    async def decode_values(self, records: Sequence[Record]) -> list[Record]:
         """The records, with their values as JSON. A record without a value, or whose value has no schema, is left as it
         is; so is a value that cannot be decoded, with the `fault`."""
         read: list[Record] = []
@@ -75,14 +75,14 @@ class PlainReader:
         for record in records:
             try:
                 async with asyncio.timeout_at(until_s):
-                    read.append(await self._read_one(record))
+                    read.append(await self._decode_value_by_its_schema(record))
             except TimeoutError:
-                read.append(_copy_with_fault(record, "its schema registry does not answer"))
+                read.append(_copy_record_with_fault(record, "its schema registry does not answer"))
             except (RegistryError, ConfigError, FormatError) as error:
-                read.append(_copy_with_fault(record, str(error)))
+                read.append(_copy_record_with_fault(record, str(error)))
         return read
 
-    async def _read_one(self, record: Record) -> Record:
+    async def _decode_value_by_its_schema(self, record: Record) -> Record:
         value = record.value
         frame = None if value is None else read_frame(value, schema_id_header(record))
         if value is None or frame is None:
@@ -102,7 +102,7 @@ class PlainReader:
             self._compiled[frame.key] = compiled
         read, names = compiled
         plain, name = read(value, frame), names(value, frame)
-        return _copy_with_value(record, _encode_json(plain), name, "")
+        return _copy_record_with_value(record, _encode_json(plain), name, "")
 
     async def close(self) -> None:
         await self._registry.close()
@@ -112,11 +112,11 @@ def _encode_json(plain: Any) -> bytes:
     return to_json(plain, bytes_mode="base64", inf_nan_mode="strings", fallback=str)
 
 
-def _copy_with_fault(record: Record, fault: str) -> Record:
-    return _copy_with_value(record, record.value, None, fault)
+def _copy_record_with_fault(record: Record, fault: str) -> Record:
+    return _copy_record_with_value(record, record.value, None, fault)
 
 
-def _copy_with_value(record: Record, value: bytes | None, schema_name: str | None, fault: str) -> PlainRecord:
+def _copy_record_with_value(record: Record, value: bytes | None, schema_name: str | None, fault: str) -> PlainRecord:
     return PlainRecord(
         record.topic,
         record.partition,

@@ -57,20 +57,20 @@ class Messages:
             raise FormatError(f"schema {stored.key} cannot be used: {type(error).__name__}: {error}") from error
         self._classes: dict[tuple[int, ...], Any] = {}
 
-    def class_of(self, indexes: tuple[int, ...]) -> Any:
+    def class_at_indexes(self, indexes: tuple[int, ...]) -> Any:
         """The class of the message with these indexes: the first of the file, then of its nested messages."""
         found = self._classes.get(indexes)
         if found is None:
-            found = self._classes[indexes] = message_factory.GetMessageClass(self._descriptor_of(indexes))
+            found = self._classes[indexes] = message_factory.GetMessageClass(self._descriptor_at_indexes(indexes))
         return found
 
-    def name_of(self, indexes: tuple[int, ...]) -> str | None:
+    def name_at_indexes(self, indexes: tuple[int, ...]) -> str | None:
         """The full name of the message with these indexes; None for the first message of a file without any."""
         if not self._file.message_types_by_name and indexes == (0,):
             return None
-        return str(self.class_of(indexes).DESCRIPTOR.full_name)
+        return str(self.class_at_indexes(indexes).DESCRIPTOR.full_name)
 
-    def _descriptor_of(self, indexes: tuple[int, ...]) -> Any:
+    def _descriptor_at_indexes(self, indexes: tuple[int, ...]) -> Any:
         first, *rest = indexes
         try:
             descriptor = list(self._file.message_types_by_name.values())[first]

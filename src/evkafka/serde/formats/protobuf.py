@@ -10,7 +10,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.serde.annotations import annotation_text, unwrap_aliases, without_none
 from evkafka.serde.decoding import Decoder
 from evkafka.serde.encoding import dumper_for
-from evkafka.serde.formats.fields import field_names_in_annotation, undescribed_error
+from evkafka.serde.formats.fields import field_names_of_models_in_annotation, undescribable_type_error
 from evkafka.serde.formats.framing import Frame
 from evkafka.serde.formats.interface import Encode, FormatError, Schema, StoredSchema
 from evkafka.serde.formats.registry import SchemaRegistry
@@ -81,18 +81,18 @@ class ProtobufLanguage:
         messages, kind = Messages(stored), without_none(unwrap_aliases(annotation))
         if is_message_class(kind):
             return _class_reader(messages, kind)
-        return _plain_reader(messages, field_names_in_annotation(annotation), json)
+        return _plain_reader(messages, field_names_of_models_in_annotation(annotation), json)
 
     def compile_schema_name_reader(self, stored: StoredSchema) -> Names:
         from evkafka.serde.formats.proto_messages import Messages
 
         messages = Messages(stored)
-        first = messages.name_of((0,))
+        first = messages.name_at_indexes((0,))
 
         def name_of(value: bytes, frame: Frame) -> str | None:
             if frame.rest is None and value[frame.start : frame.start + 1] == b"\0":
                 return first
-            return messages.name_of(_locate_message(value, frame)[0])
+            return messages.name_at_indexes(_locate_message(value, frame)[0])
 
         return name_of
 
@@ -106,7 +106,7 @@ class ProtobufLanguage:
 
         kind = without_none(unwrap_aliases(annotation))
         if not is_message_class(kind):
-            raise undescribed_error(
+            raise undescribable_type_error(
                 annotation_text(kind),
                 "its schema in Protobuf is unknown; use the generated class, or write by the subject's latest schema:"
                 ' Protobuf(registry, schema="latest")',
@@ -114,7 +114,7 @@ class ProtobufLanguage:
         file = descriptor_pb2.FileDescriptorProto()
         kind.DESCRIPTOR.file.CopyToProto(file)
         if foreign := [name for name in file.dependency if not name.startswith("google/")]:
-            raise undescribed_error(
+            raise undescribable_type_error(
                 annotation_text(kind),
                 f"its file imports {', '.join(foreign)}, which is a schema of its own: register it and write by the"
                 ' subject\'s latest schema: Protobuf(registry, schema="latest")',
@@ -122,7 +122,7 @@ class ProtobufLanguage:
         prefix = encode_indexes(_indexes_of(kind.DESCRIPTOR))
 
         def compile_(stored: StoredSchema) -> Encode:
-            return _class_writer(kind, prefix if stored.schema.text == text else _index_prefix_in(stored, kind))
+            return _class_writer(kind, prefix if stored.schema.text == text else _index_prefix_in_schema(stored, kind))
 
         text = proto_text_of(file)
         return Described(Schema(text, "PROTOBUF"), str(kind.DESCRIPTOR.full_name), compile_)
@@ -133,7 +133,7 @@ class ProtobufLanguage:
         if is_message_class(without_none(unwrap_aliases(annotation))):
             return None
         dump = dumper_for(annotation)
-        return Described(Schema("", "PROTOBUF"), "", lambda stored: _plain_writer(stored, dump))
+        return Described(Schema("", "PROTOBUF"), "", lambda stored: _first_message_writer(stored, dump))
 
 
 def _locate_message(value: bytes, frame: Frame) -> tuple[tuple[int, ...], int]:
@@ -151,14 +151,14 @@ def _locate_message(value: bytes, frame: Frame) -> tuple[tuple[int, ...], int]:
 def _class_reader(messages: Messages, kind: Any) -> Read:
     """Reads the generated class. The value must be of that message, in any version of its schema."""
     wanted = kind.DESCRIPTOR.full_name
-    is_first = messages.name_of((0,)) == wanted
+    is_first = messages.name_at_indexes((0,)) == wanted
 
     def read(value: bytes, frame: Frame) -> Any:
         at = frame.start
         if is_first and frame.rest is None and value[at : at + 1] == b"\0":  # the file's first message, as most are
             return parse_message(kind, value[at + 1 :], frame)
         indexes, start = _locate_message(value, frame)
-        name = messages.name_of(indexes)
+        name = messages.name_at_indexes(indexes)
         if name != wanted:
             raise FormatError(f"it is a message of type {name}, not {wanted}")
         return parse_message(kind, value[start:], frame)
@@ -177,7 +177,7 @@ def _plain_reader(messages: Messages, names: Collection[str], json: Decoder | No
 
     def read(value: bytes, frame: Frame) -> Any:
         indexes, start = _locate_message(value, frame)
-        plain = message_to_dict(parse_message(messages.class_of(indexes), value[start:], frame), name_of)
+        plain = message_to_dict(parse_message(messages.class_at_indexes(indexes), value[start:], frame), name_of)
         return plain if from_object is None else from_object(plain)
 
     return read
@@ -206,7 +206,7 @@ def _class_writer(kind: Any, prefix: bytes) -> Encode:
     return encode
 
 
-def _index_prefix_in(stored: StoredSchema, kind: Any) -> bytes:
+def _index_prefix_in_schema(stored: StoredSchema, kind: Any) -> bytes:
     """Where the message is in a schema that is not the class's own."""
     from evkafka.serde.formats.proto_messages import Messages, encode_indexes
 
@@ -216,7 +216,7 @@ def _index_prefix_in(stored: StoredSchema, kind: Any) -> bytes:
     return encode_indexes(indexes)
 
 
-def _plain_writer(stored: StoredSchema, dump: Callable[[Any], Any]) -> Encode:
+def _first_message_writer(stored: StoredSchema, dump: Callable[[Any], Any]) -> Encode:
     """Writes the first message of the schema."""
     from google.protobuf.json_format import ParseDict
     from google.protobuf.json_format import ParseError as Misfit
@@ -224,20 +224,20 @@ def _plain_writer(stored: StoredSchema, dump: Callable[[Any], Any]) -> Encode:
 
     from evkafka.serde.formats.proto_messages import Messages
 
-    kind = Messages(stored).class_of((0,))
+    kind = Messages(stored).class_at_indexes((0,))
 
     def encode(event: Any) -> bytes:
         plain = to_jsonable_python(dump(event), bytes_mode="base64", exclude_none=True)
         try:
             return b"\0" + bytes(ParseDict(plain, kind()).SerializeToString())
         except Misfit as error:
-            fault = FormatError(f"it does not fit schema {stored.key}: {_misfit_text(error)}")
+            fault = FormatError(f"it does not fit schema {stored.key}: {_value_misfit_text(error)}")
         raise fault  # outside of the `except`: the error contains the value
 
     return encode
 
 
-def _misfit_text(error: Exception) -> str:
+def _value_misfit_text(error: Exception) -> str:
     """Which field does not fit, without its value."""
     if (unknown := UNKNOWN_FIELD.search(str(error))) is not None:
         return f"the message has no field {unknown[1]}"

@@ -157,7 +157,7 @@ class SchemaRegistry:
 
         async def ask(connection: Connection) -> StoredSchema:
             key, schema = await connection.rest.fetch_version(subject, "latest")
-            return await connection.fetch_references(key, schema)
+            return await connection.complete_with_references(key, schema)
 
         return await self._ask_with_retries(ask)
 
@@ -230,9 +230,9 @@ class Connection:
         await self.rest.close()
 
     async def fetch_schema(self, key: Key) -> StoredSchema:
-        return await self.fetch_references(key, await self.rest.fetch_schema(key))
+        return await self.complete_with_references(key, await self.rest.fetch_schema(key))
 
-    async def fetch_references(self, key: Key, schema: Schema) -> StoredSchema:
+    async def complete_with_references(self, key: Key, schema: Schema) -> StoredSchema:
         """The schema with all that it refers to."""
         used: dict[str, Schema] = {}
         await self._fetch_references_into(schema, used)

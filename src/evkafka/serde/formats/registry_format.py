@@ -190,8 +190,8 @@ class RegistryFormat:
             return self._build_decoder(annotation, decoder_for_schema_values(annotation, json), json.from_bytes)
         return self._build_decoder(annotation, json, json.from_bytes)
 
-    def plain_decoder(self) -> DecodeValue:
-        """See `ValueFormat.plain_decoder`."""
+    def decoder_to_plain_objects(self) -> DecodeValue:
+        """See `ValueFormat.decoder_to_plain_objects`."""
         return self._build_decoder(None, None, json.loads)
 
     def _build_decoder(self, annotation: Any, json: Decoder | None, from_json: Callable[[bytes], Any]) -> DecodeValue:
@@ -201,7 +201,7 @@ class RegistryFormat:
         """
         by_prefix: Compiled[Read] = {}
         by_header: Compiled[Read] = {}
-        compiled = self._cached_compiler(
+        compiled = self._caching_compile_function(
             lambda stored: self.language.compile_reader(stored, annotation, json), by_prefix, by_header
         )
 
@@ -221,7 +221,7 @@ class RegistryFormat:
 
         return decode
 
-    def _cached_compiler(
+    def _caching_compile_function(
         self, compile_: Callable[[StoredSchema], T], by_prefix: Compiled[T], by_header: Compiled[T]
     ) -> Callable[[bytes, bytes | None], tuple[T, Frame] | None]:
         """A function that compiles what the schema of a value needs, and keeps it for the next value of that schema. It
@@ -260,7 +260,7 @@ class RegistryFormat:
         """See `ValueFormat.schema_name_reader`."""
         by_prefix: Compiled[Names] = {}
         by_header: Compiled[Names] = {}
-        compiled = self._cached_compiler(self.language.compile_schema_name_reader, by_prefix, by_header)
+        compiled = self._caching_compile_function(self.language.compile_schema_name_reader, by_prefix, by_header)
 
         def name_of(record: Record) -> str | None:
             value = record.value
@@ -281,14 +281,14 @@ class RegistryFormat:
 
         return name_of
 
-    def is_schema_known(self, record: Record) -> bool:
-        """See `ValueFormat.is_schema_known`."""
-        key = _schema_key_of(record)
+    def is_record_schema_known(self, record: Record) -> bool:
+        """See `ValueFormat.is_record_schema_known`."""
+        key = _schema_key_of_record(record)
         return key is None or self.registry.store.has_answer(key)
 
-    def schema_future(self, record: Record) -> asyncio.Future[None] | None:
-        """See `ValueFormat.schema_future`."""
-        key = _schema_key_of(record)
+    def record_schema_future(self, record: Record) -> asyncio.Future[None] | None:
+        """See `ValueFormat.record_schema_future`."""
+        key = _schema_key_of_record(record)
         return None if key is None else self.registry.schema_future(key)
 
     # ------------------------------------------------------------------ writing
@@ -411,8 +411,8 @@ class RegistryFormat:
         """See `ValueFormat.is_asking`."""
         return self.registry.is_asking
 
-    def unavailable_reason(self) -> str:
-        """See `ValueFormat.unavailable_reason`."""
+    def registry_unavailable_reason(self) -> str:
+        """See `ValueFormat.registry_unavailable_reason`."""
         return self.registry.unavailable_reason()
 
     async def close(self) -> None:
@@ -420,7 +420,7 @@ class RegistryFormat:
         await self.registry.close()
 
 
-def _schema_key_of(record: Record) -> Key | None:
+def _schema_key_of_record(record: Record) -> Key | None:
     """The key of the schema of a record's value; None if there is none, or if it is cut off: then decoding raises."""
     if record.value is None:
         return None

@@ -176,7 +176,7 @@ def _parse_answer(url: str, answer: httpx.Response) -> Mapping[str, Any]:
         RegistryUnavailable: also if the answer is not a schema registry's, as that of a proxy: it says nothing about
             the schema.
     """
-    status, content = answer.status_code, _parse_json_object(answer)
+    status, content = answer.status_code, _json_object_or_none(answer)
     message = escape_line(str(content.get("message", "")), MESSAGE_CHARACTERS) if content is not None else ""
     said = f"schema registry {url} answered {status}{f': {message}' if message else ''}"
     match status:
@@ -204,7 +204,7 @@ def _parse_answer(url: str, answer: httpx.Response) -> Mapping[str, Any]:
             )
 
 
-def _parse_json_object(answer: httpx.Response) -> Mapping[str, Any] | None:
+def _json_object_or_none(answer: httpx.Response) -> Mapping[str, Any] | None:
     try:
         content = answer.json()
     except (ValueError, RecursionError):

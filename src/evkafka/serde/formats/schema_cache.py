@@ -78,7 +78,7 @@ class SchemaStore:
     def add(self, schema: StoredSchema) -> None:
         _put_bounded(self._known, schema.key, schema)
 
-    def add_missing(self, key: Key, why: str) -> None:
+    def remember_missing_in_registry(self, key: Key, why: str) -> None:
         _put_bounded(self._unknown, key, (time.monotonic() + UNKNOWN_S, why))
 
     def _is_unknown(self, key: Key) -> bool:
@@ -106,7 +106,9 @@ class SchemaRequests:
         if request is None:
             loop = asyncio.get_running_loop()
             request = self._requests[key] = Request(loop.create_future(), time.monotonic())
-            request.task = loop.create_task(self._ask_until_answered(key, request), name=f"evkafka-schema-{key}")
+            request.task = loop.create_task(
+                self._ask_until_answer_is_stored(key, request), name=f"evkafka-schema-{key}"
+            )
         return request.ready
 
     @property
@@ -135,7 +137,7 @@ class SchemaRequests:
             if not one.ready.done():
                 one.ready.cancel()
 
-    async def _ask_until_answered(self, key: Key, request: Request) -> None:
+    async def _ask_until_answer_is_stored(self, key: Key, request: Request) -> None:
         """Ask until there is an answer."""
         pause_s = FIRST_PAUSE_S
         try:
@@ -143,16 +145,16 @@ class SchemaRequests:
                 try:
                     self._store.add(await self._fetch(key))
                 except SchemaNotFound as error:
-                    self._store.add_missing(key, str(error))
+                    self._store.remember_missing_in_registry(key, str(error))
                 except RegistryError as error:
-                    self._note_failure(key, request, error)
+                    self._log_and_store_failure(key, request, error)
                     request.is_sent = False
                     await current_sleep.get()(error.pause_s if isinstance(error, Busy) else pause_s)
                     request.is_sent = True
                     pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
                     continue
                 except FormatError as error:
-                    self._store.add_missing(key, str(error))
+                    self._store.remember_missing_in_registry(key, str(error))
                 break
             if request.failure:
                 logger.info("%s answers again: records that waited for schema %s go on", self._shown, key)
@@ -162,7 +164,7 @@ class SchemaRequests:
             if not request.ready.done():
                 request.ready.set_result(None)
 
-    def _note_failure(self, key: Key, request: Request, error: RegistryError) -> None:
+    def _log_and_store_failure(self, key: Key, request: Request, error: RegistryError) -> None:
         if not request.failure:
             logger.warning("records with schema %s wait until its registry answers: %s", key, error)
         request.failure = str(error)
