@@ -422,7 +422,7 @@ class EVKafkaApp:
 
     def stop(self) -> None:
         """Begin to stop: read no more records, drain, commit, leave the group. From any thread; idempotent."""
-        self._lifecycle.stop()
+        self._lifecycle.begin_stop()
 
     def handle_exit(self, signum: int, frame: FrameType | None) -> None:
         """Handle a signal: the first one stops the app, the second one ends it at once."""
@@ -430,7 +430,7 @@ class EVKafkaApp:
 
     def status(self) -> AppStatus:
         """The current state of the app and its parts. Call it in the app's loop."""
-        return self._lifecycle.status()
+        return self._lifecycle.app_status()
 
     @property
     def started(self) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from evkafka.cli.impl import verify as command
 from evkafka.verify import Options, Report
-from evkafka.verify.broker_log import count_coordinator_faults, faults_text
+from evkafka.verify.broker_log import coordinator_faults_text, count_coordinator_faults
 
 LOG = """\
 2026-11-29T14:01:44,130 INFO kafka.server.KafkaRaftServer: [KafkaRaftServer nodeId=1] Kafka Server started
@@ -52,4 +52,4 @@ class TestTheCommand:
                 command.run_verify(Options(), as_json=False)
         else:
             command.run_verify(Options(), as_json=False)
-        assert (faults_text(2) in capsys.readouterr().out) is is_noted
+        assert (coordinator_faults_text(2) in capsys.readouterr().out) is is_noted

@@ -20,7 +20,7 @@ from evkafka.verify import Options
 from evkafka.verify.history import History, HistoryReader
 from evkafka.verify.instrumentation import instrument_app
 from evkafka.verify.load import NumberedProducer
-from evkafka.verify.record_values import create_values_decodable_by_app
+from evkafka.verify.record_values import create_app_decodable_value_function
 from evkafka.verify.worker_task import WorkerTask
 
 PAYLOAD = '{"number": {n}, "customer": "{key}"}'
@@ -89,7 +89,7 @@ class TestAFormat:
         config = {"value_format": one} if place == "consumer" else {"topics": [{"name": "orders", "value_format": one}]}
         shop = Shop(**config)
         with use_registry(registry):
-            value = (await create_values_decodable_by_app(shop.app, options()))(7, "k3")
+            value = (await create_app_decodable_value_function(shop.app, options()))(7, "k3")
             instrument_app(shop.app, task(tmp_path), History(tmp_path / "journal", "1.1"))
             async with AsyncTestClient(shop.app) as client:
                 await client.send_event(value, "OrderPlaced", "run", key="k3")
@@ -98,12 +98,12 @@ class TestAFormat:
         assert [entry.event for entry in HistoryReader(tmp_path / "journal").read_new()] == ["begin", "end"]
 
     async def test_json_sends_the_payload_as_it_is(self) -> None:
-        value_of = await create_values_decodable_by_app(Shop().app, options())
+        value_of = await create_app_decodable_value_function(Shop().app, options())
         assert value_of(7, "k3") == '{"number": 7, "customer": "k3"}'
 
     async def test_of_an_event_type_without_an_endpoint_is_still_written(self, registry: InMemoryRegistry) -> None:
         with use_registry(registry):
-            value_of = await create_values_decodable_by_app(
+            value_of = await create_app_decodable_value_function(
                 Shop(value_format=Avro(REGISTRY)).app, options(event_type="Other")
             )
         assert value_of(7, "k3") == b"\0\0\0\0\1\x0e\x04k3"
@@ -114,7 +114,7 @@ class TestBeforeTheRun:
         registry = InMemoryRegistry()
         shop = Shop(value_format=Avro(REGISTRY, auto_register=True))
         with use_registry(registry), pytest.raises(ConfigError, match="latest schema of subject 'orders-value'"):
-            await create_values_decodable_by_app(shop.app, options())
+            await create_app_decodable_value_function(shop.app, options())
         assert registry.versions("orders-value") == []
 
     async def test_a_registry_that_is_away_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ class TestBeforeTheRun:
         with pytest.raises(
             RegistryUnavailable, match=r"schema registry http://registry.invalid:8081 cannot be reached"
         ):
-            await create_values_decodable_by_app(shop.app, options())
+            await create_app_decodable_value_function(shop.app, options())
 
     @pytest.mark.parametrize(
         ("payload", "why"),
@@ -139,7 +139,7 @@ class TestBeforeTheRun:
         shop = Shop(value_format=Avro(REGISTRY))
         expected = f"--payload cannot be written in Avro for topic 'orders', {why}"
         with use_registry(registry), pytest.raises(ConfigError, match=expected):
-            await create_values_decodable_by_app(shop.app, options(payload=payload))
+            await create_app_decodable_value_function(shop.app, options(payload=payload))
 
 
 class TestTheTopic:
@@ -152,11 +152,11 @@ class TestTheTopic:
         shop = Shop(value_format=Avro(REGISTRY), **config)
         with use_registry(registry):
             with pytest.raises(ConfigError, match=r"consumer 'billing' reads several topics.*choose one with --topic"):
-                await create_values_decodable_by_app(shop.app, options())
-            value_of = await create_values_decodable_by_app(shop.app, options(topic="orders"))
+                await create_app_decodable_value_function(shop.app, options())
+            value_of = await create_app_decodable_value_function(shop.app, options(topic="orders"))
             assert value_of(7, "k3") == b"\0\0\0\0\1\x0e\x04k3"
             with pytest.raises(ConfigError, match="consumer 'billing' does not read topic 'payments'"):
-                await create_values_decodable_by_app(shop.app, options(topic="payments"))
+                await create_app_decodable_value_function(shop.app, options(topic="payments"))
 
     async def test_gives_the_topic_of_the_run_its_format(self, tmp_path: Path) -> None:
         topics = [{"name": "orders", "value_format": Avro(REGISTRY)}, {"name": "refunds", "value_format": "json"}]
@@ -168,7 +168,9 @@ class TestTheTopic:
 
     async def test_need_not_be_chosen_if_all_have_json(self) -> None:
         shop = Shop(topics=["orders", "refunds"])
-        assert (await create_values_decodable_by_app(shop.app, options()))(7, "k3") == '{"number": 7, "customer": "k3"}'
+        assert (await create_app_decodable_value_function(shop.app, options()))(
+            7, "k3"
+        ) == '{"number": 7, "customer": "k3"}'
 
 
 async def test_a_value_that_cannot_be_written_during_the_run_is_a_record_that_was_never_sent() -> None:

@@ -290,7 +290,8 @@ def _create_call_without_middleware(
 
     To save a call per record, `_event_type_lookup_by_header_or_topic` is repeated in it. A record with the very headers
     of the one before (the decoder shares the tuple) has the same route. A route's functions are bound to a name before
-    they are called: CPython 3.11 does not cache a call through a `__slots__` attribute, as `route.decode(...)` would be.
+    they are called: CPython 3.11 does not cache a call through a `__slots__` attribute, as `route.decode(...)` would
+    be.
     """
     route_by_type, default = _index_by_type(routes)
     unmatched = UnmatchedTypes()

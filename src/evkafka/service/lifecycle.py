@@ -208,7 +208,7 @@ class AppLifecycle:
                 for declared in self._app.consumers.values():
                     declared.log_start(self._app.title)
                 if self.should_exit:
-                    service.stop()
+                    service.begin_stop()
                 try:
                     yield service
                 finally:
@@ -238,7 +238,7 @@ class AppLifecycle:
         async with app.metrics.share_values() if app.metrics is not None else nullcontext(), peers.share_health():
             yield
 
-    def status(self) -> AppStatus:
+    def app_status(self) -> AppStatus:
         """The current state of the app and its parts. Call it in the app's loop."""
         if self.service is not None:
             lag_s = self._loop_monitor.largest_recent_lag_s if self._loop_monitor is not None else None
@@ -247,13 +247,13 @@ class AppLifecycle:
 
     # ------------------------------------------------------------------ stopping
 
-    def stop(self) -> None:
+    def begin_stop(self) -> None:
         """Begin to stop. From any thread; idempotent."""
         self.should_exit = True
         self._begin_stop_deadlines()
         loop, service = self.loop, self.service
         if loop is not None and service is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(service.stop)
+            loop.call_soon_threadsafe(service.begin_stop)
 
     def _begin_stop_deadlines(self) -> None:
         """Start the deadlines of the stop now: a blocked loop would start them too late. From any thread."""

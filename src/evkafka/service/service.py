@@ -158,7 +158,7 @@ class Service:
     def _has_reason_to_stop(self) -> bool:
         return self._stop.is_set() or self.failure is not None or any(task.done() for task in self._running)
 
-    def stop(self) -> None:
+    def begin_stop(self) -> None:
         """Begin to stop. On the service's loop; idempotent."""
         self.deadline.begin()
         self._stop.set()
@@ -197,12 +197,12 @@ class Service:
         )
 
     def _consumer_status(self, consumer: Consumer) -> ConsumerStatus:
-        status, plan = consumer.status(), self.plan(consumer.name)
+        status, plan = consumer.status(), self.plan_of_consumer(consumer.name)
         if plan is None or plan.formats is None:
             return status
         return dataclasses.replace(status, awaited=tuple(plan.formats.unavailable_reasons()))
 
-    def plan(self, name: str) -> ConsumerPlan | None:
+    def plan_of_consumer(self, name: str) -> ConsumerPlan | None:
         """A consumer's plan, by its name; None if there is none."""
         return next((plan for plan in self._plans if plan.name == name), None)
 

@@ -157,7 +157,7 @@ class DeadLetterScreen:
     def _local_handler(self, topic: AppTopic) -> LocalHandler:
         """A handler that runs in the app's event loop, whichever loop awaits it: the user's resources belong to it."""
         service = self._app.service
-        plan = service.plan(topic.consumer or "") if service is not None else None
+        plan = service.plan_of_consumer(topic.consumer or "") if service is not None else None
         if service is None or plan is None:
             raise ConfigError("no running consumer of this app handles these dead letters")
         handle, loop = create_local_handler(plan, service.state, self._threads), asyncio.get_running_loop()

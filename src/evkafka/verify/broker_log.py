@@ -19,7 +19,7 @@ def count_coordinator_faults(log: Path) -> int:
         return sum(any(fault in line for fault in COORDINATOR_FAULTS) for line in lines)
 
 
-def faults_text(count: int) -> str:
+def coordinator_faults_text(count: int) -> str:
     """A sentence for people who read the result of a run."""
     times = "once" if count == 1 else f"{count} times"
     return f"The log of the run's own broker has a fault of its group coordinator {times}: run it again"

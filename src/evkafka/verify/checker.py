@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from evkafka.verify.history import Entry
 from evkafka.verify.observations import Observations, Sent, Written
-from evkafka.verify.outputs import format_address, output_report_fields
+from evkafka.verify.outputs import format_partition_and_offset, output_report_fields
 from evkafka.verify.repeats import count_repeats_by_cause
 from evkafka.verify.report import Report, Stall, describe_problems
 
@@ -45,11 +45,11 @@ def check_run(observations: Observations, *, max_duplicates: float | None = None
         written=len(written),
         lost_writes=_find_acknowledged_but_unwritten(observations.sent, observations.written),
         double_writes=tuple(n for n, many in Counter(one.number for one in observations.written).items() if many > 1),
-        denied_writes=_find_failed_but_written(observations.sent, observations.written),
-        misplaced=_find_misplaced_records(observations, written),
+        denied_writes=_find_failed_sends_that_were_written(observations.sent, observations.written),
+        misplaced=_find_records_not_at_their_offset(observations, written),
         reordered_writes=_find_reordered_writes(observations.written),
         handled=len(written.keys() & handled.keys()),
-        lost=tuple(format_address(address) for address in sorted(written.keys() - handled.keys())),
+        lost=tuple(format_partition_and_offset(address) for address in sorted(written.keys() - handled.keys())),
         repeats=sum(many - 1 for many in handled.values()),
         repeats_by_cause=count_repeats_by_cause(observations.entries),
         **output_report_fields(observations.outputs, set(written)),
@@ -89,7 +89,7 @@ def _find_out_of_order(entries: Iterable[Entry]) -> tuple[str, ...]:
         seen.add(address)
         lane = (entry.partition, entry.key)
         if entry.offset < furthest.get(lane, -1):
-            late.append(f"{format_address(address)} after {furthest[lane]} (key {entry.key})")
+            late.append(f"{format_partition_and_offset(address)} after {furthest[lane]} (key {entry.key})")
         furthest[lane] = max(entry.offset, furthest.get(lane, -1))
     return tuple(late)
 
@@ -116,17 +116,17 @@ def _find_concurrent_attempts(entries: Iterable[Entry], session_s: float) -> tup
         match entry.event:
             case "begin":
                 attempt = _Attempt(entry.who, entry.offset)
-                for other in running.attempts_of(lane):
-                    if zombie := zombies.find_zombie(other, attempt, entry.at_s):
+                for other in running.attempts_in_lane(lane):
+                    if zombie := zombies.zombie_of_two_attempts(other, attempt, entry.at_s):
                         excused.add((lane, zombie))
                     else:
-                        where = format_address((entry.partition, entry.offset))
+                        where = format_partition_and_offset((entry.partition, entry.offset))
                         concurrent.append(
                             f"{where} in {entry.who} beside {other.offset} in {other.who} (key {entry.key})"
                         )
-                running.add(lane, attempt)
+                running.add_attempt(lane, attempt)
             case "end" | "fail" | "cut" | "pass":
-                running.remove(lane, _Attempt(entry.who, entry.offset))
+                running.remove_attempt(lane, _Attempt(entry.who, entry.offset))
             case "killed" | "down":
                 running.remove_process(entry.who)
             case "frozen":
@@ -144,14 +144,14 @@ class _RunningAttempts:
     def __init__(self) -> None:
         self._lanes: dict[Lane, list[_Attempt]] = {}
 
-    def attempts_of(self, lane: Lane) -> Sequence[_Attempt]:
+    def attempts_in_lane(self, lane: Lane) -> Sequence[_Attempt]:
         return self._lanes.get(lane, ())
 
-    def add(self, lane: Lane, attempt: _Attempt) -> None:
+    def add_attempt(self, lane: Lane, attempt: _Attempt) -> None:
         self._lanes.setdefault(lane, []).append(attempt)
 
-    def remove(self, lane: Lane, attempt: _Attempt) -> None:
-        if attempt in self.attempts_of(lane):
+    def remove_attempt(self, lane: Lane, attempt: _Attempt) -> None:
+        if attempt in self.attempts_in_lane(lane):
             self._lanes[lane].remove(attempt)
 
     def remove_process(self, who: str) -> None:
@@ -177,7 +177,7 @@ class _Zombies:
         if at_s - self._frozen_s.pop(who, at_s) > self._expired_s:
             self._until_s[who] = at_s + self._session_s
 
-    def find_zombie(self, first: _Attempt, second: _Attempt, at_s: float) -> _Attempt | None:
+    def zombie_of_two_attempts(self, first: _Attempt, second: _Attempt, at_s: float) -> _Attempt | None:
         """The attempt whose process is a zombie now; None if neither is, or if both run in one process."""
         if first.who == second.who:
             return None
@@ -196,23 +196,25 @@ def _find_acknowledged_but_unwritten(sent: Iterable[Sent], written: Iterable[Wri
     return tuple(one.number for one in sent if one.address is not None and one.number not in there)
 
 
-def _find_failed_but_written(sent: Iterable[Sent], written: Iterable[Written]) -> tuple[int, ...]:
+def _find_failed_sends_that_were_written(sent: Iterable[Sent], written: Iterable[Written]) -> tuple[int, ...]:
     there = {one.number for one in written}
     return tuple(one.number for one in sent if one.never_written and one.number in there)
 
 
-def _find_misplaced_records(observations: Observations, written: dict[Address, Written]) -> tuple[str, ...]:
+def _find_records_not_at_their_offset(observations: Observations, written: dict[Address, Written]) -> tuple[str, ...]:
     wrong = []
     for one in observations.sent:
         found = written.get(one.address) if one.address is not None else None
         if found is not None and one.address is not None and found.number != one.number:
-            wrong.append(f"{format_address(one.address)}: {one.number} was acknowledged, {found.number} is there")
+            wrong.append(
+                f"{format_partition_and_offset(one.address)}: {one.number} was acknowledged, {found.number} is there"
+            )
     for entry in observations.entries:
         if entry.event == "begin":
             there = written.get((entry.partition, entry.offset))
             if there is None or there.key != entry.key:
                 key = "nothing" if there is None else there.key
-                where = format_address((entry.partition, entry.offset))
+                where = format_partition_and_offset((entry.partition, entry.offset))
                 wrong.append(f"{where}: {entry.who} got key {entry.key}, the log has {key}")
     return tuple(wrong)
 
@@ -222,9 +224,8 @@ def _find_reordered_writes(written: Iterable[Written]) -> tuple[str, ...]:
     wrong = []
     for one in sorted(written, key=lambda one: (one.partition, one.offset)):
         if one.number < last.get(one.key, -1):
-            wrong.append(
-                f"{format_address((one.partition, one.offset))}: {one.number} after {last[one.key]} (key {one.key})"
-            )
+            where = format_partition_and_offset((one.partition, one.offset))
+            wrong.append(f"{where}: {one.number} after {last[one.key]} (key {one.key})")
         last[one.key] = max(one.number, last.get(one.key, -1))
     return tuple(wrong)
 
@@ -248,7 +249,7 @@ def _longest_stall(observations: Observations, began_s: float) -> Stall:
     stalls = [
         Stall(
             lasted_s=round(to_s - from_s, 3),
-            allowed_s=round(allowed_s + _overlap_s(from_s, to_s, excused), 3),
+            allowed_s=round(allowed_s + _overlap_with_periods_s(from_s, to_s, excused), 3),
             partition=partition,
             from_s=round(from_s - began_s, 3),
         )
@@ -301,7 +302,7 @@ def _unstable_periods(entries: Sequence[Entry], session_s: float) -> list[tuple[
     return spans
 
 
-def _overlap_s(from_s: float, to_s: float, spans: Iterable[tuple[float, float]]) -> float:
+def _overlap_with_periods_s(from_s: float, to_s: float, spans: Iterable[tuple[float, float]]) -> float:
     """How much of a period is in these spans; overlaps count once."""
     covered_s, at_s = 0.0, from_s
     for begin_s, end_s in sorted(spans):

@@ -71,7 +71,9 @@ def instrument_app(app: EVKafkaApp, task: WorkerTask, history: History) -> None:
         stack = (Middleware(JsonTypedDecoderMiddleware),)
     recorded = replace(
         declared,
-        settings=_settings_of_run(declared.settings, choose_topic(declared, task.app_topic), task),
+        settings=_consumer_settings_for_run(
+            declared.settings, choose_app_topic_to_imitate(declared, task.app_topic), task
+        ),
         middleware=(Middleware(RecordedAttempts, history), *stack),
     )
     app.replace_declarations(
@@ -97,7 +99,7 @@ def choose_consumer(app: EVKafkaApp, consumer: str | None) -> str:
     raise ConfigError(f"the app has no consumer {consumer!r}; its consumers: {shown}")
 
 
-def choose_topic(declared: DeclaredConsumer, topic: str | None) -> TopicSettings | None:
+def choose_app_topic_to_imitate(declared: DeclaredConsumer, topic: str | None) -> TopicSettings | None:
     """The topic of the app whose event type and format the run's topic has. None if the consumer reads several, and
     all have JSON.
 
@@ -125,7 +127,9 @@ def choose_topic(declared: DeclaredConsumer, topic: str | None) -> TopicSettings
     return None
 
 
-def _settings_of_run(settings: ConsumerSettings, topic: TopicSettings | None, task: WorkerTask) -> ConsumerSettings:
+def _consumer_settings_for_run(
+    settings: ConsumerSettings, topic: TopicSettings | None, task: WorkerTask
+) -> ConsumerSettings:
     """The app's own settings with topic, group and brokers of the run. Keys from the command line replace them."""
     of_run: Any = {
         "topics": [task.topic],

@@ -48,7 +48,7 @@ class NumberedProducer:
         self._producer = EVKafkaProducer({"bootstrap_servers": bootstrap_servers, "topic": topic, "linger_ms": 5})
 
     @property
-    def acknowledged(self) -> set[tuple[int, int]]:
+    def acknowledged_addresses(self) -> set[tuple[int, int]]:
         """The addresses of the acknowledged records."""
         return {one.address for one in self.sent if one.address is not None}
 
@@ -79,10 +79,10 @@ class NumberedProducer:
         except (DeliveryError, PayloadFault) as error:
             _note_failure(one, error)
         else:
-            future.add_done_callback(partial(_note_result, one))
+            future.add_done_callback(partial(_store_send_result, one))
 
 
-def _note_result(one: Sent, future: asyncio.Future[RecordMetadata]) -> None:
+def _store_send_result(one: Sent, future: asyncio.Future[RecordMetadata]) -> None:
     if future.cancelled():
         one.error = "cancelled"
     elif (error := future.exception()) is not None:

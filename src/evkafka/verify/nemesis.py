@@ -29,7 +29,7 @@ class Nemesis:
         self._broker_lock = asyncio.Lock()
         self.outages: list[tuple[float, float]] = []
 
-    async def run(self, schedule: Sequence[Fault]) -> None:
+    async def inject_scheduled_faults(self, schedule: Sequence[Fault]) -> None:
         """Returns when the last fault is over, and everything runs again."""
         began_s = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
@@ -49,7 +49,7 @@ class Nemesis:
                 await self._inject_process_fault(fault)
 
     async def _inject_process_fault(self, fault: Fault) -> None:
-        worker = self._workers.pick_idle_worker(fault.pick)
+        worker = self._workers.pick_worker_without_fault(fault.pick)
         if worker is None:
             self._progress(f"no process is free for the fault {fault.kind!r} at {fault.at_s:.1f} s: skipping it")
             return
@@ -57,33 +57,33 @@ class Nemesis:
         self._progress(f"{fault.at_s:6.1f} s  {fault.kind:<8} process {worker.who}, for {fault.lasts_s:.1f} s")
         match fault.kind:
             case "kill":
-                await self._workers.kill(worker)
+                await self._workers.kill_worker(worker)
             case "stop":
                 self._history.write_entry("fault", who=worker.who, kind="stop")
-                await self._workers.stop(worker)
+                await self._workers.stop_worker(worker)
             case _:
-                self._workers.freeze(worker)
+                self._workers.freeze_worker(worker)
         await asyncio.sleep(fault.lasts_s)
         if fault.kind == "freeze":
-            self._workers.thaw(worker)
+            self._workers.thaw_worker(worker)
             worker.busy = False
         else:
-            self._workers.restart(worker)
+            self._workers.restart_worker(worker)
 
     def _cancel_a_task(self, fault: Fault) -> None:
-        worker = self._workers.pick_idle_worker(fault.pick)
+        worker = self._workers.pick_worker_without_fault(fault.pick)
         if worker is not None:
             self._progress(f"{fault.at_s:6.1f} s  {fault.kind:<8} a task of process {worker.who}")
             self._workers.cancel_a_task(worker)
 
     async def _start_extra_member(self, fault: Fault) -> None:
-        worker = self._workers.start(self._workers.fresh_slot())
+        worker = self._workers.start_worker(self._workers.fresh_slot())
         worker.busy = True
         self._history.write_entry("fault", who=worker.who, kind="members")
         self._progress(f"{fault.at_s:6.1f} s  {fault.kind:<8} process {worker.who}, for {fault.lasts_s:.1f} s")
         await asyncio.sleep(fault.lasts_s)
         if worker.exit_code is None:
-            await self._workers.stop(worker)
+            await self._workers.stop_worker(worker)
 
     async def _restart_broker(self, fault: Fault) -> None:
         broker = self._broker

@@ -97,7 +97,7 @@ class Options:
         ]
         if self.bootstrap_servers is not None and "broker" in self.kinds:
             faults.append("a broker given by address cannot be restarted: remove the fault 'broker'")
-        if self.bootstrap_servers is not None and self._incremental and "session_timeout_ms" in self.config:
+        if self.bootstrap_servers is not None and self._uses_consumer_protocol and "session_timeout_ms" in self.config:
             faults.append(
                 f"with the group protocol {self.group_protocol!r} the session timeout is the brokers' own setting,"
                 " group.consumer.session.timeout.ms: leave it out"
@@ -115,14 +115,14 @@ class Options:
         config = self._config_with_built_in_defaults
         if self.group_protocol is not None:
             config["group_protocol"] = self.group_protocol
-        left_out = OF_THE_BROKERS if self._incremental else ()
+        left_out = OF_THE_BROKERS if self._uses_consumer_protocol else ()
         return {key: value for key, value in config.items() if key not in left_out}
 
     @property
     def broker_properties(self) -> dict[str, Any]:
         """The settings of a broker that is started for this run: with the consumer protocol the times of
         `consumer_config` are the broker's."""
-        if not self._incremental:
+        if not self._uses_consumer_protocol:
             return {}
         times = {**BUILT_IN, **self.config}
         session_ms, heartbeat_ms = (times[key] for key in OF_THE_BROKERS)
@@ -137,12 +137,12 @@ class Options:
     def broker_session_s(self) -> float | None:
         """The session timeout that `broker_properties` set; None if the consumer's own setting, or an unknown one of
         given brokers, counts."""
-        if self.bootstrap_servers is not None or not self._incremental:
+        if self.bootstrap_servers is not None or not self._uses_consumer_protocol:
             return None
         return float({**BUILT_IN, **self.config}["session_timeout_ms"]) / 1000
 
     @property
-    def _incremental(self) -> bool:
+    def _uses_consumer_protocol(self) -> bool:
         return self.group_protocol in ("consumer", "auto")
 
     @property

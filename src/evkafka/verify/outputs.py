@@ -23,8 +23,8 @@ def output_report_fields(outputs: Sequence[Output] | None, written: Collection[A
     return {
         "delivery": "exactly-once",
         "outputs": len(outputs),
-        "lost_outputs": tuple(format_address(one) for one in sorted(written - counts.keys())),
-        "double_outputs": tuple(format_address(one) for one, many in sorted(counts.items()) if many > 1),
+        "lost_outputs": tuple(format_partition_and_offset(one) for one in sorted(written - counts.keys())),
+        "double_outputs": tuple(format_partition_and_offset(one) for one, many in sorted(counts.items()) if many > 1),
         "reordered_outputs": _find_reordered_outputs(outputs),
     }
 
@@ -36,10 +36,10 @@ def _find_reordered_outputs(outputs: Sequence[Output]) -> tuple[str, ...]:
     for one in sorted(outputs, key=lambda one: (one.partition, one.offset)):
         last = furthest.get(one.key, one.source)
         if one.source < last:
-            late.append(f"{format_address(one.source)} after {last[1]} (key {one.key})")
+            late.append(f"{format_partition_and_offset(one.source)} after {last[1]} (key {one.key})")
         furthest[one.key] = max(one.source, last)
     return tuple(late)
 
 
-def format_address(address: Address) -> str:
+def format_partition_and_offset(address: Address) -> str:
     return f"{address[0]}@{address[1]}"

@@ -76,7 +76,7 @@ class Workers:
     def alive(self) -> list[Worker]:
         return [worker for worker in self._slots.values() if worker.exit_code is None]
 
-    def pick_idle_worker(self, fraction: float) -> Worker | None:
+    def pick_worker_without_fault(self, fraction: float) -> Worker | None:
         """A worker without a running fault; None if there is none."""
         free = [worker for worker in self.alive if not worker.busy and not worker.stopping]
         return free[int(fraction * len(free))] if free else None
@@ -86,7 +86,7 @@ class Workers:
 
     # ------------------------------------------------------------------ starting and ending
 
-    def start(self, slot: int) -> Worker:
+    def start_worker(self, slot: int) -> Worker:
         """Start a worker in this slot."""
         number = self._starts[slot] = self._starts.get(slot, 0) + 1
         who = f"{slot + 1}.{number}"
@@ -95,11 +95,11 @@ class Workers:
         worker = self._slots[slot] = Worker(who, command, self._home / f"process-{who}.log")
         return worker
 
-    def restart(self, worker: Worker) -> Worker:
+    def restart_worker(self, worker: Worker) -> Worker:
         """Start another worker in the slot of this one."""
-        return self.start(int(worker.who.partition(".")[0]) - 1)
+        return self.start_worker(int(worker.who.partition(".")[0]) - 1)
 
-    async def kill(self, worker: Worker) -> None:
+    async def kill_worker(self, worker: Worker) -> None:
         """Send SIGKILL and wait for the end. The line in the history precedes those of the next owner of its
         partitions, because they are reassigned only after its session."""
         worker.stopping = True
@@ -107,10 +107,10 @@ class Workers:
         await worker.wait_for_end(10)
         self._history.write_entry("killed", who=worker.who, kind="kill")
 
-    async def stop(self, worker: Worker) -> None:
+    async def stop_worker(self, worker: Worker) -> None:
         """Send SIGTERM and wait for the end. A worker that does not end in time, or ends with an error, is unclean."""
         worker.stopping = True
-        self.thaw(worker)
+        self.thaw_worker(worker)
         worker.send_signal(signal.SIGTERM)
         if not await worker.wait_for_end(STOP_S):
             self._record_unclean(f"process {worker.who} had not stopped {STOP_S:g} s after SIGTERM", worker)
@@ -120,18 +120,18 @@ class Workers:
             self._record_unclean(f"process {worker.who} exited with code {worker.exit_code} after SIGTERM", worker)
         self._history.write_entry("down", who=worker.who)
 
-    def freeze(self, worker: Worker) -> None:
+    def freeze_worker(self, worker: Worker) -> None:
         worker.frozen = True
         worker.send_signal(signal.SIGSTOP)
         self._history.write_entry("frozen", who=worker.who, kind="freeze")
 
-    def thaw(self, worker: Worker) -> None:
+    def thaw_worker(self, worker: Worker) -> None:
         if worker.frozen:
             self._history.write_entry("thawed", who=worker.who)
             worker.frozen = False
             worker.send_signal(signal.SIGCONT)
 
-    def mark_running(self, names: Collection[str]) -> None:
+    def mark_workers_running(self, names: Collection[str]) -> None:
         """These processes have recorded that they run."""
         for worker in self._slots.values():
             worker.up = worker.up or worker.who in names
@@ -148,7 +148,7 @@ class Workers:
                 worker.stopping = True
                 self._record_unclean(f"process {worker.who} exited unexpectedly with code {worker.exit_code}", worker)
                 self._history.write_entry("down", who=worker.who)
-                self.restart(worker)
+                self.restart_worker(worker)
 
     def kill_all(self) -> None:
         """Kill all workers: none may outlive the run."""

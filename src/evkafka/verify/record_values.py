@@ -7,7 +7,7 @@ from collections.abc import Callable
 from evkafka.app import EVKafkaApp
 from evkafka.exceptions import ConfigError
 from evkafka.service.json_to_topic_format import PayloadFault, Target, create_json_to_topic_format_encoder
-from evkafka.verify.instrumentation import choose_consumer, choose_topic
+from evkafka.verify.instrumentation import choose_app_topic_to_imitate, choose_consumer
 from evkafka.verify.options import Options
 
 BUILT_IN = '{"n": {n}}'
@@ -17,13 +17,13 @@ ValueOf = Callable[[int, str], str | bytes]
 """The value of the record with this number and key. Raises PayloadFault."""
 
 
-def values_from_payload_template(payload: str | None) -> ValueOf:
+def create_template_value_function(payload: str | None) -> ValueOf:
     """Values that are the payload itself, with number and key."""
     template = payload or BUILT_IN
     return lambda number, key: template.replace("{n}", str(number)).replace("{key}", key)
 
 
-async def create_values_decodable_by_app(app: EVKafkaApp, options: Options) -> ValueOf:
+async def create_app_decodable_value_function(app: EVKafkaApp, options: Options) -> ValueOf:
     """Values that the app's consumer can decode. With a `value_format` they are written by the schema of the app's own
     topic: the run's topic has no subject in the registry.
 
@@ -31,9 +31,9 @@ async def create_values_decodable_by_app(app: EVKafkaApp, options: Options) -> V
         ConfigError: the topic has to be chosen; the registry has no schema for it; or the payload does not fit it.
         RegistryError: the registry cannot be asked.
     """
-    text_of = values_from_payload_template(options.payload)
+    text_of = create_template_value_function(options.payload)
     declared = app.consumers[choose_consumer(app, options.consumer)]
-    topic = choose_topic(declared, options.topic)
+    topic = choose_app_topic_to_imitate(declared, options.topic)
     formats = declared.formats()
     value_format = formats.format_of_topic(topic.name) if formats is not None and topic is not None else None
     if topic is None or value_format is None:

@@ -24,7 +24,7 @@ from evkafka.kafka.admin.topic_reader import end_offsets, for_each_record_of_top
 from evkafka.kafka.admin.topics import create_topic
 from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.records import Record
-from evkafka.verify.broker_log import count_coordinator_faults, faults_text
+from evkafka.verify.broker_log import coordinator_faults_text, count_coordinator_faults
 from evkafka.verify.checker import check_run, uncommitted_partitions
 from evkafka.verify.fault_schedule import plan_faults
 from evkafka.verify.history import Entry, History, HistoryReader
@@ -33,7 +33,7 @@ from evkafka.verify.nemesis import Nemesis
 from evkafka.verify.observations import Observations, Output, Promises, Written
 from evkafka.verify.options import Options
 from evkafka.verify.processes import Workers
-from evkafka.verify.record_values import ValueOf, values_from_payload_template
+from evkafka.verify.record_values import ValueOf, create_template_value_function
 from evkafka.verify.report import Report
 from evkafka.verify.worker_task import WorkerTask
 
@@ -78,7 +78,7 @@ async def verify(
     try:
         async with _connect_or_start_broker(options, progress) as (servers, broker):
             with _log_to_file(home / "run.log"):
-                values = value_of or values_from_payload_template(options.payload)
+                values = value_of or create_template_value_function(options.payload)
                 report = await _Run(options, home, servers, broker, progress, values).run()
     finally:
         removable = report.clean if report is not None else not any(home.glob("process-*"))
@@ -136,7 +136,7 @@ class _Run:
         self._history = History(home / HISTORY_FILE, "run")
         self._reader = HistoryReader(home / HISTORY_FILE)
         self._entries: list[Entry] = []
-        self._workers = Workers(self._worker_task(home / HISTORY_FILE), home, self._history, progress)
+        self._workers = Workers(self._describe_worker_task(home / HISTORY_FILE), home, self._history, progress)
         self._nemesis = Nemesis(self._workers, broker, self._history, progress)
         self._producer = NumberedProducer(
             servers,
@@ -153,10 +153,12 @@ class _Run:
             await self._create_topics()
             await self._start_processes()
             await self._run_load_and_faults()
-            await self._wait_until_committed()
+            await self._wait_until_handled_and_committed()
             await self._stop_processes()
             await self._wait_for_open_transactions()
-            report = check_run(await self._observe_run(), max_duplicates=self._options.max_duplicates)
+            report = check_run(
+                await self._collect_and_explain_broker_errors(), max_duplicates=self._options.max_duplicates
+            )
         return replace(
             report,
             seed=self._options.seed,
@@ -166,7 +168,7 @@ class _Run:
 
     # ------------------------------------------------------------------ preparation
 
-    def _worker_task(self, history: Path) -> WorkerTask:
+    def _describe_worker_task(self, history: Path) -> WorkerTask:
         options = self._options
         return WorkerTask(
             who="",
@@ -195,7 +197,7 @@ class _Run:
             await create_topic(self._connection, topic, partitions=self._options.partitions)
 
     async def _start_processes(self) -> None:
-        workers = [self._workers.start(slot) for slot in range(self._options.processes)]
+        workers = [self._workers.start_worker(slot) for slot in range(self._options.processes)]
         deadline_s = time.monotonic() + UP_S
         while {entry.who for entry in self._read_history() if entry.event == "up"} != {
             worker.who for worker in workers
@@ -224,42 +226,42 @@ class _Run:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._producer.run(options.lasts_s))
-                tasks.create_task(self._nemesis.run(schedule))
+                tasks.create_task(self._nemesis.inject_scheduled_faults(schedule))
         finally:
             watching.cancel()
 
     async def _watch_workers(self) -> None:
         while True:
             self._workers.replace_ended_workers()
-            self._workers.mark_running({entry.who for entry in self._read_history() if entry.event == "up"})
+            self._workers.mark_workers_running({entry.who for entry in self._read_history() if entry.event == "up"})
             await asyncio.sleep(0.5)
 
     # ------------------------------------------------------------------ the end
 
-    async def _wait_until_committed(self) -> None:
+    async def _wait_until_handled_and_committed(self) -> None:
         """Wait until everything is handled and committed. If everything is committed and nothing happens, the rest is
         lost."""
         self._progress("all records are sent; waiting until they are handled and committed")
         deadline_s = time.monotonic() + self._options.settle_s
         while time.monotonic() < deadline_s:
             self._workers.replace_ended_workers()
-            if await self._is_committed():
+            if await self._is_everything_committed():
                 handled = {
                     (entry.partition, entry.offset) for entry in self._read_history() if entry.event in ("end", "pass")
                 }
                 idle_s = time.monotonic() - self._entries[-1].at_s
-                if self._producer.acknowledged <= handled or idle_s > QUIET_S:
+                if self._producer.acknowledged_addresses <= handled or idle_s > QUIET_S:
                     return
             await asyncio.sleep(0.5)
 
-    async def _is_committed(self) -> bool:
+    async def _is_everything_committed(self) -> bool:
         try:
             return not uncommitted_partitions(await self._read_committed_offsets(), await self._read_end_offsets())
         except BrokerError:  # the broker may have been restarted; the caller has a deadline
             return False
 
     async def _stop_processes(self) -> None:
-        await asyncio.gather(*(self._workers.stop(worker) for worker in self._workers.alive))
+        await asyncio.gather(*(self._workers.stop_worker(worker) for worker in self._workers.alive))
 
     async def _wait_for_open_transactions(self) -> None:
         """Nothing after a transaction of a killed process can be read until the brokers have aborted it."""
@@ -275,7 +277,7 @@ class _Run:
     def _count_coordinator_faults(self) -> int:
         return 0 if self._broker is None else count_coordinator_faults(self._broker.home / "broker.log")
 
-    async def _observe_run(self) -> Observations:
+    async def _collect_and_explain_broker_errors(self) -> Observations:
         """Collect what is known of the run.
 
         Raises:
@@ -285,7 +287,7 @@ class _Run:
             return await self._collect_observations()
         except BrokerError as error:
             if faults := self._count_coordinator_faults():
-                raise BrokerError(f"{error}. {faults_text(faults)}") from error
+                raise BrokerError(f"{error}. {coordinator_faults_text(faults)}") from error
             raise
 
     async def _collect_observations(self) -> Observations:

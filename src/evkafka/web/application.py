@@ -93,18 +93,22 @@ class _Pages:
 
     async def contract(self, request: Request) -> Response:
         refuse_other_sites(request, page=True)
-        query = contract.normalize_query(request.query_params.get("q", ""))
+        query = contract.trim_and_shorten_query(request.query_params.get("q", ""))
         return HTMLResponse(
-            await (self._render_search(query) if query else self._render_document("page", self._render_contract_page))
+            await (
+                self._render_search(query)
+                if query
+                else self._render_asyncapi_document("page", self._render_contract_page)
+            )
         )
 
     async def asyncapi_json(self, request: Request) -> Response:
-        return Response(await self._render_document("json", encode_json), media_type="application/json")
+        return Response(await self._render_asyncapi_document("json", encode_json), media_type="application/json")
 
     async def asyncapi_yaml(self, request: Request) -> Response:
-        return Response(await self._render_document("yaml", _encode_yaml), media_type="application/yaml")
+        return Response(await self._render_asyncapi_document("yaml", _encode_yaml), media_type="application/yaml")
 
-    async def _render_document(self, form: str, encode: Callable[[dict[str, Any]], bytes]) -> bytes:
+    async def _render_asyncapi_document(self, form: str, encode: Callable[[dict[str, Any]], bytes]) -> bytes:
         """The document in one of its forms. It can take seconds, so it is done once when the app has started."""
 
         def render() -> bytes:
@@ -124,7 +128,7 @@ class _Pages:
             document = self._current_document()
             if self._index is None or self._index.document is not document:
                 self._index = SearchIndex(document)
-            found = self._index.search(query)
+            found = self._index.find_parts_with_all_words(query)
             return contract.render_contract_page(
                 document, query, found=found, with_operations=self._with_operations
             ).encode()

@@ -56,25 +56,25 @@ class References:
         components = document.get("components", {})
         for kind, part in (("message", "messages"), ("schema", "schemas")):
             for key, component in components.get(part, {}).items():
-                for schema in _referenced_schemas(component):
+                for schema in _names_of_referenced_schemas(component):
                     if (kind, key) != ("schema", schema):
                         self.users[schema][kind, key] = None
 
 
 def _channel_address(document: Document, channel: str) -> str:
-    return _address_or_topic_pattern(channel, document["channels"][channel])
+    return _address_or_pattern_of_channel(channel, document["channels"][channel])
 
 
-def _address_or_topic_pattern(key: str, channel: Mapping[str, Any]) -> str:
+def _address_or_pattern_of_channel(key: str, channel: Mapping[str, Any]) -> str:
     return str(channel["address"] or channel.get("x-topic-pattern") or key)
 
 
-def _is_about_copies(operation: Mapping[str, Any]) -> bool:
+def _is_dead_letter_or_retry_operation(operation: Mapping[str, Any]) -> bool:
     """Whether an operation writes failed records to another topic, or reads them there."""
     return "x-dead-letters-of" in operation or "x-retries-of" in operation
 
 
-def _referenced_schemas(part: Any) -> Iterator[str]:
+def _names_of_referenced_schemas(part: Any) -> Iterator[str]:
     """The names of the schemas that this part of the document refers to."""
     rest = [part]
     while rest:
@@ -99,29 +99,41 @@ class ContractPage:
 
     @cached_property
     def channels(self) -> dict[str, Any]:
-        return {key: channel for key, channel in self.found.channels.items() if not self._has_only_copies(key)}
+        return {
+            key: channel
+            for key, channel in self.found.channels.items()
+            if not self._is_dead_letter_or_retry_channel(key)
+        }
 
     @cached_property
-    def folded_channels(self) -> dict[str, Any]:
+    def dead_letter_and_retry_channels(self) -> dict[str, Any]:
         """The dead-letter topics and retry topics."""
-        return {key: channel for key, channel in self.found.channels.items() if self._has_only_copies(key)}
+        return {
+            key: channel for key, channel in self.found.channels.items() if self._is_dead_letter_or_retry_channel(key)
+        }
 
     @cached_property
     def messages(self) -> dict[str, Any]:
-        return {key: message for key, message in self.found.messages.items() if not self._is_copy(key)}
+        return {
+            key: message
+            for key, message in self.found.messages.items()
+            if not self._is_dead_letter_or_retry_message(key)
+        }
 
     @cached_property
-    def folded_messages(self) -> dict[str, Any]:
+    def dead_letter_and_retry_messages(self) -> dict[str, Any]:
         """The copies of events that are written to dead-letter topics and retry topics."""
-        return {key: message for key, message in self.found.messages.items() if self._is_copy(key)}
+        return {
+            key: message for key, message in self.found.messages.items() if self._is_dead_letter_or_retry_message(key)
+        }
 
-    def _has_only_copies(self, channel: str) -> bool:
-        operations = [operation for _, operation in self.operations(channel)]
-        return bool(operations) and all(map(_is_about_copies, operations))
+    def _is_dead_letter_or_retry_channel(self, channel: str) -> bool:
+        operations = [operation for _, operation in self.operations_of_channel(channel)]
+        return bool(operations) and all(map(_is_dead_letter_or_retry_operation, operations))
 
-    def _is_copy(self, message: str) -> bool:
+    def _is_dead_letter_or_retry_message(self, message: str) -> bool:
         uses = self.message_uses(message)
-        return bool(uses) and all(_is_about_copies(use.operation) for use in uses)
+        return bool(uses) and all(_is_dead_letter_or_retry_operation(use.operation) for use in uses)
 
     @property
     def schemas(self) -> dict[str, Any]:
@@ -139,7 +151,7 @@ class ContractPage:
 
     def channel_keys_and_names(self, channels: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The keys of these channels with their names, for the table of contents."""
-        return [(key, _address_or_topic_pattern(key, channel)) for key, channel in channels.items()]
+        return [(key, _address_or_pattern_of_channel(key, channel)) for key, channel in channels.items()]
 
     def message_keys_and_titles(self, messages: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The keys of these messages with their titles."""
@@ -149,7 +161,7 @@ class ContractPage:
         """The keys of the schemas, which are their names too."""
         return [(key, key) for key in self.schemas]
 
-    def operations(self, channel: str) -> list[tuple[str, Mapping[str, Any]]]:
+    def operations_of_channel(self, channel: str) -> list[tuple[str, Mapping[str, Any]]]:
         """The operations of a channel, by key."""
         return self.references.operations.get(channel, [])
 
@@ -179,7 +191,7 @@ class ContractPage:
         return list(self.references.users.get(schema, ()))
 
 
-def normalize_query(query: str) -> str:
+def trim_and_shorten_query(query: str) -> str:
     """The query with single spaces, cut to `QUERY_CHARACTERS`."""
     return " ".join(query.split())[:QUERY_CHARACTERS]
 
@@ -194,10 +206,10 @@ def render_contract_page(
         found: the result of the query, if it is known already.
         with_operations: link to the dashboard.
     """
-    query = normalize_query(query)
+    query = trim_and_shorten_query(query)
     template = _template_environment().get_template("contract.html")
     if found is None:
-        found = SearchIndex(document).search(query)
+        found = SearchIndex(document).find_parts_with_all_words(query)
     page = ContractPage(document, References(document), query, found)
     return template.render(page=page, info=document["info"], with_operations=with_operations)
 

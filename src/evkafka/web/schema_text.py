@@ -45,7 +45,7 @@ class Field:
     inner: Mapping[str, Any] | None
 
     @property
-    def is_described(self) -> bool:
+    def has_description_or_inner_fields(self) -> bool:
         """Whether the column for the description has a content."""
         return bool(self.description or self.inner)
 

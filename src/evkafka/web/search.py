@@ -41,13 +41,13 @@ class SearchIndex:
             operations.setdefault(name_of_reference(operation["channel"]), []).append([key, operation])
         self._texts = {
             kind: {
-                key: _searchable_text([key, part, operations.get(key, []) if kind == "channels" else None])
+                key: _lower_case_json_text([key, part, operations.get(key, []) if kind == "channels" else None])
                 for key, part in parts.items()
             }
             for kind, parts in self._parts.items()
         }
 
-    def search(self, query: str) -> SearchResult:
+    def find_parts_with_all_words(self, query: str) -> SearchResult:
         """The parts that contain all words of the query; all parts if it is empty."""
         wanted, found = query.lower().split(), SearchResult()
         for kind, texts in self._texts.items():
@@ -64,5 +64,5 @@ def name_of_reference(reference: Mapping[str, str]) -> str:
     return reference["$ref"].rpartition("/")[2].replace("~1", "/").replace("~0", "~")
 
 
-def _searchable_text(value: object) -> str:
+def _lower_case_json_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).lower()

@@ -15,9 +15,9 @@ from evkafka.cli.output import print_json, styled_line
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.exceptions import ConfigError
 from evkafka.verify import Options, Report, verify
-from evkafka.verify.broker_log import faults_text
-from evkafka.verify.instrumentation import choose_consumer, choose_topic
-from evkafka.verify.record_values import create_values_decodable_by_app
+from evkafka.verify.broker_log import coordinator_faults_text
+from evkafka.verify.instrumentation import choose_app_topic_to_imitate, choose_consumer
+from evkafka.verify.record_values import create_app_decodable_value_function
 
 
 def run_verify(options: Options, *, as_json: bool) -> None:
@@ -58,14 +58,14 @@ def read_payload_option(given: str | None) -> str | None:
 def _load_app(target: str, options: Options) -> EVKafkaApp:
     """Load it, and report here, in one sentence, what would otherwise end each of the processes."""
     app = load_evkafka_app(target, options.app_dir)
-    choose_topic(app.consumers[choose_consumer(app, options.consumer)], options.topic)
+    choose_app_topic_to_imitate(app.consumers[choose_consumer(app, options.consumer)], options.topic)
     return app
 
 
 async def _verify_and_return_report(
     options: Options, app: EVKafkaApp | None, progress: Callable[[str], object]
 ) -> Report:
-    value_of = await create_values_decodable_by_app(app, options) if app is not None else None
+    value_of = await create_app_decodable_value_function(app, options) if app is not None else None
     return await verify(options, progress, value_of=value_of)
 
 
@@ -80,7 +80,9 @@ def _print_report(report: Report, screen: Console) -> None:
     for problem in report.problems:
         screen.print(styled_line(("failed", "red"), f"  {problem}"), soft_wrap=True)
     if report.problems and report.coordinator_faults:
-        screen.print(styled_line(("note", "yellow"), f"    {faults_text(report.coordinator_faults)}"), soft_wrap=True)
+        screen.print(
+            styled_line(("note", "yellow"), f"    {coordinator_faults_text(report.coordinator_faults)}"), soft_wrap=True
+        )
     if report.clean:
         once = "" if report.outputs is None else ", nothing is twice in the output"
         summary = f"nothing was lost, nothing was out of order{once}, everything is committed"

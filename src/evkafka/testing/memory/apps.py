@@ -113,7 +113,7 @@ class RunningApp:
         """
         found = []
         for name, consumer in self.consumers():
-            plan = self.service.plan(name) if self.service is not None else None
+            plan = self.service.plan_of_consumer(name) if self.service is not None else None
             if plan is not None and plan.formats is not None and plan.formats.is_asking:
                 found.append(Attempt(name, "", -1, -1, 0, "the schema registry", in_thread=False))
             for executor in consumer.busy_executors:

@@ -90,7 +90,7 @@ class InMemoryKafka(MemoryCluster):
                     running.phase = "ending"
                     ending.set()
                     if running.service is not None:
-                        running.service.stop()
+                        running.service.begin_stop()
         finally:
             running.phase = "ended"
             ending.set()
