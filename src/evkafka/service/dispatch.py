@@ -58,9 +58,8 @@ def build_dispatch(
     stack = build_stack(target, middleware or ())
     topic_types = dict(default_event_type_by_topic or {})
     if not isinstance(target, Handler):
-        return _create_dispatch_through_middleware(
-            stack, _event_type_lookup_by_schema_or_topic(topic_types, formats), lambda _: None, None, overrides, formats
-        )
+        untyped = _event_type_lookup_by_schema_or_topic(topic_types, formats)
+        return _create_dispatch_through_middleware(stack, untyped, lambda _: None, None, overrides, formats)
     target.freeze()
     for endpoint in target.endpoints:
         if endpoint.has_dependencies:
@@ -82,10 +81,8 @@ def build_dispatch(
             " sets the event type, their records are handled one by one",
             header,
         )
-    untyped = _event_type_lookup_by_schema_or_topic(topic_types, formats)
-    return _create_dispatch_through_middleware(
-        stack, untyped, _route_lookup(target, raw_type), limited_route, overrides, formats
-    )
+    untyped, route = _event_type_lookup_by_schema_or_topic(topic_types, formats), _route_lookup(target, raw_type)
+    return _create_dispatch_through_middleware(stack, untyped, route, limited_route, overrides, formats)
 
 
 def _is_default_stack(middleware: Sequence[Middleware] | None) -> bool:
@@ -288,10 +285,9 @@ def _create_call_without_middleware(
 ) -> Callable[[Record, Slot], Awaitable[object] | Unmatched]:
     """`Dispatch.call`. With `Executor._run_lane`, this runs most often.
 
-    To save a call per record, `_event_type_lookup_by_header_or_topic` is repeated in it. A record with the very headers
-    of the one before (the decoder shares the tuple) has the same route. A route's functions are bound to a name before
-    they are called: CPython 3.11 does not cache a call through a `__slots__` attribute, as `route.decode(...)` would
-    be.
+    To save a call per record, `_event_type_lookup_by_header_or_topic` is repeated in it. A record with the same headers
+    object as the one before (the decoder shares the tuple) has the same route. A route's functions are bound to a name
+    first: CPython 3.11 does not cache a call through a `__slots__` attribute, as `route.decode(...)` would be.
     """
     route_by_type, default = _index_by_type(routes)
     unmatched = UnmatchedTypes()
