@@ -241,7 +241,7 @@ class BatchRun:
             if isinstance(verdict, SendToRetryTopic | SendToDeadLetter):
                 self._begin_write_of_failed_record(index, end, verdict, share_s)
         for lane, settled in settled_after.items():
-            self._writes.add_settled_after_write(lane, settled)
+            self._writes.add_records_settled_after_write(lane, settled)
         for index, end, verdict in judged:
             if isinstance(verdict, StopConsuming):
                 self._report_failed_record(index, end, verdict)

@@ -101,10 +101,10 @@ class PendingWrites:
         self._scheduler.add_pending_write(lane, write)
         self._start_write_task(write)
 
-    def add_settled_after_write(self, lane: Lane, settled_after: Sequence[SettledAfterWrite]) -> None:
+    def add_records_settled_after_write(self, lane: Lane, settled_after: Sequence[SettledAfterWrite]) -> None:
         """These records end with the lane's pending writes."""
         if lane.writes:
-            self._scheduler.add_settled_after_write(lane, settled_after)
+            self._scheduler.add_records_settled_after_write(lane, settled_after)
         else:  # it was revoked meanwhile
             for settled in settled_after:
                 self._report.report_dropped(settled.slot.route, settled.record)

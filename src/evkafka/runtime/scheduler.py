@@ -343,7 +343,7 @@ class LaneScheduler:
         lane.writes = (*lane.writes, write)
         self.block(lane, "writing")
 
-    def add_settled_after_write(self, lane: Lane, settled_after: Sequence[SettledAfterWrite]) -> None:
+    def add_records_settled_after_write(self, lane: Lane, settled_after: Sequence[SettledAfterWrite]) -> None:
         """These records are settled, but wait for earlier records that are still being written."""
         lane.settled_after_writes = (*lane.settled_after_writes, *settled_after)
         lane.queue.extendleft(settled.record for settled in settled_after)

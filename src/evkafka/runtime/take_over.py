@@ -115,10 +115,8 @@ class PartitionTakeOver:
 
     async def _mark_and_hand_out(self, partitions: Sequence[Partition]) -> None:
         """Commit the mark, and let the partitions be read as usual."""
-        committer, owned = (
-            self._assignment.committer,
-            [one for one in partitions if self._assignment.may_partition_begin_records(one)],
-        )
+        committer = self._assignment.committer
+        owned = [one for one in partitions if self._assignment.may_partition_begin_records(one)]
         for partition in owned:
             partition.mark = OwnerMark(Ownership.BEGUN, 1, owner=self._owner)
         if committer is not None and owned:

@@ -53,7 +53,7 @@ class DeadLetterProducer:
             await self._share_attempt(topic, lambda: self.look_up_or_create_topics({topic: record.topic}))
         return record.partition if record.partition < self._partitions[topic] else None
 
-    async def refresh_topic_and_compare_partition(self, topic: str, record: Record, partition: int | None) -> bool:
+    async def refresh_and_detect_partition_change(self, topic: str, record: Record, partition: int | None) -> bool:
         """Look the topic up again, create it if it is gone, and return whether the record now belongs to another
         partition."""
         self.forget_partition_count(topic)

@@ -293,16 +293,16 @@ class DeadLetterWriter:
                 return
             # The topic may have been deleted. It is created again, and the client sends to the new one. If the new one
             # has fewer partitions, the client would wait for a partition that does not exist.
-            if await self._refresh_topic_and_compare_partition(write, outgoing.partition):
+            if await self._refresh_and_detect_partition_change(write, outgoing.partition):
                 raise TopicChanged(f"{write.topic} has a different number of partitions than before")
             await wait_for(self._clock, confirmed, SEND_TIMEOUT_S - LOOK_AGAIN_S)
         finally:
             if not confirmed.done():
                 confirmed.cancel()
 
-    async def _refresh_topic_and_compare_partition(self, write: TopicWrite, partition: int | None) -> bool:
+    async def _refresh_and_detect_partition_change(self, write: TopicWrite, partition: int | None) -> bool:
         try:
-            return await write.producer.refresh_topic_and_compare_partition(write.topic, write.record, partition)
+            return await write.producer.refresh_and_detect_partition_change(write.topic, write.record, partition)
         except EVKafkaError as error:
             logger.debug(
                 "cannot find out whether topic %s has changed: %s", write.topic, error
