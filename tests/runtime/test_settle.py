@@ -150,7 +150,15 @@ class TestBackoff:
     @given(attempt=st.integers(1, 10**6), jitter=st.floats(0, 1), chance=st.floats(0, 1, exclude_max=True))
     def test_stays_within_its_bounds_for_any_attempt(self, attempt: int, jitter: float, chance: float) -> None:
         wait = exponential_delay_s(attempt, first_s=0.5, multiplier=2, most_s=30, jitter=jitter, random=lambda: chance)
-        assert 0 <= wait <= 30 * (1 + jitter)
+        assert 0 <= wait <= 30
+
+    def test_varies_the_longest_waits_evenly_below_the_most(self) -> None:
+        chances = iter((0.0, 0.25, 0.5, 0.75))
+        waits = [
+            exponential_delay_s(n, first_s=0.5, multiplier=2, most_s=30, jitter=0.2, random=lambda: next(chances))
+            for n in range(7, 11)
+        ]
+        assert waits == pytest.approx([20, 22.5, 25, 27.5])
 
 
 class TestSupervision:
@@ -158,7 +166,7 @@ class TestSupervision:
         rule = RestartPolicy(lambda: 0.0, lambda: 0.5)
         waits = [rule.advance_backoff_s(BrokerUnavailable("away")) for _ in range(100)]
         assert waits[:3] == [0.5, 1.0, 2.0]
-        assert waits[-1] == 10.0
+        assert waits[-1] == 10.0 / 1.2  # with jitter at most 10 s
 
     @pytest.mark.parametrize("error", [BrokerRefused("login"), StopApp("verdict")])
     def test_ends_the_app_for_what_waiting_cannot_help(self, error: Exception) -> None:

@@ -120,7 +120,7 @@ class ErrorPolicy(TypedDict, total=False, closed=True):
     backoff_multiplier: float
     """The factor from each wait to the next, at least 1. Default 2.0."""
     max_backoff_ms: int
-    """The longest wait, in milliseconds. Default 30000."""
+    """The longest wait, in milliseconds, with `jitter` included. Default 30000."""
     jitter: float
     """The random variation of each wait, as a share of it, 0 to 1. Default 0.2."""
     non_retryable: Sequence[type[Exception]]
