@@ -56,7 +56,7 @@ class AnsweringSource:
 def read(records: int) -> Partition:
     """A partition of which so many records were read, and the first is finished."""
     partition = Partition(TP, ordering="partition")
-    partition.add_read_records([OneRecord(offset) for offset in range(records)], records)
+    partition.enter_read_offsets([OneRecord(offset) for offset in range(records)], records)
     partition.ledger.finish(0)
     return partition
 

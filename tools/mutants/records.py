@@ -123,7 +123,7 @@ COMPLETED = [
     Breakage(
         "attempts are counted from 1 by each owner",
         "runtime/partition.py",
-        "        self.tries.update(inherited.attempts)",
+        "        self.failed_attempts.update(inherited.attempts)",
         "        pass",
         "`max_attempts` begins again at every rebalance",
         (DONE,),
@@ -179,7 +179,7 @@ COMPLETED = [
     Breakage(
         "an attempt that fails in a hand-over is not counted",
         "runtime/executor.py",
-        "            lane.partition.tries[record.offset] = self.slot.attempt",
+        "            lane.partition.failed_attempts[record.offset] = self.slot.attempt",
         "            pass",
         "a record that fails slowly is tried more often than configured",
         (DONE,),

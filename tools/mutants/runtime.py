@@ -187,7 +187,7 @@ ATTEMPTS = [
     Breakage(
         "a retry is queued in a partition that is being revoked",
         "runtime/executor.py",
-        "            lane.partition.tries[record.offset] = self.slot.attempt\n            return\n",
+        "            lane.partition.failed_attempts[record.offset] = self.slot.attempt\n            return\n",
         "            pass\n",
         "a member tries again what another one has by then",
         ("tests/runtime/lanes/test_giving_back.py",),
@@ -389,8 +389,8 @@ POLLER = [
     Breakage(
         "at most once, records whose commit failed run",
         "runtime/poller.py",
-        "otherwise the client would commit past them\n                return",
-        "otherwise the client would commit past them",
+        "self._seek_back_if_at_most_once(source, tp, records[0])\n                return",
+        "self._seek_back_if_at_most_once(source, tp, records[0])",
         "the next owner runs it too",
         ("tests/runtime/lanes/test_poller.py",),
     ),

@@ -72,7 +72,7 @@ TRANSACTIONS = [
     Breakage(
         "an output that is too large fails the transaction each time",
         "runtime/committer.py",
-        "            self._transactions.scope.note_refused_record(error)\n",
+        "            self._transactions.scope.fail_later_sends_like(error)\n",
         "            pass\n",
         "the consumer restarts forever, and nothing is committed",
         (SENDS,),

@@ -357,7 +357,7 @@ class BatchRun:
     def _count_failed_attempts(self, indexes: Iterable[int]) -> None:
         """These records have failed, and their partition is being revoked."""
         for index in indexes:
-            self._batch.partition.tries[self._records[index].offset] = self._batch.attempt
+            self._batch.partition.failed_attempts[self._records[index].offset] = self._batch.attempt
 
     def _new_lane_without_order(self, index: int) -> Lane:
         """A new lane, in which a record that needs no order waits."""

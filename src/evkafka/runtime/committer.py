@@ -199,7 +199,7 @@ class Committer:
                 commit.partition.committed = commit.partition.saved = None
             return
         if isinstance(error, OutputRefused):
-            self._transactions.scope.note_refused_record(error)
+            self._transactions.scope.fail_later_sends_like(error)
         for commit in commits.values():
             commit.partition.outbox.in_doubt = True
         if any(map(self._transactions.owns, commits)):  # otherwise their next owner reads them

@@ -276,7 +276,7 @@ class Executor:
 
     async def _run_lane(self, lane: Lane) -> None:
         """Run the lane's records in order, until it is empty, must wait, or other lanes must have their turn."""
-        queue, finish = lane.queue, self._create_record_finisher(lane.partition)
+        queue, finish = lane.queue, self._choose_finish_function(lane.partition)
         slot, call, now, report = self.slot, self._call, self._clock.now, self._report
         skips_unmatched, durations_s = self._skips_unmatched, report.durations_to_extend(lane.partition.tp.topic)
         assert self._task is not None
@@ -325,7 +325,7 @@ class Executor:
             started = self.started_s = ended
         lane.attempt = slot.attempt
 
-    def _create_record_finisher(self, partition: Partition) -> Callable[[int], bool]:
+    def _choose_finish_function(self, partition: Partition) -> Callable[[int], bool]:
         """The function that finishes a record of this partition, by its offset, after an attempt that has succeeded."""
         if not self._dispatch.keeps_sends:
             return partition.ledger.finish
@@ -468,7 +468,7 @@ class Executor:
         """The record stays the lane's first, and the lane waits. If its partition is revoked, the record is dropped:
         its next owner continues to count."""
         if lane.partition.forbids_retries:
-            lane.partition.tries[record.offset] = self.slot.attempt
+            lane.partition.failed_attempts[record.offset] = self.slot.attempt
             return
         lane.queue.appendleft(record)
         lane.attempt = self.slot.attempt + 1

@@ -171,15 +171,15 @@ class PendingWrite:
     Attributes:
         slot: the attempt that ended with this, as it was then.
         since_s: when the write began, on the consumer's clock.
-        tries: how many tries have failed.
+        failed_writes: how many tries to write it have failed.
         topic: the topic that it could not be written to; empty until then.
         error: why the last try failed.
         ended: it is confirmed or abandoned.
     """
 
     __slots__ = (
-        "duration_s", "ended", "error", "lane", "on_abandoned", "record", "since_s", "slot", "task", "topic", "tries",
-        "verdict",
+        "duration_s", "ended", "error", "failed_writes", "lane", "on_abandoned", "record", "since_s", "slot", "task",
+        "topic", "verdict",
     )  # fmt: skip
 
     def __init__(
@@ -200,7 +200,7 @@ class PendingWrite:
         self.duration_s = duration_s
         self.since_s = since_s
         self.on_abandoned = on_abandoned
-        self.tries = 0
+        self.failed_writes = 0
         self.topic = ""
         self.error: BaseException | None = None
         self.task: asyncio.Task[Sequence[OutgoingRecord]] | None = None
@@ -213,7 +213,7 @@ class PendingWrite:
     @property
     def has_failed(self) -> bool:
         """Whether it could not be written so far."""
-        return self.tries > 0
+        return self.failed_writes > 0
 
     def mark_ended(self) -> None:
         """It is no longer pending. The caller removes its record from the lane."""
@@ -288,7 +288,7 @@ class Partition:
         mark: what its commits say about this owner. Written by `PartitionTakeOver` and `SuspectRecords`.
         began_at: the offset that the first records of this assignment begin at; None until they were read.
         was_reset: the reset rule has set its position.
-        tries: unfinished offset -> how many attempts have failed, earlier owners' included.
+        failed_attempts: unfinished offset -> how many attempts have failed, earlier owners' included.
         counted: the record whose attempt its commits count before it has ended, and the number of that attempt; None
             if there is none. Written by `SuspectRecords`.
         held: records that were read and wait until this owner has committed its mark: they are not in the ledger.
@@ -305,9 +305,9 @@ class Partition:
 
     __slots__ = (
         "_by_key", "_enqueued", "_keyed", "_more_held", "_progress", "_quiet", "_unkeyed", "_whole", "began_at",
-        "committed", "counted", "dead_letters", "early", "gathering", "held", "inherited", "ledger", "mark", "outbox",
-        "paused", "polled_bytes", "ready", "running", "saved", "state", "taking", "tp", "tries", "unreadable",
-        "was_reset",
+        "committed", "counted", "dead_letters", "early", "failed_attempts", "gathering", "held", "inherited",
+        "ledger", "mark", "outbox", "paused", "polled_bytes", "ready", "running", "saved", "state", "taking", "tp",
+        "unreadable", "was_reset",
     )  # fmt: skip
 
     def __init__(self, tp: TopicPartition, *, ordering: str, paused: bool = False) -> None:
@@ -321,7 +321,7 @@ class Partition:
         self.mark: OwnerMark = OPEN
         self.began_at: int | None = None
         self.was_reset = False
-        self.tries: dict[int, int] = {}
+        self.failed_attempts: dict[int, int] = {}
         self.counted: tuple[int, int] | None = None
         self.held: deque[Record] = deque()
         self.ready: list[tuple[int, int, Lane]] = []
@@ -378,7 +378,7 @@ class Partition:
 
     # ------------------------------------------------------------------ reading
 
-    def add_read_records(self, records: Sequence[Record], position: int | None) -> None:
+    def enter_read_offsets(self, records: Sequence[Record], position: int | None) -> None:
         """These records were just read, up to this position: enter them in the ledger."""
         self.dead_letters.count_records_read(len(records))
         self.unreadable = 0
@@ -407,7 +407,7 @@ class Partition:
         self.inherited = inherited
         self.ledger.inherit_finished(inherited.finished)
         self.outbox.covered = Coverage(inherited.base, inherited.finished)
-        self.tries.update(inherited.attempts)
+        self.failed_attempts.update(inherited.attempts)
 
     def finish(self, offset: int, sent: Sequence[OutgoingRecord] = ()) -> bool:
         """This record needs nothing more but the commit, which writes what it has sent. False if its assignment is
@@ -433,16 +433,16 @@ class Partition:
 
     def attempts_by_offset(self, base: int) -> dict[int, int]:
         """How many attempts at its unfinished records from this offset on count, by offset."""
-        if not self.tries and self.counted is None:
+        if not self.failed_attempts and self.counted is None:
             return {}
         unfinished, last = set(self.ledger.open_offsets()), self.ledger.last
-        counted = dict(self.tries)
+        counted = dict(self.failed_attempts)
         if self.counted is not None:
             offset, attempt = self.counted
             counted[offset] = attempt
         # Those after the last record that was read are inherited, and still to be read.
         counted = {at: tried for at, tried in counted.items() if at >= base and (at in unfinished or at > last)}
-        self.tries = {at: self.tries[at] for at in counted if at in self.tries}
+        self.failed_attempts = {at: self.failed_attempts[at] for at in counted if at in self.failed_attempts}
         return counted
 
     # ------------------------------------------------------------------ waiting for this owner's mark
@@ -491,7 +491,7 @@ class Partition:
             return True
         return (
             self.ledger.is_open(offset)
-            and self.tries.get(offset, 0) <= failed
+            and self.failed_attempts.get(offset, 0) <= failed
             and not any(write.has_failed and write.record.offset == offset for write in self.pending_writes())
         )
 
@@ -611,7 +611,7 @@ class Partition:
     def oldest_record_failed_attempts(self) -> int:
         """How often its oldest unfinished record has failed, or could not be written elsewhere; 0 while it runs."""
         lane = self._oldest_lane()
-        return max([lane.attempt - 1, *(write.tries for write in lane.writes)]) if lane is not None else 0
+        return max([lane.attempt - 1, *(write.failed_writes for write in lane.writes)]) if lane is not None else 0
 
     def oldest_record_block_reasons(self) -> frozenset[BlockReason]:
         """Why its oldest unfinished record does not begin; empty while it runs, or waits for an executor."""

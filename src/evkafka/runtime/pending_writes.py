@@ -124,7 +124,7 @@ class PendingWrites:
 
     def _on_write_failed(self, write: PendingWrite, topic: str, error: BaseException) -> None:
         """It could not be written, and is tried again, unless its partition is being revoked."""
-        write.topic, write.error, write.tries = topic, error, write.tries + 1
+        write.topic, write.error, write.failed_writes = topic, error, write.failed_writes + 1
         if write.partition.forbids_retries and not write.ended and not self.at_most_once:
             settled_after = write.lane.settled_after_writes
             write.abandon()

@@ -127,7 +127,7 @@ class Poller:
             return
         partition = self._assignment.partitions.get(tp)
         if partition is None or not self._may_hand_out(partition):
-            self._seek_back(source, tp, records[0])
+            self._seek_back_if_at_most_once(source, tp, records[0])
             return
         if not self._allow_read_by_dead_letter_limit(partition):  # this call has stopped the app
             return
@@ -152,7 +152,7 @@ class Poller:
         being revoked run within the drain time too."""
         return not (partition.is_closed or (partition.is_being_revoked and not self._assignment.at_most_once))
 
-    def _seek_back(self, source: RecordSource, tp: TopicPartition, first: Record) -> None:
+    def _seek_back_if_at_most_once(self, source: RecordSource, tp: TopicPartition, first: Record) -> None:
         """A poll has returned records of a partition that was revoked meanwhile: they are dropped.
 
         In at-least-once mode nothing is to be done: they are not committed. In at-most-once mode the client commits its
@@ -187,7 +187,8 @@ class Poller:
                 assignment.telemetry.emit(CommitFailed(assignment.name, offsets, error))
                 for tp, records in batches.items():
                     if records and assignment.partitions.get(tp) is assigned.get(tp):
-                        self._seek_back(source, tp, records[0])  # otherwise the client would commit past them
+                        # Otherwise the client would commit past them.
+                        self._seek_back_if_at_most_once(source, tp, records[0])
                 return
             for tp, records in batches.items():
                 if (partition := assignment.partitions.get(tp)) is assigned.get(tp):  # else a user has called seek

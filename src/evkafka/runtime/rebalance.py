@@ -71,7 +71,7 @@ class RebalanceListener:
         self._end_assignment_of_partitions(lost, self._cancel_unfinished(lost), lost=True)
 
     async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """New ledgers for these partitions."""
+        """New ledgers for these partitions. What the last commit says about them is read when they are first read."""
         assignment = self._assignment
         for tp in partitions:
             assignment.flow.remove_assignment_reasons(tp)

@@ -82,7 +82,7 @@ class LaneScheduler:
 
     def add_records(self, partition: Partition, records: Sequence[Record], position: int | None) -> None:
         """These records were just read, up to this position: put them into their lanes."""
-        partition.add_read_records(records, position)
+        partition.enter_read_offsets(records, position)
         if self._admission is None or partition.only_lane is not None:
             for lane, added in partition.sort_into_lanes(records):
                 self.append_records_to_lane(lane, added)
@@ -92,8 +92,8 @@ class LaneScheduler:
 
     def append_records_to_lane(self, lane: Lane, records: Sequence[Record]) -> None:
         """Append these records to the lane."""
-        if lane.partition.tries and not lane.queue and lane.state is not LaneState.RUNNING:
-            lane.attempt = lane.partition.tries.get(records[0].offset, 0) + 1  # an earlier owner has tried it
+        if lane.partition.failed_attempts and not lane.queue and lane.state is not LaneState.RUNNING:
+            lane.attempt = lane.partition.failed_attempts.get(records[0].offset, 0) + 1  # an earlier owner has tried it
         lane.queue.extend(records)
         if lane.state is LaneState.IDLE:
             self.make_ready(lane)
@@ -316,7 +316,7 @@ class LaneScheduler:
     def schedule_retry(self, lane: Lane, delay_s: float) -> None:
         """Try the lane's first record, or the batch's records, again after this time. The caller runs the lane."""
         for record in lane.queue:
-            lane.partition.tries[record.offset] = lane.attempt - 1
+            lane.partition.failed_attempts[record.offset] = lane.attempt - 1
             if not isinstance(lane, Batch):
                 break
         self.block(lane, "retry_wait")

@@ -339,7 +339,7 @@ def _pending_write_status(write: PendingWrite, now_s: float) -> UnwrittenStatus:
     return UnwrittenStatus(
         offset=write.record.offset,
         topic=write.topic,
-        tries=write.tries,
+        tries=write.failed_writes,
         age_s=now_s - write.since_s,
         error=f"{type(error).__name__}: {message_of(error)}"[:ERROR_CHARACTERS] if error is not None else "",
     )

@@ -134,13 +134,13 @@ class SuspectRecords:
             self._intake.place_records_when_due(partition, [partition.held.popleft()])
             return
         offset, known = record.offset, record.offset == found.offset
-        failed = partition.tries.get(offset, 0)
+        failed = partition.failed_attempts.get(offset, 0)
         if not known or not self._settle_suspect_unless_retried(partition, record, found.deaths, failed):
             deaths = found.deaths if known or found.offset is None else 0
             failed += 0 if known else deaths
             # The attempt is counted before it begins, and in each commit until it has ended: if the process dies, the
             # last commit has counted it.
-            partition.tries[offset], partition.counted = failed, (offset, failed + 1)
+            partition.failed_attempts[offset], partition.counted = failed, (offset, failed + 1)
             partition.mark = OwnerMark(Ownership.ALONE, deaths + 1, offset, self._owner)
             await self._commit_all_partitions()
             if not self._assignment.may_partition_begin_records(partition):
@@ -182,7 +182,7 @@ class SuspectRecords:
             return False
         partition.held.popleft()
         self._assignment.taken += 1
-        partition.add_read_records([read], read.offset + 1)
+        partition.enter_read_offsets([read], read.offset + 1)
         match verdict:
             case Finish(status=status):
                 report.report_failed(slot, read, died, verdict)

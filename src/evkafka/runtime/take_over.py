@@ -77,13 +77,14 @@ class PartitionTakeOver:
         if partition.began_at is None and self._assignment.committer is not None and not self._assignment.at_most_once:
             partition.began_at = records[0].offset
             partition.hold_records(records)
-            self._begin_partition(partition)
+            self._start_mark_or_suspect_check(partition)
         elif partition.is_held:
             partition.hold_records(records)
         else:
             self._hand_out(partition, records)
 
-    def _begin_partition(self, partition: Partition) -> None:
+    def _start_mark_or_suspect_check(self, partition: Partition) -> None:
+        """Start the task after which its held records are handed out. Until then it is not read."""
         self._assignment.flow.add_reason(partition.tp, "beginning")
         found = partition.inherited.mark if partition.inherited is not None else OPEN
         # A mark of our own is one that we could not take back, because the connection was lost: nobody has died.

@@ -70,7 +70,7 @@ class TransactionScope:
         self._compared: dict[Sequence[str], _ClusterPair] = {}
         self._comparing = asyncio.Lock()
 
-    def note_refused_record(self, refused: OutputRefused) -> None:
+    def fail_later_sends_like(self, refused: OutputRefused) -> None:
         """A transaction could not write this record. The same send raises its error from now on, so that it fails the
         attempt at its own record, and not the transactions of all."""
         output, error, now_s = refused.output, refused.error, self._clock.now()

@@ -18,6 +18,7 @@ from evkafka.kafka.consumer.membership import (
     NONE,
     RELEASE_SLACK_S,
     Answer,
+    AnswerKind,
     AssignPartitions,
     Heartbeat,
     Membership,
@@ -25,7 +26,6 @@ from evkafka.kafka.consumer.membership import (
     RevokePartitions,
     State,
     TopicIdPartition,
-    Verdict,
 )
 from evkafka.kafka.errors import ErrorCode
 from tests.support.model_group import Group
@@ -51,7 +51,7 @@ def member() -> Membership:
     return Membership({"orders"}, session_s=SESSION_S, retry_s=RETRY_S, now_s=0.0)
 
 
-def exchange(member: Membership, answer: Answer, now_s: float = 0.0) -> tuple[Heartbeat, Verdict]:
+def exchange(member: Membership, answer: Answer, now_s: float = 0.0) -> tuple[Heartbeat, AnswerKind]:
     beat = member.create_next_heartbeat(now_s)
     return beat, member.on_answer(answer, now_s)
 
@@ -218,16 +218,16 @@ class TestErrors:
     @pytest.mark.parametrize("code", [ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.NOT_COORDINATOR])
     def test_another_coordinator_finds_everything_as_it_was(self, member: Membership, code: int) -> None:
         settled(member, 0)
-        _, verdict = exchange(member, Answer(code), 5.0)
-        assert verdict is Verdict.FIND_COORDINATOR
+        _, answer_kind = exchange(member, Answer(code), 5.0)
+        assert answer_kind is AnswerKind.FIND_COORDINATOR
         assert member.owned == partitions(0)
         assert member.create_next_heartbeat(6.0).is_full
 
     @pytest.mark.parametrize("code", [ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.UNKNOWN_SERVER_ERROR])
     def test_a_coordinator_that_is_not_ready_is_asked_again(self, member: Membership, code: int) -> None:
         settled(member, 0)
-        _, verdict = exchange(member, Answer(code), 5.0)
-        assert verdict is Verdict.RETRY
+        _, answer_kind = exchange(member, Answer(code), 5.0)
+        assert answer_kind is AnswerKind.RETRY
         assert member.next_heartbeat_at_s == 5.0 + RETRY_S
         assert member.owned == partitions(0)
 
@@ -241,8 +241,8 @@ class TestErrors:
         exchange(member, assigned(0))
         member.next_change_to_carry_out({TOPIC})  # a revocation is under way
         member_id = member.member_id
-        _, verdict = exchange(member, Answer(code), 5.0)
-        assert verdict is Verdict.FENCED
+        _, answer_kind = exchange(member, Answer(code), 5.0)
+        assert answer_kind is AnswerKind.FENCED
 
         assert member.rejoin_without_partitions() == partitions(0, 1)
         member.note_revocation_carried_out()  # the revocation ends after the loss
@@ -262,21 +262,21 @@ class TestErrors:
 
     def test_an_instance_id_in_use_is_waited_for_and_then_said(self, member: Membership) -> None:
         in_use = Answer(ErrorCode.UNRELEASED_INSTANCE_ID)
-        assert exchange(member, in_use, 0.0)[1] is Verdict.UNRELEASED
+        assert exchange(member, in_use, 0.0)[1] is AnswerKind.UNRELEASED
         assert 0.0 < member.next_heartbeat_at_s <= 1.0
-        assert exchange(member, in_use, SESSION_S)[1] is Verdict.UNRELEASED
-        assert exchange(member, in_use, SESSION_S + RELEASE_SLACK_S + 0.1)[1] is Verdict.REFUSED
+        assert exchange(member, in_use, SESSION_S)[1] is AnswerKind.UNRELEASED
+        assert exchange(member, in_use, SESSION_S + RELEASE_SLACK_S + 0.1)[1] is AnswerKind.REFUSED
 
     def test_an_instance_id_that_is_released_in_time_is_taken(self, member: Membership) -> None:
         exchange(member, Answer(ErrorCode.UNRELEASED_INSTANCE_ID))
-        assert exchange(member, assigned(0), 10.0)[1] is Verdict.ACCEPTED
+        assert exchange(member, assigned(0), 10.0)[1] is AnswerKind.ACCEPTED
 
     @pytest.mark.parametrize("code", [23, 24, 29, 30, 35, 42, 69, 81, 82, 112, 128])
     def test_a_final_refusal_is_one(self, member: Membership, code: int) -> None:
-        assert exchange(member, Answer(code))[1] is Verdict.REFUSED
+        assert exchange(member, Answer(code))[1] is AnswerKind.REFUSED
 
     def test_an_unknown_code_fails(self, member: Membership) -> None:
-        assert exchange(member, Answer(999))[1] is Verdict.FAILED
+        assert exchange(member, Answer(999))[1] is AnswerKind.FAILED
 
 
 class TestLeaving:
@@ -336,7 +336,7 @@ class GroupOfMembers(RuleBasedStateMachine):
         _, answer = self.in_flight.pop(member)
         if not arrives:
             member.schedule_heartbeat_retry(self.now_s)
-        elif member.on_answer(answer, self.now_s) is Verdict.FENCED:
+        elif member.on_answer(answer, self.now_s) is AnswerKind.FENCED:
             self.lose(member)
 
     @precondition(lambda self: self.in_flight)
@@ -436,7 +436,7 @@ class GroupOfMembers(RuleBasedStateMachine):
 
     def round(self, member: Membership) -> None:
         beat = member.create_next_heartbeat(self.now_s)
-        if member.on_answer(self.group.heartbeat(member.member_id, beat), self.now_s) is Verdict.FENCED:
+        if member.on_answer(self.group.heartbeat(member.member_id, beat), self.now_s) is AnswerKind.FENCED:
             self.lose(member)
         if member in self.changing:
             self.finish(member)

@@ -7,12 +7,12 @@ import pytest
 from evkafka.kafka.client.transaction_protocol import NO_PRODUCER, ProducerId
 from evkafka.kafka.errors import ErrorCode
 from evkafka.kafka.producer.transaction_state import (
+    AnswerKind,
     Cleanup,
     Request,
     TransactionState,
-    Verdict,
+    answer_kind,
     most_severe_code,
-    verdict,
 )
 from evkafka.records import TopicPartition
 
@@ -99,14 +99,14 @@ class TestTheNextTransaction:
 
     def test_has_a_new_epoch_if_the_brokers_do_not_know_the_transaction(self) -> None:
         state = opened()
-        state.on_verdict(Verdict.BROKEN)
+        state.on_answer_kind(AnswerKind.BROKEN)
 
         assert state.required_cleanup is Cleanup.INITIALIZE
         assert state.producer == PRODUCER
 
     def test_has_a_producer_that_fences_others_only_after_this_one_was_fenced(self) -> None:
         state = opened()
-        state.on_verdict(Verdict.FENCED)
+        state.on_answer_kind(AnswerKind.FENCED)
 
         assert state.required_cleanup is Cleanup.INITIALIZE
         assert state.producer == NO_PRODUCER
@@ -120,11 +120,11 @@ class TestACommit:
 
         assert state.may_be_committed
 
-    @pytest.mark.parametrize("meaning", [Verdict.AGAIN, Verdict.FENCED, Verdict.BROKEN, Verdict.FAILED])
-    def test_is_refused_if_the_only_answer_says_so(self, meaning: Verdict) -> None:
+    @pytest.mark.parametrize("meaning", [AnswerKind.AGAIN, AnswerKind.FENCED, AnswerKind.BROKEN, AnswerKind.FAILED])
+    def test_is_refused_if_the_only_answer_says_so(self, meaning: AnswerKind) -> None:
         state = ending()
         state.on_answer()
-        state.on_verdict(meaning)
+        state.on_answer_kind(meaning)
 
         assert not state.may_be_committed
 
@@ -133,14 +133,14 @@ class TestACommit:
         state.on_no_answer()
         state.on_request_sent()
         state.on_answer()
-        state.on_verdict(Verdict.FENCED)
+        state.on_answer_kind(AnswerKind.FENCED)
 
         assert state.may_be_committed
 
     def test_is_unknown_if_the_coordinator_moved_away_while_it_wrote(self) -> None:
         state = ending()
         state.on_answer()
-        state.on_verdict(Verdict.ELSEWHERE)
+        state.on_answer_kind(AnswerKind.ELSEWHERE)
 
         assert state.may_be_committed
 
@@ -148,7 +148,7 @@ class TestACommit:
         state = opened()
         state.on_request_sent()
         state.on_no_answer()
-        state.on_verdict(Verdict.ELSEWHERE)
+        state.on_answer_kind(AnswerKind.ELSEWHERE)
 
         assert not state.may_be_committed
 
@@ -163,19 +163,19 @@ class TestACommit:
 class TestAnswers:
     @pytest.mark.parametrize("request_", Request)
     def test_without_an_error_are_done(self, request_: Request) -> None:
-        assert verdict(request_, 0) is Verdict.DONE
+        assert answer_kind(request_, 0) is AnswerKind.DONE
 
     @pytest.mark.parametrize("request_", Request)
     @pytest.mark.parametrize("code", [ErrorCode.INVALID_PRODUCER_EPOCH, ErrorCode.PRODUCER_FENCED])
     def test_that_fence_mean_the_same_for_every_request(self, request_: Request, code: int) -> None:
-        assert verdict(request_, code) is Verdict.FENCED
+        assert answer_kind(request_, code) is AnswerKind.FENCED
 
     @pytest.mark.parametrize("request_", Request)
     def test_that_nobody_knows_end_the_transaction(self, request_: Request) -> None:
-        assert verdict(request_, 9999) is Verdict.FAILED
+        assert answer_kind(request_, 9999) is AnswerKind.FAILED
 
     def test_about_a_batch_that_the_broker_has_already_are_done(self) -> None:
-        assert verdict(Request.WRITE, ErrorCode.DUPLICATE_SEQUENCE_NUMBER) is Verdict.DONE
+        assert answer_kind(Request.WRITE, ErrorCode.DUPLICATE_SEQUENCE_NUMBER) is AnswerKind.DONE
 
     def test_about_several_partitions_are_decided_by_the_worst(self) -> None:
         codes = (0, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.NOT_COORDINATOR)

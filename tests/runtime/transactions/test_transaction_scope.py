@@ -60,13 +60,13 @@ def fails(scope: TransactionScope, record: OutgoingRecord, *addresses: str) -> t
 
 
 def test_a_missing_topic_fails_every_send_to_it(scope: TransactionScope) -> None:
-    scope.note_refused_record(refused(DeliveryError))
+    scope.fail_later_sends_like(refused(DeliveryError))
     assert fails(scope, output()) is DeliveryError
     assert fails(scope, output(topic="other")) is None
 
 
 def test_a_refused_record_fails_the_attempts_at_its_own_source_record_alone(scope: TransactionScope) -> None:
-    scope.note_refused_record(refused(RecordRefused))
+    scope.fail_later_sends_like(refused(RecordRefused))
     assert fails(scope, output(), HERE) is None
     assert fails(scope, output(), BAD) is RecordRefused
     assert fails(scope, output(), HERE, BAD) is RecordRefused
@@ -77,14 +77,14 @@ def test_a_refused_record_fails_the_attempts_at_its_own_source_record_alone(scop
 def test_a_too_large_record_fails_what_is_larger_than_the_topic_takes_as_far_as_known(
     scope: TransactionScope, known: int | None, most: int
 ) -> None:
-    scope.note_refused_record(refused(RecordTooLarge, 100, largest_bytes=known))
+    scope.fail_later_sends_like(refused(RecordTooLarge, 100, largest_bytes=known))
     assert fails(scope, output(most)) is None
     assert fails(scope, output(most + 1)) is RecordTooLarge
 
 
 def test_refusals_of_each_kind_hold_beside_each_other(scope: TransactionScope) -> None:
-    scope.note_refused_record(refused(RecordTooLarge, 100))
-    scope.note_refused_record(refused(RecordRefused))
+    scope.fail_later_sends_like(refused(RecordTooLarge, 100))
+    scope.fail_later_sends_like(refused(RecordRefused))
     assert fails(scope, output(100), HERE) is RecordTooLarge
     assert fails(scope, output(1), BAD) is RecordRefused
     assert fails(scope, output(1), HERE) is None
@@ -92,7 +92,7 @@ def test_refusals_of_each_kind_hold_beside_each_other(scope: TransactionScope) -
 
 @pytest.mark.parametrize("kind", [DeliveryError, RecordRefused, RecordTooLarge])
 def test_a_refusal_holds_for_a_minute(scope: TransactionScope, clock: Clock, kind: type[DeliveryError]) -> None:
-    scope.note_refused_record(refused(kind))
+    scope.fail_later_sends_like(refused(kind))
     clock.now_s += REFUSED_S
     assert fails(scope, output(), BAD) is kind
     clock.now_s += 1

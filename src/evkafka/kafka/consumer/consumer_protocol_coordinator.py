@@ -30,7 +30,7 @@ from evkafka.kafka.consumer.group_session import DEFAULT_SESSION_S, look_up_grou
 from evkafka.kafka.consumer.incremental_assignment import IncrementalFetcher, IncrementalSubscriptions
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.member_offsets import AssignedPartition, MemberOffsets
-from evkafka.kafka.consumer.membership import Answer, Heartbeat, Membership, State, TopicIdPartition, Verdict
+from evkafka.kafka.consumer.membership import Answer, AnswerKind, Heartbeat, Membership, State, TopicIdPartition
 from evkafka.kafka.consumer.reconciler import AssignmentListener, Reconciler
 from evkafka.kafka.consumer.topic_names import TopicNames
 from evkafka.kafka.consumer.transaction_offsets import MemberTransactionOffsets
@@ -215,26 +215,26 @@ class ConsumerProtocolCoordinator:
         """Do what an answer asks for. False if the member cannot be one any more."""
         code = answer.error_code
         match self._membership.on_answer(_heartbeat_answer_from_response(answer), self._client.now_s()):
-            case Verdict.ACCEPTED:
+            case AnswerKind.ACCEPTED:
                 self._outage.note_success()
                 self._reconciler.wake()
-            case Verdict.RETRY:
+            case AnswerKind.RETRY:
                 logger.debug("heartbeat of group %r: %s; trying again", self.group_id, code_name(code))
-            case Verdict.FIND_COORDINATOR:
+            case AnswerKind.FIND_COORDINATOR:
                 logger.debug("heartbeat of group %r: %s; looking for it", self.group_id, code_name(code))
                 self._connection.mark_coordinator_unknown()
-            case Verdict.FENCED:
+            case AnswerKind.FENCED:
                 await self._rejoin(f"the group has removed this member: {code_name(code)}")
-            case Verdict.UNRELEASED:
+            case AnswerKind.UNRELEASED:
                 self._warnings.warn(
                     f"group {self.group_id!r} waits for the end of an earlier process with the group_instance_id"
                     f" {self._settings.group_instance_id!r}: one that did not leave is removed after"
                     f" {self._membership.session_s:g} s"
                 )
-            case Verdict.REFUSED:
+            case AnswerKind.REFUSED:
                 self._fail_with_refusal_error(code, answer.error_message)
                 return False
-            case Verdict.FAILED:
+            case AnswerKind.FAILED:
                 said = f": {answer.error_message}" if answer.error_message else ""
                 raise BrokerError(f"heartbeat of group {self.group_id!r}: {code_name(code)}{said}")
         return True

@@ -98,7 +98,7 @@ class Heartbeat:
     owned: Partitions | None = None
 
 
-class Verdict(Enum):
+class AnswerKind(Enum):
     """What an answer means."""
 
     ACCEPTED = auto()
@@ -114,28 +114,28 @@ class Verdict(Enum):
     """An error that this module does not know."""
 
 
-VERDICTS: Mapping[int, Verdict] = {
-    0: Verdict.ACCEPTED,
-    ErrorCode.UNKNOWN_SERVER_ERROR: Verdict.RETRY,
-    ErrorCode.REQUEST_TIMED_OUT: Verdict.RETRY,
-    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS: Verdict.RETRY,
-    ErrorCode.THROTTLING_QUOTA_EXCEEDED: Verdict.RETRY,
-    ErrorCode.COORDINATOR_NOT_AVAILABLE: Verdict.FIND_COORDINATOR,
-    ErrorCode.NOT_COORDINATOR: Verdict.FIND_COORDINATOR,
-    ErrorCode.UNKNOWN_MEMBER_ID: Verdict.FENCED,
-    ErrorCode.FENCED_MEMBER_EPOCH: Verdict.FENCED,
-    ErrorCode.UNRELEASED_INSTANCE_ID: Verdict.UNRELEASED,
-    ErrorCode.FENCED_INSTANCE_ID: Verdict.REFUSED,
-    ErrorCode.INCONSISTENT_GROUP_PROTOCOL: Verdict.REFUSED,
-    ErrorCode.INVALID_GROUP_ID: Verdict.REFUSED,
-    ErrorCode.TOPIC_AUTHORIZATION_FAILED: Verdict.REFUSED,
-    ErrorCode.GROUP_AUTHORIZATION_FAILED: Verdict.REFUSED,
-    ErrorCode.UNSUPPORTED_VERSION: Verdict.REFUSED,
-    ErrorCode.INVALID_REQUEST: Verdict.REFUSED,
-    ErrorCode.GROUP_ID_NOT_FOUND: Verdict.REFUSED,
-    ErrorCode.GROUP_MAX_SIZE_REACHED: Verdict.REFUSED,
-    ErrorCode.UNSUPPORTED_ASSIGNOR: Verdict.REFUSED,
-    ErrorCode.INVALID_REGULAR_EXPRESSION: Verdict.REFUSED,
+KIND_BY_CODE: Mapping[int, AnswerKind] = {
+    0: AnswerKind.ACCEPTED,
+    ErrorCode.UNKNOWN_SERVER_ERROR: AnswerKind.RETRY,
+    ErrorCode.REQUEST_TIMED_OUT: AnswerKind.RETRY,
+    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS: AnswerKind.RETRY,
+    ErrorCode.THROTTLING_QUOTA_EXCEEDED: AnswerKind.RETRY,
+    ErrorCode.COORDINATOR_NOT_AVAILABLE: AnswerKind.FIND_COORDINATOR,
+    ErrorCode.NOT_COORDINATOR: AnswerKind.FIND_COORDINATOR,
+    ErrorCode.UNKNOWN_MEMBER_ID: AnswerKind.FENCED,
+    ErrorCode.FENCED_MEMBER_EPOCH: AnswerKind.FENCED,
+    ErrorCode.UNRELEASED_INSTANCE_ID: AnswerKind.UNRELEASED,
+    ErrorCode.FENCED_INSTANCE_ID: AnswerKind.REFUSED,
+    ErrorCode.INCONSISTENT_GROUP_PROTOCOL: AnswerKind.REFUSED,
+    ErrorCode.INVALID_GROUP_ID: AnswerKind.REFUSED,
+    ErrorCode.TOPIC_AUTHORIZATION_FAILED: AnswerKind.REFUSED,
+    ErrorCode.GROUP_AUTHORIZATION_FAILED: AnswerKind.REFUSED,
+    ErrorCode.UNSUPPORTED_VERSION: AnswerKind.REFUSED,
+    ErrorCode.INVALID_REQUEST: AnswerKind.REFUSED,
+    ErrorCode.GROUP_ID_NOT_FOUND: AnswerKind.REFUSED,
+    ErrorCode.GROUP_MAX_SIZE_REACHED: AnswerKind.REFUSED,
+    ErrorCode.UNSUPPORTED_ASSIGNOR: AnswerKind.REFUSED,
+    ErrorCode.INVALID_REGULAR_EXPRESSION: AnswerKind.REFUSED,
 }
 
 
@@ -249,23 +249,23 @@ class Membership:
         self._told_topics = self._told_owned = None
         return beat
 
-    def on_answer(self, answer: Answer, now_s: float) -> Verdict:
+    def on_answer(self, answer: Answer, now_s: float) -> AnswerKind:
         """The answer to the last heartbeat. After FENCED, `rejoin_without_partitions` is to be called."""
-        verdict = VERDICTS.get(answer.code, Verdict.FAILED)
+        answer_kind = KIND_BY_CODE.get(answer.code, AnswerKind.FAILED)
         if answer.code == ErrorCode.GROUP_ID_NOT_FOUND and self.epoch != JOIN:
-            verdict = Verdict.FENCED  # the group was deleted, and the member with it
-        if verdict is not Verdict.UNRELEASED:
+            answer_kind = AnswerKind.FENCED  # the group was deleted, and the member with it
+        if answer_kind is not AnswerKind.UNRELEASED:
             self._unreleased_since_s = None
-        match verdict:
-            case Verdict.ACCEPTED:
+        match answer_kind:
+            case AnswerKind.ACCEPTED:
                 self._apply_answer(answer, now_s)
-            case Verdict.UNRELEASED:
+            case AnswerKind.UNRELEASED:
                 return self._on_unreleased_instance_id(now_s)
-            case Verdict.RETRY | Verdict.FIND_COORDINATOR | Verdict.FENCED:
+            case AnswerKind.RETRY | AnswerKind.FIND_COORDINATOR | AnswerKind.FENCED:
                 self.schedule_heartbeat_retry(now_s)
-            case Verdict.REFUSED | Verdict.FAILED:
+            case AnswerKind.REFUSED | AnswerKind.FAILED:
                 pass
-        return verdict
+        return answer_kind
 
     def schedule_heartbeat_retry(self, now_s: float) -> None:
         """The last heartbeat has no answer, or one that says nothing. The next one repeats everything."""
@@ -288,13 +288,13 @@ class Membership:
         is_eager = now_s < self._eager_until_s
         self._next_s = now_s + (min(EAGER_S, answer.interval_s) if is_eager else answer.interval_s)
 
-    def _on_unreleased_instance_id(self, now_s: float) -> Verdict:
+    def _on_unreleased_instance_id(self, now_s: float) -> AnswerKind:
         if self._unreleased_since_s is None:
             self._unreleased_since_s = now_s
         if now_s - self._unreleased_since_s > self.session_s + RELEASE_SLACK_S:
-            return Verdict.REFUSED
+            return AnswerKind.REFUSED
         self._next_s = now_s + MAX_RETRY_S
-        return Verdict.UNRELEASED
+        return AnswerKind.UNRELEASED
 
     def schedule_heartbeat_now(self, now_s: float) -> None:
         """Make the next heartbeat due now: an answer has shown that the epoch is old."""

@@ -239,12 +239,12 @@ class FetchedRecords:
             # After a wrong checksum no byte can be trusted; a batch that is too large is not decompressed.
             self.damage = Damage(self.position, next_offset, error)
         else:
-            self._ready, self.damage = self._decode_one_by_one(raw, next_offset)
+            self._ready, self.damage = self._decode_until_first_damage(raw, next_offset)
         self._after = next_offset if self.damage is None else self.position
         if self._ready and self.damage is not None:
             self._after = self._ready[-1].offset + 1
 
-    def _decode_one_by_one(self, raw: bytes, next_offset: int) -> tuple[list[KafkaRecord], Damage | None]:
+    def _decode_until_first_damage(self, raw: bytes, next_offset: int) -> tuple[list[KafkaRecord], Damage | None]:
         """Decode record by record. Each is preceded by its length, so a damaged one does not hide the next."""
         records: list[KafkaRecord] = []
         position = self.position

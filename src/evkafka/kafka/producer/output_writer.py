@@ -13,7 +13,7 @@ from evkafka.kafka.errors import code_name, describe_cause
 from evkafka.kafka.options import to_ms
 from evkafka.kafka.producer.output_queue import OutputQueue
 from evkafka.kafka.producer.transaction_connection import NO_ANSWER, TransactionConnection, retry_pauses_s
-from evkafka.kafka.producer.transaction_state import Request, TransactionState, Verdict, verdict
+from evkafka.kafka.producer.transaction_state import AnswerKind, Request, TransactionState, answer_kind
 
 NOBODY = -1
 """The leader of a partition that has none at the moment."""
@@ -41,12 +41,12 @@ class OutputWriter:
             answers = await asyncio.gather(*(self._write_to_leader(leader, some) for leader, some in by_leader.items()))
             refusal, is_complete = None, not without_leader
             for queue, code in (one for answer in answers for one in answer):
-                match self._note_and_return_verdict(queue, code):
-                    case Verdict.DONE:
+                match self._note_and_return_answer_kind(queue, code):
+                    case AnswerKind.DONE:
                         self._state.sequences[queue.partition] += queue.remove_confirmed_batch()
-                    case Verdict.AGAIN | Verdict.ELSEWHERE:
+                    case AnswerKind.AGAIN | AnswerKind.ELSEWHERE:
                         is_complete = False
-                    case Verdict.RECORD if queue.split_batch():
+                    case AnswerKind.RECORD if queue.split_batch():
                         pass
                     case _ if code is not None:
                         refusal = queue, code
@@ -85,12 +85,12 @@ class OutputWriter:
         codes = {(topic, partition): code for topic, rows in answer.topics for partition, code, *_ in rows}
         return [(queue, codes.get(queue.partition)) for queue in queues]
 
-    def _note_and_return_verdict(self, queue: OutputQueue, code: int | None) -> Verdict:
+    def _note_and_return_answer_kind(self, queue: OutputQueue, code: int | None) -> AnswerKind:
         if code is None:
-            return Verdict.ELSEWHERE
-        meaning = verdict(Request.WRITE, code)
-        self._state.on_verdict(meaning)
-        if meaning in (Verdict.AGAIN, Verdict.ELSEWHERE):
+            return AnswerKind.ELSEWHERE
+        kind = answer_kind(Request.WRITE, code)
+        self._state.on_answer_kind(kind)
+        if kind in (AnswerKind.AGAIN, AnswerKind.ELSEWHERE):
             topic, partition = queue.partition
             self._connection.last_error = f"{topic}[{partition}]: {code_name(code)}"
-        return meaning
+        return kind

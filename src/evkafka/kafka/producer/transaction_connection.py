@@ -17,7 +17,13 @@ from evkafka.kafka.client.coordinator_connection import CoordinatorConnection
 from evkafka.kafka.client.transaction_protocol import InitTransactionsRequest, MemberTxnOffsetCommitRequest
 from evkafka.kafka.errors import code_name, describe_cause
 from evkafka.kafka.options import connection_options
-from evkafka.kafka.producer.transaction_state import Request, TransactionState, Verdict, most_severe_code, verdict
+from evkafka.kafka.producer.transaction_state import (
+    AnswerKind,
+    Request,
+    TransactionState,
+    answer_kind,
+    most_severe_code,
+)
 
 T = TypeVar("T")
 
@@ -67,7 +73,7 @@ class TransactionConnection:
 
     async def ask_coordinator(
         self, kind: Request, request: Callable[[], Any], codes: Callable[[Any], Collection[int]]
-    ) -> tuple[Any, Verdict]:
+    ) -> tuple[Any, AnswerKind]:
         """Ask the coordinator of the transactional id. Returns its answer and what it means.
 
         The caller limits the time.
@@ -83,7 +89,7 @@ class TransactionConnection:
 
     async def ask_group_coordinator(
         self, group_id: str, kind: Request, request: Callable[[], Any], codes: Callable[[Any], Collection[int]]
-    ) -> tuple[Any, Verdict]:
+    ) -> tuple[Any, AnswerKind]:
         """Ask the coordinator of a group; see `ask_coordinator`."""
         coordinator = self._groups.get(group_id)
         if coordinator is None:
@@ -97,7 +103,7 @@ class TransactionConnection:
         kind: Request,
         request: Callable[[], Any],
         codes: Callable[[Any], Collection[int]],
-    ) -> tuple[Any, Verdict]:
+    ) -> tuple[Any, AnswerKind]:
         pauses = retry_pauses_s()
         while True:
             await coordinator.find_coordinator()
@@ -109,12 +115,12 @@ class TransactionConnection:
                 self.last_error = describe_cause(error)
             else:
                 code = most_severe_code(kind, codes(answer))
-                meaning = verdict(kind, code)
-                self._state.on_verdict(meaning)
-                if meaning not in (Verdict.AGAIN, Verdict.ELSEWHERE):
+                meaning = answer_kind(kind, code)
+                self._state.on_answer_kind(meaning)
+                if meaning not in (AnswerKind.AGAIN, AnswerKind.ELSEWHERE):
                     return answer, meaning
                 self.last_error = code_name(code)
-                if meaning is Verdict.ELSEWHERE:
+                if meaning is AnswerKind.ELSEWHERE:
                     coordinator.mark_coordinator_unknown()
             await asyncio.sleep(next(pauses))
 

@@ -10,7 +10,7 @@ from evkafka.kafka.producer.batch import delivery_error
 from evkafka.kafka.producer.idempotent_producer import Refusal
 from evkafka.kafka.producer.output_queue import OutputQueue, bytes_as_single_record_batch
 from evkafka.kafka.producer.partition_queue import ONE_RECORD, describe_topic_refusal
-from evkafka.kafka.producer.transaction_state import Verdict
+from evkafka.kafka.producer.transaction_state import AnswerKind
 from evkafka.runtime.ports import MetadataTooLarge, OutgoingRecord, OutputRefused
 
 
@@ -18,7 +18,7 @@ class ProducerFenced(CommitRefused):
     """Another producer has used the transactional id since, or the transaction was open for too long. It is aborted."""
 
 
-def transaction_error(meaning: Verdict, code: int, doing: str, *, subject: str) -> BrokerError:
+def transaction_error(kind: AnswerKind, code: int, doing: str, *, subject: str) -> BrokerError:
     """The error for an answer after which a transaction cannot be committed.
 
     Args:
@@ -26,39 +26,39 @@ def transaction_error(meaning: Verdict, code: int, doing: str, *, subject: str) 
         subject: what a missing right is about: the transactional id, or a group.
     """
     said = f"{doing}: {code_name(code)}; nothing was committed"
-    match meaning:
-        case Verdict.FENCED:
+    match kind:
+        case AnswerKind.FENCED:
             return ProducerFenced(
                 f"{said}; another process has used this transactional id, or the transaction was open for longer than"
                 " transaction_timeout_ms"
             )
-        case Verdict.METADATA:
+        case AnswerKind.METADATA:
             return MetadataTooLarge(f"{said}; another try needs less metadata")
-        case Verdict.DELETED:
+        case AnswerKind.DELETED:
             return CommitRefused(f"{said}; the topic seems to have been deleted")
-        case Verdict.REFUSED:
+        case AnswerKind.REFUSED:
             error = translate_error(kafka.for_code(code)(subject), doing)
             return error if isinstance(error, BrokerRefused) else BrokerRefused(said)
         case _:
             return BrokerError(said)
 
 
-def output_error(meaning: Verdict, code: int, doing: str, queue: OutputQueue) -> BrokerError:
+def output_error(kind: AnswerKind, code: int, doing: str, queue: OutputQueue) -> BrokerError:
     """The error for an answer about one partition of the outputs."""
-    match meaning:
-        case Verdict.RECORD:
+    match kind:
+        case AnswerKind.RECORD:
             refusal, output = Refusal(code, f"the broker refused it: {code_name(code)}"), queue.first
             why = describe_topic_refusal(refusal, bytes_as_single_record_batch(output), lacks_key=output.key is None)
             return refused_output_error(output, why, ONE_RECORD.get(code, DeliveryError))
-        case Verdict.MISSING:
+        case AnswerKind.MISSING:
             return refused_output_error(queue.first, "the topic does not exist; create it, or check the name")
-        case Verdict.REFUSED if code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:
+        case AnswerKind.REFUSED if code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:
             return refused_output_error(
                 queue.first, describe_cause(kafka.TopicAuthorizationFailedError(queue.partition.topic))
             )
         case _:
             topic, partition = queue.partition
-            return transaction_error(meaning, code, f"{doing}: writing to {topic}[{partition}]", subject=topic)
+            return transaction_error(kind, code, f"{doing}: writing to {topic}[{partition}]", subject=topic)
 
 
 def refused_output_error(output: OutgoingRecord, why: str, kind: type[DeliveryError] = DeliveryError) -> OutputRefused:

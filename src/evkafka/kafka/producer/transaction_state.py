@@ -11,7 +11,7 @@ A request that has no answer may be carried out at any later moment, also in the
 commit would commit half of it, a late write would stay open after an abort. INITIALIZE ends the transaction on the
 brokers and raises the producer's epoch, so that nothing late is carried out any more.
 
-What each answer means is the table `verdict`.
+What each answer means is the table `answer_kind`.
 """
 
 from __future__ import annotations
@@ -91,14 +91,14 @@ class TransactionState:
         self._lost_an_answer = True
         self.may_be_committed |= self._phase is Phase.ENDING
 
-    def on_verdict(self, meaning: Verdict) -> None:
-        """An answer has this meaning."""
+    def on_answer_kind(self, meaning: AnswerKind) -> None:
+        """An answer was of this kind."""
         match meaning:
-            case Verdict.ELSEWHERE:
+            case AnswerKind.ELSEWHERE:
                 self.may_be_committed |= self._phase is Phase.ENDING
-            case Verdict.FENCED:
+            case AnswerKind.FENCED:
                 self.forget_producer()
-            case Verdict.BROKEN:
+            case AnswerKind.BROKEN:
                 self._phase = Phase.BROKEN
             case _:
                 pass
@@ -126,8 +126,8 @@ class TransactionState:
         self._phase = Phase.READY
         self.may_be_committed = False
 
-    def on_unknown_outcome(self) -> None:
-        """It is not known what the coordinator has done."""
+    def on_abort_failed(self) -> None:
+        """The abort was neither done nor refused as fenced: it is not known what the coordinator has done."""
         self._phase = Phase.BROKEN
 
     def forget_producer(self) -> None:
@@ -148,7 +148,7 @@ class Request(Enum):
     END = auto()
 
 
-class Verdict(Enum):
+class AnswerKind(Enum):
     """What an answer means."""
 
     DONE = auto()
@@ -176,76 +176,86 @@ class Verdict(Enum):
     """Any other error: the transaction cannot be committed."""
 
 
-_ANY: Mapping[int, Verdict] = {
-    0: Verdict.DONE,
-    ErrorCode.REQUEST_TIMED_OUT: Verdict.ELSEWHERE,
-    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS: Verdict.AGAIN,
-    ErrorCode.COORDINATOR_NOT_AVAILABLE: Verdict.ELSEWHERE,
-    ErrorCode.NOT_COORDINATOR: Verdict.ELSEWHERE,
-    ErrorCode.TOPIC_AUTHORIZATION_FAILED: Verdict.REFUSED,
-    ErrorCode.GROUP_AUTHORIZATION_FAILED: Verdict.REFUSED,
-    ErrorCode.CLUSTER_AUTHORIZATION_FAILED: Verdict.REFUSED,
-    ErrorCode.UNSUPPORTED_VERSION: Verdict.REFUSED,
-    ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT: Verdict.REFUSED,
-    ErrorCode.INVALID_PRODUCER_EPOCH: Verdict.FENCED,
-    ErrorCode.INVALID_TXN_STATE: Verdict.BROKEN,
-    ErrorCode.INVALID_PRODUCER_ID_MAPPING: Verdict.BROKEN,
-    ErrorCode.INVALID_TRANSACTION_TIMEOUT: Verdict.REFUSED,
-    ErrorCode.CONCURRENT_TRANSACTIONS: Verdict.AGAIN,
-    ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Verdict.REFUSED,
-    ErrorCode.UNKNOWN_PRODUCER_ID: Verdict.BROKEN,
-    ErrorCode.THROTTLING_QUOTA_EXCEEDED: Verdict.AGAIN,
-    ErrorCode.PRODUCER_FENCED: Verdict.FENCED,
+_ANY: Mapping[int, AnswerKind] = {
+    0: AnswerKind.DONE,
+    ErrorCode.REQUEST_TIMED_OUT: AnswerKind.ELSEWHERE,
+    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS: AnswerKind.AGAIN,
+    ErrorCode.COORDINATOR_NOT_AVAILABLE: AnswerKind.ELSEWHERE,
+    ErrorCode.NOT_COORDINATOR: AnswerKind.ELSEWHERE,
+    ErrorCode.TOPIC_AUTHORIZATION_FAILED: AnswerKind.REFUSED,
+    ErrorCode.GROUP_AUTHORIZATION_FAILED: AnswerKind.REFUSED,
+    ErrorCode.CLUSTER_AUTHORIZATION_FAILED: AnswerKind.REFUSED,
+    ErrorCode.UNSUPPORTED_VERSION: AnswerKind.REFUSED,
+    ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT: AnswerKind.REFUSED,
+    ErrorCode.INVALID_PRODUCER_EPOCH: AnswerKind.FENCED,
+    ErrorCode.INVALID_TXN_STATE: AnswerKind.BROKEN,
+    ErrorCode.INVALID_PRODUCER_ID_MAPPING: AnswerKind.BROKEN,
+    ErrorCode.INVALID_TRANSACTION_TIMEOUT: AnswerKind.REFUSED,
+    ErrorCode.CONCURRENT_TRANSACTIONS: AnswerKind.AGAIN,
+    ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: AnswerKind.REFUSED,
+    ErrorCode.UNKNOWN_PRODUCER_ID: AnswerKind.BROKEN,
+    ErrorCode.THROTTLING_QUOTA_EXCEEDED: AnswerKind.AGAIN,
+    ErrorCode.PRODUCER_FENCED: AnswerKind.FENCED,
 }
 
-_BY_REQUEST: Mapping[Request, Mapping[int, Verdict]] = {
+_BY_REQUEST: Mapping[Request, Mapping[int, AnswerKind]] = {
     Request.INITIALIZE: {},
     # Not every broker knows the partitions of a new topic at once.
-    Request.ADD: {ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: Verdict.MISSING},
+    Request.ADD: {ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: AnswerKind.MISSING},
     Request.WRITE: {
-        ErrorCode.CORRUPT_MESSAGE: Verdict.AGAIN,  # damaged on the network
-        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: Verdict.ELSEWHERE,
-        ErrorCode.LEADER_NOT_AVAILABLE: Verdict.ELSEWHERE,
-        ErrorCode.NOT_LEADER_OR_FOLLOWER: Verdict.ELSEWHERE,
-        ErrorCode.MESSAGE_TOO_LARGE: Verdict.RECORD,
-        ErrorCode.NETWORK_EXCEPTION: Verdict.ELSEWHERE,
-        ErrorCode.RECORD_LIST_TOO_LARGE: Verdict.RECORD,
-        ErrorCode.NOT_ENOUGH_REPLICAS: Verdict.ELSEWHERE,
-        ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND: Verdict.ELSEWHERE,
-        ErrorCode.INVALID_TIMESTAMP: Verdict.RECORD,
-        ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER: Verdict.BROKEN,
-        ErrorCode.DUPLICATE_SEQUENCE_NUMBER: Verdict.DONE,
-        ErrorCode.KAFKA_STORAGE_ERROR: Verdict.ELSEWHERE,
-        ErrorCode.FENCED_LEADER_EPOCH: Verdict.ELSEWHERE,
-        ErrorCode.INVALID_RECORD: Verdict.RECORD,
+        ErrorCode.CORRUPT_MESSAGE: AnswerKind.AGAIN,  # damaged on the network
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: AnswerKind.ELSEWHERE,
+        ErrorCode.LEADER_NOT_AVAILABLE: AnswerKind.ELSEWHERE,
+        ErrorCode.NOT_LEADER_OR_FOLLOWER: AnswerKind.ELSEWHERE,
+        ErrorCode.MESSAGE_TOO_LARGE: AnswerKind.RECORD,
+        ErrorCode.NETWORK_EXCEPTION: AnswerKind.ELSEWHERE,
+        ErrorCode.RECORD_LIST_TOO_LARGE: AnswerKind.RECORD,
+        ErrorCode.NOT_ENOUGH_REPLICAS: AnswerKind.ELSEWHERE,
+        ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND: AnswerKind.ELSEWHERE,
+        ErrorCode.INVALID_TIMESTAMP: AnswerKind.RECORD,
+        ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER: AnswerKind.BROKEN,
+        ErrorCode.DUPLICATE_SEQUENCE_NUMBER: AnswerKind.DONE,
+        ErrorCode.KAFKA_STORAGE_ERROR: AnswerKind.ELSEWHERE,
+        ErrorCode.FENCED_LEADER_EPOCH: AnswerKind.ELSEWHERE,
+        ErrorCode.INVALID_RECORD: AnswerKind.RECORD,
     },
     Request.OFFSETS: {
-        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: Verdict.DELETED,
-        ErrorCode.OFFSET_METADATA_TOO_LARGE: Verdict.METADATA,
-        ErrorCode.ILLEGAL_GENERATION: Verdict.REBALANCED,
-        ErrorCode.UNKNOWN_MEMBER_ID: Verdict.REBALANCED,
-        ErrorCode.REBALANCE_IN_PROGRESS: Verdict.REBALANCED,
-        ErrorCode.GROUP_ID_NOT_FOUND: Verdict.REBALANCED,
-        ErrorCode.FENCED_INSTANCE_ID: Verdict.REBALANCED,
-        ErrorCode.FENCED_MEMBER_EPOCH: Verdict.REBALANCED,
-        ErrorCode.STALE_MEMBER_EPOCH: Verdict.REBALANCED,
-        ErrorCode.UNKNOWN_TOPIC_ID: Verdict.DELETED,
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: AnswerKind.DELETED,
+        ErrorCode.OFFSET_METADATA_TOO_LARGE: AnswerKind.METADATA,
+        ErrorCode.ILLEGAL_GENERATION: AnswerKind.REBALANCED,
+        ErrorCode.UNKNOWN_MEMBER_ID: AnswerKind.REBALANCED,
+        ErrorCode.REBALANCE_IN_PROGRESS: AnswerKind.REBALANCED,
+        ErrorCode.GROUP_ID_NOT_FOUND: AnswerKind.REBALANCED,
+        ErrorCode.FENCED_INSTANCE_ID: AnswerKind.REBALANCED,
+        ErrorCode.FENCED_MEMBER_EPOCH: AnswerKind.REBALANCED,
+        ErrorCode.STALE_MEMBER_EPOCH: AnswerKind.REBALANCED,
+        ErrorCode.UNKNOWN_TOPIC_ID: AnswerKind.DELETED,
     },
     Request.END: {},
 }
 
 
-def verdict(request: Request, code: int) -> Verdict:
+def answer_kind(request: Request, code: int) -> AnswerKind:
     """What this error code (0: none) means as the answer to this request."""
-    return _BY_REQUEST[request].get(code) or _ANY.get(code, Verdict.FAILED)
+    return _BY_REQUEST[request].get(code) or _ANY.get(code, AnswerKind.FAILED)
 
 
 _BY_SEVERITY = (
-    *(Verdict.DONE, Verdict.AGAIN, Verdict.ELSEWHERE, Verdict.FAILED, Verdict.RECORD, Verdict.MISSING),
-    *(Verdict.DELETED, Verdict.METADATA, Verdict.REFUSED, Verdict.REBALANCED, Verdict.BROKEN, Verdict.FENCED),
+    AnswerKind.DONE,
+    AnswerKind.AGAIN,
+    AnswerKind.ELSEWHERE,
+    AnswerKind.FAILED,
+    AnswerKind.RECORD,
+    AnswerKind.MISSING,
+    AnswerKind.DELETED,
+    AnswerKind.METADATA,
+    AnswerKind.REFUSED,
+    AnswerKind.REBALANCED,
+    AnswerKind.BROKEN,
+    AnswerKind.FENCED,
 )
 
 
 def most_severe_code(request: Request, codes: Iterable[int]) -> int:
     """Of the codes of several partitions the one that decides; 0 if there are none."""
-    return max(codes, key=lambda code: _BY_SEVERITY.index(verdict(request, code)), default=0)
+    return max(codes, key=lambda code: _BY_SEVERITY.index(answer_kind(request, code)), default=0)

@@ -37,12 +37,12 @@ from evkafka.kafka.producer.transaction_connection import (
 )
 from evkafka.kafka.producer.transaction_errors import ProducerFenced, output_error, transaction_error
 from evkafka.kafka.producer.transaction_state import (
+    AnswerKind,
     Cleanup,
     Request,
     TransactionState,
-    Verdict,
+    answer_kind,
     most_severe_code,
-    verdict,
 )
 from evkafka.records import TopicPartition
 from evkafka.runtime.ports import OutgoingRecord, OutputRefused
@@ -237,10 +237,10 @@ class TransactionalProducer:
 
         while True:
             answer, meaning = await self._connection.ask_coordinator(Request.ADD, request, add_partitions_error_codes)
-            if meaning is Verdict.DONE:
+            if meaning is AnswerKind.DONE:
                 self._state.on_opened()
                 return
-            if meaning is not Verdict.MISSING or client.now_s() >= missing_at_s:
+            if meaning is not AnswerKind.MISSING or client.now_s() >= missing_at_s:
                 codes = {(topic, partition): code for topic, rows in answer.errors for partition, code in rows}
                 code = most_severe_code(Request.ADD, codes.values())
                 queue = next(one for one in queues if codes.get(one.partition) == code)
@@ -252,7 +252,7 @@ class TransactionalProducer:
             return AddOffsetsToTxnRequest(self._id, *self._state.producer, group_id)
 
         answer, meaning = await self._connection.ask_coordinator(Request.ADD, request, top_level_error_code)
-        if meaning is not Verdict.DONE:
+        if meaning is not AnswerKind.DONE:
             raise transaction_error(
                 meaning, answer.error_code, f"{self._doing}: adding group {group_id!r}", subject=group_id
             )
@@ -262,7 +262,7 @@ class TransactionalProducer:
         refusal = await self._writer.write(queues)
         if refusal is not None:
             queue, code = refusal
-            raise output_error(verdict(Request.WRITE, code), code, self._doing, queue)
+            raise output_error(answer_kind(Request.WRITE, code), code, self._doing, queue)
 
     async def _add_offsets(self, offsets: TransactionOffsets) -> None:
         group_id, pauses = offsets.group_id, retry_pauses_s()
@@ -276,12 +276,12 @@ class TransactionalProducer:
             )
             code = most_severe_code(Request.OFFSETS, offset_commit_error_codes(answer))
             match meaning:
-                case Verdict.DONE:
+                case AnswerKind.DONE:
                     return
-                case Verdict.REBALANCED if offsets.request_new_member_epoch_if_old(code):
+                case AnswerKind.REBALANCED if offsets.request_new_member_epoch_if_old(code):
                     self._connection.last_error = code_name(code)
                     await asyncio.sleep(next(pauses))
-                case Verdict.REBALANCED:
+                case AnswerKind.REBALANCED:
                     raise offsets.rejoin_group_and_return_error(code)
                 case _:
                     doing = f"{self._doing}: committing offsets of group {group_id!r}"
@@ -294,7 +294,7 @@ class TransactionalProducer:
             Request.END, lambda: self._create_end_txn_request(commit=True), top_level_error_code
         )
         doing = f"{self._doing}: committing"
-        if meaning is Verdict.DONE:
+        if meaning is AnswerKind.DONE:
             self._state.on_ended()
         elif self._state.may_be_committed:
             raise CommitUnknown(f"{doing}: {code_name(answer.error_code)}; it may have been committed")
@@ -338,13 +338,13 @@ class TransactionalProducer:
             Request.END, lambda: self._create_end_txn_request(commit=False), top_level_error_code
         )
         match meaning:
-            case Verdict.DONE:
+            case AnswerKind.DONE:
                 self._state.on_ended()
-            case Verdict.FENCED:
+            case AnswerKind.FENCED:
                 raise transaction_error(meaning, answer.error_code, f"{self._doing}: aborting", subject=self._id)
             case _:
                 logger.debug("%s: aborting: %s", self._doing, code_name(answer.error_code))
-                self._state.on_unknown_outcome()
+                self._state.on_abort_failed()
 
     async def _initialize(self) -> None:
         def request() -> Any:
@@ -352,9 +352,9 @@ class TransactionalProducer:
 
         answer, meaning = await self._connection.ask_coordinator(Request.INITIALIZE, request, top_level_error_code)
         match meaning:
-            case Verdict.DONE:
+            case AnswerKind.DONE:
                 self._state.on_initialized(ProducerId(answer.producer_id, answer.producer_epoch))
-            case Verdict.BROKEN if self._state.has_producer:
+            case AnswerKind.BROKEN if self._state.has_producer:
                 self._state.forget_producer()  # the brokers have forgotten it too
             case _:
                 doing = f"{self._doing}: getting a producer id"
