@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
@@ -36,6 +38,7 @@ class TestDefaults:
             ({"max_endpoint_exec_time_ms": 120_000}, 130.0, 135.0),
             ({"rebalance_timeout_ms": 30_000}, 30.0, 35.0),
             ({"request_timeout_ms": 90_000}, 60.0, 90.0),
+            ({"request_timeout_ms": 40_000}, 60.0, 40.0),
         ],
     )
     def test_a_rebalance_waits_for_an_attempt_and_a_request_for_a_rebalance(
@@ -234,7 +237,6 @@ class TestContradictions:
             ({"heartbeat_interval_ms": 3_000, "session_timeout_ms": 2_000}, "heartbeat_interval_ms"),
             ({"topic_pattern": "a"}, "topic_pattern"),
             ({"topics": [], "topic_pattern": "a"}, "topic_pattern"),
-            ({"request_timeout_ms": 64_999}, "request_timeout_ms"),
             ({"revoke_drain_timeout_ms": 60_000}, "revoke_drain_timeout_ms"),
             ({"max_decompressed_bytes": 2**20 - 1}, "max_decompressed_bytes"),
             ({"max_decompressed_bytes": 2**21, "max_partition_fetch_bytes": 2**22}, "max_decompressed_bytes"),
@@ -280,9 +282,9 @@ class TestContradictions:
     def test_times_that_just_hold_together_are_taken(self) -> None:
         settings = consumer(
             heartbeat_interval_ms=8_999,
-            request_timeout_ms=65_000,
+            request_timeout_ms=5_000,
             revoke_drain_timeout_ms=59_999,
-            fetch_max_wait_ms=64_999,
+            fetch_max_wait_ms=4_999,
         )
         assert settings.heartbeat_interval_s < settings.session_timeout_s
 
@@ -290,6 +292,22 @@ class TestContradictions:
         message = refusal(consumer, session_timeout_ms="2s", heartbeat_interval_ms=20_000)
         assert "session_timeout_ms: '2s'" in message
         assert "heartbeat_interval_ms:" not in message
+
+
+def aiokafkas_defaults() -> dict[str, object]:
+    """The arguments of AIOKafkaConsumer with their defaults, without those that EVKafka refuses."""
+    refused = {"loop", "key_deserializer", "value_deserializer"}
+    named = inspect.signature(AIOKafkaConsumer).parameters.values()
+    return {one.name: one.default for one in named if one.default is not one.empty and one.name not in refused}
+
+
+class TestAiokafkasDefaults:
+    @pytest.mark.parametrize(("key", "value"), aiokafkas_defaults().items(), ids=aiokafkas_defaults().keys())
+    def test_may_be_written_out(self, key: str, value: object) -> None:
+        consumer(**{key: value})
+
+    def test_of_a_request_is_accepted_though_a_rebalance_may_take_longer(self) -> None:
+        assert consumer(request_timeout_ms=40_000).rebalance_timeout_s == 60.0
 
 
 class TestNotUsed:

@@ -299,14 +299,6 @@ def _check_times(section: Section, settings: ConsumerSettings) -> None:
             f"{heartbeat_ms} is not below nine tenths of session_timeout_ms {session_ms}, so the session might expire"
             f" between two heartbeats; use at most a third of it, {max(session_ms // 3, 1)}",
         )
-    if section.is_valid("rebalance_timeout_ms", "request_timeout_ms", "max_endpoint_exec_time_ms") and (
-        request_ms < rebalance_ms + 5_000
-    ):
-        section.add_fault(
-            "request_timeout_ms",
-            f"{request_ms} is less than rebalance_timeout_ms {rebalance_ms} plus 5000, so a slow rebalance would"
-            f" restart forever; give at least {rebalance_ms + 5_000}, or leave it out",
-        )
     if section.is_valid("rebalance_timeout_ms", "revoke_drain_timeout_ms", "max_endpoint_exec_time_ms") and (
         rebalance_ms <= drain_ms
     ):

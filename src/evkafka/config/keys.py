@@ -46,7 +46,8 @@ class _ConnectionOptions(TypedDict, total=False):
     """The client's name in the brokers' logs and quotas. Default "evkafka" [client.id]."""
     request_timeout_ms: int
     """How long to wait for the response to a request, in milliseconds [request.timeout.ms]. Default for a consumer:
-    `rebalance_timeout_ms` plus 5000, which is also the minimum; for a producer 40000."""
+    `rebalance_timeout_ms` plus 5000; for a producer 40000. Joining a group always has at least `rebalance_timeout_ms`
+    plus 5000."""
     metadata_max_age_ms: int
     """How often the client refreshes its list of topics and partitions, in milliseconds. Default 60000
     [metadata.max.age.ms]."""

@@ -74,8 +74,6 @@ def consumer_options(settings: ConsumerSettings) -> dict[str, Any]:
     return options | {
         "group_id": settings.group_id,
         "group_instance_id": settings.group_instance_id,
-        # A join is answered when the whole group has joined; a client that times out earlier joins again forever.
-        "request_timeout_ms": max(options["request_timeout_ms"], to_ms(settings.rebalance_timeout_s + 5.0)),
         "rebalance_timeout_ms": to_ms(settings.rebalance_timeout_s),
         "session_timeout_ms": to_ms(settings.session_timeout_s),
         "heartbeat_interval_ms": to_ms(settings.heartbeat_interval_s),

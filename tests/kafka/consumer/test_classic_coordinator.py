@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,8 @@ from tests.support.kafka_reader import Read
 from tests.support.kafka_topics import MakeTopic, produce
 from tests.support.proxy import FIND_COORDINATOR, HEARTBEAT, JOIN_GROUP, Proxy
 from tests.support.waiting import SLACK_S, eventually
+
+REQUEST_S = 0.7
 
 
 class TestHeartbeats:
@@ -174,6 +177,28 @@ class TestRebalances:
 
         await eventually(lambda: len(first.records) + len(second.records) == 20)
         assert len(first.records) == len(second.records) == 10
+
+    async def test_that_take_longer_than_a_request_timeout_do_not_break_the_joining_member(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy, name: str, read: Read
+    ) -> None:
+        orders = await topic(partitions=2)
+        short: dict[str, Any] = {"connection": {"request_timeout_s": REQUEST_S}}
+        first = await read(kafka_broker.bootstrap_servers, orders, name, **short)
+        await eventually(lambda: first.listener.assigned)
+        drained = asyncio.Event()
+
+        async def drain(_: Collection[TopicPartition]) -> None:
+            asyncio.get_running_loop().call_later(REQUEST_S * 3, drained.set)
+            await drained.wait()
+
+        first.listener.revoking = drain
+        second = await read(proxy.bootstrap_servers, orders, name, **short)
+        await eventually(lambda: second.listener.assigned and len(first.listener.assigned) == 2)
+
+        assert drained.is_set()
+        assert proxy.requests.count(JOIN_GROUP) == 2  # the first is answered with the member id
+        assert [len(one.source.assignment()) for one in (first, second)] == [1, 1]
+        assert first.errors == second.errors == []
 
     async def test_an_error_of_the_listener_ends_the_source(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read

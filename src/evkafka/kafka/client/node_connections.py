@@ -46,7 +46,8 @@ class NodeConnections(AIOKafkaClient):
     """AIOKafkaClient with a timeout for each connection attempt and each type of request.
 
     Args:
-        answer_within_s: type of request -> how long to wait for its answer, if not `ANSWER_S`.
+        answer_within_s: type of request -> how long to wait for its answer, also if that is longer than
+            `request_timeout_ms`. Other types: `ANSWER_S`, or `request_timeout_ms` if it is shorter.
 
     Attributes:
         first_server: host and port of the server that accepted the first connection, asked before the others.
@@ -67,9 +68,12 @@ class NodeConnections(AIOKafkaClient):
         super().__init__(**{name: value for name, value in options.items() if name in CLIENT_OPTIONS})
         shared = {name: getattr(self, f"_{name}") for name in CLIENT_OPTIONS - CLIENT_ONLY_OPTIONS}
         own = {"max_idle_ms": self._connections_max_idle_ms, "on_close": self._on_connection_closed}
-        self._connection_options = shared | own
-        self._allow_auto_create_topics = allow_auto_create_topics
         self._answer_within_s = dict(answer_within_s or {})
+        # A connection has one limit for all requests. `send` applies the shorter one of each type.
+        longest_s = max(self._answer_within_s.values(), default=0.0)
+        longest = {"request_timeout_ms": max(self._request_timeout_ms, longest_s * 1000)}
+        self._connection_options = shared | own | longest
+        self._allow_auto_create_topics = allow_auto_create_topics
         self._connecting: defaultdict[tuple[Any, Any], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._attempts: dict[tuple[Any, Any], SilenceTimeout] = {}  # connection attempts in progress
         self._silent: set[Any] = set()  # nodes that are late with an answer or could not be reached
@@ -213,7 +217,7 @@ class NodeConnections(AIOKafkaClient):
 
     def silence_limit_s(self, kind: type) -> float:
         """How long the answer to this type of request may be silent before it is aborted."""
-        return float(min(self._answer_within_s.get(kind, ANSWER_S), self._request_timeout_ms / 1000))
+        return float(self._answer_within_s.get(kind, min(ANSWER_S, self._request_timeout_ms / 1000)))
 
     def set_request_timeout(self, kind: type, *, within_s: float) -> None:
         """Set how long to wait for the answers to this type of request."""

@@ -182,7 +182,8 @@ class ConsumerProtocolCoordinator:
     async def _look_up_session(self, node_id: int) -> None:
         session_s = await look_up_group_session_s(self._client, node_id, self.group_id)
         # A connection that is silent is found in time for another heartbeat over a new one.
-        self._client.set_request_timeout(ConsumerGroupHeartbeatRequest, within_s=min(session_s / 3, HEARTBEAT_ANSWER_S))
+        within_s = min(session_s / 3, HEARTBEAT_ANSWER_S, self._settings.connection.request_timeout_s)
+        self._client.set_request_timeout(ConsumerGroupHeartbeatRequest, within_s=within_s)
         self._membership.session_s = session_s
         self._knows_session = True
 

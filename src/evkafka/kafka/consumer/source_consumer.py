@@ -39,6 +39,9 @@ logger = logging.getLogger("evkafka.runtime.kafka")
 
 MIN_FETCH_SILENCE_S = 5.0
 
+JOIN_ANSWER_MARGIN_S = 5.0
+"""How much longer than a rebalance the answer to a join may take."""
+
 TOPIC_IDS_S = 5.0
 
 
@@ -67,8 +70,10 @@ class SourceConsumer(AIOKafkaConsumer):
         self._coordinator: ClassicCoordinator | ConsumerProtocolCoordinator | GrouplessAssigner
         self._topic_ids: Mapping[str, str] = {}
         self.epochs = LeaderEpochs()
-        join_s = options["request_timeout_ms"] / 1000
-        heartbeat_s = settings.session_timeout_s
+        request_s = settings.connection.request_timeout_s
+        # A join is answered when the whole group has joined; a client that times out earlier joins again forever.
+        join_s = max(request_s, settings.rebalance_timeout_s + JOIN_ANSWER_MARGIN_S)
+        heartbeat_s = min(settings.session_timeout_s, request_s)
         # A broker answers a fetch after `fetch_max_wait_ms` at the latest, if need be without records. A connection
         # that is silent for a session longer has been dropped by something on the way, and nobody would ever close it.
         fetch_s = self._fetch_max_wait_ms / 1000 + max(settings.session_timeout_s, MIN_FETCH_SILENCE_S)
@@ -79,7 +84,7 @@ class SourceConsumer(AIOKafkaConsumer):
                 SyncGroupRequest: join_s,
                 HeartbeatRequest: heartbeat_s,
                 StaticHeartbeatRequest: heartbeat_s,
-                FetchRequest: fetch_s,
+                FetchRequest: min(fetch_s, request_s),
             },
             **options,
         )
