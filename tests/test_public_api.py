@@ -39,6 +39,12 @@ class TestNames:
         assert [name for name in names if not hasattr(imported, name)] == []
 
 
+class TestErrorsOfARunningApp:
+    @pytest.mark.parametrize("error", [evkafka.StartFailed, evkafka.StopApp, evkafka.ForcedExit, evkafka.BrokerError])
+    def test_are_evkafka_errors(self, error: type[Exception]) -> None:
+        assert issubclass(error, evkafka.EVKafkaError)
+
+
 class TestTypes:
     def test_mypy_strict_accepts_a_users_program(self) -> None:
         done = subprocess.run(

@@ -34,7 +34,10 @@ from evkafka.exceptions import (
     EndpointError,
     EndpointTimeout,
     EVKafkaError,
+    ForcedExit,
     RecordError,
+    StartFailed,
+    StopApp,
 )
 from evkafka.handler import Handler
 from evkafka.middleware import Middleware
@@ -67,6 +70,7 @@ __all__ = [
     "EndpointError",
     "EndpointTimeout",
     "ErrorPolicy",
+    "ForcedExit",
     "Handler",
     "Middleware",
     "ProducerConfig",
@@ -76,6 +80,8 @@ __all__ = [
     "Retry",
     "Sender",
     "Skip",
+    "StartFailed",
+    "StopApp",
     "TestClient",
     "TopicConfig",
     "consumer_config",

@@ -331,7 +331,8 @@ class EVKafkaApp:
 
         Raises:
             StartFailed: it could not start.
-            StopApp, BrokerError: a consumer has failed for good.
+            StopApp: a record has stopped the app.
+            BrokerError: a consumer has failed for good.
             ForcedExit: the drain time was over, and attempts were cancelled; or the lifespan had not ended by the
                 deadline.
         """
@@ -363,7 +364,8 @@ class EVKafkaApp:
 
         Raises:
             StartFailed: at the entry.
-            StopApp, BrokerError: at the exit, if a consumer has failed for good.
+            StopApp: at the exit, if a record has stopped the app.
+            BrokerError: at the exit, if a consumer has failed for good.
         """
         async with self._lifecycle.running(
             on_failure=on_failure, force_exit=force_exit, cluster=cluster, clock=clock

@@ -11,6 +11,9 @@ EVKafkaError
 |   +-- RecordTooLarge       for the producer, or for the topic
 |   +-- RecordRefused        the topic never accepts such a record
 |   +-- EncodeError          the event cannot be serialized (also a TypeError and a ValueError)
++-- StartFailed            the app could not start
++-- StopApp                a record has stopped the app (its error is `__cause__`)
++-- ForcedExit             the stop of the app took too long, and what was left was cancelled
 +-- NotAssigned            a seek in a partition that is not assigned to this member
 +-- RegistryError          a schema registry answered with an error, or not at all
 |   +-- RegistryUnavailable  it cannot be reached at the moment, or is overloaded: a retry can help
@@ -45,6 +48,7 @@ __all__ = [
     "EncodeError",
     "EndpointError",
     "EndpointTimeout",
+    "ForcedExit",
     "NotAssigned",
     "RecordError",
     "RecordRefused",
@@ -53,6 +57,8 @@ __all__ = [
     "RegistryRefused",
     "RegistryUnavailable",
     "SchemaNotFound",
+    "StartFailed",
+    "StopApp",
     "UnsupportedValueError",
 ]
 
@@ -101,6 +107,35 @@ class EndpointError(RecordError):
 
 class EndpointTimeout(RecordError):
     """An endpoint exceeded its time limit (`max_endpoint_exec_time_ms`, or the event type's `timeout_ms`)."""
+
+
+class StartFailed(EVKafkaError):
+    """The app could not start. The message says why, and `__cause__` is the error."""
+
+
+class StopApp(EVKafkaError):
+    """A record has stopped the app: `"then": "stop"`, `"unmatched": "stop"`, the `dead_letter_limit`, a MemoryError, or
+    a dead letter that its topic can never accept.
+
+    The message names the record, which stays uncommitted unless the consumer is at-most-once. `__cause__` is the
+    record's error, if it has one.
+    """
+
+    def __init__(self, message: str, cause: BaseException | None = None) -> None:
+        super().__init__(message)
+        self.__cause__ = cause
+
+
+class ForcedExit(EVKafkaError):
+    """The stop was forced: something had not ended in time, and was cancelled.
+
+    Attributes:
+        code: the exit code of the process, 128 and the signal's number.
+    """
+
+    def __init__(self, signum: int, what: str) -> None:
+        super().__init__(f"the stop was forced: {what}")
+        self.code = 128 + signum
 
 
 class NotAssigned(EVKafkaError):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evkafka import DeadLetter, DecodeError, EndpointTimeout, Handler, Request, Retry, Skip
-from evkafka.runtime.settle import StopApp
+from evkafka.exceptions import StopApp
 from tests.conformance.apps import Order, Seen, make_app
 from tests.conformance.protocols import all_partitions_move, membership_matters
 from tests.conformance.table import LANES, QUICK

@@ -9,8 +9,8 @@ import pytest
 
 from evkafka import EVKafkaApp, Handler, Request, Skip
 from evkafka.context import Context
+from evkafka.exceptions import StopApp
 from evkafka.middleware import Middleware
-from evkafka.runtime.settle import StopApp
 from evkafka.types import App
 from tests.conformance.apps import Order
 from tests.conformance.protocols import membership_matters

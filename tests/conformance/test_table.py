@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evkafka.broker import KafkaBroker
-from evkafka.runtime.settle import StopApp
+from evkafka.exceptions import StopApp
 from tests.conformance.protocols import ON_A_REAL_KAFKA
 from tests.conformance.table import LANES, QUICK, TABLE, Row
 from tests.conformance.table_run import FIRST, SUBJECT, THIRD, Run, send_three

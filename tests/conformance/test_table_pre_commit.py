@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evkafka.broker import KafkaBroker
-from evkafka.runtime.settle import StopApp
+from evkafka.exceptions import StopApp
 from tests.conformance.protocols import ON_A_REAL_KAFKA
 from tests.conformance.table import LANES, PRE_COMMIT, Row
 from tests.conformance.table_run import SUBJECT, THIRD, Run, send_three

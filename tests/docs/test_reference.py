@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
+import re
+from types import ModuleType
+
 import pytest
 from tools import reference, reference_api
 
@@ -10,6 +14,8 @@ import evkafka.broker
 import evkafka.exceptions
 import evkafka.formats
 import evkafka.testing
+
+PUBLIC = (evkafka, evkafka.exceptions, evkafka.formats, evkafka.testing, evkafka.broker)
 
 CONFIGURATIONS = {"BrokerConfig", "ConsumerConfig", "ErrorPolicy", "ProducerConfig", "TopicConfig"}
 """Dictionaries: the page of the configuration keys has them."""
@@ -31,12 +37,24 @@ class TestReference:
     def test_is_up_to_date(self, pages: dict[str, str], name: str) -> None:
         assert (reference.PAGES / name).read_text() == pages[name], "run `make docs`"
 
-    @pytest.mark.parametrize("module", [evkafka, evkafka.exceptions, evkafka.formats, evkafka.testing, evkafka.broker])
-    def test_has_every_public_name(self, pages: dict[str, str], module: object) -> None:
-        missing = set(module.__all__) - CONFIGURATIONS - OTHERS.keys()  # type: ignore[attr-defined]
+    @pytest.mark.parametrize("module", PUBLIC)
+    def test_has_every_public_name(self, pages: dict[str, str], module: ModuleType) -> None:
+        missing = set(module.__all__) - CONFIGURATIONS - OTHERS.keys()
         for text in pages.values():
             missing -= {line.removeprefix("## `").rstrip("`") for line in text.splitlines() if line.startswith("## `")}
         assert missing == set()
+
+    @pytest.mark.parametrize("name", reference_api.PAGES)
+    def test_each_raised_exception_can_be_imported(self, pages: dict[str, str], name: str) -> None:
+        public = {one for module in PUBLIC for one in module.__all__} | set(dir(builtins))
+        tables = re.findall(r"^\| raises \| \|\n\| --- \| --- \|\n((?:\|.*\n)+)", pages[name], re.MULTILINE)
+        raised = {
+            one
+            for table in tables
+            for row in re.findall(r"^\| `(.*?)`", table, re.MULTILINE)
+            for one in re.findall(r"\b[A-Z]\w+", row)
+        }
+        assert raised - public == set()
 
     def test_each_name_and_method_has_a_docstring(self, pages: dict[str, str]) -> None:
         for file in reference_api.PAGES:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from evkafka import BatchError, DeadLetter, EVKafkaApp, Handler, Request, Retry, Skip
+from evkafka.exceptions import StopApp
 from evkafka.observe.log_format import JsonFormatter
-from evkafka.runtime.settle import StopApp
 from evkafka.telemetry import ConsumerLost
 from evkafka.testing import InMemoryKafka
 from tests.fuzz.expected import Expected, Order, expected

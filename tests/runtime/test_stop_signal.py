@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from evkafka.exceptions import BrokerError
-from evkafka.runtime.settle import StopApp
+from evkafka.exceptions import (
+    BrokerError,
+    StopApp,
+)
 from evkafka.runtime.supervision.stop_signal import StopSignal
 
 LOST, VERDICT = BrokerError("the connection is lost"), StopApp("orders[0]@7 stops the app")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evkafka import EVKafkaApp, Handler, Sender
-from evkafka.service.service import StartFailed
+from evkafka.exceptions import StartFailed
 from evkafka.testing import InMemoryKafka
 
 

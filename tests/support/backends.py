@@ -18,7 +18,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from evkafka import EVKafkaApp
 from evkafka.broker import KafkaBroker
-from evkafka.runtime.settle import StopApp
+from evkafka.exceptions import StopApp
 from evkafka.testing import InMemoryKafka
 from tests.support.kafka_topics import create_topic
 from tests.support.waiting import eventually

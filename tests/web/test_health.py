@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from evkafka import EVKafkaApp, Handler, Sender
+from evkafka.exceptions import StartFailed, StopApp
 from evkafka.observe.health import Check, Health
-from evkafka.runtime.settle import StopApp
 from evkafka.runtime.watchdog import Watchdog
-from evkafka.service.service import StartFailed
 from evkafka.telemetry import EndpointBlocked
 from evkafka.testing import InMemoryKafka
 from evkafka.testing.memory.source import MemorySource

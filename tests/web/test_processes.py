@@ -20,10 +20,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from evkafka import EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
+from evkafka.exceptions import StartFailed
 from evkafka.observe.process_health import ProcessHealth
 from evkafka.observe.process_metrics import MINIMUM, SUMMED, ProcessMetrics, encode_file
 from evkafka.observe.shared_directory import shared_directory_at
-from evkafka.service.service import StartFailed
 from evkafka.testing import InMemoryKafka
 from tests.support.http_client import get
 from tests.support.kafka_topics import MakeTopic

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from evkafka import EVKafkaApp, Sender
-from evkafka.service.service import StartFailed
+from evkafka.exceptions import StartFailed
 from evkafka.testing import InMemoryKafka
 from tests.support.http_client import get
 from tests.web.apps import app_with, handling

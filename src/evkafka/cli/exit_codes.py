@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError, RegistryError
+from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError, RegistryError, StartFailed
 from evkafka.serde.safe_text import escape_multiline_text
 
 FAILED, USAGE, NOT_STARTED = 1, 2, 3
@@ -26,8 +26,6 @@ def call_for_exit_code(work: Callable[[], object]) -> int:
 
 
 def _code_of_error(error: EVKafkaError) -> int:
-    from evkafka.service.service import StartFailed  # already loaded if it was raised
-
     match error:
         case StartFailed(__cause__=ConfigError()):
             return USAGE

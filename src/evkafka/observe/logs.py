@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 
+from evkafka.exceptions import StopApp
 from evkafka.observe.failure_log import ERROR_CHARACTERS, FailureLog, error_text
 from evkafka.runtime.failure_cause import FATAL
 from evkafka.runtime.ports import OutputRefused
-from evkafka.runtime.settle import StopApp
 from evkafka.serde.safe_text import escape_line
 from evkafka.telemetry import (
     AttemptFailed,

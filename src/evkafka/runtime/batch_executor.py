@@ -17,6 +17,7 @@ from copy import copy
 from functools import cached_property
 from typing import Protocol
 
+from evkafka.exceptions import StopApp
 from evkafka.outcomes import Failed, FailureOutcome, PartialFailure, Skip, Unmatched
 from evkafka.records import NotReady, Record
 from evkafka.runtime.attempt import ABANDONED, classify_result
@@ -29,7 +30,6 @@ from evkafka.runtime.settle import (
     Finish,
     SendToDeadLetter,
     SendToRetryTopic,
-    StopApp,
     StopConsuming,
     Verdict,
     Wait,

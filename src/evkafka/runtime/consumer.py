@@ -19,7 +19,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
-from evkafka.exceptions import CommitUnknown, NotAssigned
+from evkafka.exceptions import (
+    CommitUnknown,
+    NotAssigned,
+    StopApp,
+)
 from evkafka.records import TopicPartition
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.backend import random_source
@@ -37,7 +41,6 @@ from evkafka.runtime.poller import Poller
 from evkafka.runtime.ports import Clock, Cluster, Dispatch, OutputRefused, RecordSource, Route
 from evkafka.runtime.rebalance import CANCEL_S, RebalanceListener
 from evkafka.runtime.reporting import TelemetryReporter
-from evkafka.runtime.settle import StopApp
 from evkafka.runtime.status import ConsumerStatus, consumer_status, overrunning_executors
 from evkafka.runtime.supervision.restart_policy import RestartPolicy
 from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline

@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Collection
 from functools import partial
 
+from evkafka.exceptions import StopApp
 from evkafka.records import Unreadable
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.backoff import exponential_delay_s
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.interfaces import DeadLetterSink
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.settle import StopApp
 from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.runtime.supervision.tasks import SupervisedTasks
 from evkafka.telemetry import PartitionBlocked, RecordsProcessed

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from evkafka.exceptions import StopApp
 from evkafka.records import TopicPartition
 from evkafka.runtime.dead_letters.rate import DeadLetterRate
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.settle import StopApp
 from evkafka.runtime.supervision.stop_signal import StopSignal
 
 

@@ -14,7 +14,10 @@ from contextlib import contextmanager
 from contextvars import Context
 from typing import Literal
 
-from evkafka.exceptions import EndpointTimeout
+from evkafka.exceptions import (
+    EndpointTimeout,
+    StopApp,
+)
 from evkafka.outcomes import Failed, Skip, Unmatched
 from evkafka.records import NotReady, Record
 from evkafka.runtime.admission import LimitedRouteOf
@@ -41,7 +44,6 @@ from evkafka.runtime.settle import (
     Finish,
     SendToDeadLetter,
     SendToRetryTopic,
-    StopApp,
     StopConsuming,
     Wait,
     address_of,

@@ -17,14 +17,6 @@ from evkafka.runtime.failure_cause import find_exception, outcome_cause
 from evkafka.telemetry import Status
 
 
-class StopApp(Exception):
-    """The app must stop because of a record's verdict; the record stays uncommitted."""
-
-    def __init__(self, message: str, cause: BaseException | None = None) -> None:
-        super().__init__(message)
-        self.__cause__ = cause
-
-
 @dataclass(frozen=True, slots=True)
 class Finish:
     """The record needs nothing more; its offset may be committed."""

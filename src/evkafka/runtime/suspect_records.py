@@ -15,7 +15,11 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 
-from evkafka.exceptions import BrokerRefused, EVKafkaError
+from evkafka.exceptions import (
+    BrokerRefused,
+    EVKafkaError,
+    StopApp,
+)
 from evkafka.outcomes import Failed
 from evkafka.records import Record
 from evkafka.runtime.assignment import Assignment
@@ -30,7 +34,6 @@ from evkafka.runtime.settle import (
     Finish,
     SendToDeadLetter,
     SendToRetryTopic,
-    StopApp,
     StopConsuming,
     Wait,
     address_of,

@@ -15,9 +15,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from evkafka.runtime.settle import StopApp
+from evkafka.exceptions import ForcedExit, StartFailed, StopApp
 from evkafka.runtime.supervision.stacks import threads_blocking_exit
-from evkafka.service.service import StartFailed
 from evkafka.service.standard_streams import open_standard_streams
 from evkafka.service.stop_guard import SignalHandler, StopGuard, force_exit
 from evkafka_command.forks import undo_in_children
@@ -28,14 +27,6 @@ OK, FAILED, NOT_STARTED = 0, 1, 3
 
 THREAD_PREFIX = "evkafka-"
 """All threads that EVKafka starts have names with this prefix."""
-
-
-class ForcedExit(Exception):
-    """The stop was forced: something had not ended in time, and was cancelled."""
-
-    def __init__(self, signum: int, what: str) -> None:
-        super().__init__(f"the stop was forced: {what}")
-        self.code = 128 + signum
 
 
 def run_to_exit_code(

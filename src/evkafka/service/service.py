@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from evkafka.config import missing_group_id_fault
 from evkafka.config.settings import ConsumerSettings, ProducerSettings
-from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError, EVKafkaError
+from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError, StartFailed
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.consumer import Consumer, ConsumerEnvironment, ConsumerSpec
 from evkafka.runtime.consumer_factory import build_consumer
@@ -40,10 +40,6 @@ LIFESPAN_RESERVE_S = 0.75
 
 EXIT_RESERVE_S = 0.25
 """The part of the stop's time that is reserved for the end of the process."""
-
-
-class StartFailed(EVKafkaError):
-    """The app could not start; the message says why, `__cause__` is the error."""
 
 
 class RunningProducer(Protocol):

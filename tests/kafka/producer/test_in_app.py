@@ -14,11 +14,14 @@ import pytest
 from evkafka import EVKafkaApp, EVKafkaProducer, Handler, Request, Sender
 from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConsumerSettings, ProducerSettings
-from evkafka.exceptions import BrokerUnavailable, DeliveryError
+from evkafka.exceptions import (
+    BrokerUnavailable,
+    DeliveryError,
+    StartFailed,
+)
 from evkafka.kafka import KafkaCluster
 from evkafka.records import RecordMetadata
 from evkafka.runtime.ports import RecordSink, RecordSource
-from evkafka.service.service import StartFailed
 from tests.kafka.producer.sinks import TakingCluster
 from tests.kafka.producer.topics import values
 from tests.support.kafka_topics import MakeTopic

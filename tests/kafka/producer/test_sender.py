@@ -16,8 +16,12 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from evkafka import EVKafkaApp, RecordMetadata, Sender
-from evkafka.exceptions import ConfigError, DeliveryError, EncodeError
-from evkafka.service.service import StartFailed
+from evkafka.exceptions import (
+    ConfigError,
+    DeliveryError,
+    EncodeError,
+    StartFailed,
+)
 from tests.kafka.producer.sinks import TakingCluster
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from evkafka import DeadLetter, EVKafkaApp, Handler, Skip
+from evkafka.exceptions import StopApp
 from evkafka.observe.failure_log import MAX_KINDS, MAX_LINES, WINDOW_S
 from evkafka.observe.logs import start_event_log
-from evkafka.runtime.settle import StopApp
 from evkafka.telemetry import AttemptFailed, ConsumerStopped, OffsetsCommitted, Telemetry
 from evkafka.testing import InMemoryKafka
 from evkafka.testing.memory.clock import VirtualClock

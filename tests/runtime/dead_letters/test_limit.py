@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evkafka import DeadLetter, EVKafkaApp, Handler
-from evkafka.runtime.settle import StopApp
+from evkafka.exceptions import StopApp
 from tests.conformance.table import LANES
 from tests.support.backends import Backend, committed_is
 

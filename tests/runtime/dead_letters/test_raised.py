@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from evkafka import BatchError, DeadLetter, EVKafkaApp, Handler, Request, Skip
-from evkafka.runtime.settle import StopApp
+from evkafka.exceptions import StopApp
 from evkafka.testing import InMemoryKafka
 
 Endpoint = Callable[[], Awaitable[None]]

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 from evkafka import EVKafkaApp, Handler, Request
 from evkafka.config import producer_settings
 from evkafka.dlq import DeadLetterFilter, DeadLetterTopic, Target, drop_dead_letters, replay_dead_letters
-from evkafka.runtime.settle import StopApp
+from evkafka.exceptions import StopApp
 from evkafka.telemetry import ConsumerLost, PartitionBlocked, RecordsProcessed
 from evkafka.testing import InMemoryKafka
 from tests.support.backends import RealBackend, committed_is

@@ -8,10 +8,12 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from evkafka import EVKafkaApp, Handler
-from evkafka.exceptions import BrokerUnavailable
+from evkafka.exceptions import (
+    BrokerUnavailable,
+    StopApp,
+)
 from evkafka.runtime.clock import sleep
 from evkafka.runtime.ports import Clock
-from evkafka.runtime.settle import StopApp
 from evkafka.testing.memory.apps import ClusterView
 from tests.support.backends import RealBackend
 from tests.support.engine import GROUP, TOPIC, Bench

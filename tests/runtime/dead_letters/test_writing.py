@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from evkafka import DeadLetter, Handler
 from evkafka.broker import KafkaBroker
-from evkafka.runtime.settle import StopApp
+from evkafka.exceptions import StopApp
 from tests.support.apps import app_of
 from tests.support.backends import Backend, RealBackend, committed_is
 from tests.support.dead_letters import TO_DLQ, failing

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from evkafka import BatchError, DeadLetter, Handler
-from evkafka.runtime.settle import StopApp
+from evkafka.exceptions import StopApp
 from evkafka.telemetry import RecordsProcessed
 from tests.support.engine import GROUP, TOPIC, Bench
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from evkafka import BatchError, DeadLetter, Handler, Request, Retry, Skip
-from evkafka.runtime.settle import StopApp
+from evkafka.exceptions import StopApp
 from evkafka.telemetry import RecordsProcessed
 from tests.support.engine import GROUP, TOPIC, Bench
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from evkafka import DeadLetter, Handler, Request
+from evkafka.exceptions import StopApp
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock, sleep
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.scheduler import LaneScheduler
-from evkafka.runtime.settle import StopApp
 from evkafka.service.dispatch import build_dispatch
 from tests.support.engine import Bench, Gates
 from tests.support.executors import OneRecord, executors

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from evkafka import ConfigError, DeadLetter, EVKafkaApp, Handler, Request, Retry
-from evkafka.runtime.settle import StopApp
-from evkafka.service.service import StartFailed
+from evkafka.exceptions import StartFailed, StopApp
 from evkafka.telemetry import AttemptFailed, RecordsProcessed
 from evkafka.testing import InMemoryKafka
 from tests.runtime.retry_topics.apps import TIERS, Seen, app_of

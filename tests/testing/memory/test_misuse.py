@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evkafka import EVKafkaApp, Request
-from evkafka.runtime.settle import StopApp
-from evkafka.service.service import StartFailed
+from evkafka.exceptions import StartFailed, StopApp
 from evkafka.testing import InMemoryKafka
 from tests.testing.memory.apps import make_app
 

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from evkafka import ConsumerConfig, ErrorPolicy, EVKafkaApp, Handler, Request
-from evkafka.exceptions import CommitUnknown
+from evkafka.exceptions import (
+    CommitUnknown,
+    StopApp,
+)
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import sleep
-from evkafka.runtime.settle import StopApp
 from evkafka.testing import InMemoryKafka
 from evkafka.testing.memory.source import MemorySource
 from tests.testing.memory.apps import CONFIG, Seen, make_app

@@ -66,7 +66,9 @@ class InMemoryKafka(MemoryCluster):
             joined: enter when its consumers have their partitions (default); False: as soon as it has started.
 
         Raises:
-            StartFailed: at the entry. StopApp, BrokerError: at the exit, if a consumer could not be restarted.
+            StartFailed: at the entry.
+            StopApp: at the exit, if a record has stopped the app.
+            BrokerError: at the exit, if a consumer could not be restarted.
             RuntimeError: it is running already.
         """
         if app in self._apps:

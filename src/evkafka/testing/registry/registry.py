@@ -109,7 +109,7 @@ class InMemoryRegistry:
             references: other schemas that it uses: `name`, `subject` and `version` of each.
 
         Raises:
-            Refusal: it is invalid, refers to an unknown schema, or the subject was made incompatible.
+            RegistryRefused: it is invalid, refers to an unknown schema, or the subject was made incompatible.
         """
         text = schema if isinstance(schema, str) else json.dumps(schema)
         with self._lock:

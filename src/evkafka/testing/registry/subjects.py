@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from evkafka.exceptions import EVKafkaError
+from evkafka.exceptions import RegistryRefused
 
 SCHEMA_TYPES = ("AVRO", "JSON", "PROTOBUF")
 LEVELS = (
@@ -23,7 +23,7 @@ LEVELS = (
 )
 
 
-class Refusal(EVKafkaError):
+class Refusal(RegistryRefused):
     """The registry refuses a request.
 
     Attributes:
