@@ -177,7 +177,8 @@ class EVKafkaApp:
 
         Args:
             config: see `ConsumerConfig`.
-            handler: handles its records; several consumers may have the same handler.
+            handler: handles its records; several consumers may have the same handler. An async callable instead of a
+                `Handler` gets the `Context` of every record, after the middleware.
             name: unique in the app; the default is `consumer-1`, `consumer-2`, in order.
             middleware: replaces the app's stack for this consumer.
 

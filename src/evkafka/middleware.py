@@ -75,6 +75,10 @@ class JsonTypedDecoderMiddleware:
         await self.app(context)
 
 
+DEFAULT_STACK = (Middleware(JsonTypedDecoderMiddleware),)
+"""The stack of a consumer that is given none."""
+
+
 def build_stack(app: App, middleware: Sequence[Middleware]) -> App:
     """Wrap the app, the first of the list outermost.
 

@@ -14,7 +14,7 @@ from evkafka.outcomes import Unmatched
 from evkafka.runtime.attempt import classify_result
 from evkafka.serde.safe_text import NAME_CHARACTERS
 from evkafka.service.dispatch import KEPT_TYPES, UnmatchedTypes, build_dispatch
-from tests.support.endpoint_calls import FakeRecord, Order, give, no_endpoint, record, result_of, slot
+from tests.support.endpoint_calls import FakeRecord, Order, Through, give, no_endpoint, record, result_of, slot
 
 
 @pytest.fixture
@@ -275,14 +275,30 @@ class TestAppCallables:
         with pytest.raises(Retry):
             await give(catch_all, record("A"))
 
-    async def test_middleware_wraps_it(self) -> None:
+    @pytest.mark.parametrize("middleware", [None, [Middleware(JsonTypedDecoderMiddleware)]], ids=["default", "given"])
+    async def test_the_default_middleware_wraps_it(self, middleware: Any) -> None:
         seen: list[str | None] = []
 
         async def catch_all(context: Context) -> None:
             seen.append(context.message.event_type)
 
-        await give(catch_all, record("A"), middleware=[Middleware(JsonTypedDecoderMiddleware)])
-        assert seen == ["A"]
+        for given in (record("A"), record(None), FakeRecord(b"1", [("Event-Type", None)]), record(None, topic="bills")):
+            await give(catch_all, given, middleware=middleware, default_event_type_by_topic={"bills": "BillSent"})
+        assert seen == ["A", None, None, "BillSent"]
+
+    async def test_a_given_stack_replaces_the_default_one(self) -> None:
+        seen: list[str | None] = []
+
+        async def catch_all(context: Context) -> None:
+            seen.append(context.message.event_type)
+
+        for middleware in (
+            [],
+            [Middleware(Through)],
+            [Middleware(JsonTypedDecoderMiddleware, type_header_name="kind")],
+        ):
+            await give(catch_all, record("A", headers=[("kind", b"B")]), middleware=middleware)
+        assert seen == [None, None, "B"]
 
 
 class TestRoute:

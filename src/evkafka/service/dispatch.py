@@ -16,7 +16,13 @@ from evkafka.context import App, Context
 from evkafka.endpoints.batch import DirectBatch, call_with_one_record, create_middleware_batch
 from evkafka.endpoints.endpoint import Call, Endpoint, TypeOf
 from evkafka.handler import Handler, check_schema_is_known, unmatched_outcome
-from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, build_stack, type_header_name_of_stack
+from evkafka.middleware import (
+    DEFAULT_STACK,
+    JsonTypedDecoderMiddleware,
+    Middleware,
+    build_stack,
+    type_header_name_of_stack,
+)
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record
 from evkafka.runtime.ports import BatchAttempt, Dispatch, Overrides, Route, Slot, ThreadCall
@@ -55,11 +61,12 @@ def build_dispatch(
         ConfigError: an endpoint's annotations cannot be resolved, a middleware cannot be instantiated, an override
             cannot be a dependency.
     """
-    stack = build_stack(target, middleware or ())
     topic_types = dict(default_event_type_by_topic or {})
     if not isinstance(target, Handler):
+        stack = build_stack(target, DEFAULT_STACK if middleware is None else middleware)
         untyped = _event_type_lookup_by_schema_or_topic(topic_types, formats)
         return _create_dispatch_through_middleware(stack, untyped, lambda _: None, None, overrides, formats)
+    stack = build_stack(target, middleware or ())  # a handler reads the type itself
     target.freeze()
     for endpoint in target.endpoints:
         if endpoint.has_dependencies:

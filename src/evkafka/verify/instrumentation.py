@@ -12,7 +12,7 @@ from evkafka.config import consumer_settings
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, TopicSettings
 from evkafka.context import App, Context
 from evkafka.exceptions import ConfigError
-from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
+from evkafka.middleware import DEFAULT_STACK, Middleware
 from evkafka.outcomes import Outcome, Retry, Unmatched
 from evkafka.verify.history import History
 
@@ -66,9 +66,7 @@ def instrument_app(app: EVKafkaApp, task: WorkerTask, history: History) -> None:
     """
     name = choose_consumer(app, task.consumer)
     declared = app.consumers[name]
-    stack = declared.middleware
-    if stack is None:
-        stack = (Middleware(JsonTypedDecoderMiddleware),)
+    stack = DEFAULT_STACK if declared.middleware is None else declared.middleware
     recorded = replace(
         declared,
         settings=_consumer_settings_for_run(
