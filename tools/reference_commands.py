@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evkafka.cli.main import create_click_command
+from evkafka.cli.main import create_cli_click_command
 from evkafka.cli.options import AppOptions, ClusterOptions, OutputOptions, ProcessOptions
 from tools.command_examples import first_example_of
 from tools.table_cells import cell
@@ -75,7 +75,7 @@ SHARED = (
 
 def page() -> str:
     """The text of the page."""
-    root = create_click_command()
+    root = create_cli_click_command()
     leaves = dict(_all_commands(root, ()))
     parts = [HEAD, *_format_overview(root, leaves), SHARED_HEAD, *_format_shared_tables(leaves)]
     for path, command in leaves.items():

@@ -412,10 +412,11 @@ class EVKafkaApp:
             clock=clock,
             telemetry=self.telemetry,
             web=self._web_component,
-            limit_reset=self._create_limit_reset_request(),
+            limit_reset=self._limit_reset_request_and_command(),
         )
 
-    def _create_limit_reset_request(self) -> LimitReset:
+    def _limit_reset_request_and_command(self) -> LimitReset:
+        """Whether a reset of the limit is requested, and the command that requests it."""
         if self.started_as is None:
             return LimitReset(self.reset_dead_letter_limit)
         target = self.started_as.removeprefix("--app ")

@@ -52,7 +52,7 @@ class ConsumerControl:
         tp = self._check_and_create_topic_partition(topic, partition)
         with self._lock:
             self._paused.add(tp)
-        self._call_in_loop_if_running(lambda consumer: consumer.pause_partition(tp))
+        self._try_to_call_in_loop(lambda consumer: consumer.pause_partition(tp))
 
     def resume(self, topic: str, partition: int) -> None:
         """Undo `pause`. Idempotent.
@@ -63,7 +63,7 @@ class ConsumerControl:
         tp = self._check_and_create_topic_partition(topic, partition)
         with self._lock:
             self._paused.discard(tp)
-        self._call_in_loop_if_running(lambda consumer: consumer.resume_partition(tp))
+        self._try_to_call_in_loop(lambda consumer: consumer.resume_partition(tp))
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         """Continue at this offset, before or after the current one. It is committed at once, so that it survives a
@@ -80,7 +80,7 @@ class ConsumerControl:
         tp = self._check_and_create_topic_partition(topic, partition)
         if not is_whole_number(offset):
             raise ConfigError(f"an offset is a whole number of 0 or more, not {offset!r}")
-        if not self._call_in_loop_if_running(lambda consumer: consumer.seek(tp, offset)):
+        if not self._try_to_call_in_loop(lambda consumer: consumer.seek(tp, offset)):
             raise RuntimeError(
                 f"consumer {self.name!r} is not running: seek works between the app's start and its stop"
             )
@@ -95,10 +95,10 @@ class ConsumerControl:
     def assigned(self) -> frozenset[TopicPartition]:
         """The partitions that are assigned to this member; none while the app does not run."""
         assigned: list[frozenset[TopicPartition]] = []
-        self._call_in_loop_if_running(lambda consumer: assigned.append(consumer.assigned_partitions))
+        self._try_to_call_in_loop(lambda consumer: assigned.append(consumer.assigned_partitions))
         return assigned[0] if assigned else frozenset()
 
-    def _call_in_loop_if_running(self, call: Callable[[Consumer], Any]) -> bool:
+    def _try_to_call_in_loop(self, call: Callable[[Consumer], Any]) -> bool:
         """Make the call in the consumer's loop, and wait for it. False if the consumer does not run."""
         running = self._running()
         if running is None:

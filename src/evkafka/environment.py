@@ -44,7 +44,7 @@ class Kind:
 
     @property
     def keys(self) -> frozenset[str]:
-        return frozenset({*filter(_is_key_with_text_value, self.shape.__annotations__), *TLS})
+        return frozenset({*filter(_is_key_settable_as_text, self.shape.__annotations__), *TLS})
 
 
 CONSUMER = Kind("Consumer", ConsumerConfig)
@@ -53,7 +53,7 @@ CONSUMER = Kind("Consumer", ConsumerConfig)
 PRODUCER = Kind("Producer", ProducerConfig)
 
 
-def _is_key_with_text_value(key: str) -> bool:
+def _is_key_settable_as_text(key: str) -> bool:
     """False for keys whose values are objects, and for keys that are not used."""
     return key in SETTING_TYPES and SETTING_TYPES[key].textual
 
@@ -81,7 +81,7 @@ def settings_model_of_kind(kind: Kind) -> Any:
 
 def _model_fields_of_typed_dict(shape: Any) -> dict[str, Any]:
     hints = get_type_hints(shape)
-    return {key: (_text_value_type(key, hint), None) for key, hint in hints.items() if _is_key_with_text_value(key)}
+    return {key: (_text_value_type(key, hint), None) for key, hint in hints.items() if _is_key_settable_as_text(key)}
 
 
 def _text_value_type(key: str, hint: Any) -> Any:
@@ -202,7 +202,7 @@ def _load_configuration(
             f"name={name!r}: use letters, digits and underscores, because it is part of the variables' names"
         )
     values: _Values = dict(defaults or {})
-    for table in _read_toml_tables(kind, toml_file, name):
+    for table in _read_common_and_named_toml_tables(kind, toml_file, name):
         values = _merge_nested(values, table)
     prefixes = [PREFIX] if name is None else [PREFIX, f"{PREFIX}{name.upper()}__"]
     for prefix in prefixes:
@@ -223,7 +223,7 @@ def _merge_nested(below: Mapping[str, Any], above: Mapping[str, Any]) -> _Values
 # ---------------------------------------------------------------------------- pyproject.toml
 
 
-def _read_toml_tables(kind: Kind, file: str | Path | None, name: str | None) -> Sequence[_Values]:
+def _read_common_and_named_toml_tables(kind: Kind, file: str | Path | None, name: str | None) -> Sequence[_Values]:
     """The common table and the named one, with the keys of this kind."""
     common = _read_toml_table(file)
     others = (CONSUMER if kind is PRODUCER else PRODUCER).keys

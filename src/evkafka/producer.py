@@ -221,7 +221,7 @@ class EVKafkaProducer:
             raise RuntimeError(
                 f"event {event_type!r} has no topic: pass `topic=` to the send, or set `topic` in the producer's config"
             )
-        _check_type_partition_and_timestamp(event_type, partition, timestamp_ms)
+        _check_event_type_partition_timestamp(event_type, partition, timestamp_ms)
         value, own_key, pairs = _encode_event(event, event_type, topic, key, headers)
         timeout_s = self._send_timeout_in_endpoint_s(event_type, topic)
         observers = self._create_observers(topic, event_type, pairs)
@@ -377,7 +377,7 @@ async def _enqueue_observed(
 # ---------------------------------------------------------------------------- serialization
 
 
-def _check_type_partition_and_timestamp(event_type: Any, partition: Any, timestamp_ms: Any) -> None:
+def _check_event_type_partition_timestamp(event_type: Any, partition: Any, timestamp_ms: Any) -> None:
     if not isinstance(event_type, str) or not event_type:
         raise TypeError(f"event_type must be a non-empty str; got {event_type!r}")
     if partition is not None and (type(partition) is not int or partition < 0):

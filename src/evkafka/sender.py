@@ -300,7 +300,7 @@ class Sender:
         value_format: ValueFormat | Literal["json"] | None = None,
     ) -> None:
         self._format = _check_and_return_value_format(value_format, "Sender")
-        self.envelope = _check_and_create_envelope(envelope, source, mode)
+        self.envelope = _check_and_create_envelope_settings(envelope, source, mode)
         self._endpoints: list[OutboundEndpoint[Any]] = []
         self._producer: EVKafkaProducer | None = None
 
@@ -429,7 +429,7 @@ class Sender:
         )
 
 
-def _check_and_create_envelope(envelope: object, source: object, mode: Mode) -> CloudEventsEnvelope | None:
+def _check_and_create_envelope_settings(envelope: object, source: object, mode: Mode) -> CloudEventsEnvelope | None:
     match envelope:
         case None if source is None and mode == "binary":
             return None

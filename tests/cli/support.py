@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from evkafka.cli.exit_codes import call_for_exit_code
-from evkafka.cli.main import create_click_command
+from evkafka.cli.main import create_cli_click_command
 from tests.support.waiting import eventually_sync
 
 ROOT = Path(__file__).parents[2]
@@ -225,7 +225,7 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TERM", "dumb")
 
     def done(*arguments: str) -> Ended:
-        code = call_for_exit_code(lambda: create_click_command()(arguments, prog_name="evkafka"))
+        code = call_for_exit_code(lambda: create_cli_click_command()(arguments, prog_name="evkafka"))
         printed = capfd.readouterr()
         return Ended(code, *printed)
 

@@ -13,7 +13,7 @@ import pytest
 from typer.models import CommandInfo, TyperInfo
 
 from evkafka.cli.env_vars import env_var_name
-from evkafka.cli.main import app, create_click_command
+from evkafka.cli.main import app, create_cli_click_command
 from evkafka.environment import producer_config
 from tests.cli.support import ROOT, Call, as_json, evkafka, stderr_of
 
@@ -50,7 +50,7 @@ RUN_AS_A_PROCESS = {
 
 def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """`offsets reset` and its command, and so on; groups are left out."""
-    command = create_click_command() if command is None else command
+    command = create_cli_click_command() if command is None else command
     below = getattr(command, "commands", {})
     for name, one in below.items():
         yield from commands(one, (*path, name))

@@ -13,7 +13,7 @@ import pytest
 from evkafka.cli.connection import find_cluster_by_options, load_app_redirected_to_dev_broker, load_env_file_and_app
 from evkafka.cli.dev_broker import (
     REGISTRY_VARIABLE,
-    commands_with_app_connect_to,
+    does_app_option_connect_to_servers,
     find_and_print_dev_broker_address,
     write_broker_port_file,
     write_registry_port_file,
@@ -93,21 +93,21 @@ class TestAnApp:
         self, tmp_path: Path, servers: str, reached: bool
     ) -> None:
         app = load_env_file_and_app(write_app(tmp_path, "localhost:9092"))
-        assert commands_with_app_connect_to(app, servers, TARGET, tmp_path) is reached
+        assert does_app_option_connect_to_servers(app, servers, TARGET, tmp_path) is reached
 
     def test_is_reached_with_app_at_the_broker_of_dev_and_nothing_is_printed(
         self, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
     ) -> None:
         app = load_env_file_and_app(write_app(tmp_path, "localhost:9092"))
         with write_broker_port_file(TARGET, tmp_path, port):
-            assert commands_with_app_connect_to(app, f"127.0.0.1:{port}", TARGET, tmp_path)
-            assert not commands_with_app_connect_to(app, "localhost:9092", TARGET, tmp_path)
+            assert does_app_option_connect_to_servers(app, f"127.0.0.1:{port}", TARGET, tmp_path)
+            assert not does_app_option_connect_to_servers(app, "localhost:9092", TARGET, tmp_path)
         assert capsys.readouterr().err == ""
 
     def test_of_another_machine_is_not_reached_with_app(self, tmp_path: Path, port: int) -> None:
         app = load_env_file_and_app(write_app(tmp_path, "kafka.example:9092"))
         with write_broker_port_file(TARGET, tmp_path, port):
-            assert not commands_with_app_connect_to(app, f"127.0.0.1:{port}", TARGET, tmp_path)
+            assert not does_app_option_connect_to_servers(app, f"127.0.0.1:{port}", TARGET, tmp_path)
 
 
 class TestTheAddress:

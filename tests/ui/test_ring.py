@@ -44,16 +44,16 @@ class TestRing:
 
 class TestWindow:
     def test_ends_with_the_last_whole_step_or_with_the_first_of_all(self) -> None:
-        assert Window(MINUTE, 1069, 0).step_times_s == [1000, 1010, 1020, 1030, 1040, 1050]
-        assert Window(MINUTE, 1070, 0).step_times_s == [1010, 1020, 1030, 1040, 1050, 1060]
-        assert Window(MINUTE, 1069, started_s=1062).step_times_s == [1010, 1020, 1030, 1040, 1050, 1060]
-        assert Window(Resolution(1, 2), 1000.5, 0).step_times_s == [998, 999]
+        assert Window(MINUTE, 1069, 0).step_start_times_s == [1000, 1010, 1020, 1030, 1040, 1050]
+        assert Window(MINUTE, 1070, 0).step_start_times_s == [1010, 1020, 1030, 1040, 1050, 1060]
+        assert Window(MINUTE, 1069, started_s=1062).step_start_times_s == [1010, 1020, 1030, 1040, 1050, 1060]
+        assert Window(Resolution(1, 2), 1000.5, 0).step_start_times_s == [998, 999]
 
     def test_events_are_0_only_after_the_start(self) -> None:
         ring = Ring(MINUTE)
         ring.add(1047, 12)
         window = Window(MINUTE, 1070, started_s=1037)
-        assert window.step_times_s == [1010, 1020, 1030, 1040, 1050, 1060]
+        assert window.step_start_times_s == [1010, 1020, 1030, 1040, 1050, 1060]
         assert window.event_rates(ring) == [None, None, 0, 1.2, 0, 0]
 
     def test_a_rate_counts_only_the_part_of_a_step_that_was_measured(self) -> None:

@@ -23,7 +23,7 @@ from evkafka.broker import KafkaBroker
 from evkafka.exceptions import StartFailed
 from evkafka.observe.process_health import ProcessHealth
 from evkafka.observe.process_metrics import MINIMUM, SUMMED, ProcessMetrics, encode_file
-from evkafka.observe.shared_directory import shared_directory_at
+from evkafka.observe.shared_directory import cached_shared_directory
 from evkafka.testing import InMemoryKafka
 from tests.support.http_client import get
 from tests.support.kafka_topics import MakeTopic
@@ -275,11 +275,11 @@ class TestADirectoryThatCannotBeWritten:
         async with InMemoryKafka() as kafka, kafka.running(app):
             await eventually(lambda: tellings(directory))
             directory.rename(elsewhere)
-            await eventually(lambda: shared_directory_at(directory).failing)
+            await eventually(lambda: cached_shared_directory(directory).failing)
             assert (await get(app.web_url, "livez")).code == 200
             assert "evkafka_consumer_connected" in (await get(app.web_url, "metrics")).text
             elsewhere.rename(directory)
-            await eventually(lambda: not shared_directory_at(directory).failing)
+            await eventually(lambda: not cached_shared_directory(directory).failing)
         said = [line for line in caplog.messages if str(directory) in line]
         assert len(said) == 1
         assert said[0].startswith("cannot write ")
@@ -291,13 +291,13 @@ class TestADirectoryThatCannotBeWritten:
             directory.rename(tmp_path / "elsewhere")
 
     def test_that_was_removed_is_created_again(self, tmp_path: Path) -> None:
-        shared = shared_directory_at(tmp_path / "gone")
+        shared = cached_shared_directory(tmp_path / "gone")
         while not shared.write_file("file", b"content"):
             pass
         assert (tmp_path / "gone" / "file").read_bytes() == b"content"
 
     def test_leaves_the_last_whole_file_on_a_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        shared = shared_directory_at(tmp_path)
+        shared = cached_shared_directory(tmp_path)
         assert shared.write_file("file", b"whole")
         with monkeypatch.context() as disk:
             disk.setattr(Path, "write_bytes", full)
@@ -312,11 +312,11 @@ class TestADirectoryThatCannotBeWritten:
         assert "has not reported for" in check.reasons[0]
         with monkeypatch.context() as disk:
             disk.setattr(Path, "write_bytes", full)
-            shared_directory_at(tmp_path).write_file("file", b"")
+            cached_shared_directory(tmp_path).write_file("file", b"")
         [check] = peers.check_others("live")
         assert check.reasons == ()
         assert "is not writable" in check.notes[0]
-        shared_directory_at(tmp_path).write_file("file", b"")  # the other tests need a moment too
+        cached_shared_directory(tmp_path).write_file("file", b"")  # the other tests need a moment too
         [check] = peers.check_others("live")
         assert check.reasons == ()
 

@@ -13,7 +13,7 @@ from evkafka.asyncapi.value_formats import schema_binding, schema_extensions
 from evkafka.serde.cloudevents.event import STRUCTURED_JSON
 from evkafka.serde.cloudevents.writing import CloudEventsEnvelope
 from evkafka.serde.formats.interface import Outgoing, ValueFormat
-from evkafka.serde.json_schema import Direction, is_valid_json_payload, media_type_of_payload
+from evkafka.serde.json_schema import Direction, is_json_value_valid_for_type, media_type_of_payload
 
 BINDING = "0.5.0"
 
@@ -100,7 +100,7 @@ class Message:
         if own := schema.get("examples"):
             return [{"payload": example} for example in own]
         example = example_of(payload, schemas)
-        if example is NO_EXAMPLE or example == {} or not is_valid_json_payload(self.payload, example):
+        if example is NO_EXAMPLE or example == {} or not is_json_value_valid_for_type(self.payload, example):
             return []
         return [{"summary": "Generated from the schema", "payload": example}]
 

@@ -88,7 +88,7 @@ def find_and_print_dev_broker_address(
     return servers
 
 
-def commands_with_app_connect_to(app: EVKafkaApp, servers: str, target: str, app_dir: Path) -> bool:
+def does_app_option_connect_to_servers(app: EVKafkaApp, servers: str, target: str, app_dir: Path) -> bool:
     """Whether commands with `--app` connect to these servers."""
     configured = _configured_servers(app)
     found = _find_dev_broker_address(configured, app_dir, target)

@@ -65,10 +65,10 @@ def run_command_line() -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character does not end the command
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    return call_for_exit_code(create_click_command())
+    return call_for_exit_code(create_cli_click_command())
 
 
-def create_click_command() -> Any:
+def create_cli_click_command() -> Any:
     """All commands as one Click command; each option has its environment variable."""
     root = typer.main.get_command(app)
     set_env_var_names(root)

@@ -74,10 +74,10 @@ async def look_up_offsets(
     return {partition: found.get(partition, one.end) for partition, one in bounds.items()}
 
 
-async def look_up_topic_shape(
+async def look_up_partition_and_replica_counts(
     connection: ConnectionSettings, topic: str, *, otherwise: str | None = None
 ) -> TopicShape:
-    """The shape of a topic.
+    """The number of partitions of a topic, and of replicas of each.
 
     Args:
         otherwise: what to do if there is no topic with a similar name.
@@ -85,13 +85,13 @@ async def look_up_topic_shape(
     Raises:
         ConfigError: there is no such topic.
     """
-    return topic_shape_or_raise(connection, topic, await all_topic_shapes(connection), otherwise=otherwise)
+    return known_topic_shape_or_raise(connection, topic, await all_topic_shapes(connection), otherwise=otherwise)
 
 
-def topic_shape_or_raise(
+def known_topic_shape_or_raise(
     connection: ConnectionSettings, topic: str, shapes: Mapping[str, TopicShape], *, otherwise: str | None = None
 ) -> TopicShape:
-    """As `look_up_topic_shape`, with the topics that were read before."""
+    """As `look_up_partition_and_replica_counts`, with the topics that were read before."""
     if topic in shapes:
         return shapes[topic]
     near = nearest_name(topic, shapes)
@@ -108,7 +108,7 @@ async def look_up_topic_bounds(
     Raises:
         ConfigError: there is no such topic, or it has no such partition.
     """
-    shape = await look_up_topic_shape(connection, topic)
+    shape = await look_up_partition_and_replica_counts(connection, topic)
     if partition is not None and partition >= shape.partitions:
         raise ConfigError(f"--partition {partition}: topic {topic!r} has the partitions 0 to {shape.partitions - 1}")
     bounds = await topic_offset_bounds(connection, [topic])

@@ -32,7 +32,7 @@ class CheckedConsumer(Protocol):
     def stack_type_header(self) -> str: ...
     @property
     def default_event_type_by_topic(self) -> Mapping[str, str]: ...
-    def unwrap_envelope(self, record: Record) -> Record: ...
+    def unwrap_cloudevents_envelope(self, record: Record) -> Record: ...
     def formats(self) -> ConsumerFormats | None: ...
 
 
@@ -110,7 +110,7 @@ def create_dry_run_check(consumer: CheckedConsumer) -> DryRunCheck:
         if reason := other_group_reason(dead_letter, consumer.settings.group_id):
             return reason
         try:
-            record = consumer.unwrap_envelope(dead_letter.record)
+            record = consumer.unwrap_cloudevents_envelope(dead_letter.record)
         except DecodeError as error:
             return str(error)
         header = dict(reversed(record.headers)).get(type_header)

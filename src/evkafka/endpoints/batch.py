@@ -291,7 +291,7 @@ def _is_same_failure(end: FailureOutcome, error: Exception) -> bool:
     return end is error or (isinstance(end, Failed) and end.error is error)
 
 
-def create_middleware_batch(
+def create_batch_through_middleware(
     stack: App, records: Sequence[Record], slot: Slot, untyped: Callable[[Record], str | None]
 ) -> BatchAttempt:
     """Open a batch through this stack. Each record has a copy of the slot: its stack may write to it.

@@ -29,7 +29,7 @@ class SingleThreadExecutor:
     def __init__(self, max_waiting: int, *, name: str = "evkafka-web") -> None:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._max_waiting = max_waiting
-        self._waiting = 0
+        self._unfinished = 0
 
     async def run_function(self, work: Callable[[], T]) -> T:
         """Run a function and return its result.
@@ -40,15 +40,15 @@ class SingleThreadExecutor:
         Raises:
             TooBusy: too many functions wait.
         """
-        if self._waiting >= self._max_waiting:
+        if self._unfinished >= self._max_waiting:
             raise TooBusy("too many requests at once; try again in a moment")
-        self._waiting += 1
+        self._unfinished += 1
         done = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        done.add_done_callback(self._count_down_waiting)
+        done.add_done_callback(self._count_down_unfinished)
         return await done
 
-    def _count_down_waiting(self, done: object) -> None:
-        self._waiting -= 1
+    def _count_down_unfinished(self, done: object) -> None:
+        self._unfinished -= 1
 
     def shut_down_without_waiting(self, *, cancel: bool = False) -> None:
         """Accept no more work. Does not wait.

@@ -106,27 +106,25 @@ class HealthChecks:
         }
 
     def _liveness_of_this_process(self, status: AppStatus) -> Health:
-        app = Check("app", "", reasons=_failed_consumer_reasons(status))
+        app = Check("app", "", reasons=_app_failure_reasons(status))
         return Health(
             (
                 app,
                 *(
-                    Check(
-                        "consumer", one.name, _consumer_not_live_reasons(one), self._consumer_and_partition_notes(one)
-                    )
+                    Check("consumer", one.name, _why_consumer_is_not_live(one), self._consumer_and_partition_notes(one))
                     for one in status.consumers
                 ),
             )
         )
 
     def _readiness_of_this_process(self, status: AppStatus) -> Health:
-        app = Check("app", "", reasons=(*_app_phase_reasons(status), *_failed_consumer_reasons(status)))
+        app = Check("app", "", reasons=(*_app_phase_reasons(status), *_app_failure_reasons(status)))
         consumers = (
             Check(
                 "consumer",
                 one.name,
                 self._consumer_unready_reasons(one, ended=one.name in status.ended),
-                (*_idle_notes(one), *self._consumer_and_partition_notes(one), *_consumer_not_required_notes(one)),
+                (*_idle_notes(one), *self._consumer_and_partition_notes(one), *_note_if_consumer_not_required(one)),
                 counts=one.required,
             )
             for one in status.consumers
@@ -164,7 +162,7 @@ class HealthChecks:
             *_idle_notes(consumer),
             *consumer.awaited,
             *self._blocked_notes(consumer),
-            *_consumer_not_required_notes(consumer),
+            *_note_if_consumer_not_required(consumer),
         )
 
     def _consumer_and_partition_notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
@@ -191,13 +189,13 @@ def _app_phase_reasons(status: AppStatus) -> tuple[str, ...]:
             return (f"the app is {phase}",)
 
 
-def _failed_consumer_reasons(status: AppStatus) -> tuple[str, ...]:
+def _app_failure_reasons(status: AppStatus) -> tuple[str, ...]:
     if status.failure is None:
         return ()
     return (f"a consumer has failed: {type(status.failure).__name__}: {status.failure}",)
 
 
-def _consumer_not_live_reasons(consumer: ConsumerStatus) -> tuple[str, ...]:
+def _why_consumer_is_not_live(consumer: ConsumerStatus) -> tuple[str, ...]:
     reasons = [_overrun_reason(attempt) for attempt in consumer.attempts if attempt.overran]
     if consumer.silent_s > consumer.longest_poll_s:
         reasons.append(f"its poll has not returned for {consumer.silent_s:.0f} s")
@@ -218,7 +216,7 @@ def _idle_notes(consumer: ConsumerStatus) -> tuple[str, ...]:
     return ("no partitions assigned: the other members of its group have them all",)
 
 
-def _consumer_not_required_notes(consumer: ConsumerStatus) -> tuple[str, ...]:
+def _note_if_consumer_not_required(consumer: ConsumerStatus) -> tuple[str, ...]:
     return () if consumer.required else ("it is not `required`",)
 
 

@@ -53,7 +53,7 @@ def start_event_log(telemetry: Telemetry) -> FailureLog:
     listen(PartitionsRevoked, _log_revoked)
     listen(PositionReset, _log_reset)
     listen(TypeSkipped, _log_type_skipped)
-    listen(NothingMatches, _log_first_records_all_skipped)
+    listen(NothingMatches, _log_consumer_first_records_skipped)
     listen(RecordSkipped, _log_skipped)
     listen(RecordsLost, _log_records_lost)
     listen(CommitFailed, _log_commit_failed)
@@ -79,13 +79,13 @@ def _log_stopped(event: ConsumerStopped) -> None:
             "consumer %s has ended: %s",
             event.consumer,
             text,
-            exc_info=_error_to_log_with_traceback(event.error),
+            exc_info=_select_error_for_exc_info(event.error),
             extra=fields,
         )
 
 
-def _error_to_log_with_traceback(error: BaseException) -> BaseException | None:
-    """The error that is logged with its traceback; None for a record's failure, which was, when it stopped the app."""
+def _select_error_for_exc_info(error: BaseException) -> BaseException | None:
+    """The error whose traceback is logged; None for a record's failure: its traceback was logged before."""
     if not isinstance(error, StopApp):
         return error
     return error.__cause__ if isinstance(error.__cause__, FATAL) else None
@@ -193,7 +193,7 @@ def _log_type_skipped(event: TypeSkipped) -> None:
     )
 
 
-def _log_first_records_all_skipped(event: NothingMatches) -> None:
+def _log_consumer_first_records_skipped(event: NothingMatches) -> None:
     seen = ", ".join(
         f"{name!r} ({count})" if name is not None else f"none ({count})" for name, count in event.seen.items()
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evkafka.observe.health import Check, Health, Question
-from evkafka.observe.shared_directory import shared_directory_at
+from evkafka.observe.shared_directory import cached_shared_directory
 
 INTERVAL_S = 1.0
 SILENT_S = 30.0
@@ -31,7 +31,7 @@ class ProcessHealth:
 
     def __init__(self, directory: Path, own: Callable[[], Mapping[Question, Health]]) -> None:
         self._directory = directory
-        self._shared = shared_directory_at(directory)
+        self._shared = cached_shared_directory(directory)
         self._own = own
         self._path = directory / f"evkafka-health-{os.getpid()}-{secrets.token_hex(4)}.json"
 

@@ -24,7 +24,7 @@ from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from evkafka.observe.process_health import process_exists
-from evkafka.observe.shared_directory import shared_directory_at
+from evkafka.observe.shared_directory import cached_shared_directory
 
 INTERVAL_S = 1.0
 SHARE_OF_TIME = 50
@@ -57,7 +57,7 @@ class ProcessMetrics:
     def __init__(self, collector: Any, directory: Path) -> None:
         self._collector = collector
         self._directory = directory
-        self._shared = shared_directory_at(directory)
+        self._shared = cached_shared_directory(directory)
         self._pid, self._name = 0, ""
         self._keys: dict[tuple[str, ...], str] = {}  # the key of each series in the file: slow to make
 
@@ -83,7 +83,7 @@ class ProcessMetrics:
     def write_values(self) -> None:
         """Write the values of this moment. Called on the app's loop; a file that cannot be written raises nothing."""
         name = self._name_in_files()
-        for kind, values in self._collect_app_values_by_file_kind().items():
+        for kind, values in self._collect_own_values_by_file_kind().items():
             if not self._shared.write_file(f"{kind}_{name}.db", encode_file(values)):
                 return
 
@@ -108,7 +108,7 @@ class ProcessMetrics:
             _own_names.add(self._name)
         return self._name
 
-    def _collect_app_values_by_file_kind(self) -> dict[str, list[tuple[str, float]]]:
+    def _collect_own_values_by_file_kind(self) -> dict[str, list[tuple[str, float]]]:
         """The (key, value) pairs of each kind of file. A series that no longer exists is not in it."""
         by_kind: dict[str, list[tuple[str, float]]] = {kind: [] for kind in KINDS}
         before, self._keys = self._keys, {}
@@ -148,7 +148,7 @@ def end_gauges_of_dead_processes(directory: Path) -> None:
         name = path.stem.rpartition("_")[2]
         pid = int(name.split("-")[1])
         if name not in _own_names if pid == os.getpid() else not process_exists(pid):
-            shared_directory_at(directory).remove_file(path.name)
+            cached_shared_directory(directory).remove_file(path.name)
             if pid != os.getpid():
                 with suppress(OSError):  # as `remove` does
                     mark_process_dead(pid, str(directory))  # the gauges that it registered itself

@@ -72,6 +72,6 @@ class SharedDirectory:
 
 
 @cache
-def shared_directory_at(path: Path) -> SharedDirectory:
+def cached_shared_directory(path: Path) -> SharedDirectory:
     """One instance for each path, so that a failure is logged once, and not by each part that writes."""
     return SharedDirectory(path)

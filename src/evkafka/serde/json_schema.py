@@ -222,7 +222,7 @@ def _convert_keyword(key: str, value: Any) -> Any:
     return value
 
 
-def is_valid_json_payload(annotation: Any, value: Any) -> bool:
+def is_json_value_valid_for_type(annotation: Any, value: Any) -> bool:
     """Whether this JSON value is a valid payload of the type."""
     try:
         decoder_for(annotation).from_bytes(json.dumps(value).encode())

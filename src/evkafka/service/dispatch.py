@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evkafka.context import App, Context
-from evkafka.endpoints.batch import DirectBatch, call_with_one_record, create_middleware_batch
+from evkafka.endpoints.batch import DirectBatch, call_with_one_record, create_batch_through_middleware
 from evkafka.endpoints.endpoint import Call, Endpoint, TypeOf
 from evkafka.handler import Handler, check_schema_is_known, unmatched_outcome
 from evkafka.middleware import (
@@ -462,7 +462,7 @@ def _create_dispatch_through_middleware(
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         slot.overrides, slot.formats = overrides, formats
-        return create_middleware_batch(stack, records, slot, untyped)
+        return create_batch_through_middleware(stack, records, slot, untyped)
 
     if formats is None:
         return Dispatch(run_stack, route, limited_route, open_batch)

@@ -110,7 +110,7 @@ class AppLifecycle:
     async def _run_until_stop(self, guard: StopGuard) -> None:
         try:
             async with self._running_service(None, None) as service:
-                await service.wait_until_reason_to_stop()
+                await service.wait_until_stop_is_needed()
                 if service.failure is not None:
                     guard.set_exit_code(FAILED)  # also if the stop that follows is blocked and ended by force
             if service.overdue:
@@ -160,11 +160,11 @@ class AppLifecycle:
         # With a virtual clock, real time has no meaning.
         guarded = self._stop_guard(force_exit) if clock is None else nullcontext()
         with guarded:
-            async with self._running_with_failure_watch(on_failure, cluster, clock) as state:
+            async with self._running_and_reporting_failure(on_failure, cluster, clock) as state:
                 yield state
 
     @asynccontextmanager
-    async def _running_with_failure_watch(
+    async def _running_and_reporting_failure(
         self, on_failure: Callable[[BaseException], object] | None, cluster: Cluster | None, clock: Clock | None
     ) -> AsyncIterator[Mapping[str, Any]]:
         async with self._running_service(cluster, clock) as service:
@@ -179,7 +179,7 @@ class AppLifecycle:
     async def _report_failure_or_end_process(
         self, service: Service, on_failure: Callable[[BaseException], object] | None
     ) -> None:
-        await service.wait_until_reason_to_stop()
+        await service.wait_until_stop_is_needed()
         if service.failure is None:
             return
         await service.wait_until_consumer_ended()  # before the signal: some host programs end at once, without a drain
@@ -267,7 +267,7 @@ class AppLifecycle:
     def _begin_stop_deadlines(self) -> None:
         """Start the deadlines of the stop now: a blocked loop would start them too late. From any thread."""
         if self._guard is not None:
-            self._guard.begin_stop(self._signum)
+            self._guard.start_stop_deadline(self._signum)
         if self.service is not None:
             self.service.deadline.begin()
 

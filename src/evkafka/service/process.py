@@ -48,7 +48,7 @@ def run_to_exit_code(
             code = _run_app(runner, serve)
             if guard is not None:
                 guard.set_exit_code(code)
-                guard.begin_stop()
+                guard.start_stop_deadline()
     except KeyboardInterrupt:  # while the loop is being closed
         return 128 + signal.SIGINT
     return code

@@ -136,7 +136,7 @@ class Service:
                 self._phase = "stopping"
                 self.deadline.begin()
 
-    async def wait_until_reason_to_stop(self) -> None:
+    async def wait_until_stop_is_needed(self) -> None:
         """Wait until `stop()` is called, a consumer has ended by itself, or one has failed for good and drains. The
         others then drain at the same time, within one deadline."""
         while not self._has_reason_to_stop():

@@ -1,8 +1,8 @@
 """Enforces the deadline of a stop from a thread: code that blocks the event loop also blocks timers in it.
 
-A signal reaches the thread in two ways. Python's own handler calls `begin_stop`, once the main thread runs Python code
-again. And the interpreter writes the signal's number into a pipe at once, also while the main thread is in a C function
-that ignores signals (a database driver that waits for a lock).
+A signal reaches the thread in two ways. Python's own handler calls `start_stop_deadline`, once the main thread runs
+Python code again. And the interpreter writes the signal's number into a pipe at once, also while the main thread is in
+a C function that ignores signals (a database driver that waits for a lock).
 """
 
 from __future__ import annotations
@@ -88,8 +88,9 @@ class StopGuard:
         """Note the app's loop and its thread. Called in the loop."""
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
 
-    def begin_stop(self, signum: int = 0) -> None:
-        """The stop begins now. From any thread, also from a signal handler; idempotent: the first call counts."""
+    def start_stop_deadline(self, signum: int = 0) -> None:
+        """The stop begins now, and with it the time until its deadline. From any thread, also from a signal handler;
+        idempotent: the first call counts."""
         self._signum = self._signum or signum
         if self._began_s == math.inf:
             self._began_s = time.monotonic()
@@ -152,7 +153,7 @@ class StopGuard:
             os.write(self._forward_to, bytes([byte]))
         # Other code may have replaced our signal handler since.
         if byte in STOP_SIGNALS and signal.getsignal(byte) == self._handler:
-            self.begin_stop(byte)
+            self.start_stop_deadline(byte)
             self._signal_count += 1
             if self._signal_count > 1 and self.ends_process:
                 self._code, self._signum = 0, byte
@@ -161,12 +162,12 @@ class StopGuard:
     # ------------------------------------------------------------------ the thread
 
     def _watch_stop(self) -> None:
-        for byte in self._read_pipe_until_deadline():
+        for byte in self._iterate_pipe_bytes_until_deadline():
             self._handle_signal_byte(byte)
         if not self._ended:
             self._on_deadline()
 
-    def _read_pipe_until_deadline(self) -> Iterator[int]:
+    def _iterate_pipe_bytes_until_deadline(self) -> Iterator[int]:
         """The bytes that are written into the pipe, until the end or the deadline."""
         while not self._ended:
             left_s = self._deadline_s - time.monotonic()

@@ -38,7 +38,7 @@ class BlockingPortal:
         try:
             self._entered.result()
         except BaseException:
-            self._schedule_in_loop(
+            self._schedule_callback_in_loop(
                 self._cancel_main_task
             )  # a Ctrl-C; if the entry itself has failed, the loop has ended already
             self._thread.join()
@@ -56,16 +56,16 @@ class BlockingPortal:
             return call.result.result()
         finally:
             if not call.result.done():  # a Ctrl-C, a test's time limit; perhaps before the wait has even begun
-                self._schedule_in_loop(call.cancel)
+                self._schedule_callback_in_loop(call.cancel)
 
     def close(self) -> None:
         """Exit the context manager and end the loop. Raises what the exit raises, or the error that ended the loop."""
         assert self._leave is not None
-        self._schedule_in_loop(self._leave.set)
+        self._schedule_callback_in_loop(self._leave.set)
         try:
             self._ended.result()
         except BaseException:
-            self._schedule_in_loop(self._cancel_main_task)
+            self._schedule_callback_in_loop(self._cancel_main_task)
             raise
         finally:
             self._thread.join()
@@ -123,7 +123,7 @@ class BlockingPortal:
         if self._main is not None:
             self._main.cancel()
 
-    def _schedule_in_loop(self, callback: Callable[[], object]) -> None:
+    def _schedule_callback_in_loop(self, callback: Callable[[], object]) -> None:
         with self._lock:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(callback)

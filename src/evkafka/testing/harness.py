@@ -239,7 +239,7 @@ class Harness:
             ):
                 event, kind = as_payload(event), endpoint.payload
             place = f"event {event_type!r} ({type(event).__name__})"
-            encode_it = await value_format.encoder_by_latest_or_own_schema(
+            encode_it = await value_format.encoder_by_latest_else_own_schema(
                 Outgoing(place, record.topic, event_type or "", kind)
             )
             return replace(record, value=encode_it(event))

@@ -97,7 +97,7 @@ class DeadLetterLists:
             counts=search.counts(),
             open=search.open,
             groups=search.groups.largest_groups(),
-            other=search.groups.number_outside_largest_groups(),
+            other=search.groups.dead_letter_count_outside_largest_groups(),
             within=search.within,
             older=search.older,
         )
@@ -191,7 +191,7 @@ class _Groups:
         by_number = sorted(self._groups.values(), key=lambda group: group["dead_letters"], reverse=True)
         return by_number[:GROUPS_SHOWN]
 
-    def number_outside_largest_groups(self) -> int:
+    def dead_letter_count_outside_largest_groups(self) -> int:
         return self._all - sum(group["dead_letters"] for group in self.largest_groups())
 
 

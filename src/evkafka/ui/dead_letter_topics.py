@@ -66,7 +66,7 @@ async def dead_letter_topics(app: OperatedApp) -> dict[str, AppTopic]:
         for name, connection in _name_patterns(declared):
             topics = next((topics for known, topics in existing if known == connection), None)
             if topics is None:
-                topics = await _topics_of_cluster(connection)
+                topics = await _all_topic_names_of_cluster(connection)
                 existing.append((connection, topics))
             for topic in topics:
                 if _is_dead_letter_topic(declared, name, topic):
@@ -95,7 +95,7 @@ def _is_dead_letter_topic(declared: DeclaredConsumer, name: re.Pattern[str], top
     return source is None or pattern is None or pattern.match(source) is not None
 
 
-async def _topics_of_cluster(connection: ConnectionSettings) -> Collection[str]:
+async def _all_topic_names_of_cluster(connection: ConnectionSettings) -> Collection[str]:
     try:
         return await all_topic_shapes(connection, timeout_s=READ_TIMEOUT_S)
     except BrokerError as error:

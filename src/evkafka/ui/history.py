@@ -59,8 +59,8 @@ class History:
         """Attempts have ended; `durations_s` are those of some of them."""
         for history in (
             self._app,
-            self._find_or_create_attempt_history(consumer, None),
-            self._find_or_create_attempt_history(consumer, topic),
+            self._find_or_create_consumer_history(consumer, None),
+            self._find_or_create_consumer_history(consumer, topic),
         ):
             if history is not None:
                 history.count_attempts(int(at_s), handled, failed, durations_s)
@@ -71,9 +71,9 @@ class History:
         assigned: dict[tuple[str, str, int], _PartitionHistory] = {}
         for consumer in status.consumers:
             for topic, lag in lag_by_topic(consumer).items():
-                if (history := self._find_or_create_attempt_history(consumer.name, topic)) is not None:
+                if (history := self._find_or_create_consumer_history(consumer.name, topic)) is not None:
                     history.put_lag(at_s, lag)
-            if (history := self._find_or_create_attempt_history(consumer.name, None)) is not None:
+            if (history := self._find_or_create_consumer_history(consumer.name, None)) is not None:
                 history.put_lag(at_s, total_lag([consumer]))
             for partition in consumer.partitions[: PARTITIONS_MAX - len(assigned)]:
                 key = consumer.name, partition.topic, partition.partition
@@ -98,7 +98,7 @@ class History:
         known = self._partitions.get((consumer, topic, partition)) or _PartitionHistory()
         return known.series(span, Window(DETAILS[span], now_s, self._started_s))
 
-    def _find_or_create_attempt_history(self, consumer: str, topic: str | None) -> _AttemptHistory | None:
+    def _find_or_create_consumer_history(self, consumer: str, topic: str | None) -> _AttemptHistory | None:
         history = self._histories.get((consumer, topic))
         if history is None and len(self._histories) < HISTORIES_MAX:
             history = self._histories[consumer, topic] = _AttemptHistory(DETAILS)
@@ -175,7 +175,7 @@ class _AttemptHistory:
         steps.compute_quantiles()
         return TimeSeries(
             step_s=window.resolution.step_s,
-            at_s=window.step_times_s,
+            at_s=window.step_start_times_s,
             handled_per_s=window.event_rates(steps.handled),
             failed_per_s=window.event_rates(steps.failed),
             lag=window.samples(steps.lag, valid_s=VALID_S),
@@ -242,7 +242,7 @@ class _PartitionHistory:
         lags, reads = self._spans[span]
         return PartitionTimeSeries(
             step_s=window.resolution.step_s,
-            at_s=window.step_times_s,
+            at_s=window.step_start_times_s,
             read_per_s=window.rates(reads),
             lag=window.samples(lags, valid_s=VALID_S),
         )

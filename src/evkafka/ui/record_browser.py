@@ -83,7 +83,7 @@ async def read_records(app: OperatedApp, background: BackgroundRunner, query: Re
 
     async def read() -> Records:
         page = await read_page(connection, query.topic, query.partition, query.start, limits, query.filter.matches)
-        records = await _decode_records_with_registry(registry, page.records)
+        records = await _decode_record_values_with_registry(registry, page.records)
         return _create_answer(
             page, [record_row(record, type_header, ANSWER_BYTES // query.limit) for record in records]
         )
@@ -91,7 +91,9 @@ async def read_records(app: OperatedApp, background: BackgroundRunner, query: Re
     return await background.run(read, timeout_s=READ_TIMEOUT_S)
 
 
-async def _decode_records_with_registry(registry: SchemaRegistry | None, records: Sequence[Record]) -> Sequence[Record]:
+async def _decode_record_values_with_registry(
+    registry: SchemaRegistry | None, records: Sequence[Record]
+) -> Sequence[Record]:
     """The records, with values that have a schema as JSON."""
     if registry is None:
         return records

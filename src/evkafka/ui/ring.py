@@ -72,7 +72,7 @@ class Window:
         return range(end - self.resolution.steps, end)
 
     @property
-    def step_times_s(self) -> list[int]:
+    def step_start_times_s(self) -> list[int]:
         return [step * self.resolution.step_s for step in self.steps]
 
     def rates(self, ring: Ring) -> list[float | None]:

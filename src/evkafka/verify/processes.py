@@ -131,7 +131,7 @@ class Workers:
             worker.frozen = False
             worker.send_signal(signal.SIGCONT)
 
-    def mark_workers_running(self, names: Collection[str]) -> None:
+    def mark_named_workers_running(self, names: Collection[str]) -> None:
         """These processes have recorded that they run."""
         for worker in self._slots.values():
             worker.up = worker.up or worker.who in names

@@ -157,7 +157,7 @@ class _Run:
             await self._stop_processes()
             await self._wait_for_open_transactions()
             report = check_run(
-                await self._collect_and_explain_broker_errors(), max_duplicates=self._options.max_duplicates
+                await self._collect_observations_or_explain_error(), max_duplicates=self._options.max_duplicates
             )
         return replace(
             report,
@@ -233,7 +233,9 @@ class _Run:
     async def _watch_workers(self) -> None:
         while True:
             self._workers.replace_ended_workers()
-            self._workers.mark_workers_running({entry.who for entry in self._read_history() if entry.event == "up"})
+            self._workers.mark_named_workers_running(
+                {entry.who for entry in self._read_history() if entry.event == "up"}
+            )
             await asyncio.sleep(0.5)
 
     # ------------------------------------------------------------------ the end
@@ -277,7 +279,7 @@ class _Run:
     def _count_coordinator_faults(self) -> int:
         return 0 if self._broker is None else count_coordinator_faults(self._broker.home / "broker.log")
 
-    async def _collect_and_explain_broker_errors(self) -> Observations:
+    async def _collect_observations_or_explain_error(self) -> Observations:
         """Collect what is known of the run.
 
         Raises:

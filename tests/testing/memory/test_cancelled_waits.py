@@ -28,7 +28,7 @@ async def test_an_app_that_runs_goes_on() -> None:
     app, seen = make_app()
     async with InMemoryKafka() as kafka, kafka.running(app):
         assert app.service is not None
-        waiting = asyncio.ensure_future(app.service.wait_until_reason_to_stop())
+        waiting = asyncio.ensure_future(app.service.wait_until_stop_is_needed())
         await cancel_waits()
         assert not waiting.done()
         await kafka.send("orders", b"x", "E")

@@ -111,7 +111,7 @@ class TestARecordThatStopsTheApp:
                     await kafka.advance(ms=100)
                     assert len(seen) == 2
                     began_s = kafka.clock.now()
-                    stop = asyncio.ensure_future(service.wait_until_reason_to_stop())
+                    stop = asyncio.ensure_future(service.wait_until_stop_is_needed())
                     await kafka.send("orders", b"x", "Stop", key="poison")
                     await kafka.advance(ms=100)
                     begun, draining = stop.done(), [name for name, _ in service.running_consumers()]

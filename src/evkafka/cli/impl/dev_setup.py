@@ -7,7 +7,7 @@ import logging
 import socket
 
 from evkafka.app import EVKafkaApp
-from evkafka.cli.dev_broker import commands_with_app_connect_to
+from evkafka.cli.dev_broker import does_app_option_connect_to_servers
 from evkafka.cli.impl.app_overrides import apply_options_to_app
 from evkafka.cli.impl.dev_box import print_box
 from evkafka.cli.impl.run_options import RunOptions, WebPort
@@ -45,7 +45,7 @@ def _cluster_option_for_other_commands(app: EVKafkaApp, options: RunOptions, ser
 
     Call it before the brokers of the app are replaced: the other commands import the app as it is.
     """
-    reached = commands_with_app_connect_to(app, servers, options.target, options.app_dir)
+    reached = does_app_option_connect_to_servers(app, servers, options.target, options.app_dir)
     return options.app_options_for_other_commands if reached else f"--bootstrap-servers {servers}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from evkafka.cli.connection import FoundCluster
 from evkafka.cli.output import counted, stdout_console, styled_line
-from evkafka.cli.position import topic_shape_or_raise
+from evkafka.cli.position import known_topic_shape_or_raise
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.groups import (
@@ -120,7 +120,7 @@ async def read_group(query: GroupQuery) -> tuple[Group, list[PartitionOffsets]]:
     committed = await group_commits(query.connection, query.group)
     existing = await all_topic_shapes(query.connection)
     for topic in query.topics if query.named else ():
-        topic_shape_or_raise(query.connection, topic, existing)
+        known_topic_shape_or_raise(query.connection, topic, existing)
     topics = {topic for topic in query.topics or {at.topic for at in committed} if topic in existing}
     bounds = await topic_offset_bounds(query.connection, topics) if topics else {}
     finished = await _find_finished_ranges(query, {at: committed[at] for at in bounds if at in committed})

@@ -147,7 +147,7 @@ async def _look_up_schema_or_call(
     """Look the schema up in its subject; if it is not there, call `otherwise` with it."""
     registry, planned = sent.value_format.registry, sent.planned
     if planned.schema is None:
-        return await _check_subject_has_schema(sent)
+        return await _find_whether_subject_has_schema(sent)
     try:
         return Finding(sent, "unchanged", await registry.fetch_schema_id(planned.subject, planned.schema))
     except SchemaNotFound:
@@ -172,7 +172,8 @@ async def _compare_schema(sent: SentSchema, schema: Schema) -> Finding:
     return Finding(sent, "incompatible", reasons=reasons) if reasons else Finding(sent, "compatible")
 
 
-async def _check_subject_has_schema(sent: SentSchema) -> Finding:
+async def _find_whether_subject_has_schema(sent: SentSchema) -> Finding:
+    """`unchanged` if the subject has a schema, whatever it is; else `missing`."""
     try:
         key = (await sent.value_format.registry.latest(sent.planned.subject)).key
     except SchemaNotFound:

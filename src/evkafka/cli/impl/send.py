@@ -14,7 +14,7 @@ from typing import Any
 from evkafka.cli.connection import FoundCluster, reads_topic
 from evkafka.cli.options import EventOptions, name_value_pairs
 from evkafka.cli.output import print_json
-from evkafka.cli.position import look_up_topic_shape
+from evkafka.cli.position import look_up_partition_and_replica_counts
 from evkafka.cli.suggestions import nearest_name
 from evkafka.config.settings import ProducerSettings
 from evkafka.endpoints.endpoint import Endpoint
@@ -89,7 +89,7 @@ async def _send_and_await_confirmations(
     found: FoundCluster, topic: str, events: Sequence[Event], *, create: bool
 ) -> list[RecordMetadata]:
     if not create:
-        await look_up_topic_shape(found.connection, topic, otherwise="--create creates it")
+        await look_up_partition_and_replica_counts(found.connection, topic, otherwise="--create creates it")
     sink = KafkaCluster().sink(ProducerSettings(connection=replace(found.connection, request_timeout_s=40.0)))
     await sink.start()
     try:
@@ -211,7 +211,7 @@ async def _encode_event(
         endpoint = declared.handler.find(event.event_type) if declared.handler is not None else None
         target = Target(event.source, topic, event.event_type, endpoint)
         encode = encoders[event.event_type] = await create_json_to_topic_format_encoder(
-            value_format.encoder_by_latest_or_own_schema, target
+            value_format.encoder_by_latest_else_own_schema, target
         )
     try:
         return replace(event, value=encode(event.value))

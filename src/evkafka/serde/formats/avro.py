@@ -22,7 +22,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.serde.annotations import annotation_text
 from evkafka.serde.decoding import Decoder
 from evkafka.serde.encoding import dumper_for
-from evkafka.serde.formats.avro_fit import Fit, Misfit, compile_fitting_function
+from evkafka.serde.formats.avro_fit import Fit, Misfit, compile_conversion_to_schema_branches
 from evkafka.serde.formats.avro_limits import compile_size_check
 from evkafka.serde.formats.avro_schema import TEXTS, AvroDescriber, is_url_class, is_valid_namespace
 from evkafka.serde.formats.fields import is_any_or_plain_dict
@@ -128,7 +128,7 @@ class AvroLanguage:
 
     # ------------------------------------------------------------------ writing
 
-    def describe_type(self, annotation: Any) -> Described:
+    def generate_schema_from_type(self, annotation: Any) -> Described:
         describer = AvroDescriber(self._namespace)
         content = describer.describe(annotation)
         schema = Schema(json.dumps(content), "AVRO")
@@ -147,7 +147,7 @@ class AvroLanguage:
 
         return Described(schema, full_name, compile_)
 
-    def describe_type_needing_registered_schema(self, annotation: Any) -> Described | None:
+    def describe_type_without_own_schema(self, annotation: Any) -> Described | None:
         if not is_any_or_plain_dict(annotation):
             return None
         dump = dumper_for(annotation)
@@ -203,7 +203,7 @@ def _compile_encoder(stored: StoredSchema, dump: Callable[[Any], Any], *, prepar
     schema, named = parse_stored_schema(stored)
     check, stream_of = compile_size_check(schema, named), io.BytesIO
     prepare = _compile_conversion_for_fastavro(stored) if prepares else None
-    fit = compile_fitting_function(schema, named)
+    fit = compile_conversion_to_schema_branches(schema, named)
 
     def encode(event: Any) -> bytes:
         plain = dump(event)

@@ -25,7 +25,7 @@ class Misfit(Exception):
     """A value that its schema cannot hold. The text names the field, and contains nothing of the value."""
 
 
-def compile_fitting_function(schema: Any, named: Named) -> Fit:
+def compile_conversion_to_schema_branches(schema: Any, named: Named) -> Fit:
     fitting = _Fitting(named)
 
     def fit(event: Any) -> Any:

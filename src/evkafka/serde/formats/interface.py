@@ -131,7 +131,7 @@ class ValueFormat(Protocol):
             RegistryError: the registry cannot be asked.
         """
 
-    async def encoder_by_latest_or_own_schema(self, event: Outgoing) -> Encode:
+    async def encoder_by_latest_else_own_schema(self, event: Outgoing) -> Encode:
         """The same for records that a test or a command writes: by the latest schema of the subject, if there is one.
 
         Raises:

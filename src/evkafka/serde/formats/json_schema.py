@@ -128,13 +128,13 @@ class JsonSchemaLanguage:
 
     # ------------------------------------------------------------------ writing
 
-    def describe_type(self, annotation: Any) -> Described:
+    def generate_schema_from_type(self, annotation: Any) -> Described:
         plain = without_none(unwrap_aliases(annotation))
         content = {"$schema": DIALECT, **_generate_schema(plain)}
         encode, schema = _json_encoder_for(annotation), Schema(json.dumps(content), "JSON")
         return Described(schema, str(content.get("title", "")), lambda stored: self._compile_encoder(stored, encode))
 
-    def describe_type_needing_registered_schema(self, annotation: Any) -> Described | None:
+    def describe_type_without_own_schema(self, annotation: Any) -> Described | None:
         if not is_any_or_plain_dict(annotation):
             return None
         encode = encoder_for(annotation)

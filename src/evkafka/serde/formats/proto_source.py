@@ -79,7 +79,7 @@ class _Parser:
                     pass
                 case "syntax":
                     self._expect_token("=")
-                    file.syntax = _strip_quotes(self._next_token())
+                    file.syntax = _unquote_word(self._next_token())
                     self._is_proto3 = file.syntax == "proto3"
                     self._expect_token(";")
                 case "package":
@@ -90,7 +90,7 @@ class _Parser:
                     number = len(file.dependency)
                     if word == "public":
                         file.public_dependency.append(number)
-                    file.dependency.append(_strip_quotes(self._next_token() if word in ("public", "weak") else word))
+                    file.dependency.append(_unquote_word(self._next_token() if word in ("public", "weak") else word))
                     self._expect_token(";")
                 case "message":
                     self._parse_message(file.message_type.add(), 0)
@@ -160,7 +160,7 @@ class _Parser:
             words.append(word)
         for number, word in enumerate(words[:-2]):
             if word == "json_name" and words[number + 1] == "=":
-                field.json_name = _strip_quotes(words[number + 2])
+                field.json_name = _unquote_word(words[number + 2])
 
     def _parse_oneof(self, message: Any) -> None:
         index = len(message.oneof_decl)
@@ -260,5 +260,5 @@ class _Parser:
         return FormatError(f"it is not the text of a .proto file: unexpected {word[:40]!r}")
 
 
-def _strip_quotes(word: str) -> str:
+def _unquote_word(word: str) -> str:
     return word[1:-1] if word[:1] in ("'", '"') else word

@@ -98,7 +98,7 @@ class ProtobufLanguage:
 
     # ------------------------------------------------------------------ writing
 
-    def describe_type(self, annotation: Any) -> Described:
+    def generate_schema_from_type(self, annotation: Any) -> Described:
         from google.protobuf import descriptor_pb2
 
         from evkafka.serde.formats.proto_messages import encode_indexes, is_message_class
@@ -127,7 +127,7 @@ class ProtobufLanguage:
         text = proto_text_of(file)
         return Described(Schema(text, "PROTOBUF"), str(kind.DESCRIPTOR.full_name), compile_)
 
-    def describe_type_needing_registered_schema(self, annotation: Any) -> Described | None:
+    def describe_type_without_own_schema(self, annotation: Any) -> Described | None:
         from evkafka.serde.formats.proto_messages import is_message_class
 
         if is_message_class(without_none(unwrap_aliases(annotation))):

@@ -91,14 +91,14 @@ class Language(Protocol):
             FormatError: the schema cannot be used. The function may raise it for a value, too.
         """
 
-    def describe_type(self, annotation: Any) -> Described:
+    def generate_schema_from_type(self, annotation: Any) -> Described:
         """The schema of a payload type, generated from it.
 
         Raises:
             Undescribed: the type cannot be described; the text names the field.
         """
 
-    def describe_type_needing_registered_schema(self, annotation: Any) -> Described | None:
+    def describe_type_without_own_schema(self, annotation: Any) -> Described | None:
         """For payload types without a schema of their own: any that the registry has is used. None for others."""
 
 
@@ -304,11 +304,11 @@ class RegistryFormat:
 
     def _describe_event(self, event: Outgoing) -> tuple[Described, bool]:
         """Its description, and whether it is written by the latest schema of the subject."""
-        by_registered = self.language.describe_type_needing_registered_schema(event.annotation)
+        by_registered = self.language.describe_type_without_own_schema(event.annotation)
         if by_registered is not None:
             return by_registered, True
         try:
-            return self.language.describe_type(event.annotation), self.subjects.latest
+            return self.language.generate_schema_from_type(event.annotation), self.subjects.latest
         except Undescribed as error:
             raise ConfigError(f"{event.place}: {error}") from error
 
@@ -330,8 +330,8 @@ class RegistryFormat:
         self.registry.store.add(stored)
         return _encoder_with_schema_id_prefix(stored, described.compile(stored))
 
-    async def encoder_by_latest_or_own_schema(self, event: Outgoing) -> Encode:
-        """See `ValueFormat.encoder_by_latest_or_own_schema`."""
+    async def encoder_by_latest_else_own_schema(self, event: Outgoing) -> Encode:
+        """See `ValueFormat.encoder_by_latest_else_own_schema`."""
         try:
             return await self.encoder_by_latest_schema(event)
         except ConfigError:

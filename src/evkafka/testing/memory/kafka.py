@@ -105,7 +105,7 @@ class InMemoryKafka(MemoryCluster):
         while running.phase == "starting":
             await self._advance_to_next_timer(needed=bool(self.sending))
         if running.service is not None:
-            await running.service.wait_until_reason_to_stop()
+            await running.service.wait_until_stop_is_needed()
             while running.service.draining:
                 await self._advance_to_next_timer(needed=True)
         await ending.wait()
