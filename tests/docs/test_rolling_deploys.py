@@ -11,7 +11,7 @@ from evkafka.cli.impl.check_protocol import protocol_findings
 from evkafka.cli.impl.group_offsets import print_group_heading, print_member
 from evkafka.config.settings import ConnectionSettings
 from evkafka.kafka.admin.groups import Group, Member
-from evkafka.kafka.admin.topics import settings_of_broker
+from evkafka.kafka.admin.topics import settings_of_any_broker
 from evkafka.kafka.client.consumer_protocol_offer import ConsumerProtocolOffer
 from evkafka.telemetry import PartitionsRevoked
 from evkafka.testing import InMemoryKafka
@@ -68,6 +68,6 @@ def test_its_lines_of_the_members_are_those_of_the_program(capsys: pytest.Captur
 
 
 async def test_its_defaults_of_the_brokers_are_those_of_kafka(kafka_broker: KafkaBroker) -> None:
-    found = await settings_of_broker(ConnectionSettings(bootstrap_servers=(kafka_broker.bootstrap_servers,)))
+    found = await settings_of_any_broker(ConnectionSettings(bootstrap_servers=(kafka_broker.bootstrap_servers,)))
     assert found["group.consumer.assignors"].replace(",", ", ") in TEXT
     assert f"(`{found['group.consumer.migration.policy']}`)" in TEXT

@@ -31,5 +31,5 @@ async def test_the_first_of_two_failures_counts() -> None:
 
 
 async def test_a_verdict_that_comes_while_it_drains_is_what_it_ends_with() -> None:
-    assert ending(LOST, VERDICT).replace_failure_by_later_stop_app(LOST) is VERDICT
-    assert ending(LOST).replace_failure_by_later_stop_app(LOST) is LOST
+    assert ending(LOST, VERDICT).later_stop_app_or_given_failure(LOST) is VERDICT
+    assert ending(LOST).later_stop_app_or_given_failure(LOST) is LOST

@@ -22,7 +22,7 @@ class TestAPartition:
         assert state == "Reading"
         assert "a transaction is open at offset 7" in why
         assert "up to offset 12" in why
-        assert (status.lag, status.open_transaction_offset_count) == (0, 5)
+        assert (status.lag, status.offset_count_after_open_transaction) == (0, 5)
 
     @pytest.mark.parametrize(
         ("for_s", "label"), [(0.4, "Reading"), (9.9, "Reading"), (10, "Retrying"), (299, "Retrying"), (300, "Stuck")]

@@ -85,7 +85,7 @@ LANES = [
     Breakage(
         "an executor continues through the lane when its partition is paused",
         "runtime/scheduler.py",
-        "                lane.move_waiting_records_to_new_queue()\n            self.block",
+        "                lane.withhold_records_from_running_executor()\n            self.block",
         "                pass\n            self.block",
         "a partition that an operator has paused continues with the next record",
         ("tests/runtime/lanes/test_control.py",),
@@ -470,7 +470,7 @@ POLLER = [
         "a running lane begins its next record although all are held",
         "runtime/scheduler.py",
         """                if lane.state is LaneState.RUNNING:
-                    lane.move_waiting_records_to_new_queue()
+                    lane.withhold_records_from_running_executor()
 
     def continue_all_lanes""",
         """                pass

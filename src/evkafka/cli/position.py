@@ -10,7 +10,7 @@ from evkafka.cli.options import parse_time
 from evkafka.cli.suggestions import nearest_name
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.admin.groups import Bounds, offsets_for_time, topic_offset_bounds
+from evkafka.kafka.admin.groups import Bounds, offset_bounds_of_topics, offsets_for_time
 from evkafka.kafka.admin.topics import TopicShape, all_topic_shapes
 from evkafka.records import TopicPartition
 
@@ -111,5 +111,5 @@ async def look_up_topic_bounds(
     shape = await look_up_partition_and_replica_counts(connection, topic)
     if partition is not None and partition >= shape.partitions:
         raise ConfigError(f"--partition {partition}: topic {topic!r} has the partitions 0 to {shape.partitions - 1}")
-    bounds = await topic_offset_bounds(connection, [topic])
+    bounds = await offset_bounds_of_topics(connection, [topic])
     return {at: one for at, one in bounds.items() if partition is None or at.partition == partition}

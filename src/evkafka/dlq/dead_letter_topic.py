@@ -17,7 +17,7 @@ from evkafka.dlq.dead_letter import (
 )
 from evkafka.dlq.state_topic import ReplayState, Status
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.admin.groups import topic_offset_bounds
+from evkafka.kafka.admin.groups import offset_bounds_of_topics
 from evkafka.kafka.admin.topic_reader import for_each_record_of_topic, stream_topic
 from evkafka.kafka.admin.topics import all_topic_shapes, settings_of_topic
 from evkafka.runtime.dead_letters.replay_signature import state_topic
@@ -90,7 +90,7 @@ class DeadLetterTopic:
         Args:
             before: a part that was returned earlier: the newest part before that one.
         """
-        bounds = await topic_offset_bounds(self.connection, [self.name])
+        bounds = await offset_bounds_of_topics(self.connection, [self.name])
         whole = {at.partition: range(bound.first, bound.end) for at, bound in bounds.items()}
         if before is not None:
             whole = {
@@ -117,7 +117,7 @@ class DeadLetterTopic:
         existing = await all_topic_shapes(self.connection)
         if self.name not in existing:
             return None, 0
-        bounds = await topic_offset_bounds(
+        bounds = await offset_bounds_of_topics(
             self.connection, [name for name in (self.name, self.state_topic) if name in existing]
         )
         if before is not None and before[0] == bounds:

@@ -95,13 +95,13 @@ def translate_error(error: BaseException, doing: str) -> BrokerError:
     """
     if isinstance(error, BrokerError):
         return error
-    kind = _broker_error_class_for(error)
+    kind = _broker_error_class_for_exception(error)
     translated = kind(f"{doing}: {describe_cause(error)}")
     translated.__cause__ = error
     return translated
 
 
-def _broker_error_class_for(error: BaseException) -> type[BrokerError]:
+def _broker_error_class_for_exception(error: BaseException) -> type[BrokerError]:
     match error:
         case (
             kafka.TopicAuthorizationFailedError()

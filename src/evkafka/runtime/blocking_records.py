@@ -41,8 +41,8 @@ class BlockingRecords:
             self._logged_at_s = now_s
             self._log_stuck_partitions(stuck, now_s)
 
-    def oldest_record_unchanged_since_s(self, partition: Partition) -> float | None:
-        """Since when its oldest unfinished record is the oldest, on the consumer's clock; None without one."""
+    def oldest_record_became_oldest_at_s(self, partition: Partition) -> float | None:
+        """When its oldest unfinished record became the oldest, on the consumer's clock; None without one."""
         known = self._since.get(partition)
         return known[1] if known is not None and known[0] == partition.ledger.oldest else None
 
@@ -61,7 +61,7 @@ class BlockingRecords:
 
     def _log_stuck_partitions(self, stuck: list[tuple[Partition, str, str]], now_s: float) -> None:
         partition, full_of, bound = stuck[0]
-        since_s = self.oldest_record_unchanged_since_s(partition)
+        since_s = self.oldest_record_became_oldest_at_s(partition)
         logger.warning(
             "consumer %s has stopped reading %s[%d]: %s. The oldest unfinished record is at offset %d, unfinished"
             " for %.0f s (failed attempts: %d)%s. Limit its attempts (`max_attempts` with `then`, or `retry_topics`),"

@@ -280,7 +280,7 @@ class Consumer:
             )
         finally:
             await self._tasks.run_step_until_not_cancelled(lambda: self._close_source(source, tasks))
-        if failure := self._stop_signal.replace_failure_by_later_stop_app(failure):
+        if failure := self._stop_signal.later_stop_app_or_given_failure(failure):
             raise failure
 
     async def _commit_loop(self) -> None:

@@ -87,7 +87,7 @@ class CorruptRecords:
     def _allow_dead_letter_or_stop_app(self, partition: Partition, unreadable: Unreadable) -> bool:
         """Whether the dead-letter limit allows it: a codec that is missing after a deploy must not turn the whole topic
         into dead letters. Stops the app if not."""
-        if not self._limit.allow_partition_read_or_stop_app(partition):
+        if not self._limit.may_read_partition_else_stop_app(partition):
             return False
         why = partition.dead_letters.refusal_reason(self._assignment.settings.on_error.dead_letter_limit)
         if why is not None:

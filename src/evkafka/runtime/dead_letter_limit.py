@@ -38,7 +38,7 @@ class DeadLetterLimit:
         self._reset: set[TopicPartition] = set()
         self._remedy = f"fix the cause, then run `{reset.command}`"
 
-    def allow_partition_read_or_stop_app(self, partition: Partition) -> bool:
+    def may_read_partition_else_stop_app(self, partition: Partition) -> bool:
         """Whether the partition may be read. If it has reached its limit, also before a restart, this stops the app and
         returns False. Call it when the partition has inherited what the last commit says."""
         if not self._window:

@@ -42,11 +42,11 @@ class DelayedRecords:
 
     def keep_until_due(self, partition: Partition, records: Sequence[Record]) -> None:
         """Hand out the records that are due, and keep the others until they are. They were just read."""
-        partition.early.extend(map(self.convert_to_delayed_record, records))
+        partition.early.extend(map(self.parse_retry_topic_record, records))
         self._hand_out_due(partition)
 
-    def convert_to_delayed_record(self, record: Record) -> DelayedRecord:
-        """A record that was just read, with the record that failed first."""
+    def parse_retry_topic_record(self, record: Record) -> DelayedRecord:
+        """A record that was just read from a retry topic, with the record that failed first."""
         clock = self._assignment.clock
         retry_topic = self._retry_topics[record.topic]
         return parse_delayed_record(record, retry_topic, now_s=clock.now(), now_ms=clock.timestamp_ms())
@@ -74,7 +74,7 @@ class DelayedRecords:
             self._take(partition, due)
 
 
-def wrap_dispatch_for_delayed_records(dispatch: Dispatch) -> Dispatch:
+def wrap_dispatch_to_unwrap_delayed_records(dispatch: Dispatch) -> Dispatch:
     """A dispatch for delayed records, which passes the records that failed first to the given one."""
 
     def call(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:

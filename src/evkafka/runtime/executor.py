@@ -143,7 +143,7 @@ class Executor:
         if self._dispatch.keeps_sends:
             self._clean_context.run(kept_sends.set, None)
         self._start_task = lambda: self._tasks.start(
-            name, self._run_lanes_until_killed(), on_end, context=self._context
+            name, self._run_lanes_and_restart_unless_killed(), on_end, context=self._context
         )
         self._begin_new_task()
 
@@ -190,7 +190,7 @@ class Executor:
         self._tasks.cancel(self._task)
         return self._task
 
-    async def _run_lanes_until_killed(self) -> None:
+    async def _run_lanes_and_restart_unless_killed(self) -> None:
         try:
             await self._take_and_run_lanes()
         except asyncio.CancelledError as unrelated:

@@ -38,7 +38,7 @@ class Intake:
 
     def restore_if_from_retry_topic(self, record: Record) -> Record:
         """The record as it is in its lane."""
-        return self._delayed.convert_to_delayed_record(record) if self._delayed is not None else record
+        return self._delayed.parse_retry_topic_record(record) if self._delayed is not None else record
 
     def _add_to_lanes(self, partition: Partition, records: Sequence[Record]) -> None:
         assignment, tp = self._assignment, partition.tp

@@ -35,7 +35,7 @@ def check_lost_or_doubled_by_count(partitions: Iterable[Partition], executors: I
         if not _is_partition_checkable(partition, running):
             continue
         if partition.ledger.unfinished_count != _count_in_lanes_and_executors(partition, running):
-            _raise_if_lost_or_doubled(partition, running)
+            _raise_if_offsets_lost_or_doubled(partition, running)
 
 
 def check_lost_or_doubled_by_offset(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
@@ -44,7 +44,7 @@ def check_lost_or_doubled_by_offset(partitions: Iterable[Partition], executors: 
     for partition in partitions:
         running = running_by_partition.get(partition, ())
         if _is_partition_checkable(partition, running):
-            _raise_if_lost_or_doubled(partition, running)
+            _raise_if_offsets_lost_or_doubled(partition, running)
 
 
 def _is_partition_checkable(partition: Partition, running: Sequence[Executor]) -> bool:
@@ -69,7 +69,7 @@ def _count_in_lanes_and_executors(partition: Partition, running: Sequence[Execut
     return waiting + sum([len(executor.records_in_flight) for executor in running])
 
 
-def _raise_if_lost_or_doubled(partition: Partition, running: Sequence[Executor]) -> None:
+def _raise_if_offsets_lost_or_doubled(partition: Partition, running: Sequence[Executor]) -> None:
     in_lanes = [record.offset for lane in partition.lanes() for record in lane.queue]
     in_flight = [record.offset for executor in running for record in executor.records_in_flight]
     places, open_offsets = Counter(in_lanes + in_flight), partition.ledger.open_offsets()

@@ -98,7 +98,7 @@ class Lane:
         self.writes: tuple[PendingWrite, ...] = ()
         self.settled_after_writes: tuple[SettledAfterWrite, ...] = ()
 
-    def move_waiting_records_to_new_queue(self) -> None:
+    def withhold_records_from_running_executor(self) -> None:
         """The executor that runs it begins none of its records after the running one.
 
         The executor knows the queue that it began with, and leaves the lane when that is empty. So the records move to
@@ -477,7 +477,7 @@ class Partition:
         if self.mark.ownership is Ownership.BEGUN:
             self.mark = OPEN
 
-    def clear_mark_and_counted_attempt(self) -> None:
+    def clear_mark_and_attempt_before_revoke(self) -> None:
         """It is released in order: its last commit has no mark but an earlier owner's whose suspect record has not
         begun here, and does not count an attempt that it cuts short."""
         if self.inherited is None or self.mark is not self.inherited.mark:

@@ -145,7 +145,7 @@ class Poller:
     def _allow_read_by_dead_letter_limit(self, partition: Partition) -> bool:
         """Whether the partition may be read, by what the last commit says. If not, this stops the app."""
         self._assignment.inherit_last_commit(partition)
-        return self._limit.allow_partition_read_or_stop_app(partition)
+        return self._limit.may_read_partition_else_stop_app(partition)
 
     def _may_hand_out(self, partition: Partition) -> bool:
         """Whether its records may still begin. In at-most-once mode, records that a poll returns while the partition is

@@ -60,7 +60,7 @@ class OutputRefused(BrokerError):
         output: the record.
         error: why it cannot be written: `RecordTooLarge` if a smaller record could be, `RecordRefused` if another one
             could be; otherwise the topic takes none.
-        batch_bytes: its `RecordSink.bytes_as_single_record_batch`.
+        batch_bytes: its `RecordSink.size_as_single_record_batch`.
         largest_bytes: the topic's `max.message.bytes`, if a too large record is refused; None if it is not known.
     """
 
@@ -158,7 +158,7 @@ class RecordSource(Protocol):
     def high_watermark(self, partition: TopicPartition) -> int | None:
         """The end of the log, open transactions included, as last seen; None while unknown."""
 
-    def next_timestamp_ms(self, partition: TopicPartition) -> int | None:
+    def next_fetched_timestamp_ms(self, partition: TopicPartition) -> int | None:
         """The timestamp of the next record to be handed out; None if it was not fetched, or has none."""
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
@@ -301,7 +301,7 @@ class RecordSink(Protocol):
                 `max_request_size` (`RecordTooLarge`).
         """
 
-    def bytes_as_single_record_batch(self, record: OutgoingRecord) -> int:
+    def size_as_single_record_batch(self, record: OutgoingRecord) -> int:
         """The size of a batch with only this record, compressed: a topic's `max.message.bytes` limits it."""
 
     def unavailable_reason(self) -> str:

@@ -148,7 +148,7 @@ class RebalanceListener:
             return
         self._corrupt_records.cancel_dead_letters(revoked)
         for partition in revoked:
-            partition.clear_mark_and_counted_attempt()
+            partition.clear_mark_and_attempt_before_revoke()
             partition.begin_revoke()
             if not assignment.at_most_once:
                 scheduler.drop_unbegun_records(partition)

@@ -75,7 +75,7 @@ class LaneScheduler:
 
     @property
     def needs_no_batch_or_permit(self) -> bool:
-        """Whether no lane waits for a batch or for a permit."""
+        """Whether no lane ever has to wait for a batch or for a permit."""
         return self._admission is None
 
     # ------------------------------------------------------------------ records come in
@@ -98,7 +98,7 @@ class LaneScheduler:
         if lane.state is LaneState.IDLE:
             self.make_ready(lane)
         elif "in_batch" in lane.reasons:
-            self._add_new_records_to_lanes_batch(lane)
+            self._add_lane_records_to_its_open_batch(lane)
 
     def make_ready(self, lane: Lane) -> None:
         """Queue a lane with records and no reasons, unless a straggler or the admission blocks it."""
@@ -153,7 +153,7 @@ class LaneScheduler:
             batch.timer = self._clock.call_later(limits.max_wait_s, lambda: self._end_batch_wait(gathered))
         self._move_to_batch(lane, batch)
 
-    def _add_new_records_to_lanes_batch(self, lane: Lane) -> None:
+    def _add_lane_records_to_its_open_batch(self, lane: Lane) -> None:
         """Records came for a lane that is in a batch: perhaps they can go into the batch too."""
         for batch in tuple(lane.partition.gathering.values()):
             if lane in batch.members and batch.attempt == 1:
@@ -234,7 +234,7 @@ class LaneScheduler:
         partition.ready.clear()
         for lane in partition.lanes():
             if lane.state is LaneState.RUNNING:
-                lane.move_waiting_records_to_new_queue()
+                lane.withhold_records_from_running_executor()
             self.block(lane, "paused")
         for lane in ready:  # only after all are blocked: otherwise another lane of this partition would get the permits
             self._release_permit(lane)
@@ -259,7 +259,7 @@ class LaneScheduler:
         for partition in partitions:
             for lane in partition.lanes():
                 if lane.state is LaneState.RUNNING:
-                    lane.move_waiting_records_to_new_queue()
+                    lane.withhold_records_from_running_executor()
 
     def continue_all_lanes(self) -> None:
         """Records begin again, in their order. Does nothing unless they are held."""

@@ -118,7 +118,7 @@ class PartitionStatus:
         return "metadata" in self.unread_because
 
     @property
-    def open_transaction_offset_count(self) -> int:
+    def offset_count_after_open_transaction(self) -> int:
         """Offsets after the first open transaction, which a reader of committed records cannot read yet."""
         if self.high_watermark is None or self.end is None:
             return 0
@@ -297,8 +297,8 @@ def _partition_status(
     position = source.position(tp) if source is not None else None
     written_ms = _oldest_timestamp_ms(partition, running)
     if ledger.oldest is None and not early and source is not None:
-        written_ms = source.next_timestamp_ms(tp)
-    now_s, since_s = assignment.clock.now(), blocking.oldest_record_unchanged_since_s(partition)
+        written_ms = source.next_fetched_timestamp_ms(tp)
+    now_s, since_s = assignment.clock.now(), blocking.oldest_record_became_oldest_at_s(partition)
     return PartitionStatus(
         topic=tp.topic,
         partition=tp.partition,
@@ -318,15 +318,15 @@ def _partition_status(
         failed_attempts=partition.oldest_record_failed_attempts(),
         blocked_by=tuple(sorted(partition.oldest_record_block_reasons())),
         unwritten=tuple(
-            _pending_write_status(write, now_s) for write in partition.pending_writes() if write.has_failed
+            _status_of_pending_write(write, now_s) for write in partition.pending_writes() if write.has_failed
         ),
         done_ahead=partition.done_ahead_count,
         unread_because=tuple(sorted(assignment.flow.not_read_reasons(tp))),
-        one_at_a_time=_suspect_record_status(partition),
+        one_at_a_time=_suspect_record_status_of_partition(partition),
     )
 
 
-def _suspect_record_status(partition: Partition) -> SuspectRecordStatus | None:
+def _suspect_record_status_of_partition(partition: Partition) -> SuspectRecordStatus | None:
     """Records wait for this owner's mark while others are handled alone, if an earlier owner's mark was found."""
     found = partition.inherited.mark if partition.inherited is not None else None
     if found is None or found.ownership is Ownership.OPEN or not partition.is_held:
@@ -334,7 +334,7 @@ def _suspect_record_status(partition: Partition) -> SuspectRecordStatus | None:
     return SuspectRecordStatus(found.deaths, found.offset)
 
 
-def _pending_write_status(write: PendingWrite, now_s: float) -> UnwrittenStatus:
+def _status_of_pending_write(write: PendingWrite, now_s: float) -> UnwrittenStatus:
     error = write.error
     return UnwrittenStatus(
         offset=write.record.offset,

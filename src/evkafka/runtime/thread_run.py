@@ -66,7 +66,7 @@ class ThreadRun:
         self._lane = lane
         self._queue = (
             lane.queue
-        )  # `Lane.move_waiting_records_to_new_queue` gives the lane another one: then this run ends
+        )  # `Lane.withhold_records_from_running_executor` gives the lane another one: then this run ends
         self._thread_call = thread_call
         self._skips_unmatched = skips_unmatched
         self._now = now

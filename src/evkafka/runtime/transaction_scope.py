@@ -37,7 +37,7 @@ class _Refusal:
             return str(self.error) if self.sent_at in addresses else None
         if self.largest_bytes is None:
             return str(self.error)
-        if (size := sink.bytes_as_single_record_batch(record)) <= self.largest_bytes:
+        if (size := sink.size_as_single_record_batch(record)) <= self.largest_bytes:
             return None
         return (
             f"event {record.event_type!r} to topic {record.topic!r} was not delivered: the record, {size} bytes as a"

@@ -25,7 +25,7 @@ from evkafka.runtime.dead_letters.retry_topics import (
     retry_consumer_settings,
     retry_topics_of,
 )
-from evkafka.runtime.delayed_records import wrap_dispatch_for_delayed_records
+from evkafka.runtime.delayed_records import wrap_dispatch_to_unwrap_delayed_records
 from evkafka.runtime.ports import Clock, Cluster, Dispatch, Route
 from evkafka.runtime.topic_pattern import excluded_name_templates
 from evkafka.sender import Sender
@@ -207,9 +207,9 @@ class DeclaredConsumer:
     ) -> tuple[Dispatch, Dispatch]:
         """The dispatches of its topics and of its retry topics, with tracing and envelope."""
         if self.settings.envelope is None:
-            return trace(dispatch), trace(wrap_dispatch_for_delayed_records(dispatch))
+            return trace(dispatch), trace(wrap_dispatch_to_unwrap_delayed_records(dispatch))
         events = wrap_dispatch_to_read_cloudevents(dispatch, self.unwrap_cloudevents_envelope, trace)
-        return events, wrap_dispatch_for_delayed_records(events)
+        return events, wrap_dispatch_to_unwrap_delayed_records(events)
 
     def settings_with_dead_letter_topics(self) -> ConsumerSettings:
         """Its settings, with the dead-letter topics of all policies. In the topic of an event type's own policy, the

@@ -172,7 +172,7 @@ class RecordingSink:
             producer=self._producer,
         )
 
-    def bytes_as_single_record_batch(self, record: OutgoingRecord) -> int:
+    def size_as_single_record_batch(self, record: OutgoingRecord) -> int:
         return 0  # no topic has a limit
 
     def unavailable_reason(self) -> str:

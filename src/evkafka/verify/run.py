@@ -19,7 +19,7 @@ from evkafka.broker import KafkaBroker
 from evkafka.config import consumer_settings, producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, ConfigError
-from evkafka.kafka.admin.groups import group_offsets, topic_offset_bounds
+from evkafka.kafka.admin.groups import group_offsets, offset_bounds_of_topics
 from evkafka.kafka.admin.topic_reader import end_offsets, for_each_record_of_topic
 from evkafka.kafka.admin.topics import create_topic
 from evkafka.kafka.client.preflight import find_reachable_server
@@ -271,7 +271,7 @@ class _Run:
             return
         deadline_s = time.monotonic() + OPEN_TRANSACTIONS_S
         while time.monotonic() < deadline_s:
-            bounds = await topic_offset_bounds(self._connection, [self._output_topic])
+            bounds = await offset_bounds_of_topics(self._connection, [self._output_topic])
             if all(one.end == one.high_watermark for one in bounds.values()):
                 return
             await asyncio.sleep(0.5)

@@ -50,11 +50,11 @@ class TestAPartitionThatIsNotPolled:
         await eventually(lambda: len(reader.records) == 10)
         await reader.want([])
         await produce(servers, orders)
-        await eventually(lambda: reader.source.next_timestamp_ms(at) is not None)  # fetched, but not handed out
+        await eventually(lambda: reader.source.next_fetched_timestamp_ms(at) is not None)  # fetched, but not handed out
         await produce(servers, orders, 30)
 
         await eventually(lambda: reader.source.end_offset(at) == 50)
-        waiting_since_ms = reader.source.next_timestamp_ms(at)
+        waiting_since_ms = reader.source.next_fetched_timestamp_ms(at)
         assert reader.source.high_watermark(at) == 50
         assert reader.source.position(at) == 10
         await reader.want(None)
@@ -70,7 +70,7 @@ class TestAPartitionThatIsNotPolled:
         await reader.want([])
         fault = await fake.fault(LIST_OFFSETS, 6, topic=name, count=-1)
         await produce(fake.bootstrap_servers, name)
-        await eventually(lambda: reader.source.next_timestamp_ms(at) is not None)
+        await eventually(lambda: reader.source.next_fetched_timestamp_ms(at) is not None)
         await produce(fake.bootstrap_servers, name)
 
         async def asked() -> bool:

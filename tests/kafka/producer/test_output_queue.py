@@ -15,7 +15,7 @@ from evkafka.kafka.producer.output_queue import (
     COMPRESSED_BATCH_BYTES,
     MOST_BYTES,
     OutputQueue,
-    bytes_as_single_record_batch,
+    size_as_single_record_batch,
     too_large_reason,
 )
 from evkafka.records import TopicPartition
@@ -92,9 +92,9 @@ def test_the_size_of_a_record_is_that_of_its_own_batch() -> None:
     noise, zeros = random.Random(1).randbytes(100_000), bytes(100_000)
     for value in (noise, zeros):
         [batch] = batches(OutputQueue(PLACE, [output(value, "lz4")]))
-        assert bytes_as_single_record_batch(output(value, "lz4")) == batch.size
-    assert bytes_as_single_record_batch(output(zeros, "lz4")) < 1_000
-    assert bytes_as_single_record_batch(output(zeros)) > 100_000
+        assert size_as_single_record_batch(output(value, "lz4")) == batch.size
+    assert size_as_single_record_batch(output(zeros, "lz4")) < 1_000
+    assert size_as_single_record_batch(output(zeros)) > 100_000
 
 
 def test_a_record_is_too_large_for_any_broker_before_it_is_compressed() -> None:

@@ -15,7 +15,7 @@ from evkafka.runtime.delayed_records import (
     SHORTEST_WAIT_S,
     DelayedRecords,
     DelayedRecordSink,
-    wrap_dispatch_for_delayed_records,
+    wrap_dispatch_to_unwrap_delayed_records,
 )
 from evkafka.runtime.interfaces import WriteFailed
 from evkafka.runtime.partition import Partition
@@ -173,25 +173,25 @@ class FirstDispatch:
 class TestDispatchOrigins:
     def test_runs_the_origin_with_its_earlier_attempts(self) -> None:
         first = FirstDispatch()
-        assert wrap_dispatch_for_delayed_records(cast(Any, first)).call(delayed_record(41), slot()) == Unmatched(
+        assert wrap_dispatch_to_unwrap_delayed_records(cast(Any, first)).call(delayed_record(41), slot()) == Unmatched(
             "no_endpoint"
         )
         assert first.seen == [("orders", 41, [("own", b"1")], 2)]
 
     def test_gives_a_batch_the_highest_count_of_its_records(self) -> None:
         first = FirstDispatch()
-        wrap_dispatch_for_delayed_records(cast(Any, first)).open_batch(
+        wrap_dispatch_to_unwrap_delayed_records(cast(Any, first)).open_batch(
             [delayed_record(1, b"2"), delayed_record(2, b"4"), delayed_record(3, b"1")], slot()
         )
         assert first.seen == [([("orders", 1), ("orders", 2), ("orders", 3)], 4)]
 
     def test_passes_the_origin_to_the_gate_if_there_is_one(self) -> None:
         first = FirstDispatch(gate=True)
-        gate = wrap_dispatch_for_delayed_records(cast(Any, first)).limited_route
+        gate = wrap_dispatch_to_unwrap_delayed_records(cast(Any, first)).limited_route
         assert gate is not None
         assert gate(delayed_record(41)) is None
         assert first.seen == [("orders", 41)]
-        assert wrap_dispatch_for_delayed_records(cast(Any, FirstDispatch())).limited_route is None
+        assert wrap_dispatch_to_unwrap_delayed_records(cast(Any, FirstDispatch())).limited_route is None
 
 
 class TestDelayedRecordSink:

@@ -26,7 +26,7 @@ class Clock:
 class Sink:
     """The size of a batch is that of the value."""
 
-    def bytes_as_single_record_batch(self, record: OutgoingRecord) -> int:
+    def size_as_single_record_batch(self, record: OutgoingRecord) -> int:
         return len(record.value or b"")
 
 

@@ -29,7 +29,7 @@ from evkafka.config.settings import ConnectionSettings, ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, ConfigError, EVKafkaError
 from evkafka.kafka.admin.groups import describe_group, look_up_consumer_protocol_offer
 from evkafka.kafka.admin.permissions import PermissionProbe, missing_codecs, permission_probe
-from evkafka.kafka.admin.topics import TopicShape, all_topic_shapes, settings_of_broker
+from evkafka.kafka.admin.topics import TopicShape, all_topic_shapes, settings_of_any_broker
 from evkafka.kafka.admin.transactions import look_up_transaction_support
 from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
@@ -234,7 +234,7 @@ async def _check_clusters(app: EVKafkaApp) -> list[Finding]:
 async def _read_broker_settings(connection: ConnectionSettings) -> Mapping[str, str] | None:
     """The settings of a broker; None if this client may not see them."""
     try:
-        return await settings_of_broker(connection)
+        return await settings_of_any_broker(connection)
     except BrokerError:
         return None
 

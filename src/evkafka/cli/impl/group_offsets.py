@@ -19,7 +19,7 @@ from evkafka.kafka.admin.groups import (
     Member,
     describe_group,
     group_commits,
-    topic_offset_bounds,
+    offset_bounds_of_topics,
 )
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 from evkafka.kafka.admin.topics import all_topic_shapes
@@ -122,7 +122,7 @@ async def read_group(query: GroupQuery) -> tuple[Group, list[PartitionOffsets]]:
     for topic in query.topics if query.named else ():
         known_topic_shape_or_raise(query.connection, topic, existing)
     topics = {topic for topic in query.topics or {at.topic for at in committed} if topic in existing}
-    bounds = await topic_offset_bounds(query.connection, topics) if topics else {}
+    bounds = await offset_bounds_of_topics(query.connection, topics) if topics else {}
     finished = await _find_finished_ranges(query, {at: committed[at] for at in bounds if at in committed})
     return group, [
         PartitionOffsets(

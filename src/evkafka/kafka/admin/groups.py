@@ -20,7 +20,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import CommitRefused
-from evkafka.kafka.admin.reader import existing_partitions_of
+from evkafka.kafka.admin.reader import partitions_of_topic
 from evkafka.kafka.admin.session import admin_session, limit_operation, reader_session, retry_until_coordinator_known
 from evkafka.kafka.client.consumer_protocol_offer import ConsumerProtocolOffer, request_consumer_protocol_offer
 from evkafka.kafka.client.group_protocol import LEAVE_AND_RETURN, ConsumerGroupDescribeRequest, DescribedMember
@@ -226,7 +226,7 @@ class Bounds:
     high_watermark: int
 
 
-async def topic_offset_bounds(
+async def offset_bounds_of_topics(
     connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float = 30.0
 ) -> Mapping[TopicPartition, Bounds]:
     """The bounds of all partitions of these topics.
@@ -236,7 +236,7 @@ async def topic_offset_bounds(
     """
     doing = f"reading the first and last offsets of {', '.join(map(repr, sorted(topics)))}"
     async with reader_session(connection, doing, timeout_s) as reader:
-        partitions = [at for topic in sorted(topics) for at in await reader.existing_partitions_of(topic)]
+        partitions = [at for topic in sorted(topics) for at in await reader.partitions_of_topic(topic)]
         if not partitions:
             return {}
         first, end = await reader.beginning_offsets(partitions), await reader.end_offsets(partitions)
@@ -260,7 +260,7 @@ async def offsets_for_time(
         return {}
     async with reader_session(connection, "looking up offsets by timestamp", timeout_s) as reader:
         for topic in {at.topic for at in partitions}:
-            await reader.existing_partitions_of(topic)
+            await reader.partitions_of_topic(topic)
         asked = {ClientPartition(at.topic, at.partition): timestamp_ms for at in partitions}
         found = await reader.offsets_for_times(asked)
     return {TopicPartition(at.topic, at.partition): one.offset for at, one in found.items() if one is not None}
@@ -280,7 +280,7 @@ async def commit_offsets(
         try:
             await consumer.start()
             for topic in {at.topic for at in offsets}:
-                await existing_partitions_of(consumer, topic)
+                await partitions_of_topic(consumer, topic)
             named = {ClientPartition(at.topic, at.partition): offset for at, offset in offsets.items()}
             consumer.assign(list(named))
             await consumer.commit(named)

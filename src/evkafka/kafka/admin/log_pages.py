@@ -163,7 +163,7 @@ async def read_page(
 
 
 async def _choose_partitions(reader: Reader, topic: str, partition: int | None, most: int) -> list[ClientPartition]:
-    known = await reader.existing_partitions_of(topic)
+    known = await reader.partitions_of_topic(topic)
     if partition is not None:
         if (at := ClientPartition(topic, partition)) not in known:
             raise ConfigError(f"{topic}[{partition}] does not exist")

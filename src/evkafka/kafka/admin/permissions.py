@@ -71,7 +71,7 @@ class PermissionProbe:
         reader = Reader(self._connection, fetch_max_wait_ms=50)
         try:
             await reader.start()
-            partitions = [at for topic in topics for at in await reader.existing_partitions_of(topic)]
+            partitions = [at for topic in topics for at in await reader.partitions_of_topic(topic)]
             reader.assign_at(await reader.end_offsets(partitions))
             await reader.getmany(timeout_ms=round(REQUEST_S * 1000))
         except REFUSALS as error:

@@ -67,9 +67,9 @@ class Reader(AIOKafkaConsumer):
 
     # ------------------------------------------------------------------ offsets
 
-    async def existing_partitions_of(self, topic: str) -> list[ClientPartition]:
+    async def partitions_of_topic(self, topic: str) -> list[ClientPartition]:
         """The partitions of a topic; none if it does not exist."""
-        return await existing_partitions_of(self, topic)
+        return await partitions_of_topic(self, topic)
 
     async def written_ends(self, partitions: Sequence[ClientPartition]) -> Mapping[ClientPartition, int]:
         """The end of everything written, open transactions included."""
@@ -106,7 +106,7 @@ class Reader(AIOKafkaConsumer):
 
     async def assign_from_beginning(self, topic: str) -> Mapping[ClientPartition, int]:
         """Read all partitions of a topic from their beginnings. Returns the ends of their committed records."""
-        partitions = await self.existing_partitions_of(topic)
+        partitions = await self.partitions_of_topic(topic)
         ends = await self.committed_record_ends(partitions)
         self.assign_at(await self.beginning_offsets(partitions))
         return ends
@@ -131,7 +131,7 @@ class Reader(AIOKafkaConsumer):
         return batches
 
 
-async def existing_partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[ClientPartition]:
+async def partitions_of_topic(consumer: AIOKafkaConsumer, topic: str) -> list[ClientPartition]:
     """The partitions of a topic; none if it does not exist."""
     await consumer._client._wait_on_metadata(topic)
     return [ClientPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]

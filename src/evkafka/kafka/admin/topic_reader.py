@@ -112,7 +112,7 @@ async def follow_topic(
         try:
             async with limit_operation(doing, quiet_s):
                 await reader.start()
-                await reader.existing_partitions_of(topic)
+                await reader.partitions_of_topic(topic)
                 reader.assign_at({ClientPartition(topic, number): offset for number, offset in starts.items()})
             stops = {ClientPartition(topic, number): ends[number] if ends is not None else None for number in starts}
             async with aclosing(_read_batches(reader, stops, doing=doing, max_records=FOLLOW_BATCH)) as batches:
@@ -152,7 +152,7 @@ async def end_offsets(connection: ConnectionSettings, topic: str, *, timeout_s: 
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     async with reader_session(connection, f"reading the end offsets of topic {topic!r}", timeout_s) as reader:
-        ends = await reader.end_offsets(await reader.existing_partitions_of(topic))
+        ends = await reader.end_offsets(await reader.partitions_of_topic(topic))
     return {at.partition: offset for at, offset in ends.items()}
 
 
@@ -167,7 +167,7 @@ async def partition_numbers(
     async with reader_session(connection, "listing the topics", timeout_s) as reader:
         known = await reader.topics()
         wanted = [topic for topic in topics if topic in known]
-        found = await asyncio.gather(*(reader.existing_partitions_of(topic) for topic in wanted))
+        found = await asyncio.gather(*(reader.partitions_of_topic(topic) for topic in wanted))
     return {
         topic: [at.partition for at in partitions]
         for topic, partitions in zip(wanted, found, strict=True)

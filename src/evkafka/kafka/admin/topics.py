@@ -53,22 +53,22 @@ async def default_shape(connection: ConnectionSettings, *, timeout_s: float = 30
 
 
 async def _default_shape(admin: Any) -> TopicShape:
-    config = await _settings_of_broker(admin)
+    config = await _settings_of_any_broker(admin)
     return TopicShape(int(config["num.partitions"]), int(config["default.replication.factor"]))
 
 
-async def settings_of_broker(connection: ConnectionSettings, *, timeout_s: float = 30.0) -> Mapping[str, str]:
-    """The settings of a broker under Kafka's names, without secret ones.
+async def settings_of_any_broker(connection: ConnectionSettings, *, timeout_s: float = 30.0) -> Mapping[str, str]:
+    """The settings of one of the brokers under Kafka's names, without secret ones.
 
     Raises:
         BrokerRefused: this client may not see them.
         BrokerUnavailable, BrokerError: the cluster did not answer.
     """
     async with admin_session(connection, "asking a broker for its settings", timeout_s) as admin:
-        return await _settings_of_broker(admin)
+        return await _settings_of_any_broker(admin)
 
 
-async def _settings_of_broker(admin: Any) -> Mapping[str, str]:
+async def _settings_of_any_broker(admin: Any) -> Mapping[str, str]:
     node = admin.client.cluster.brokers().copy().pop().nodeId
     [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.BROKER, str(node))])
     [(code, message, *_, entries)] = answer.resources
@@ -186,7 +186,7 @@ async def _create_topic(
         partitions, replicas: None for the broker's defaults.
         may_exist: whether it is no error if another process has created it meanwhile.
     """
-    answer = await _ask_controller_to_create_topic(admin, name, partitions, replicas, list((config or {}).items()))
+    answer = await _send_create_topic_request(admin, name, partitions, replicas, list((config or {}).items()))
     for _, code, message in answer.topic_errors:
         if code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:
             # Brokers hide topics that a login may not see, so it is unknown whether the topic exists.
@@ -198,7 +198,7 @@ async def _create_topic(
             raise translate_error(for_code(code)(message), doing)
 
 
-async def _ask_controller_to_create_topic(
+async def _send_create_topic_request(
     admin: Any, name: str, partitions: int | None, replicas: int | None, config: list[tuple[str, str]]
 ) -> Any:
     def topic(partitions: int, replicas: int) -> list[tuple[Any, ...]]:

@@ -99,7 +99,7 @@ class Client(NodeConnections):
             BrokerRefused, KafkaError: waiting cannot help.
         """
         self.first_server = first
-        while self.current_metadata_task is None:
+        while self.metadata_refresh_task is None:
             try:
                 await self.bootstrap()
             except kafka.KafkaConnectionError as error:
@@ -116,7 +116,7 @@ class Client(NodeConnections):
         await asyncio.wait({closing}, timeout=timeout_s / 2)
         if not closing.done():
             left = self.abort_connections()
-            await cancel_all([closing, self.current_metadata_task], max(0.0, deadline_s - self.now_s()) / 2)
+            await cancel_all([closing, self.metadata_refresh_task], max(0.0, deadline_s - self.now_s()) / 2)
             if left:
                 await asyncio.wait(left, timeout=max(0.0, deadline_s - self.now_s()))
         elif not closing.cancelled() and closing.exception() is not None:

@@ -266,13 +266,13 @@ def _read_member(row: tuple[Any, ...]) -> DescribedMember:
         epoch,
         client_id,
         host,
-        _read_partitions_by_topic(assigned),
-        _read_partitions_by_topic(target),
+        _partitions_by_topic_of_assignment(assigned),
+        _partitions_by_topic_of_assignment(target),
         is_classic,
     )
 
 
-def _read_partitions_by_topic(assignment: tuple[Any, ...]) -> Mapping[str, frozenset[int]]:
+def _partitions_by_topic_of_assignment(assignment: tuple[Any, ...]) -> Mapping[str, frozenset[int]]:
     [topics] = assignment
     return {topic: frozenset(partitions) for _, topic, partitions in topics}
 

@@ -89,7 +89,7 @@ class NodeConnections(AIOKafkaClient):
         return float(self._loop.time())
 
     @property
-    def current_metadata_task(self) -> asyncio.Task[None] | None:
+    def metadata_refresh_task(self) -> asyncio.Task[None] | None:
         """The task that keeps the metadata up to date; None before the bootstrap and after the close."""
         return self._sync_task
 

@@ -230,12 +230,12 @@ class ClassicCoordinator(GroupCoordinator):
 
     # ------------------------------------------------------------------ the assignment
 
-    def allow_commits_of_assignment(self) -> None:
+    def allow_commits_after_assigned(self) -> None:
         """Allow commits under the assignment that has just been received."""
         received = self._subscription.subscription.assignment
         self.assignment = MemberAssignment(received, self.generation, self.member_id)
 
-    def refuse_commits_of_assignment(self) -> None:
+    def refuse_commits_after_revoked(self) -> None:
         """Refuse further commits: the partitions have been revoked."""
         self.assignment = None
 

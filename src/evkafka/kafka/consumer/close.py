@@ -35,7 +35,7 @@ async def close_consumer(
         await consumer.coordinator.leave(max(0.0, deadline_s - loop.time()) * 0.5)
     closing = consumer.client.abort_connections()
     await cancel_all(
-        [consumer.client.current_metadata_task, *consumer.tasks()], max(0.0, deadline_s - loop.time()) * 0.5
+        [consumer.client.metadata_refresh_task, *consumer.tasks()], max(0.0, deadline_s - loop.time()) * 0.5
     )
     if closing:
         await asyncio.wait(closing, timeout=max(0.0, deadline_s - loop.time()))

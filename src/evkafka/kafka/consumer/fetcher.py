@@ -120,8 +120,8 @@ class BufferingFetcher(RawFetcher):
 
     # ------------------------------------------------------------------ handing out
 
-    def unreported_resets(self) -> list[OffsetReset]:
-        """Positions that came from the reset rule, unless a rebalance or a seek has come since."""
+    def list_valid_unreported_resets(self) -> list[OffsetReset]:
+        """The resets by the reset rule that were not reported, unless a rebalance or a seek has come since."""
         self._resets = [
             (assignment, reset)
             for assignment, reset in self._resets
@@ -252,10 +252,10 @@ class BufferingFetcher(RawFetcher):
             since_s < before_s and (tp is None or _asks_for(request, tp)) for request, since_s in self._running.items()
         )
 
-    def next_timestamp_ms(self, tp: ClientPartition) -> int | None:
+    def next_fetched_timestamp_ms(self, tp: ClientPartition) -> int | None:
         """The timestamp of the record at the position; None if it has not been fetched."""
         entry = self._records.get(tp)
-        at_ms = entry.next_timestamp_ms if isinstance(entry, Buffer) and entry.is_current(tp) else None
+        at_ms = entry.next_fetched_timestamp_ms if isinstance(entry, Buffer) and entry.is_current(tp) else None
         return at_ms if at_ms is not None and at_ms >= 0 else None
 
     def _handle_error(self, tp: ClientPartition, state: Any, error: Exception) -> None:

@@ -76,10 +76,10 @@ class RebalanceForwarder(ConsumerRebalanceListener):
             self._on_failure(translate_error(error, "revoking partitions"))
         finally:
             self.state = self.state.state_after_revoked()
-            self._consumer.refuse_commits_of_assignment()
+            self._consumer.refuse_commits_after_revoked()
 
     async def on_partitions_assigned(self, assigned: Collection[ClientPartition]) -> None:
-        self._consumer.allow_commits_of_assignment()
+        self._consumer.allow_commits_after_assigned()
         self.state = self.state.state_after_assigned()
         try:
             if self._looks_up_ids and assigned:

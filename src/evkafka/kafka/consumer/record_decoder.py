@@ -135,7 +135,7 @@ class FetchedRecords:
         return taken
 
     @property
-    def next_timestamp_ms(self) -> int | None:
+    def next_fetched_timestamp_ms(self) -> int | None:
         """The next record's timestamp in milliseconds; the first of its batch if the record is not decoded yet."""
         if self._next < len(self._ready):
             return self._ready[self._next].timestamp

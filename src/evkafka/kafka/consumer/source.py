@@ -169,7 +169,7 @@ class KafkaSource:
         batches = self._take_fetched(consumer, wanted, max_records)
         deadline_s = loop.time() + timeout_s
         while not batches and (left_s := deadline_s - loop.time()) > 0:
-            await self._wait_until_fetch_failure_or_timeout(consumer, wanted, left_s)
+            await self._wait_for_fetch_or_failure(consumer, wanted, left_s)
             self._raise_failure(consumer)
             if self._commits_resets:
                 await self._commit_resets(consumer)
@@ -189,7 +189,7 @@ class KafkaSource:
         assert self._listener is not None
         fetcher = consumer.fetcher
         if fetcher.has_unreported_resets:
-            for reset in fetcher.unreported_resets():
+            for reset in fetcher.list_valid_unreported_resets():
                 self._listener.on_reset(reset)
             fetcher.forget_reported_resets()
         if wanted is not None and not wanted:
@@ -208,7 +208,7 @@ class KafkaSource:
     async def _commit_resets(self, consumer: SourceConsumer) -> None:
         if self._rebalance_state is not RebalanceState.READY or not consumer.fetcher.has_unreported_resets:
             return
-        offsets = {reset.partition: reset.to_offset for reset in consumer.fetcher.unreported_resets()}
+        offsets = {reset.partition: reset.to_offset for reset in consumer.fetcher.list_valid_unreported_resets()}
         try:
             await self.commit(offsets, timeout_s=COMMIT_RESETS_S)
         except BrokerRefused:
@@ -216,7 +216,7 @@ class KafkaSource:
         except BrokerError as error:
             logger.warning("could not commit the starting position: %s", error)
 
-    async def _wait_until_fetch_failure_or_timeout(
+    async def _wait_for_fetch_or_failure(
         self, consumer: SourceConsumer, wanted: Collection[ClientPartition] | None, timeout_s: float
     ) -> None:
         """Wait until something was fetched, something failed, or the time is over."""
@@ -257,11 +257,11 @@ class KafkaSource:
         heartbeats, everything for new metadata.
         """
         yield "fetch", consumer.fetcher.task
-        yield "metadata", consumer.client.current_metadata_task
+        yield "metadata", consumer.client.metadata_refresh_task
         yield "topic watch", self._topic_watch
         yield "ends", self._end_offsets_watch
         if self._producer is not None:
-            yield "producer's metadata", self._producer.current_metadata_task
+            yield "producer's metadata", self._producer.metadata_refresh_task
         if consumer.member is not None:
             yield from consumer.member.needed_tasks()
 
@@ -289,10 +289,10 @@ class KafkaSource:
         state = self._partition_state(partition)
         return cast("int | None", state.highwater) if state is not None else None
 
-    def next_timestamp_ms(self, partition: TopicPartition) -> int | None:
+    def next_fetched_timestamp_ms(self, partition: TopicPartition) -> int | None:
         if self._partition_state(partition) is None:
             return None
-        return self._started_consumer().fetcher.next_timestamp_ms(ClientPartition(*partition))
+        return self._started_consumer().fetcher.next_fetched_timestamp_ms(ClientPartition(*partition))
 
     def is_receiving_slowly(self, partition: TopicPartition) -> bool:
         return self._started_consumer().fetcher.is_receiving_slowly(ClientPartition(*partition))

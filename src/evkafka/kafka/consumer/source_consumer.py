@@ -250,15 +250,15 @@ class SourceConsumer(AIOKafkaConsumer):
 
     # ------------------------------------------------------------------ the whole assignment of the classic protocol
 
-    def allow_commits_of_assignment(self) -> None:
+    def allow_commits_after_assigned(self) -> None:
         """Allow commits under the assignment that has just been received."""
         if isinstance(self._member, ClassicCoordinator):
-            self._member.allow_commits_of_assignment()
+            self._member.allow_commits_after_assigned()
 
-    def refuse_commits_of_assignment(self) -> None:
+    def refuse_commits_after_revoked(self) -> None:
         """Refuse further commits: the partitions have been revoked."""
         if isinstance(self._member, ClassicCoordinator):
-            self._member.refuse_commits_of_assignment()
+            self._member.refuse_commits_after_revoked()
 
     # ------------------------------------------------------------------ which partitions are new
 

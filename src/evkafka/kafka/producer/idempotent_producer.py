@@ -67,8 +67,8 @@ class IdempotentProducer:
                 on_death(self)
 
         self._producer._sender.sender_task.add_done_callback(ended)
-        assert self.client.current_metadata_task is not None
-        self.client.current_metadata_task.add_done_callback(ended)
+        assert self.client.metadata_refresh_task is not None
+        self.client.metadata_refresh_task.add_done_callback(ended)
         if topics:
             await self.client.set_topics(topics)
 
@@ -89,8 +89,8 @@ class IdempotentProducer:
         self.unfinished += 1
         return self._accumulator._append_batch(builder, partition)
 
-    def take_back_unsent_batch(self, partition: TopicPartition, batch: Any) -> bool:
-        """Take back a batch that has not been sent. False if it has been: then its outcome is unknown."""
+    def remove_batch_if_unsent(self, partition: TopicPartition, batch: Any) -> bool:
+        """Remove a batch that has not been sent. False if it has been sent: then its outcome is unknown."""
         queue = self._accumulator._batches.get(partition)
         if was_sent(batch) or not queue or batch not in queue:
             return False
@@ -319,10 +319,10 @@ class ProducerClient(Client):
             requested: asyncio.Future[Any] = super().force_metadata_update()
             return requested
         self._next = self._loop.create_future()
-        self._loop.call_later(self._requested_at_s + self._retry_backoff - now_s, self._request_metadata_after_backoff)
+        self._loop.call_later(self._requested_at_s + self._retry_backoff - now_s, self._on_metadata_request_timer)
         return asyncio.shield(self._next)
 
-    def _request_metadata_after_backoff(self) -> None:
+    def _on_metadata_request_timer(self) -> None:
         waiting, self._next = self._next, None
         assert waiting is not None
         if self._sync_task is None or self._sync_task.done():

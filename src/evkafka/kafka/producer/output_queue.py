@@ -39,7 +39,7 @@ def too_large_reason(record: OutgoingRecord) -> str | None:
     return f"the record, {size} bytes, is larger than {MOST_BYTES} bytes" if size > MOST_BYTES else None
 
 
-def bytes_as_single_record_batch(record: OutgoingRecord) -> int:
+def size_as_single_record_batch(record: OutgoingRecord) -> int:
     """The size of a batch with only this record."""
     return len(OutputQueue(TopicPartition(record.topic, 0), [record]).build_batch(NO_PRODUCER, 0))
 
@@ -79,13 +79,13 @@ class OutputQueue:
             for record in self._records:
                 if self._count == self._most_records or record.compression_type != compression:
                     break
-                if not self._append_to_builder(builder, record):
+                if not self._append_to_builder_unless_full(builder, record):
                     break
                 self._count += 1
             self._batch = bytes(builder.build())
         return self._batch
 
-    def _append_to_builder(self, builder: DefaultRecordBatchBuilder, record: OutgoingRecord) -> bool:
+    def _append_to_builder_unless_full(self, builder: DefaultRecordBatchBuilder, record: OutgoingRecord) -> bool:
         headers = list(record.headers)
         placed = builder.append(self._count, record.timestamp_ms, key=record.key, value=record.value, headers=headers)
         return placed is not None

@@ -114,9 +114,11 @@ class PartitionQueue:
 
     # ------------------------------------------------------------------ adding records
 
-    def add_record(self, record: PendingRecord) -> None:
+    def add_pending_record(self, record: PendingRecord) -> None:
         """Add a record. If it gets an `added_to_batch`, the caller waits for that before it adds the next."""
-        if self._waiting or not (self._add_to_submitted_batch(record) or self._add_to_filling_batch(record)):
+        if self._waiting or not (
+            self._add_to_submitted_batch(record) or self._add_to_filling_batch_unless_full(record)
+        ):
             record.added_to_batch = self._loop.create_future()
             self._waiting.append(record)
         if self._submitted is None:
@@ -137,7 +139,7 @@ class PartitionQueue:
         submitted.producer.send_full_batches()  # it is full: it need not linger
         return False
 
-    def _add_to_filling_batch(self, record: PendingRecord) -> bool:
+    def _add_to_filling_batch_unless_full(self, record: PendingRecord) -> bool:
         if self._filling is None:
             self._filling = Batch(self._create_builder())
         return not self._filling.builder.closed() and self._filling.add_unless_full(record)
@@ -192,7 +194,7 @@ class PartitionQueue:
         """Move waiting records into the batch, in order."""
         while self._waiting:
             record = self._waiting[0]
-            if not record.confirmed.done() and not self._add_to_filling_batch(record):
+            if not record.confirmed.done() and not self._add_to_filling_batch_unless_full(record):
                 break
             self._waiting.popleft()
             record.wake_caller_waiting_for_space()
@@ -301,7 +303,7 @@ class PartitionQueue:
 
     def _take_back(self, submitted: Batch) -> bool:
         assert submitted.producer is not None
-        if not submitted.producer.take_back_unsent_batch(self.partition, submitted.sent):
+        if not submitted.producer.remove_batch_if_unsent(self.partition, submitted.sent):
             return False
         self._submitted = None
         self._resend.appendleft((submitted.records, submitted.tries))
@@ -313,7 +315,7 @@ class PartitionQueue:
         if self._filling is not None and len(unfinished := self._filling.unfinished()) < len(self._filling.records):
             self._filling = None
             for record in unfinished:
-                self._add_to_filling_batch(record)
+                self._add_to_filling_batch_unless_full(record)
             self._fill_from_waiting()
 
     def _fail_each_overdue(
@@ -350,9 +352,9 @@ class PartitionQueue:
         submitted, self._submitted = self._submitted, None
         if submitted is not None:
             assert submitted.producer is not None
-            taken_back = submitted.producer.take_back_unsent_batch(self.partition, submitted.sent)
+            removed = submitted.producer.remove_batch_if_unsent(self.partition, submitted.sent)
             for record in submitted.records:
-                record.fail(self.partition, why, may_have_been_written=not taken_back)
+                record.fail(self.partition, why, may_have_been_written=not removed)
         for record in self._all_records():
             record.fail(self.partition, why, may_have_been_written=False)
         self._filling = None

@@ -25,7 +25,7 @@ from evkafka.kafka.client.tasks import start_named_task
 from evkafka.kafka.errors import translate_error
 from evkafka.kafka.producer.batch import PendingRecord, delivery_error
 from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refusal, Topic
-from evkafka.kafka.producer.output_queue import MOST_BYTES, bytes_as_single_record_batch, too_large_reason
+from evkafka.kafka.producer.output_queue import MOST_BYTES, size_as_single_record_batch, too_large_reason
 from evkafka.kafka.producer.partition_queue import PartitionQueue
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.backoff import exponential_delay_s
@@ -178,7 +178,7 @@ class KafkaSink:
             loop.create_future(), value, key, timestamp_ms, headers, event_type, limit_s, deadline_s
         )
         queue = self._queues.get((topic, partition)) or self._new_queue(topic, partition)
-        queue.add_record(pending)
+        queue.add_pending_record(pending)
         if pending.added_to_batch is not None:
             try:
                 await pending.added_to_batch
@@ -201,9 +201,9 @@ class KafkaSink:
             raise delivery_error(why, record.topic, where, record.event_type, False, kind=RecordTooLarge)
         return record._replace(partition=partition, compression_type=self._settings.options.get("compression_type"))
 
-    def bytes_as_single_record_batch(self, record: OutgoingRecord) -> int:
+    def size_as_single_record_batch(self, record: OutgoingRecord) -> int:
         """The size of a batch with only this record, compressed."""
-        return bytes_as_single_record_batch(record)
+        return size_as_single_record_batch(record)
 
     async def _choose_partition(self, record: OutgoingRecord, timeout_s: float) -> int:
         topic, value, key, partition, _, headers, event_type, *_ = record

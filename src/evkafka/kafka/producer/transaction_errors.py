@@ -8,7 +8,7 @@ from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused, Delive
 from evkafka.kafka.errors import ErrorCode, code_name, describe_cause, translate_error
 from evkafka.kafka.producer.batch import delivery_error
 from evkafka.kafka.producer.idempotent_producer import Refusal
-from evkafka.kafka.producer.output_queue import OutputQueue, bytes_as_single_record_batch
+from evkafka.kafka.producer.output_queue import OutputQueue, size_as_single_record_batch
 from evkafka.kafka.producer.partition_queue import ONE_RECORD, describe_topic_refusal
 from evkafka.kafka.producer.transaction_state import AnswerKind
 from evkafka.runtime.ports import MetadataTooLarge, OutgoingRecord, OutputRefused
@@ -48,7 +48,7 @@ def output_error(kind: AnswerKind, code: int, doing: str, queue: OutputQueue) ->
     match kind:
         case AnswerKind.RECORD:
             refusal, output = Refusal(code, f"the broker refused it: {code_name(code)}"), queue.first
-            why = describe_topic_refusal(refusal, bytes_as_single_record_batch(output), lacks_key=output.key is None)
+            why = describe_topic_refusal(refusal, size_as_single_record_batch(output), lacks_key=output.key is None)
             return refused_output_error(output, why, ONE_RECORD.get(code, DeliveryError))
         case AnswerKind.MISSING:
             return refused_output_error(queue.first, "the topic does not exist; create it, or check the name")
@@ -65,4 +65,4 @@ def refused_output_error(output: OutgoingRecord, why: str, kind: type[DeliveryEr
     """The error for a record that can never be written."""
     where = f"{output.topic}[{output.partition}]"
     error = delivery_error(why, output.topic, where, output.event_type, may_have_been_written=False, kind=kind)
-    return OutputRefused(output, error, bytes_as_single_record_batch(output))
+    return OutputRefused(output, error, size_as_single_record_batch(output))

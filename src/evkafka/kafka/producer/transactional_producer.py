@@ -140,9 +140,9 @@ class TransactionalProducer:
             await client.close_within(max(deadline_s - client.now_s(), 0.0))
 
     @property
-    def current_metadata_task(self) -> asyncio.Task[None] | None:
-        """The task that it cannot do without."""
-        return self._connection.client.current_metadata_task
+    def metadata_refresh_task(self) -> asyncio.Task[None] | None:
+        """The task that keeps the metadata up to date; None before the bootstrap and after the close."""
+        return self._connection.client.metadata_refresh_task
 
     async def all_and_available_partitions(self, topic: str) -> tuple[Sequence[int], Sequence[int]]:
         """A topic's partitions in order: all of them, and those with a leader. The caller limits the time.
@@ -175,7 +175,7 @@ class TransactionalProducer:
             CommitUnknown: there was no answer to the commit: all of it may have been written.
             BrokerUnavailable, BrokerRefused, BrokerError: nothing of it can be read.
         """
-        queues = _group_outputs_by_partition(outputs)
+        queues = _create_output_queue_per_partition(outputs)
         began, self._connection.last_error = False, ""
         try:
             async with asyncio.timeout(min(timeout_s, self._timeout_s)), self._turn:
@@ -378,7 +378,7 @@ class TransactionalProducer:
         )
 
 
-def _group_outputs_by_partition(outputs: Sequence[OutgoingRecord]) -> list[OutputQueue]:
+def _create_output_queue_per_partition(outputs: Sequence[OutgoingRecord]) -> list[OutputQueue]:
     """The outputs of each partition, in order."""
     by_partition: defaultdict[TopicPartition, list[OutgoingRecord]] = defaultdict(list)
     for output in outputs:

@@ -89,7 +89,7 @@ def dead_letter_headers(
     them.
 
     Args:
-        id_: of the dead letter; see `create_dead_letter_id`.
+        id_: of the dead letter; see `dead_letter_id_of_record`.
         replayed: a valid signature proves that a replay wrote the record: its origin, id and count are kept.
         reduced: 0 for the full failure, else a step of `REDUCED_BYTES`, from 1.
     """
@@ -103,7 +103,7 @@ def dead_letter_headers(
             return headers.as_evkafka()
 
 
-def create_dead_letter_id(group_id: str, record: Record, incarnation: TopicIncarnation) -> str:
+def dead_letter_id_of_record(group_id: str, record: Record, incarnation: TopicIncarnation) -> str:
     """The id of a record's dead letter: group, cluster, topic with its id, partition, offset. Unknown parts are left
     out.
 
@@ -188,7 +188,7 @@ class _DeadLetterHeaders:
             "id": self.origin["id"],
         }
         return [
-            *self._own_headers_renaming_conflicts((PREFIX,)),
+            *self._record_headers_renaming_conflicts((PREFIX,)),
             *((PREFIX + name, value) for name, value in values.items()),
         ]
 
@@ -208,9 +208,9 @@ class _DeadLetterHeaders:
             f"{PREFIX}attempts": b"%d" % self.failure.attempts,
             f"{PREFIX}id": origin["id"],
         }
-        return [*self._own_headers_renaming_conflicts((PREFIX, SPRING)), *values.items()]
+        return [*self._record_headers_renaming_conflicts((PREFIX, SPRING)), *values.items()]
 
-    def _own_headers_renaming_conflicts(self, prefixes: tuple[str, ...]) -> Iterator[tuple[str, bytes | None]]:
+    def _record_headers_renaming_conflicts(self, prefixes: tuple[str, ...]) -> Iterator[tuple[str, bytes | None]]:
         """The record's own headers, unchanged except for names that a dead letter of this style uses: those are
         renamed.
 

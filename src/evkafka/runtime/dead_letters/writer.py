@@ -26,8 +26,8 @@ from evkafka.runtime.dead_letters.headers import (
     REDUCED_BYTES,
     FailureInfo,
     Headers,
-    create_dead_letter_id,
     dead_letter_headers,
+    dead_letter_id_of_record,
     origin_of_unreadable_record,
 )
 from evkafka.runtime.dead_letters.producers import DeadLetterProducer
@@ -250,7 +250,7 @@ class DeadLetterWriter:
         """The id of the record's dead letter. A delayed record has had one since it was written to a retry topic."""
         if isinstance(record, Origin) and record.id is not None:
             return record.id
-        return create_dead_letter_id(self._group_id, record, await self._incarnations.incarnation_of(record))
+        return dead_letter_id_of_record(self._group_id, record, await self._incarnations.incarnation_of(record))
 
     def _failure_info(self, slot: Slot, verdict: SendToDeadLetter | SendToRetryTopic) -> FailureInfo:
         event_type = slot.route.event_type if slot.route is not None else None

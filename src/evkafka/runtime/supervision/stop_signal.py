@@ -62,7 +62,7 @@ class StopSignal:
         """The failure was handled, and a new source follows."""
         self.failure = asyncio.get_running_loop().create_future()
 
-    def replace_failure_by_later_stop_app(self, failure: BaseException | None) -> BaseException | None:
+    def later_stop_app_or_given_failure(self, failure: BaseException | None) -> BaseException | None:
         """The given failure, or a record's verdict that came while draining, which takes precedence."""
         if self.failure.done() and isinstance(later := self.failure.exception(), StopApp):
             return later

@@ -159,7 +159,7 @@ class PartitionReader:
             self.positions[tp] = log.next_position(position, self.isolation)
         return []
 
-    def next_timestamp_ms(self, partition: TopicPartition) -> int | None:
+    def next_fetched_timestamp_ms(self, partition: TopicPartition) -> int | None:
         position = self.positions.get(partition)
         found = self._cluster.topics.log(partition).read(position, 1, self.isolation) if position is not None else []
         return found[0].timestamp if found and found[0].timestamp >= 0 else None

@@ -63,7 +63,7 @@ class MemorySink:
             raise _refused_error(record, "refused by the test")
         return record._replace(partition=tp.partition)
 
-    def bytes_as_single_record_batch(self, record: OutgoingRecord) -> int:
+    def size_as_single_record_batch(self, record: OutgoingRecord) -> int:
         return record_size(record.key, record.value, record.headers)  # it has no batches, and compresses nothing
 
     def _choose_partition(self, record: OutgoingRecord) -> TopicPartition:

@@ -344,8 +344,8 @@ class MemorySource:
     def high_watermark(self, partition: TopicPartition) -> int | None:
         return self._cluster.topics.log(partition).end if partition in self.positions else None
 
-    def next_timestamp_ms(self, partition: TopicPartition) -> int | None:
-        return self._reader.next_timestamp_ms(partition)
+    def next_fetched_timestamp_ms(self, partition: TopicPartition) -> int | None:
+        return self._reader.next_fetched_timestamp_ms(partition)
 
     def is_receiving_slowly(self, partition: TopicPartition) -> bool:
         return False  # fetches are answered at once
