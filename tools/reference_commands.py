@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evkafka.cli.main import create_cli_click_command
 from evkafka.cli.options import AppOptions, ClusterOptions, OutputOptions, ProcessOptions
+from evkafka.cli.typer_app import create_cli_click_command
 from tools.command_examples import first_example_of
 from tools.table_cells import cell
 

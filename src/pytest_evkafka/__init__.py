@@ -65,7 +65,7 @@ def evkafka_memory(request: pytest.FixtureRequest, evkafka_app: EVKafkaApp) -> I
 def _evkafka_broker() -> Iterator[Any]:
     from evkafka.broker import KafkaBroker
 
-    yield from _running(KafkaBroker(), "evkafka_kafka")
+    yield from _started(KafkaBroker(), "evkafka_kafka")
 
 
 @pytest.fixture
@@ -87,10 +87,10 @@ def evkafka_registry() -> Iterator[LocalRegistry]:
     """
     from evkafka.broker import LocalRegistry
 
-    yield from _running(LocalRegistry(), "evkafka_registry")
+    yield from _started(LocalRegistry(), "evkafka_registry")
 
 
-def _running(server: ServerT, fixture: str) -> Iterator[ServerT]:
+def _started(server: ServerT, fixture: str) -> Iterator[ServerT]:
     from evkafka import ConfigError
 
     try:

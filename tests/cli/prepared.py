@@ -16,8 +16,6 @@ from importlib import import_module
 
 import evkafka.cli
 
-evkafka_command = evkafka.cli.main  # the name of a module, too, as soon as that is imported
-
 
 def main() -> None:
     for module in pkgutil.walk_packages(evkafka.cli.__path__, "evkafka.cli."):
@@ -40,7 +38,7 @@ def run(arguments: list[str], directory: str, environment: dict[str, str], strea
         os.dup2(os.open(path, flags), number)
     sys.argv = ["evkafka", *arguments]
     sys.path[0] = directory
-    evkafka_command()
+    evkafka.cli.main()
 
 
 if __name__ == "__main__":

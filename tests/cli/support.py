@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from evkafka.cli.exit_codes import call_for_exit_code
-from evkafka.cli.main import create_cli_click_command
+from evkafka.cli.typer_app import create_cli_click_command
 from tests.support.waiting import eventually_sync
 
 ROOT = Path(__file__).parents[2]

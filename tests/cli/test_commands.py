@@ -13,7 +13,7 @@ import pytest
 from typer.models import CommandInfo, TyperInfo
 
 from evkafka.cli.env_vars import env_var_name
-from evkafka.cli.main import app, create_cli_click_command
+from evkafka.cli.typer_app import app, create_cli_click_command
 from evkafka.environment import producer_config
 from tests.cli.support import ROOT, Call, as_json, evkafka, stderr_of
 

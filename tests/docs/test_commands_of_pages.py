@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evkafka.cli.main import create_cli_click_command
+from evkafka.cli.typer_app import create_cli_click_command
 from tests.support.doc_pages import ROOT, blocks
 
 PAGES = ["README.md", "docs/llms.txt", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]

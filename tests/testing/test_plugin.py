@@ -284,3 +284,43 @@ class TestRegistryFixture:
         done = run(suite)
         done.assert_outcomes(errors=1)
         done.stdout.fnmatch_lines(["*evkafka_registry: Java was not found: install it"])
+
+
+class TestOrderOfTests:
+    """Async fixtures are in modules that are imported when a test first needs them."""
+
+    @pytest.mark.parametrize("server", ["evkafka_kafka", "evkafka_registry"])
+    @pytest.mark.parametrize("runner", ["asyncio", "anyio"])
+    def test_a_server_starts_after_an_async_test_of_the_app(
+        self, suite: pytest.Pytester, runner: str, server: str
+    ) -> None:
+        suite.makeconftest(
+            APP
+            + """
+    import evkafka.broker
+
+    class FakeServer:
+        bootstrap_servers = "127.0.0.1:1"
+
+        def start(self): ...
+
+        def stop(self): ...
+
+    evkafka.broker.KafkaBroker = evkafka.broker.LocalRegistry = FakeServer
+
+    @pytest.fixture
+    def anyio_backend():
+        return "asyncio"
+"""
+        )
+        suite.makepyfile(
+            f"""
+            import pytest
+
+            @pytest.mark.{runner}
+            async def test_first(evkafka_client): ...
+
+            def test_then({server}): ...
+            """
+        )
+        run(suite, "--asyncio-mode=strict").assert_outcomes(passed=2)
