@@ -69,7 +69,7 @@ def read_consumer(values: object) -> ConsumerSettings:
     _check_group_protocol(section, settings)
     _check_times(section, settings)
     _check_sizes(section, settings)
-    _check_pre_commit_mode(section, settings)
+    _check_settings_in_pre_commit_mode(section, settings)
     _check_transactions(section, settings)
     _check_dead_letters(section, settings)
     section.refuse_unknown_keys()
@@ -326,7 +326,7 @@ def _check_sizes(section: Section, settings: ConsumerSettings) -> None:
         )
 
 
-def _check_pre_commit_mode(section: Section, settings: ConsumerSettings) -> None:
+def _check_settings_in_pre_commit_mode(section: Section, settings: ConsumerSettings) -> None:
     """At most once: the offset of a record is committed before it runs, so a failure can have no consequence."""
     if not settings.at_most_once:
         return
