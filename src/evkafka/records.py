@@ -37,7 +37,7 @@ class Record(Protocol):
 
 
 class RecordMetadata(NamedTuple):
-    """The address of a confirmed record, with the fields of aiokafka's class of this name."""
+    """The address of a confirmed record, with the attributes of aiokafka's class of this name."""
 
     topic: str
     partition: int
@@ -45,6 +45,11 @@ class RecordMetadata(NamedTuple):
     timestamp: int | None
     timestamp_type: int | None
     log_start_offset: int | None
+
+    @property
+    def topic_partition(self) -> TopicPartition:
+        """Topic and partition as one value. aiokafka's class has it as a field."""
+        return TopicPartition(self.topic, self.partition)
 
     def __await__(self) -> Any:
         """Returns itself: evkafka 0.7 returned a future, and its users wrote `await (await send())`."""

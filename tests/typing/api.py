@@ -176,6 +176,8 @@ async def load(rows: list[dict[str, Any]]) -> list[RecordMetadata]:
     async with EVKafkaProducer(producer) as one:
         futures = [await one.enqueue_event(row, "F", key=str(row["tail"]), headers={"a": "b"}) for row in rows]
         await (await one.send_event({}, "E"))
+        topic: str = (await one.send_event({}, "E")).topic_partition.topic
+        print(topic)
         return list(await asyncio.gather(*futures))
 
 

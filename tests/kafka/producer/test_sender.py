@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from aiokafka import structs
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
@@ -104,6 +105,18 @@ class TestCalls:
             sent = await send_order(Order(order_id="1"), partition=2)
         assert isinstance(sent, RecordMetadata)
         assert (sent.topic, sent.partition, sent.offset) == ("orders", 2, 0)
+
+    async def test_the_result_has_the_attributes_of_aiokafkas(self, cluster: TakingCluster) -> None:
+        sender = Sender()
+
+        @sender.event("OrderPlaced", topic="orders")
+        async def send_order(order: Order) -> None: ...
+
+        async with running(sender, cluster):
+            sent = await send_order(Order(order_id="1"), partition=2, timestamp_ms=5)
+        of_client = structs.RecordMetadata("orders", 2, structs.TopicPartition("orders", 2), 0, 5, 0, 0)
+        assert {name: getattr(sent, name) for name in of_client._fields} == of_client._asdict()
+        assert hash(sent.topic_partition) == hash(of_client.topic_partition)  # either is found by the other in a dict
 
     async def test_awaiting_the_result_once_more_gives_itself_and_warns(self, cluster: TakingCluster) -> None:
         sender = Sender()
