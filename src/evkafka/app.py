@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from evkafka.asyncapi import AppContract, Info, build_document
 from evkafka.config import ConsumerConfig, ProducerConfig, consumer_settings
+from evkafka.config.arguments import is_text, plain_text
 from evkafka.config.keys import ErrorPolicy
 from evkafka.context import App
 from evkafka.control import ConsumerControl
@@ -253,9 +254,11 @@ class EVKafkaApp:
             while f"{kind}-{number}" in taken:
                 number += 1
             return f"{kind}-{number}"
+        if not is_text(name):
+            raise ConfigError(f"the name of a {kind} is a non-empty string, not {name!r}")
         if name in taken:
             raise ConfigError(f"this app already has a {kind} named {name!r}: use another name")
-        return name
+        return plain_text(name)
 
     def _check_not_started(self, what: str) -> None:
         if self.started:

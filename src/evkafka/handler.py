@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
-from evkafka.config.arguments import is_text, is_whole_number
+from evkafka.config.arguments import is_text, is_whole_number, plain_text
 from evkafka.config.keys import ErrorPolicy
 from evkafka.context import Context
 from evkafka.endpoints.batch import join_batch_and_await_result
@@ -70,6 +70,7 @@ class Handler:
         """
         if not is_text(event_type):
             raise ConfigError(f'an event type is a non-empty string, not {event_type!r}: write @handler.event("Name")')
+        event_type = plain_text(event_type)
         where = f"event type {event_type!r}"
         timeout_s = _check_timeout_ms_and_convert_to_s(timeout_ms, where)
         _check_concurrency(concurrency, where)

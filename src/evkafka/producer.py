@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 from uuid import UUID
 
 from evkafka.config import producer_settings
+from evkafka.config.arguments import plain_text
 from evkafka.config.keys import ProducerConfig
 from evkafka.exceptions import BrokerError, DeliveryError, EncodeError
 from evkafka.records import RecordMetadata
@@ -221,7 +222,8 @@ class EVKafkaProducer:
             raise RuntimeError(
                 f"event {event_type!r} has no topic: pass `topic=` to the send, or set `topic` in the producer's config"
             )
-        _check_event_type_partition_timestamp(event_type, partition, timestamp_ms)
+        _check_topic_event_type_partition_timestamp(topic, event_type, partition, timestamp_ms)
+        topic, event_type = plain_text(topic), plain_text(event_type)
         value, own_key, pairs = _encode_event(event, event_type, topic, key, headers)
         timeout_s = self._send_timeout_in_endpoint_s(event_type, topic)
         observers = self._create_observers(topic, event_type, pairs)
@@ -377,9 +379,11 @@ async def _enqueue_observed(
 # ---------------------------------------------------------------------------- serialization
 
 
-def _check_event_type_partition_timestamp(event_type: Any, partition: Any, timestamp_ms: Any) -> None:
+def _check_topic_event_type_partition_timestamp(topic: Any, event_type: Any, partition: Any, timestamp_ms: Any) -> None:
     if not isinstance(event_type, str) or not event_type:
         raise TypeError(f"event_type must be a non-empty str; got {event_type!r}")
+    if not isinstance(topic, str):
+        raise TypeError(f"event {event_type!r}: topic must be a str; got {topic!r}")
     if partition is not None and (type(partition) is not int or partition < 0):
         raise ValueError(f"event {event_type!r}: partition must be an int of 0 or more, or None; got {partition!r}")
     if timestamp_ms is not None and (type(timestamp_ms) is not int or timestamp_ms < 0):
@@ -423,7 +427,9 @@ def encode_key(key: Key | None) -> bytes | None:
             return key
         case str():
             return key.encode()
-        case int() | UUID() if not isinstance(key, bool):
+        case int() if not isinstance(key, bool):
+            return str(int(key)).encode()  # a member of an `(int, Enum)` is its number, not its name
+        case UUID():
             return str(key).encode()
         case _:
             raise TypeError(f"a key must be bytes, str, int, UUID or None, not {type(key).__name__}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
-from evkafka.config.arguments import is_text
+from evkafka.config.arguments import is_text, plain_text
 from evkafka.config.error_policy import topic_fault
 from evkafka.endpoints.outbound import Outbound, name_and_docstring
 from evkafka.endpoints.signature import local_names
@@ -330,6 +330,7 @@ class Sender:
                 topic.
         """
         _check_event_options(event_type, topic, key, key_field)
+        event_type, topic = plain_text(event_type), plain_text(topic) if topic is not None else None
         own_key = key_field if key_field is not None else key
         own_format = (
             self._format

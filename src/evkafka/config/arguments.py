@@ -8,6 +8,12 @@ def is_text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def plain_text(text: str) -> str:
+    """The same text as a str and nothing more. A member of a `(str, Enum)` equals its value, but is formatted as its
+    name in dead-letter topics, contract documents and logs."""
+    return str.__str__(text)
+
+
 def is_whole_number(value: object, *, least: int = 0) -> bool:
     """Whether it is an int of at least `least`. A bool is none."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least

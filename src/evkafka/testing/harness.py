@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evkafka.app import EVKafkaApp
+from evkafka.config.arguments import plain_text
 from evkafka.exceptions import ConfigError, EncodeError, RegistryUnavailable
 from evkafka.handler import Handler
 from evkafka.producer import EVKafkaProducer, Headers, Key, build_headers, encode_key
@@ -218,7 +219,7 @@ class Harness:
         number = partition or 0
         stamp = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
         record = MemoryRecord(
-            topic, number, self._offset_counter.allocate(topic, number), stamp, own_key, value, tuple(pairs)
+            plain_text(topic), number, self._offset_counter.allocate(topic, number), stamp, own_key, value, tuple(pairs)
         )
         return Unencoded(event, event_type, record) if later else record
 
