@@ -13,10 +13,7 @@ from unittest.mock import patch
 from evkafka import EVKafkaApp, Handler, Sender, environment
 from evkafka.config import consumer_settings, masked_settings, override_error_policy, producer_settings
 from evkafka.config.settings import ErrorPolicySettings
-from evkafka.exceptions import (
-    ConfigError,
-    StartFailed,
-)
+from evkafka.exceptions import ConfigError, StartFailed
 from evkafka.testing import InMemoryKafka
 from tests.fuzz.configurations import CANARY
 

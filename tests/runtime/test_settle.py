@@ -9,13 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evkafka.config.settings import ErrorPolicySettings
-from evkafka.exceptions import (
-    BrokerError,
-    BrokerRefused,
-    BrokerUnavailable,
-    DecodeError,
-    StopApp,
-)
+from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, DecodeError, StopApp
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
 from evkafka.runtime.backoff import exponential_delay_s
 from evkafka.runtime.settle import (

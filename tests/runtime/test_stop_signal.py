@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from evkafka.exceptions import (
-    BrokerError,
-    StopApp,
-)
+from evkafka.exceptions import BrokerError, StopApp
 from evkafka.runtime.supervision.stop_signal import StopSignal
 
 LOST, VERDICT = BrokerError("the connection is lost"), StopApp("orders[0]@7 stops the app")

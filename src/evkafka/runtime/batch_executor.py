@@ -26,15 +26,7 @@ from evkafka.runtime.kept_sends import take_outputs
 from evkafka.runtime.partition import Batch, Lane, LaneState, SettledAfterWrite
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.ports import BatchAttempt, OutgoingRecord, Slot
-from evkafka.runtime.settle import (
-    Finish,
-    SendToDeadLetter,
-    SendToRetryTopic,
-    StopConsuming,
-    Verdict,
-    Wait,
-    address_of,
-)
+from evkafka.runtime.settle import Finish, SendToDeadLetter, SendToRetryTopic, StopConsuming, Verdict, Wait, address_of
 
 OpenBatch = Callable[[Sequence[Record], Slot], BatchAttempt]
 

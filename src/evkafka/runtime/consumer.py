@@ -19,11 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
-from evkafka.exceptions import (
-    CommitUnknown,
-    NotAssigned,
-    StopApp,
-)
+from evkafka.exceptions import CommitUnknown, NotAssigned, StopApp
 from evkafka.records import TopicPartition
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.backend import random_source

@@ -14,10 +14,7 @@ from contextlib import contextmanager
 from contextvars import Context
 from typing import Literal
 
-from evkafka.exceptions import (
-    EndpointTimeout,
-    StopApp,
-)
+from evkafka.exceptions import EndpointTimeout, StopApp
 from evkafka.outcomes import Failed, Skip, Unmatched
 from evkafka.records import NotReady, Record
 from evkafka.runtime.admission import LimitedRouteOf
@@ -40,14 +37,7 @@ from evkafka.runtime.kept_sends import kept_sends, take_outputs
 from evkafka.runtime.partition import Batch, Lane, Partition
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.ports import Dispatch, Slot, ThreadCall
-from evkafka.runtime.settle import (
-    Finish,
-    SendToDeadLetter,
-    SendToRetryTopic,
-    StopConsuming,
-    Wait,
-    address_of,
-)
+from evkafka.runtime.settle import Finish, SendToDeadLetter, SendToRetryTopic, StopConsuming, Wait, address_of
 from evkafka.runtime.supervision.tasks import TaskEnded
 from evkafka.runtime.thread_run import RUN_S, ThreadRun
 from evkafka.runtime.time_slice import TimeSlice

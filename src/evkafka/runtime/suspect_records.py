@@ -15,11 +15,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 
-from evkafka.exceptions import (
-    BrokerRefused,
-    EVKafkaError,
-    StopApp,
-)
+from evkafka.exceptions import BrokerRefused, EVKafkaError, StopApp
 from evkafka.outcomes import Failed
 from evkafka.records import Record
 from evkafka.runtime.assignment import Assignment
@@ -30,14 +26,7 @@ from evkafka.runtime.interfaces import ConsumerServices, DecideFor
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.ports import Dispatch, Slot
-from evkafka.runtime.settle import (
-    Finish,
-    SendToDeadLetter,
-    SendToRetryTopic,
-    StopConsuming,
-    Wait,
-    address_of,
-)
+from evkafka.runtime.settle import Finish, SendToDeadLetter, SendToRetryTopic, StopConsuming, Wait, address_of
 
 logger = logging.getLogger("evkafka.runtime")
 

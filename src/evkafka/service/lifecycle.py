@@ -14,11 +14,7 @@ from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
-from evkafka.exceptions import (
-    ConfigError,
-    ForcedExit,
-    StartFailed,
-)
+from evkafka.exceptions import ConfigError, ForcedExit, StartFailed
 from evkafka.observe.health import HealthChecks
 from evkafka.observe.loop_monitor import LoopMonitor, attempt_of_task, running_attempts
 from evkafka.observe.metrics import Metrics, create_multiprocess_directory_from_env
@@ -27,13 +23,8 @@ from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.ports import Clock, Cluster
 from evkafka.runtime.status import AppStatus
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.process import (
-    FAILED,
-    signal_handlers,
-)
-from evkafka.service.service import (
-    Service,
-)
+from evkafka.service.process import FAILED, signal_handlers
+from evkafka.service.service import Service
 from evkafka.service.stop_guard import StopGuard, force_exit
 from evkafka.telemetry import Telemetry
 from evkafka_command.forks import undo_in_children

@@ -14,11 +14,7 @@ import pytest
 from evkafka import EVKafkaApp, EVKafkaProducer, Handler, Request, Sender
 from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConsumerSettings, ProducerSettings
-from evkafka.exceptions import (
-    BrokerUnavailable,
-    DeliveryError,
-    StartFailed,
-)
+from evkafka.exceptions import BrokerUnavailable, DeliveryError, StartFailed
 from evkafka.kafka import KafkaCluster
 from evkafka.records import RecordMetadata
 from evkafka.runtime.ports import RecordSink, RecordSource

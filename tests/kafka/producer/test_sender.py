@@ -17,12 +17,7 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from evkafka import EVKafkaApp, RecordMetadata, Sender
-from evkafka.exceptions import (
-    ConfigError,
-    DeliveryError,
-    EncodeError,
-    StartFailed,
-)
+from evkafka.exceptions import ConfigError, DeliveryError, EncodeError, StartFailed
 from tests.kafka.producer.sinks import TakingCluster
 
 

@@ -8,10 +8,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from evkafka import EVKafkaApp, Handler
-from evkafka.exceptions import (
-    BrokerUnavailable,
-    StopApp,
-)
+from evkafka.exceptions import BrokerUnavailable, StopApp
 from evkafka.runtime.clock import sleep
 from evkafka.runtime.ports import Clock
 from evkafka.testing.memory.apps import ClusterView

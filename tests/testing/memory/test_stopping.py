@@ -11,10 +11,7 @@ from typing import Any
 import pytest
 
 from evkafka import ConsumerConfig, ErrorPolicy, EVKafkaApp, Handler, Request
-from evkafka.exceptions import (
-    CommitUnknown,
-    StopApp,
-)
+from evkafka.exceptions import CommitUnknown, StopApp
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import sleep
 from evkafka.testing import InMemoryKafka

@@ -12,13 +12,7 @@ from datetime import UTC, datetime
 
 from evkafka.config import checked_dead_letter_topic_name, checked_retry_topic_name, dead_letter_producer_settings
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
-from evkafka.exceptions import (
-    ConfigError,
-    EVKafkaError,
-    RecordRefused,
-    RecordTooLarge,
-    StopApp,
-)
+from evkafka.exceptions import ConfigError, EVKafkaError, RecordRefused, RecordTooLarge, StopApp
 from evkafka.records import Record, Unreadable
 from evkafka.runtime.backoff import exponential_delay_s
 from evkafka.runtime.clock import sleep, wait_any, wait_for
@@ -35,11 +29,7 @@ from evkafka.runtime.dead_letters.replay_signature import ReplaySignatures
 from evkafka.runtime.dead_letters.retry_topics import MESSAGE_BYTES, Origin, RetryTopics, retry_headers
 from evkafka.runtime.dead_letters.topic_ids import TopicIncarnations
 from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, RecordSink, Route, Slot, WriteFailed
-from evkafka.runtime.settle import (
-    SendToDeadLetter,
-    SendToRetryTopic,
-    address_of,
-)
+from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, address_of
 from evkafka.runtime.topic_pattern import UNMATCHED, UNREADABLE
 from evkafka.runtime.transaction_scope import TransactionScope
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from evkafka.exceptions import (
-    BrokerRefused,
-    StopApp,
-)
+from evkafka.exceptions import BrokerRefused, StopApp
 
 ENDS_APP = (StopApp, BrokerRefused)
 """The errors after which a consumer is not restarted."""
