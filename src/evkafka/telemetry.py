@@ -64,7 +64,7 @@ class PartitionsAssigned(Event):
 class PartitionsRevoked(Event):
     partitions: tuple[TopicPartition, ...]
     abandoned: int
-    """Records that were in flight at the end of the drain time, or dropped unstarted in pre-commit mode."""
+    """Attempts, and writes to other topics, that did not end within the drain time."""
     lost: bool = False
     """The partitions had another owner already, or the group has fenced this member: nothing of them was drained or
     committed."""
@@ -166,7 +166,8 @@ class RecordSkipped(Event):
 
 @dataclass(frozen=True, slots=True)
 class RecordsLost(Event):
-    """Addresses of records that were received and will never run; only with pre-commit."""
+    """Addresses of records that were received, and of which no attempt ended: it had not begun, or was cancelled. Only
+    with pre-commit."""
 
     addresses: tuple[tuple[str, int, int], ...]
 

@@ -105,15 +105,24 @@ class TestDrain:
         committed = await backend.committed(config, topic)
         assert seen == list(range(committed or 0))
 
+    @pytest.mark.parametrize("batch", [False, True], ids=["single", "batch"])
     async def test_records_past_the_drain_time_are_lost_and_logged_by_address(
-        self, backend: Backend, pre: dict[str, Any]
+        self, backend: Backend, pre: dict[str, Any], batch: bool
     ) -> None:
+        """The one whose attempt is cancelled, too."""
         topic, seen, handler, lost = await backend.topic(), Seen(), Handler(), list[RecordsLost]()
 
-        @handler.event("E")
         async def on_event(order: Order) -> None:
             seen.append(order.number)
             await asyncio.Event().wait()
+
+        async def on_batch(orders: list[Order]) -> None:
+            await on_event(orders[0])
+
+        if batch:
+            handler.event("E", batch=True, max_records=2)(on_batch)
+        else:
+            handler.event("E")(on_event)
 
         config = backend.config(topic, **pre, drain_timeout_ms=200)
         for number in range(3):
@@ -123,7 +132,11 @@ class TestDrain:
         async with backend.running(app):
             await backend.until(lambda: seen == [0])
             await committed_is(backend, config, topic, 3)
-        assert [address for event in lost for address in event.addresses] == [(topic, 0, 1), (topic, 0, 2)]
+        assert [address for event in lost for address in event.addresses] == [
+            (topic, 0, 0),
+            (topic, 0, 1),
+            (topic, 0, 2),
+        ]
 
     async def test_records_that_arrive_during_the_stop_run_or_are_left_to_the_next_member(
         self, backend: Backend, pre: dict[str, Any]

@@ -60,7 +60,7 @@ def executors(
         clock,
         SupervisedTasks("it", fail),
         schedule_progress_handling=lambda: None,
-        close_partition_after_failed_record=lanes.close_partition_and_drop_unbegun,
+        close_partition_after_failed_record=lambda partition, _: lanes.close_partition_and_drop_unbegun(partition),
         fail=on_failure,
     )
     return [

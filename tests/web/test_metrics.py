@@ -243,7 +243,7 @@ class TestProcessed:
                 metrics = await scrape(app)
             released.set()
             await rebalance
-        assert metrics["evkafka_events_processed_total"][("billing", "", "lost", "orders")] == 2.0
+        assert metrics["evkafka_events_processed_total"][("billing", "", "lost", "orders")] == 3.0
 
 
 class TestConsumers:

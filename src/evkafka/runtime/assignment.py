@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from evkafka.config.settings import ConsumerSettings
 from evkafka.records import Record, TopicPartition
@@ -139,14 +139,32 @@ class Assignment:
         for partition in tuple(self.partitions.values()):
             self.end_partition(partition)
 
-    def close_partition_after_failed_record(self, partition: Partition) -> None:
+    def close_partition_after_failed_record(self, partition: Partition, failed: Sequence[Record] = ()) -> None:
         """A record of the partition fails its consumer: no later record begins, in this assignment.
 
         In at-most-once mode the failed record is never handled again and those after it are committed: they still run
         within the drain time.
+
+        Args:
+            failed: records whose attempts have failed, and stop the app: they are not reported as lost.
         """
         if not self.at_most_once:
             self.scheduler.close_partition_and_drop_unbegun(partition)
+            return
+        for record in failed:
+            partition.ledger.finish(record.offset)
+
+    def report_open_records_as_lost(self, partitions: Iterable[Partition]) -> None:
+        """The assignment of these partitions ends: in at-most-once mode, report their unfinished records as lost.
+
+        They have not begun, or their attempt or dead letter was cancelled. An endpoint that a thread runs cannot be
+        cancelled: its record is reported too, because nobody waits for the thread, which ends with the process.
+        """
+        if not self.at_most_once:
+            return
+        addresses = [(*partition.tp, offset) for partition in partitions for offset in partition.ledger.open_offsets()]
+        if addresses:
+            self.telemetry.emit(RecordsLost(self.name, tuple(sorted(addresses))))
 
     def report_read_but_unhandled_records(self, records: Sequence[Record]) -> None:
         """Report records that were read and will not run here as lost, in at-most-once mode. In at-least-once mode

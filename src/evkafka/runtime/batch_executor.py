@@ -66,6 +66,7 @@ class BatchRun:
         self._writes = writes
         self._records = batch.close_and_take_records()
         self._open = dict(enumerate(self._records))  # the records that are not settled, by index
+        self._attempted: Collection[int] = self._open.keys()  # the records of the step that runs, or is settled
         self._failed: dict[Lane, int] = {}  # the record of a lane after which none of the lane counts as done
         self._written: dict[Lane, int] = {}  # the first record of a lane that is written to another topic
         self._waits: list[tuple[int, float]] = []  # (index, seconds until its next attempt)
@@ -87,6 +88,7 @@ class BatchRun:
                     return
                 wanted = self._runnable_indexes()
                 if wanted:
+                    self._attempted = wanted
                     runner.started_s = self._clock.now()
                     result = await self._await_step_and_classify_error(attempt.run(wanted))
         finally:
@@ -100,6 +102,12 @@ class BatchRun:
     def unsettled_records(self) -> Collection[Record]:
         """The records that are neither finished nor back in their lanes."""
         return self._open.values()
+
+    def records_whose_attempt_failed(self) -> Sequence[Record]:
+        """A record stops the app: the records of the same step that have ended with it, and were not reported. Those
+        after a failed record of their lane were not attempted, as far as is known."""
+        waiting = {index for index, _ in self._waits}
+        return [self._records[index] for index in self._attempted if index in self._open and index not in waiting]
 
     @cached_property
     def _lane_of_each_record(self) -> list[Lane | None]:
@@ -214,6 +222,7 @@ class BatchRun:
         """
         share_s = (self._clock.now() - self._runner.started_s) / count
         judged = list(self._decide_each_record(ends, partial and not self._writes.at_most_once))
+        self._attempted = [index for index, _, _ in judged] if partial else ends.keys()
         settled_after: dict[Lane, list[SettledAfterWrite]] = {}
         for index, end, verdict in judged:
             if isinstance(verdict, Finish):

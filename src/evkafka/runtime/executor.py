@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 from typing import Literal
@@ -162,6 +162,13 @@ class Executor:
             return self._batch.unsettled_records
         return () if self.slot.record is None else (self.slot.record,)
 
+    @property
+    def _records_whose_attempt_failed(self) -> Sequence[Record]:
+        """The records of the attempt that stops the app."""
+        if self._batch is not None:
+            return self._batch.records_whose_attempt_failed()
+        return () if self.slot.record is None else (self.slot.record,)
+
     def cancel_attempt(self, reason: Literal["timeout", "abandoned"]) -> bool:
         """Cancel the running attempt. False if that is not possible: between attempts, and while a thread runs it."""
         if self._task is None or self.slot.record is None:
@@ -233,7 +240,11 @@ class Executor:
         before the consumer gets to stop."""
         if isinstance(error, GeneratorExit) and self._batch is None and is_current_task(self._task):
             return  # thrown by another task (see `classify_raised`): its record is settled, only the run has ended
-        self._services.close_partition_after_failed_record(lane.partition)
+        failed = self._records_whose_attempt_failed if isinstance(error, StopApp) else ()
+        self._services.close_partition_after_failed_record(lane.partition, failed)
+        for record in failed:
+            took_s = self._clock.now() - self.started_s
+            self._report.report_finished(self.slot, record, "failed", took_s / len(failed))
         if self._cancel_reason == "killed":
             raise error
         if isinstance(error, Exception):

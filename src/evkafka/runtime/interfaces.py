@@ -75,7 +75,8 @@ class ConsumerServices:
 
     Attributes:
         schedule_progress_handling: called when a record has ended, and when an executor leaves its lane.
-        close_partition_after_failed_record: called with a partition of which no more record may begin.
+        close_partition_after_failed_record: called with a partition of which no more record may begin, and the records
+            whose attempts stop the app.
         fail: called with the error that fails the consumer, or stops the app.
     """
 
@@ -84,7 +85,7 @@ class ConsumerServices:
     clock: Clock
     tasks: SupervisedTasks
     schedule_progress_handling: Callable[[], object]
-    close_partition_after_failed_record: Callable[[Partition], object]
+    close_partition_after_failed_record: Callable[[Partition, Sequence[Record]], object]
     fail: Callable[[BaseException], object]
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from evkafka.config.settings import DeadLetterLimitSettings
+from evkafka.exceptions import StopApp
 from evkafka.outcomes import FailureOutcome
 from evkafka.records import Record
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit
@@ -141,8 +142,11 @@ class PendingWrites:
             return
         if (error := task.exception()) is not None:
             settled_after = write.lane.settled_after_writes
+            failed = (write.record,) if isinstance(error, StopApp) else ()
             # Without an await in between: no later one may begin.
-            self._services.close_partition_after_failed_record(write.partition)
+            self._services.close_partition_after_failed_record(write.partition, failed)
+            for record in failed:
+                self._report.report_finished(write.slot, record, "failed", write.duration_s)
             if not write.ended:
                 write.mark_ended()
             write.lane.settled_after_writes = ()

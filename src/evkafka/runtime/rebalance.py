@@ -136,8 +136,8 @@ class RebalanceListener:
         """Give partitions back: let running attempts end, cancel those that do not, commit, end the assignment.
 
         In at-least-once mode, records that have not begun are dropped at once, because the next owner reads them. In
-        at-most-once mode their offsets may be committed already: they still run within the drain time, and those that
-        do not get to are reported as lost.
+        at-most-once mode their offsets may be committed already: they still run within the drain time. What has not
+        ended then, cancelled attempts included, is reported as lost.
 
         Args:
             commit_s: the time for the commit, called when it begins.
@@ -167,19 +167,18 @@ class RebalanceListener:
 
     def _cancel_unfinished(self, partitions: Collection[Partition]) -> int:
         """No more of their records begin, and what runs or is written is cancelled; returns how much that was."""
-        assignment, scheduler = self._assignment, self._assignment.scheduler
-        assignment.report_read_but_unhandled_records(
-            [record for partition in partitions for record in scheduler.close_partition_and_drop_unbegun(partition)]
-        )
+        scheduler = self._assignment.scheduler
+        for partition in partitions:
+            scheduler.close_partition_and_drop_unbegun(partition)
         cut = self._cancel_attempts(partitions)
-        unwritten = [record for partition in partitions for record in scheduler.abandon_partition_writes(partition)]
-        assignment.report_read_but_unhandled_records(unwritten)
-        return cut + len(unwritten)
+        return cut + sum(len(scheduler.abandon_partition_writes(partition)) for partition in partitions)
 
     def _end_assignment_of_partitions(self, partitions: Collection[Partition], cut: int, *, lost: bool = False) -> None:
         """End the assignment of these partitions, unless a stop or a loss has ended it during the drain."""
         assignment = self._assignment
         ended = [partition for partition in partitions if not partition.ledger.sealed]
+        # Before the reports of attempts that ended: a record whose attempt has ended is not open any more.
+        assignment.report_open_records_as_lost(ended)
         for partition in ended:
             assignment.end_partition(partition)
         self._report.flush()

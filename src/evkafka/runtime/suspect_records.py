@@ -185,6 +185,6 @@ class SuspectRecords:
                 self._writes.begin_write(lane, read, slot, died, verdict, 0.0)
             case StopConsuming(reason=reason):
                 report.report_failed(slot, read, died, verdict)
-                self._services.close_partition_after_failed_record(partition)
+                self._services.close_partition_after_failed_record(partition, ())
                 self._services.fail(StopApp(f"{address} stops the app: {reason}", died.error))
         return True

@@ -109,7 +109,8 @@ class AppLifecycle:
             if service.cancelled_attempt_count:
                 raise ForcedExit(
                     self._signum or signal.SIGTERM,
-                    "attempts that exceeded the drain time were cancelled; their records will be read again",
+                    "attempts that exceeded the drain time were cancelled; their records will be read again (with"
+                    " pre-commit they are lost)",
                 )
         except BaseException:
             guard.shorten_deadline(REMAINING_S)
@@ -265,7 +266,10 @@ class AppLifecycle:
     def on_signal(self, signum: int) -> None:
         """The first one stops the app, the second one ends it at once."""
         if self._signum:
-            second = "second signal: exiting immediately; records in flight will be read again"
+            second = (
+                "second signal: exiting immediately; records in flight will be read again (with pre-commit they are"
+                " lost)"
+            )
             if self._guard is not None and self._guard.ends_process:
                 force_exit(128 + signum, lambda: second)
             logger.error(second)
