@@ -171,10 +171,18 @@ ATTEMPTS = [
     Breakage(
         "a record that stops the app does not block its partition",
         "runtime/executor.py",
-        "        self._services.close_partition_after_failed_record(lane.partition)",
+        "        self._services.close_partition_after_failed_record(lane.partition, failed)",
         "        pass",
         "later records of its key run before it",
         ("tests/runtime/lanes/test_stop_verdicts.py",),
+    ),
+    Breakage(
+        "records that are not handled within the drain time are not reported as lost",
+        "runtime/rebalance.py",
+        "        assignment.report_open_records_as_lost(ended)",
+        "        pass",
+        "at most once loses records silently",
+        ("tests/runtime/lanes/test_statuses.py",),
     ),
     Breakage(
         "an attempt that was cancelled by its time limit has no result",
