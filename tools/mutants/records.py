@@ -179,10 +179,27 @@ COMPLETED = [
     Breakage(
         "an attempt that fails in a hand-over is not counted",
         "runtime/executor.py",
-        "            lane.partition.failed_attempts[record.offset] = self.slot.attempt",
-        "            pass",
+        "        lane.partition.failed_attempts[record.offset] = self.slot.attempt\n        if lane.partition",
+        "        if not lane.partition.forbids_retries:\n"
+        "            lane.partition.failed_attempts[record.offset] = self.slot.attempt\n        if lane.partition",
         "a record that fails slowly is tried more often than configured",
         (DONE,),
+    ),
+    Breakage(
+        "the attempts at a record are counted from 1 whenever its lane runs",
+        "runtime/executor.py",
+        "slot.attempt = lane.attempt if failed_attempts else 1",
+        "slot.attempt = 1",
+        "a record is tried more often than configured",
+        ("tests/runtime/lanes/test_giving_back.py",),
+    ),
+    Breakage(
+        "a batch takes records whatever attempt it is for them",
+        "runtime/admission.py",
+        " and lane.attempt == batch.attempt",
+        "",
+        "a record's attempts are counted wrongly, so that it is given up too early",
+        ("tests/runtime/lanes/test_batches.py",),
     ),
 ]
 

@@ -195,8 +195,8 @@ ATTEMPTS = [
     Breakage(
         "a retry is queued in a partition that is being revoked",
         "runtime/executor.py",
-        "            lane.partition.failed_attempts[record.offset] = self.slot.attempt\n            return\n",
-        "            pass\n",
+        "        if lane.partition.forbids_retries:\n            return\n        lane.queue.appendleft",
+        "        lane.queue.appendleft",
         "a member tries again what another one has by then",
         ("tests/runtime/lanes/test_giving_back.py",),
     ),

@@ -48,10 +48,10 @@ class Admission:
         return self._waiting[route]
 
     def move_first_records_to_batch(self, lane: Lane, batch: Batch) -> None:
-        """Move the lane's first records into the batch: all of its endpoint, or only the one that is tried again."""
-        room = 1 if batch.attempt > 1 else batch.limits.max_records - len(batch.queue)
+        """Move the lane's first records into the batch: those of its endpoint whose attempt it is."""
+        room = batch.limits.max_records - len(batch.queue)
         limited_route, route, queue = self.limited_route, batch.route, lane.queue
         take, put = queue.popleft, batch.queue.append
-        while queue and room and limited_route(queue[0]) is route:
+        while queue and room and limited_route(queue[0]) is route and lane.attempt == batch.attempt:
             put(take())
             room -= 1

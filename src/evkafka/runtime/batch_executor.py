@@ -317,15 +317,15 @@ class BatchRun:
         self._report_failed_record(wanted[0], outcome, verdict)
         for index in wanted:
             self._report.report_finished(self._runner.slot, self._records[index], "retried", share_s)
+        self._count_failed_attempts(wanted)
         if self._forbids_retries:
-            self._count_failed_attempts(wanted)
             return
         batch = self._batch
         batch.queue.extend(self._open.pop(index) for index in wanted)
         self._put_back_unfinished({self._lane_of_each_record[index] for index in wanted})
         for lane in self._written.keys() & batch.members.keys():
             self._scheduler.remove_lane_from_batch(batch, lane)
-        batch.attempt += 1
+        batch.count_failed_attempt()
         self._scheduler.schedule_retry(batch, verdict.delay_s)
 
     def _put_back_unfinished(self, staying: Collection[Lane | None]) -> None:
@@ -334,8 +334,8 @@ class BatchRun:
         Args:
             staying: lanes with records in this batch, which is tried again: they wait for it.
         """
+        self._count_failed_attempts(index for index, _ in self._waits)
         if self._forbids_retries:
-            self._count_failed_attempts(index for index, _ in self._waits)
             return
         left: dict[Lane, list[Record]] = {}
         for index, record in self._open.items():
@@ -347,16 +347,14 @@ class BatchRun:
         for index, delay_s in self._waits:
             lane = self._lane_of_each_record[index] or self._new_lane_without_order(index)
             if self._failed.get(lane, index) == index and lane not in staying:
-                lane.attempt = self._batch.attempt + 1
                 self._scheduler.schedule_retry(lane, delay_s)
                 self._scheduler.remove_lane_from_batch(self._batch, lane)
         for lane in left:
             if lane.state is LaneState.IDLE:  # a new lane, for a record that is handled again without a wait
-                lane.attempt = self._batch.attempt
                 self._scheduler.make_ready(lane)
 
     def _count_failed_attempts(self, indexes: Iterable[int]) -> None:
-        """These records have failed, and their partition is being revoked."""
+        """These records have failed. If their partition is being revoked, its next owner continues to count."""
         for index in indexes:
             self._batch.partition.failed_attempts[self._records[index].offset] = self._batch.attempt
 

@@ -284,7 +284,7 @@ class Executor:
         skips_unmatched, durations_s = self._skips_unmatched, report.durations_to_extend(lane.partition.tp.topic)
         assert self._task is not None
         cancelling, context, clean_context = self._task.cancelling, self._context, self._clean_context
-        slot.attempt = lane.attempt
+        failed_attempts = lane.partition.failed_attempts
         started = self.started_s = now()
         slice_ends = min(self._time_slice.ends_s, started + LANE_SLICE_S)
         while queue and not self._needs_fresh_task:
@@ -295,6 +295,7 @@ class Executor:
             if changed or cancelling():  # nothing that an attempt has left behind may reach the next one
                 self._needs_fresh_task = True
                 break
+            slot.attempt = lane.attempt if failed_attempts else 1
             slot.record = record = queue.popleft()
             try:
                 attempt = call(record, slot)
@@ -315,7 +316,6 @@ class Executor:
                 ended = now()
                 if durations_s is not None:
                     durations_s[ended_as].append(ended - started)
-                slot.attempt = 1
             else:
                 if not await self._settle_result(lane, record, result, now() - started):
                     return
@@ -326,7 +326,6 @@ class Executor:
                 ended = now()
                 slice_ends = min(self._time_slice.ends_s, ended + LANE_SLICE_S)
             started = self.started_s = ended
-        lane.attempt = slot.attempt
 
     def _choose_finish_function(self, partition: Partition) -> Callable[[int], bool]:
         """The function that finishes a record of this partition, by its offset, after an attempt that has succeeded."""
@@ -442,7 +441,6 @@ class Executor:
                 return False
             case SendToRetryTopic() | SendToDeadLetter():
                 self._writes.begin_write(lane, record, slot, outcome, verdict, duration_s)
-                lane.attempt = 1
                 return False
             case StopConsuming(reason=reason, error=error):
                 self._report.report_failed(slot, record, outcome, verdict)
@@ -455,7 +453,6 @@ class Executor:
             self._report.report_dropped(self.slot.route, record)
             return False
         self._report.report_finished(self.slot, record, status, duration_s)
-        self.slot.attempt = 1
         return True
 
     def _put_back_unbegun_record(self, lane: Lane, record: Record, reason: NotAdmitted | NotReady) -> None:
@@ -463,18 +460,16 @@ class Executor:
         if lane.partition.is_closed:
             return  # it was revoked while a middleware ran: its next owner reads the record again
         lane.queue.appendleft(record)
-        lane.attempt = self.slot.attempt
         if isinstance(reason, NotReady):
             self._scheduler.block_until_schema_known(lane, reason.ready)
 
     def _put_back_to_wait(self, lane: Lane, record: Record, delay_s: float) -> None:
         """The record stays the lane's first, and the lane waits. If its partition is revoked, the record is dropped:
         its next owner continues to count."""
+        lane.partition.failed_attempts[record.offset] = self.slot.attempt
         if lane.partition.forbids_retries:
-            lane.partition.failed_attempts[record.offset] = self.slot.attempt
             return
         lane.queue.appendleft(record)
-        lane.attempt = self.slot.attempt + 1
         self._scheduler.schedule_retry(lane, delay_s)
 
     # ------------------------------------------------------------------ cancellations

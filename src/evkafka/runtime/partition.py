@@ -59,7 +59,6 @@ class Lane:
 
     Attributes:
         key: the order that it keeps, also across assignments; None for a single record that needs no order.
-        attempt: which attempt at the first record comes next, from 1. Written by the executor that runs it.
         permit: the endpoint with its own `concurrency` that may run one of its records now. Written by `Admission`.
         members: a batch's lanes, whose first records the batch has.
         reasons: why none of its records may begin; empty if one may.
@@ -70,7 +69,6 @@ class Lane:
     """
 
     __slots__ = (
-        "attempt",
         "key",
         "partition",
         "permit",
@@ -92,11 +90,16 @@ class Lane:
         self.reasons = NO_REASONS
         if partition.paused:
             self.state, self.reasons = LaneState.BLOCKED, PAUSED
-        self.attempt = 1
         self.timer: TimerHandle | None = None
         self.permit: Route | None = None
         self.writes: tuple[PendingWrite, ...] = ()
         self.settled_after_writes: tuple[SettledAfterWrite, ...] = ()
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at its first record comes next, from 1."""
+        failed = self.partition.failed_attempts
+        return failed.get(self.queue[0].offset, 0) + 1 if failed and self.queue else 1
 
     def withhold_records_from_running_executor(self) -> None:
         """The executor that runs it begins none of its records after the running one.
@@ -139,16 +142,24 @@ class Batch(Lane):
         members: the lanes whose first records these are; lanes of single records are not among them.
     """
 
-    __slots__ = ("limits", "members", "route")
+    __slots__ = ("_attempt", "limits", "members", "route")
 
     def __init__(self, partition: Partition, route: Route, limits: BatchLimits, attempt: int) -> None:
         super().__init__(partition, None)
         self.route = route
         self.limits = limits
         self.members: dict[Lane, None] = {}
-        self.attempt = attempt
+        self._attempt = attempt
         self.state = LaneState.BLOCKED
         self.reasons |= {"gathering"}
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at all of its records comes next, from 1."""
+        return self._attempt
+
+    def count_failed_attempt(self) -> None:
+        self._attempt += 1
 
     @property
     def is_full(self) -> bool:
@@ -442,7 +453,8 @@ class Partition:
             counted[offset] = attempt
         # Those after the last record that was read are inherited, and still to be read.
         counted = {at: tried for at, tried in counted.items() if at >= base and (at in unfinished or at > last)}
-        self.failed_attempts = {at: self.failed_attempts[at] for at in counted if at in self.failed_attempts}
+        for at in self.failed_attempts.keys() - counted.keys():
+            del self.failed_attempts[at]
         return counted
 
     # ------------------------------------------------------------------ waiting for this owner's mark

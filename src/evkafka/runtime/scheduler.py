@@ -92,8 +92,6 @@ class LaneScheduler:
 
     def append_records_to_lane(self, lane: Lane, records: Sequence[Record]) -> None:
         """Append these records to the lane."""
-        if lane.partition.failed_attempts and not lane.queue and lane.state is not LaneState.RUNNING:
-            lane.attempt = lane.partition.failed_attempts.get(records[0].offset, 0) + 1  # an earlier owner has tried it
         lane.queue.extend(records)
         if lane.state is LaneState.IDLE:
             self.make_ready(lane)
@@ -156,7 +154,7 @@ class LaneScheduler:
     def _add_lane_records_to_its_open_batch(self, lane: Lane) -> None:
         """Records came for a lane that is in a batch: perhaps they can go into the batch too."""
         for batch in tuple(lane.partition.gathering.values()):
-            if lane in batch.members and batch.attempt == 1:
+            if lane in batch.members:
                 self._move_to_batch(lane, batch)
 
     def _move_to_batch(self, lane: Lane, batch: Batch) -> None:
@@ -164,7 +162,6 @@ class LaneScheduler:
         assert self._admission is not None
         partition = lane.partition
         self._admission.move_first_records_to_batch(lane, batch)
-        lane.attempt = 1
         if lane.key is None:
             lane.state = LaneState.IDLE
             partition.forget_lane(lane)
@@ -314,11 +311,8 @@ class LaneScheduler:
         partition.notify_waiters()
 
     def schedule_retry(self, lane: Lane, delay_s: float) -> None:
-        """Try the lane's first record, or the batch's records, again after this time. The caller runs the lane."""
-        for record in lane.queue:
-            lane.partition.failed_attempts[record.offset] = lane.attempt - 1
-            if not isinstance(lane, Batch):
-                break
+        """Try the lane's first record, or the batch's records, again after this time. The caller runs the lane, and has
+        counted the failed attempt."""
         self.block(lane, "retry_wait")
         lane.timer = self._clock.call_later(delay_s, lambda: self._end_retry_wait(lane))
 

@@ -100,7 +100,8 @@ class ThreadRun:
             return call if self._skips_unmatched else None
         if call is not None:
             self._ended.append(EndedRecord(record, now_s - attempt.started_s, route))
-            slot.record, slot.attempt, attempt.started_s = queue.popleft(), 1, now_s
+            slot.attempt = self._lane.attempt
+            slot.record, attempt.started_s = queue.popleft(), now_s
         return call
 
     @property

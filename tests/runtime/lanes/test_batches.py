@@ -420,8 +420,24 @@ class TestGivingBack:
             await bench.until(lambda: len(batches) == 1)
             await bench.kafka.rebalance("g")
             await bench.kafka.settle()
-        assert batches == [[b"a", b"b"], [b"a"], [b"b"]]  # what was tried before is handled by itself
-        assert batches.attempts == [1, 2, 2]
+        assert batches == [[b"a", b"b"], [b"a", b"b"]]  # with what was tried as often before
+        assert batches.attempts == [1, 2]
+
+    @pytest.mark.parametrize("keys", [{}, {"concurrency": 8}, {"concurrency": 8, "ordering": "partition"}])
+    @pytest.mark.parametrize("key", ["k", None])
+    async def test_the_next_owner_continues_to_count_the_attempts_of_every_record(
+        self, bench: Bench, batches: Batches, keys: dict[str, Any], key: str | None
+    ) -> None:
+        batches.body = failing_all
+        policy = {"backoff_ms": 4000, "jitter": 0, "backoff_multiplier": 1, "max_attempts": 5, "then": "skip"}
+        await letters(bench, "abc", key=key)
+        async with bench.running(handler_for(batches), on_error=policy, **keys):
+            for _ in range(2):
+                await bench.kafka.advance(ms=6000)
+                await bench.kafka.rebalance(GROUP)
+            await bench.kafka.settle()
+        assert batches == [[b"a", b"b", b"c"]] * 5
+        assert batches.attempts == [1, 2, 3, 4, 5]
 
     async def test_pre_commit_gathered_records_still_run_at_a_stop(self, bench: Bench, batches: Batches) -> None:
         await letters(bench, "ab")

@@ -148,6 +148,27 @@ class TestAnAttemptThatFailsWhenItsPartitionHasGone:
             await bench.until(lambda: bench.committed(1 - mine) == 1)
 
 
+class TestRecordsThatHaveFailedInSeveralLanes:
+    async def test_continue_with_their_own_counts_in_the_next_owners_only_lane(self, bench: Bench) -> None:
+        """A deployment lowers the concurrency: what were lanes of their own are now in one."""
+        attempts: list[tuple[int, int]] = []
+        handler = Handler()
+
+        @handler.event("E")
+        async def on_e(value: bytes, request: Request) -> None:
+            attempts.append((request.offset, request.attempt))
+            raise ValueError
+
+        policy = {"backoff_ms": 4000, "backoff_multiplier": 1, "jitter": 0, "max_attempts": 4, "then": "skip"}
+        for key in "abc":
+            await bench.send(b"v", key=key)
+        async with bench.kafka.running(member(handler, concurrency=8, on_error=policy)):
+            await bench.kafka.advance(ms=6000)
+        async with bench.kafka.running(member(handler, on_error=policy)):
+            await bench.kafka.settle()
+        assert sorted(attempts) == [(offset, attempt) for offset in range(3) for attempt in (1, 2, 3, 4)]
+
+
 class TestAPartitionThatIsLostAndAssignedAgain:
     async def test_begins_with_a_new_ledger(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         await bench.send(b"0", b"1")

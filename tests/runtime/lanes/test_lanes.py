@@ -42,7 +42,7 @@ def test_partitions_take_turns(lanes: LaneScheduler) -> None:
 def test_a_record_that_is_retried_comes_after_all_that_were_read_before(lanes: LaneScheduler) -> None:
     partition(lanes, b"a", b"b", b"c")
     failed = taken(lanes)
-    failed.attempt = 2
+    failed.partition.failed_attempts[0] = 1
     lanes.release_lane(failed)  # with its record, as if that was due at once
     assert [taken(lanes).queue[0].offset for _ in range(3)] == [1, 2, 0]
 
