@@ -32,11 +32,22 @@ class Middleware:
         self.cls: Any = cls
         self.args: tuple[Any, ...] = args
         self.options: dict[str, Any] = dict(options)
+        self._newest: App | None = None
 
     @property
-    def reads_event_type_header(self) -> bool:
-        """Whether it is a `JsonTypedDecoderMiddleware`, which reads the event type from a header."""
-        return isinstance(self.cls, type) and issubclass(self.cls, JsonTypedDecoderMiddleware)
+    def type_header_name(self) -> str | None:
+        """The header that it reads the event type from; None if it is not a `JsonTypedDecoderMiddleware`.
+
+        Only an instance knows it: a subclass may have a constructor of its own. It is the last one that was created;
+        before the first, as in a command that does not start the app, one is created that gets no records.
+
+        Raises:
+            ConfigError: it cannot be created with its options.
+        """
+        if isinstance(self.cls, type) and not issubclass(self.cls, JsonTypedDecoderMiddleware):
+            return None
+        newest = self._newest if self._newest is not None else self.wrap(_take_no_record)
+        return newest.type_header_name if isinstance(newest, JsonTypedDecoderMiddleware) else None
 
     def wrap(self, app: App) -> App:
         try:
@@ -45,6 +56,7 @@ class Middleware:
             raise ConfigError(f"middleware {self._class_name()} cannot be created with its options: {error}") from error
         if not callable(wrapped):
             raise ConfigError(f"middleware {self._class_name()} needs `async def __call__(self, context)`")
+        self._newest = wrapped
         return wrapped
 
     def _class_name(self) -> str:
@@ -52,6 +64,9 @@ class Middleware:
 
     def __repr__(self) -> str:
         return f"Middleware({self._class_name()})"
+
+
+async def _take_no_record(context: Context) -> None: ...
 
 
 class JsonTypedDecoderMiddleware:
@@ -62,6 +77,8 @@ class JsonTypedDecoderMiddleware:
     Args:
         type_header_name: the header that contains the event type. The first one of this name counts.
     """
+
+    type_header_name: str = TYPE_HEADER
 
     def __init__(self, app: App, type_header_name: str = TYPE_HEADER) -> None:
         if not is_text(type_header_name):
@@ -94,8 +111,10 @@ def build_stack(app: App, middleware: Sequence[Middleware]) -> App:
 
 def type_header_name_of_stack(middleware: Sequence[Middleware] | None) -> str:
     """The header that a stack reads the event type from: that of its innermost `JsonTypedDecoderMiddleware`; without
-    one, `Event-Type`."""
-    for layer in reversed(middleware or ()):
-        if layer.reads_event_type_header:
-            return str(layer.args[0] if layer.args else layer.options.get("type_header_name", TYPE_HEADER))
-    return TYPE_HEADER
+    one, `Event-Type`.
+
+    Raises:
+        ConfigError: a middleware cannot be created with its options.
+    """
+    names = (layer.type_header_name for layer in reversed(middleware or ()))
+    return next((name for name in names if name is not None), TYPE_HEADER)

@@ -39,6 +39,25 @@ class Doing:
         await self.app(context)
 
 
+class OwnHeader(JsonTypedDecoderMiddleware):
+    def __init__(self, app: App) -> None:
+        super().__init__(app, "X-Type")
+
+
+class OwnDefault(JsonTypedDecoderMiddleware):
+    def __init__(self, app: App, type_header_name: str = "X-Type") -> None:
+        super().__init__(app, type_header_name)
+
+
+class WithoutBase(JsonTypedDecoderMiddleware):
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+
+def read_own_header(app: App) -> App:
+    return JsonTypedDecoderMiddleware(app, "X-Type")
+
+
 def doing(what: Any) -> list[Middleware]:
     return [Middleware(Doing, what)]
 
@@ -167,6 +186,48 @@ class TestEventType:
         assert type_header_name_of_stack([Middleware(Through)]) == "Event-Type"
         assert type_header_name_of_stack([Middleware(Own, type_header_name="A"), Middleware(Through)]) == "A"
         assert type_header_name_of_stack([Middleware(Own, "A"), Middleware(JsonTypedDecoderMiddleware, "B")]) == "B"
+
+    def test_type_header_is_also_that_of_a_constructor_of_ones_own(self) -> None:
+        for layer in (Middleware(OwnHeader), Middleware(OwnDefault), Middleware(read_own_header)):
+            assert type_header_name_of_stack([layer, Middleware(Through)]) == "X-Type"
+        assert type_header_name_of_stack([Middleware(OwnDefault, type_header_name="Z")]) == "Z"
+        assert type_header_name_of_stack([Middleware(OwnDefault, "Z")]) == "Z"
+        assert type_header_name_of_stack([Middleware(WithoutBase)]) == "Event-Type"
+
+    def test_asking_for_the_type_header_of_a_built_stack_creates_nothing(self, handler: Handler) -> None:
+        created: list[str] = []
+
+        class Counted(JsonTypedDecoderMiddleware):
+            def __init__(self, app: App) -> None:
+                super().__init__(app, "X-Type")
+                created.append("X-Type")
+
+        middleware = [Middleware(Counted)]
+        build_dispatch(handler, middleware)
+        assert type_header_name_of_stack(middleware) == "X-Type"
+        assert created == ["X-Type"]
+
+    def test_asking_for_the_type_header_creates_no_other_middleware(self) -> None:
+        created: list[str] = []
+        middleware = [Middleware(OwnHeader), Middleware(Noting, "a", created)]
+        assert [type_header_name_of_stack(middleware) for _ in range(2)] == ["X-Type", "X-Type"]
+        assert created == []
+
+    def test_a_type_header_of_a_middleware_that_cannot_be_created_is_an_error(self) -> None:
+        wrong: Any = {"header": "X"}
+        with pytest.raises(ConfigError, match="middleware OwnHeader cannot be created with its options"):
+            type_header_name_of_stack([Middleware(OwnHeader, **wrong)])
+
+    async def test_batches_are_chosen_by_the_header_of_a_constructor_of_ones_own(self) -> None:
+        handler = Handler()
+
+        @handler.event("Order", batch=True)
+        async def on_orders(orders: list[Order]) -> None: ...
+
+        limited_route = build_dispatch(handler, [Middleware(OwnHeader)]).limited_route
+        assert limited_route is not None
+        assert limited_route(record(None, headers=[("X-Type", b"Order")])) is handler.find("Order")
+        assert limited_route(record("Order")) is None
 
 
 class TestValue:

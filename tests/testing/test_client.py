@@ -14,6 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from evkafka import (
+    App,
     ConfigError,
     DeadLetter,
     DecodeError,
@@ -111,6 +112,23 @@ class TestDelivering:
             assert client.send_event({}, "X", "orders", headers={"X-Type": b"Y", "a": b"b"}).outcome == "done"
 
         seen.assert_called_once_with({"X-Type": b"X", "a": b"b"})
+
+    def test_the_header_of_a_subclass_with_its_own_constructor_is_used_everywhere(self) -> None:
+        created: list[App] = []
+
+        class OwnHeader(JsonTypedDecoderMiddleware):
+            def __init__(self, app: App) -> None:
+                super().__init__(app, "X-Type")
+                created.append(app)
+
+        handler, seen = Handler(), mock.Mock()
+        handler.event("X")(_calling(seen))
+        app = app_of(handler, middleware=[Middleware(OwnHeader)])
+        with TestClient(app) as client:
+            assert client.send_event({}, "X", "orders").outcome == "done"
+        assert "X-Type" in app.asyncapi()
+        assert "Event-Type" not in app.asyncapi()
+        assert len(created) == 1
 
     def test_a_consumers_own_stack_decides_about_its_header(self) -> None:
         handler, seen = Handler(), mock.Mock()

@@ -82,7 +82,7 @@ def build_dispatch(
         if formats is None:
             return _create_dispatch_without_middleware(target, header, topic_types, raw_type, limited_route, overrides)
         return _create_format_decoding_dispatch(target, raw_type, limited_route, overrides, formats)
-    if limited_route is not None and not any(layer.reads_event_type_header for layer in middleware or ()):
+    if limited_route is not None and not any(layer.type_header_name is not None for layer in middleware or ()):
         logger.warning(
             "batch endpoints and endpoints with their own `concurrency` are chosen by the header %r; if a middleware"
             " sets the event type, their records are handled one by one",
