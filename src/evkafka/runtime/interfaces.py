@@ -45,7 +45,7 @@ class Reporter(Protocol):
 
 
 class DeadLetterSink(Protocol):
-    """Writes records that failed for good, or that are tried again later.
+    """Writes records that failed for good, or that are tried again later. At most once it may raise `WriteGivenUp`.
 
     Each call returns what it has not written, because the transaction that commits the record is to write it (exactly
     once).

@@ -19,8 +19,9 @@ from evkafka.records import Record
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.interfaces import ConsumerServices, DeadLetterSink
 from evkafka.runtime.partition import Lane, Partition, PendingWrite, SettledAfterWrite
-from evkafka.runtime.ports import OutgoingRecord, Route, Slot
+from evkafka.runtime.ports import OutgoingRecord, Route, Slot, WriteGivenUp
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, address_of, written_status
+from evkafka.telemetry import Status
 
 
 class PendingWrites:
@@ -140,7 +141,12 @@ class PendingWrites:
         self._pending.discard(write)
         if write.ended or task.cancelled():
             return
-        if (error := task.exception()) is not None:
+        error = task.exception()
+        if error is None:
+            self._finish_write(write, written_status(write.verdict), task.result())
+        elif isinstance(error, WriteGivenUp):
+            self._finish_write(write, "lost", ())
+        else:
             settled_after = write.lane.settled_after_writes
             failed = (write.record,) if isinstance(error, StopApp) else ()
             # Without an await in between: no later one may begin.
@@ -152,15 +158,13 @@ class PendingWrites:
             write.lane.settled_after_writes = ()
             self._remove_from_lane(write, settled_after)
             self._services.fail(error)
-        else:
-            self._on_write_confirmed(write, task.result())
 
-    def _on_write_confirmed(self, write: PendingWrite, kept: Sequence[OutgoingRecord]) -> None:
-        """It is written, or will be, by the transaction that commits its record."""
+    def _finish_write(self, write: PendingWrite, status: Status, kept: Sequence[OutgoingRecord]) -> None:
+        """It is written, or will be, by the transaction that commits its record; or it is lost."""
         partition, record = write.partition, write.record
-        if isinstance(write.verdict, SendToDeadLetter):
+        if status == "dead_lettered":
             partition.dead_letters.count_dead_letter()
-        settled = SettledAfterWrite(record, write.slot, written_status(write.verdict), write.duration_s)
+        settled = SettledAfterWrite(record, write.slot, status, write.duration_s)
         self._finish_record(partition, settled, kept)
         write.mark_ended()
         settled_after: tuple[SettledAfterWrite, ...] = ()

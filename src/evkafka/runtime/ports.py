@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from evkafka.exceptions import BrokerError, DeliveryError
+from evkafka.exceptions import BrokerError, DeliveryError, EVKafkaError
 from evkafka.outcomes import FailureOutcome, Unmatched
 from evkafka.records import OffsetReset, Record, RecordMetadata, TopicPartition, Unreadable
 
@@ -51,6 +51,10 @@ class UnreadRecord:
 
 class MetadataTooLarge(BrokerError):
     """The metadata of an offset is longer than the brokers allow."""
+
+
+class WriteGivenUp(EVKafkaError):
+    """A record of an at-most-once consumer could not be written to its dead-letter topic: it is lost."""
 
 
 class OutputRefused(BrokerError):

@@ -229,3 +229,18 @@ class TestAnAttemptThatIsCancelledAtARevoke:
         assert ended.is_set()
         assert counted.lost == [0]
         assert counted.statuses == {}
+
+
+class TestADeadLetterThatCannotBeWritten:
+    async def test_at_most_once_counts_its_record_as_lost(self, bench: Bench, counted: Counted) -> None:
+        handler = Handler()
+
+        @handler.event("E")
+        async def on_e(value: bytes) -> None:
+            await give_it_up()
+
+        bench.kafka.fail_sends("refused", "refused", "refused")
+        await bench.send(b"", b"")
+        async with bench.running(handler, **PRE):
+            await bench.until(lambda: counted.statuses.total() == 2)
+        assert counted.statuses == {"lost": 1, "dead_lettered": 1}

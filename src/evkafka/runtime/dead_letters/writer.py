@@ -28,7 +28,7 @@ from evkafka.runtime.dead_letters.producers import DeadLetterProducer
 from evkafka.runtime.dead_letters.replay_signature import ReplaySignatures
 from evkafka.runtime.dead_letters.retry_topics import MESSAGE_BYTES, Origin, RetryTopics, retry_headers
 from evkafka.runtime.dead_letters.topic_ids import TopicIncarnations
-from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, RecordSink, Route, Slot, WriteFailed
+from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, RecordSink, Route, Slot, WriteFailed, WriteGivenUp
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, address_of
 from evkafka.runtime.topic_pattern import UNMATCHED, UNREADABLE
 from evkafka.runtime.transaction_scope import TransactionScope
@@ -269,7 +269,7 @@ class DeadLetterWriter:
                 write.producer.forget_partition_count(write.topic)
                 if tries == self._most_tries:
                     logger.error("could not write %s, it is lost: %s", write.name, error)
-                    return ()
+                    raise WriteGivenUp(write.name) from error
                 await self._wait_before_retry(write, tries, error)
 
     async def _write_once(self, write: TopicWrite, reduced: int) -> Sequence[OutgoingRecord]:
