@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -23,7 +23,9 @@ from evkafka.kafka.admin.log_pages import (
     Start,
     read_page,
 )
+from evkafka.kafka.admin.session import reader_session
 from evkafka.records import Record
+from evkafka.serde.formats.plain_reader import PlainRecord
 from tests.support.kafka_topics import MakeTopic
 
 BEGAN_MS = int(time.time() * 1000) - 600_000  # recent: the broker deletes what is older than its retention
@@ -168,6 +170,65 @@ class TestASearch:
     async def test_returns_what_it_has_when_its_time_is_over(self, read: Read) -> None:
         page = await read(Newest(), wanted=lambda record: False, bounds=limits(time_s=-1))
         assert (numbers(page), begins(page)) == ([], {0: HALF, 1: HALF, 2: 0})
+
+
+@pytest.fixture
+async def gaps(kafka_broker: KafkaBroker, topic: MakeTopic) -> str:
+    """Ten records with a transaction marker behind each, then twenty aborted records."""
+    name = await topic()
+    async with AIOKafkaProducer(bootstrap_servers=kafka_broker.bootstrap_servers, transactional_id=name) as producer:
+        for number in range(10):
+            async with producer.transaction():
+                await write(producer, name, 0, number)
+        await producer.begin_transaction()
+        for number in range(20):
+            await write(producer, name, 0, number, b"aborted")
+        await producer.abort_transaction()
+    return name
+
+
+class TestOffsetsWithoutARecord:
+    @pytest.mark.parametrize(
+        ("start", "expected"),
+        [
+            (Newest(), [7, 8, 9]),
+            (Before({0: 8}), [1, 2, 3]),
+            (FromOffset(7), [4, 5, 6]),
+            (After({0: 17}), [9]),
+            (FromOffset(25), []),
+        ],
+        ids=str,
+    )
+    async def test_do_not_count(
+        self, connection: ConnectionSettings, gaps: str, start: Start, expected: list[int]
+    ) -> None:
+        assert numbers(await read_page(connection, gaps, 0, start, limits(3), lambda record: True)) == expected
+
+
+class TestDecoding:
+    @pytest.mark.parametrize("start", [Newest(), FromOffset(0)], ids=["backward", "forward"])
+    async def test_comes_before_the_comparison(self, connection: ConnectionSettings, events: str, start: Start) -> None:
+        async def decode(records: Sequence[Record]) -> Sequence[Record]:
+            return [
+                PlainRecord(one.topic, one.partition, one.offset, one.timestamp, None, b"1" + (one.value or b""), ())
+                for one in records
+            ]
+
+        page = await read_page(
+            connection, events, None, start, limits(), lambda record: record.value == b"137", decode=decode
+        )
+        assert numbers(page) == [137]
+
+
+class TestATimeLimit:
+    async def test_begins_again_when_other_offsets_are_read(self, connection: ConnectionSettings, events: str) -> None:
+        """Otherwise a search through a long topic would end as if the cluster did not answer."""
+        async with reader_session(connection, "reading", 60) as reader:
+            [first, *_] = await reader.partitions_of_topic(events)
+            reader.assign_at({first: 5})
+            before = reader.progress
+            reader.assign_at({first: 0})
+            assert reader.progress != before
 
 
 class TestLargeRecords:

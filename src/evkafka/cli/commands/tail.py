@@ -27,9 +27,9 @@ From = Annotated[
         help="Start at earliest, latest, an offset, a time (2026-01-31T12:00:00Z) or an age (2h).",
     ),
 ]
-Last = Annotated[int, range_option("--last", "-n", min=0, metavar="N", help="Start with the last N records.")]
+Last = Annotated[int, range_option("--last", "-n", min=0, metavar="N", help="Start with the last N matching records.")]
 Follow = Annotated[bool, range_option("--follow/--no-follow", help="Wait for new records, or stop at the end.")]
-Limit = Annotated[int | None, range_option(min=1, metavar="N", help="Stop after N records.")]
+Limit = Annotated[int | None, range_option(min=1, metavar="N", help="Stop after N matching records.")]
 Key = Annotated[str | None, filter_option("--key", "-k", metavar="KEY", help="Only this key.")]
 Headers = Annotated[
     list[str] | None, filter_option("--header", "-H", metavar="NAME=VALUE", help="Only this header; may be repeated.")

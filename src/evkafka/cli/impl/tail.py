@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from evkafka.cli.output import bytes_to_json_text, bytes_to_json_value, json_val
 from evkafka.cli.position import LATEST, Position, look_up_offsets, look_up_topic_bounds
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.kafka.admin.groups import Bounds
+from evkafka.kafka.admin.log_pages import Before, PageLimits, read_page
 from evkafka.kafka.admin.topic_reader import follow_topic
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.ports import UnreadRecord
@@ -28,6 +31,9 @@ from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line, json_text, tim
 from evkafka.service.topic_registries import registry_of_topic
 
 MISSING: Any = object()
+
+SEARCH_NOTE_S = 3.0
+"""A search that takes longer says that it is searching."""
 
 VALUE_CHARACTERS = 16 * 1024
 """A longer value is cut in the lines for people; `--json` has all of it."""
@@ -179,14 +185,39 @@ class _Tail:
             print(f"no matching records in {self._range.topic}", file=sys.stderr)
 
     async def _read_last_matching_records(self, bounds: Mapping[TopicPartition, Bounds]) -> Sequence[Record]:
-        """The last matching records of all partitions, by time. Looks that many offsets back in each partition."""
+        """The last matching records of all partitions, by time.
+
+        First, that many offsets of each partition are read, of all partitions at once. Offsets do not count records:
+        transaction markers and compaction leave gaps. If a partition has fewer matches there, and more before, the
+        search goes back as far as needed.
+        """
         last = self._range.last if self._left is None else min(self._range.last, self._left)
         starts = {at.partition: max(one.first, one.end - last) for at, one in bounds.items()}
         ends = {at.partition: one.end for at, one in bounds.items()}
         kept: list[Record] = []
         async for batch in follow_topic(self._found.connection, self._range.topic, starts, ends):
             kept += [one for one in await self._decode_with_registry(batch) if self._matches(one)]
+        matches = Counter(one.partition for one in kept)
+        if any(starts[at.partition] > one.first and matches[at.partition] < last for at, one in bounds.items()):
+            return await self._search_back(ends, last)
         return sorted(kept, key=lambda one: (one.timestamp, one.partition, one.offset))[-last:]
+
+    async def _search_back(self, ends: Mapping[int, int], last: int) -> Sequence[Record]:
+        """Search back from the ends until there are so many matches, or to the beginning of the topic."""
+        note_at_s = asyncio.get_running_loop().time() + SEARCH_NOTE_S
+        told = False
+
+        async def decode(records: Sequence[Record]) -> Sequence[Record]:
+            nonlocal told
+            if not told and asyncio.get_running_loop().time() > note_at_s:
+                print(f"searching {self._range.topic} for matching records; Ctrl-C stops", file=sys.stderr)
+                told = True
+            return await self._decode_with_registry(records)
+
+        limits = PageLimits(last, sys.maxsize, sys.maxsize, math.inf, sys.maxsize)
+        where = (self._found.connection, self._range.topic, self._range.partition)
+        page = await read_page(*where, Before(ends), limits, self._matches, decode=decode)
+        return page.records
 
     async def _decode_with_registry(self, records: Sequence[Record]) -> Sequence[Record]:
         """The records, with values that have a schema as JSON."""

@@ -12,7 +12,7 @@ import asyncio
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -64,6 +64,9 @@ class After:
 
 
 Start = Newest | FromOffset | FromTime | Before | After
+
+Decode = Callable[[Sequence[Record]], Awaitable[Sequence[Record]]]
+"""Replaces the values of records. Their number, order and offsets stay the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +146,13 @@ async def read_page(
     limits: PageLimits,
     matches: Callable[[Record], bool],
     *,
+    decode: Decode | None = None,
     timeout_s: float = 15.0,
 ) -> LogPage:
     """Read a page of one partition, or of all if `partition` is None.
 
     Args:
+        decode: is applied to all records before they are compared; None leaves them as they are.
         timeout_s: how long the cluster may be silent.
 
     Raises:
@@ -156,10 +161,15 @@ async def read_page(
     """
     async with reader_session(connection, f"reading topic {topic!r}", timeout_s) as reader:
         wanted = await _choose_partitions(reader, topic, partition, limits.partitions)
-        partitions = await _create_progress(reader, wanted, start, limits.records)
-        page = _PageReader(reader, partitions, limits, matches, backward=isinstance(start, Newest | Before))
+        partitions = await _create_progress(reader, wanted, start, min(limits.records, WINDOW_MAX))
+        backward = isinstance(start, Newest | Before)
+        page = _PageReader(reader, partitions, limits, matches, decode or _return_unchanged, backward=backward)
         await page.fill_page()
         return page.result()
+
+
+async def _return_unchanged(records: Sequence[Record]) -> Sequence[Record]:
+    return records
 
 
 async def _choose_partitions(reader: Reader, topic: str, partition: int | None, most: int) -> list[ClientPartition]:
@@ -203,6 +213,7 @@ class _PageReader:
         partitions: Sequence[_PartitionProgress],
         limits: PageLimits,
         matches: Callable[[Record], bool],
+        decode: Decode,
         *,
         backward: bool,
     ) -> None:
@@ -210,6 +221,7 @@ class _PageReader:
         self._partitions = partitions
         self._limits = limits
         self._matches = matches
+        self._decode = decode
         self._backward = backward
         self._clock = asyncio.get_running_loop().time
         self._ends_s = self._clock() + limits.time_s
@@ -260,10 +272,7 @@ class _PageReader:
         )
 
     async def _read_forward(self, partition: _PartitionProgress) -> None:
-        fetched = await self._reader.poll(
-            [partition.at], {partition.at: partition.end}, min(POLL_RECORDS, self._limits.records)
-        )
-        for record in fetched.get(partition.at, ()):
+        for record in await self._read_records(partition.at, partition.end, min(POLL_RECORDS, self._limits.records)):
             partition.edge_ms = _record_time_or_previous_ms(record, partition.edge_ms)
             self._keep_match(partition, record, partition.edge_ms)
         partition.stop = min(await self._reader.position(partition.at), partition.end)
@@ -277,8 +286,7 @@ class _PageReader:
         partition.begin = begin
         self._reader.assign_at({partition.at: begin})
         while await self._reader.partitions_to_read({partition.at: end}):
-            fetched = await self._reader.poll([partition.at], {partition.at: end}, POLL_RECORDS)
-            for record in fetched.get(partition.at, ()):
+            for record in await self._read_records(partition.at, end, POLL_RECORDS):
                 at_ms = _record_time_or_previous_ms(record, at_ms)
                 earliest_ms = at_ms if earliest_ms is None else earliest_ms
                 self._keep_match(partition, record, at_ms)
@@ -290,6 +298,10 @@ class _PageReader:
         partition.edge_ms = partition.edge_ms if earliest_ms is None else earliest_ms
         faster = self._clock() - began_s < WINDOW_S
         partition.window = min(partition.window * 4, WINDOW_MAX) if faster else max(partition.window // 4, 1)
+
+    async def _read_records(self, at: ClientPartition, end: int, max_records: int) -> Sequence[Record]:
+        fetched = await self._reader.poll([at], {at: end}, max_records)
+        return await self._decode(fetched.get(at, ()))
 
     def _keep_match(self, partition: _PartitionProgress, record: Record, at_ms: int) -> None:
         self._examined += 1

@@ -46,6 +46,7 @@ class Reader(AIOKafkaConsumer):
         connecting = connection_options(connection)
         super().__init__(**connecting, enable_auto_commit=False, **options)
         self._client = Client(allow_auto_create_topics=True, answer_within_s={}, **connecting)
+        self._assigned = 0
 
     async def start(self) -> None:
         """Replaces aiokafka's own, which creates its own fetcher."""
@@ -61,9 +62,9 @@ class Reader(AIOKafkaConsumer):
         )
 
     @property
-    def incoming_answer_progress(self) -> object:
-        """A value that changes while a large answer arrives."""
-        return self._client.incoming_answer_progress
+    def progress(self) -> object:
+        """A value that changes while a large answer arrives, and when other offsets are read next."""
+        return self._client.incoming_answer_progress, self._assigned
 
     # ------------------------------------------------------------------ offsets
 
@@ -100,6 +101,7 @@ class Reader(AIOKafkaConsumer):
 
     def assign_at(self, offsets: Mapping[ClientPartition, int]) -> None:
         """Read these partitions from these offsets on."""
+        self._assigned += 1
         self.assign(list(offsets))
         for at, offset in offsets.items():
             self.seek(at, offset)

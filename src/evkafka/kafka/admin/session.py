@@ -87,10 +87,10 @@ async def limit_operation(doing: str, timeout_s: float, reader: Reader | None = 
 
     Args:
         doing: the operation, for error messages.
-        timeout_s: the limit; while a large answer arrives at this reader, it does not run.
+        timeout_s: the limit; it begins again while a large answer arrives at this reader, and with each `assign_at`.
     """
     with _translate_errors(doing, timeout_s), client_log_filters.installed():
-        async with SilenceTimeout(timeout_s, lambda: reader.incoming_answer_progress if reader is not None else None):
+        async with SilenceTimeout(timeout_s, lambda: reader.progress if reader is not None else None):
             yield
 
 
