@@ -27,6 +27,7 @@ from tests.support.proxy import (
     END_TXN,
     HEARTBEAT,
     INIT_PRODUCER_ID,
+    JOIN_GROUP,
     OFFSET_FETCH,
     TXN_OFFSET_COMMIT,
     Proxy,
@@ -61,6 +62,15 @@ def join(read: Read, protocol: GroupProtocol) -> Join:
         return member
 
     return start
+
+
+def with_newest_version(answer: bytes, request_key: int, newest: int) -> bytes:
+    """An answer to ApiVersions, of version 0 or 3, of a broker that has no newer version of this kind of request."""
+    at, size = (10, 6) if len(answer) == 10 + 6 * struct.unpack_from(">i", answer, 6)[0] else (7, 7)
+    for row in range(at, len(answer) - size + 1, size):
+        if answer[row : row + 2] == struct.pack(">h", request_key):
+            return answer[: row + 4] + struct.pack(">h", newest) + answer[row + 6 :]
+    raise AssertionError(f"the broker does not offer request {request_key}")
 
 
 def outputs_of(reader: Reader, out: str) -> list[OutgoingRecord]:
@@ -258,18 +268,20 @@ class TestATransaction:
 
 
 class TestTheStart:
-    async def test_is_refused_by_brokers_that_cannot_fence_members(
-        self, topic: MakeTopic, proxy: Proxy, name: str, join: Join
+    @pytest.mark.parametrize(
+        ("request_key", "newest"),
+        [(INIT_PRODUCER_ID, 2), (TXN_OFFSET_COMMIT, 2), (OFFSET_FETCH, 6), (API_VERSIONS, 2)],
+        ids=["InitProducerId", "TxnOffsetCommit", "OffsetFetch", "ApiVersions"],
+    )
+    async def test_is_refused_before_it_joins_if_the_brokers_are_older_than_2_5(
+        self, topic: MakeTopic, proxy: Proxy, name: str, join: Join, request_key: int, newest: int
     ) -> None:
-        def of_kafka_2_4(answer: bytes) -> bytes:
-            header, rows = answer[:10], [answer[at : at + 6] for at in range(10, len(answer), 6)]
-            key = struct.pack(">h", INIT_PRODUCER_ID)
-            return header + b"".join(key + struct.pack(">hh", 0, 2) if row[:2] == key else row for row in rows)
+        proxy.rewrite(API_VERSIONS, lambda answer: with_newest_version(answer, request_key, newest))
+        orders = await topic()
 
-        proxy.rewrite(API_VERSIONS, of_kafka_2_4)
-
-        with pytest.raises(BrokerRefused, match=r"exactly-once needs Kafka 2\.5 or newer"):
-            await join(proxy.bootstrap_servers, await topic(), name)
+        with pytest.raises(BrokerRefused, match=r"exactly-once needs Kafka 2\.5 or newer; set auto_commit_mode"):
+            await join(proxy.bootstrap_servers, orders, name)
+        assert not {JOIN_GROUP, CONSUMER_GROUP_HEARTBEAT, INIT_PRODUCER_ID} & set(proxy.requests)
 
     async def test_is_refused_if_the_brokers_do_not_accept_the_timeout(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, join: Join

@@ -308,14 +308,17 @@ class TestWriting:
         assert json.loads(text.splitlines()[-1])["name"] == "Order"
         assert server.versions("orders-value") == []
 
-    async def test_a_schema_that_is_incompatible_is_an_error_with_the_reasons(
-        self, server: InMemoryRegistry, registry: SchemaRegistry
+    @pytest.mark.parametrize(("auto_register", "command"), [(False, "register"), (True, "check")])
+    async def test_a_schema_that_is_incompatible_is_an_error_with_the_reasons_the_command_and_the_schema(
+        self, server: InMemoryRegistry, registry: SchemaRegistry, auto_register: bool, command: str
     ) -> None:
         server.register("orders-value", ORDER)
         server.make_incompatible("orders-value", "note has no default")
-        for avro in (Avro(registry), Avro(registry, auto_register=True)):
-            with pytest.raises(ConfigError, match="note has no default"):
-                await avro.encoder(outgoing(Order))
+        with pytest.raises(ConfigError, match="note has no default") as raised:
+            await Avro(registry, auto_register=auto_register).encoder(outgoing(Order))
+        text = str(raised.value)
+        assert f"`evkafka schemas {command} MODULE:APP`" in text
+        assert json.loads(text.splitlines()[-1])["name"] == "Order"
 
     async def test_a_type_that_avro_cannot_say_is_an_error_that_names_the_field(self, registry: SchemaRegistry) -> None:
         class Loose(BaseModel):

@@ -16,8 +16,8 @@ from aiokafka.protocol.transaction import AddOffsetsToTxnRequest
 
 from evkafka.config.settings import ConnectionSettings
 from evkafka.kafka.admin.session import admin_session, retry_until_coordinator_known
-from evkafka.kafka.client.consumer_protocol_offer import FeaturesRequest
-from evkafka.kafka.client.transaction_protocol import NO_PRODUCER, TxnOffsetCommitRequest_v3
+from evkafka.kafka.client.transaction_offer import offers_transactions
+from evkafka.kafka.client.transaction_protocol import NO_PRODUCER
 from evkafka.kafka.errors import ErrorCode
 
 STATE_TOPIC = "__transaction_state"
@@ -50,21 +50,11 @@ async def look_up_transaction_support(
     """
     async with admin_session(connection, "asking about transactions", timeout_s) as admin:
         brokers = len(admin.client.cluster.brokers())
-        if not await _supports_txn_offset_commit_v3(admin):
+        if not await offers_transactions(admin.client):
             return TransactionSupport(False, None, brokers, None, None)
         missing = await _find_missing_right(admin, transactional_id, group_id)
         replicas, min_isr = await _transaction_log_replication(admin)
         return TransactionSupport(True, missing, brokers, replicas, min_isr)
-
-
-async def _supports_txn_offset_commit_v3(admin: Any) -> bool:
-    try:
-        answer = await admin.client.send_to_any_node(FeaturesRequest())
-    except kafka.IncompatibleBrokerVersion:
-        return False
-    newest = {key: version for key, _, version in answer.api_keys}
-    wanted = TxnOffsetCommitRequest_v3
-    return bool(newest.get(wanted.API_KEY, -1) >= wanted.API_VERSION)
 
 
 async def _find_missing_right(admin: Any, transactional_id: str, group_id: str) -> str | None:

@@ -27,7 +27,7 @@ from evkafka.kafka.client.offset_protocol import (
     offsets_to_commit_schema,
 )
 
-NEEDS = "exactly-once needs Kafka 2.5 or newer"
+NEEDS = "exactly-once needs Kafka 2.5 or newer; set auto_commit_mode to 'post-commit'"
 
 
 class ProducerId(NamedTuple):

@@ -18,6 +18,7 @@ from evkafka.exceptions import BrokerError, ConfigError
 from evkafka.kafka.client.client import Client
 from evkafka.kafka.client.protocol import StaticHeartbeatRequest
 from evkafka.kafka.client.topic_ids import request_topic_ids
+from evkafka.kafka.client.transaction_offer import require_transactions
 from evkafka.kafka.consumer.classic_coordinator import ClassicCoordinator
 from evkafka.kafka.consumer.consumer_protocol_coordinator import ConsumerProtocolCoordinator
 from evkafka.kafka.consumer.fetcher import BufferingFetcher
@@ -140,12 +141,15 @@ class SourceConsumer(AIOKafkaConsumer):
             first: host and port of the server to ask first.
 
         Raises:
+            IncompatibleBrokerVersion: the brokers are too old for transactions.
             BrokerUnavailable, KafkaError: no metadata.
         """
         settings, client = self._settings, self._client
         if settings.topic_pattern is None:
             client.set_topics({topic.name for topic in settings.topics})
         await client.connect_until_metadata_known(first=first, retry_backoff_s=self._retry_backoff_ms / 1000)
+        if settings.transaction_settings is not None:
+            await require_transactions(client)
         if await uses_consumer_protocol(client, settings):
             self._open_incremental(listener)
         else:

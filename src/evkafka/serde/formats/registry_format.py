@@ -385,7 +385,8 @@ class RegistryFormat:
             try:
                 return await self.registry.register(subject, schema)
             except RegistryRefused as error:
-                raise ConfigError(f"{event.place}: {error}\n{schema.text}") from error
+                compare = "compare it with the version that is there: `evkafka schemas check MODULE:APP`"
+                raise ConfigError(f"{event.place}: {error}; {compare}\n{schema.text}") from error
         raise ConfigError(await self._missing_schema_text(event, subject, schema))
 
     async def _missing_schema_text(self, event: Outgoing, subject: str, schema: Schema) -> str:
