@@ -42,6 +42,7 @@ def _exceptions() -> tuple[PublicName, ...]:
             "RecordRefused",
             "RecordTooLarge",
             "EncodeError",
+            "ProcessDied",
             "StartFailed",
             "StopApp",
             "ForcedExit",

@@ -11,6 +11,7 @@ EVKafkaError
 |   +-- RecordTooLarge       for the producer, or for the topic
 |   +-- RecordRefused        the topic never accepts such a record
 |   +-- EncodeError          the event cannot be serialized (also a TypeError and a ValueError)
++-- ProcessDied            a record has ended its process while it was handled
 +-- StartFailed            the app could not start
 +-- StopApp                a record has stopped the app (its error is `__cause__`)
 +-- ForcedExit             the stop of the app took too long, and what was left was cancelled
@@ -50,6 +51,7 @@ __all__ = [
     "EndpointTimeout",
     "ForcedExit",
     "NotAssigned",
+    "ProcessDied",
     "RecordError",
     "RecordRefused",
     "RecordTooLarge",
@@ -107,6 +109,14 @@ class EndpointError(RecordError):
 
 class EndpointTimeout(RecordError):
     """An endpoint exceeded its time limit (`max_endpoint_exec_time_ms`, or the event type's `timeout_ms`)."""
+
+
+class ProcessDied(EVKafkaError):
+    """The process died while it handled this record: it ran out of memory, was killed, or crashed.
+
+    It is the error of the record when its `max_attempts` are used up, in its dead letter for example. In
+    `non_retryable` it lets the policy's `then` apply at the first crash for which the record alone can be the cause.
+    """
 
 
 class StartFailed(EVKafkaError):

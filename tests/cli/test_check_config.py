@@ -18,7 +18,5 @@ def test_metadata_of_commits_must_fit_what_the_brokers_accept(own: int, brokers:
 
 
 def test_pre_commit_has_no_metadata() -> None:
-    settings = consumer_settings(
-        {"topics": ["orders"], "commit_metadata_max_bytes": 5_000, "auto_commit_mode": "pre-commit"}
-    )
-    assert not [*metadata_findings(settings, None)]
+    settings = consumer_settings({"topics": ["orders"], "auto_commit_mode": "pre-commit"})
+    assert not [*metadata_findings(settings, 1_024)]

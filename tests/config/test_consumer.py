@@ -244,6 +244,7 @@ class TestContradictions:
             ({"fetch_max_wait_ms": 65_000}, "fetch_max_wait_ms"),
             ({"auto_commit_mode": "pre-commit", "on_error": {}}, "on_error"),
             ({"auto_commit_mode": "pre-commit", "unmatched": "stop"}, "unmatched"),
+            ({"auto_commit_mode": "pre-commit", "commit_metadata_max_bytes": 3_500}, "commit_metadata_max_bytes"),
             ({"group_protocol": "consumer", "session_timeout_ms": 6_000}, "session_timeout_ms"),
             ({"group_protocol": "consumer", "heartbeat_interval_ms": 100}, "heartbeat_interval_ms"),
             (

@@ -342,6 +342,12 @@ def _check_settings_in_pre_commit_mode(section: Section, settings: ConsumerSetti
             f"{settings.unmatched!r} has no effect in a pre-commit consumer, which has already committed the record;"
             " remove it, or set auto_commit_mode to 'post-commit'",
         )
+    if section.is_given("commit_metadata_max_bytes"):
+        section.add_fault(
+            "commit_metadata_max_bytes",
+            "it has no effect in a pre-commit consumer, whose commits have no metadata; remove it, or set"
+            " auto_commit_mode to 'post-commit'",
+        )
 
 
 def _check_transactions(section: Section, settings: ConsumerSettings) -> None:

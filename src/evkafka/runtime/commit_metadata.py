@@ -128,14 +128,17 @@ class MetadataLimit:
 
     Attributes:
         max_bytes: 0 for none.
+        is_halved: whether the brokers have refused metadata before.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
+        self.is_halved = False
 
     def halve_after_refusal(self, refused: int) -> None:
         """The brokers have refused metadata of this length."""
         self.max_bytes = min(self.max_bytes, refused) // 2
+        self.is_halved = True
 
 
 def group_and_partition_for_checksum(group: str, partition: TopicPartition) -> str:

@@ -208,8 +208,10 @@ class Committer:
 
     def _lower_metadata_limit(self, error: MetadataTooLarge, length: int) -> None:
         """Metadata must not prevent a commit: what does not fit is handled again after a restart."""
+        level = logging.DEBUG if self._metadata_limit.is_halved else logging.WARNING  # said once
         self._metadata_limit.halve_after_refusal(length)
-        logger.warning(
+        logger.log(
+            level,
             "consumer %s: the brokers do not accept %d bytes of metadata with an offset (%s); the limit is now %d."
             " Records that are finished after an unfinished one may not fit, and are handled again after a restart:"
             " raise offset.metadata.max.bytes of the brokers (4096 by default), or lower `commit_metadata_max_bytes`",

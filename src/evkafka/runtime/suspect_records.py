@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 
-from evkafka.exceptions import BrokerRefused, EVKafkaError, StopApp
+from evkafka.exceptions import BrokerRefused, ProcessDied, StopApp
 from evkafka.outcomes import Failed
 from evkafka.records import Record
 from evkafka.runtime.assignment import Assignment
@@ -35,10 +36,6 @@ ALONE_S = 30.0
 
 READ_S = 1.0
 """How long the next records of the partition are waited for."""
-
-
-class ProcessDied(EVKafkaError):
-    """The process died while it handled this record."""
 
 
 class SuspectRecords:
@@ -164,12 +161,14 @@ class SuspectRecords:
         verdict = self._decide(record.topic, slot.route, died, failed)
         report, address = self._services.report, address_of(record)
         if isinstance(verdict, Wait):
+            # The verdict on any number of attempts says whether there is a limit.
+            is_limited = not isinstance(self._decide(record.topic, slot.route, died, sys.maxsize), Wait)
             logger.error(
-                "consumer %s: the process died while it handled %s (%d times so far). The record is tried again;"
-                " a finite `max_attempts` in its error policy limits that",
+                "consumer %s: the process died while it handled %s (%d times so far). The record is tried again%s",
                 self._assignment.name,
                 address,
                 deaths,
+                "" if is_limited else "; a finite `max_attempts` in its error policy limits that",
             )
             return False
         partition.held.popleft()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from evkafka import EVKafkaApp, Handler, Request
-from evkafka.exceptions import BrokerError
+from evkafka.exceptions import BrokerError, ProcessDied
 from evkafka.testing import InMemoryKafka
 from tests.testing.memory.apps import CONFIG, Seen, make_app
 
@@ -528,6 +528,25 @@ class TestARecordThatKillsItsProcess:
         await self.lives(kafka, [0], 4)
         said = [record.getMessage() for record in caplog.records]
         assert any("the process died while it handled orders[0]@0 (" in line for line in said)
+
+    @pytest.mark.parametrize(("policy", "advises"), [({}, True), ({"max_attempts": 5, "then": "skip"}, False)])
+    async def test_is_advised_a_finite_max_attempts_only_if_it_has_none(
+        self, kafka: InMemoryKafka, caplog: pytest.LogCaptureFixture, policy: dict[str, Any], advises: bool
+    ) -> None:
+        await send(kafka, 10)
+        await self.lives(kafka, [0], 4, on_error=policy)
+        said = [line for line in caplog.messages if "the process died while it handled orders[0]@0 (" in line]
+        assert said
+        assert {"a finite `max_attempts`" in line for line in said} == {advises}
+
+    async def test_becomes_a_dead_letter_at_once_if_process_died_is_non_retryable(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, 10)
+        await self.lives(
+            kafka, [4], 6, on_error={"max_attempts": 50, "then": "dead_letter", "non_retryable": [ProcessDied]}
+        )
+        [letter] = kafka.records("orders.billing.dlq")
+        assert letter.header("evkafka-dlq-error-type") == b"evkafka.exceptions.ProcessDied"
+        assert kafka.committed("billing", "orders") == 10
 
     async def test_a_clean_stop_leaves_no_mark(self, kafka: InMemoryKafka) -> None:
         await send(kafka, 3)
