@@ -12,6 +12,7 @@ from uuid import UUID
 from evkafka.config import producer_settings
 from evkafka.config.arguments import plain_text
 from evkafka.config.keys import ProducerConfig
+from evkafka.config.time_limits import time_limit_text
 from evkafka.exceptions import BrokerError, DeliveryError, EncodeError
 from evkafka.records import RecordMetadata
 from evkafka.runtime.backend import current_backend
@@ -119,7 +120,7 @@ class EVKafkaProducer:
             await wait_for(self._clock or SystemClock(), self._running_sink().flush(), timeout_s + RESERVE_S)
         except TimeoutError:
             raise DeliveryError(
-                f"the flush did not end within {timeout_s:g} s (delivery_timeout_ms)",
+                f"the flush did not end within {time_limit_text(timeout_s, 'delivery_timeout_ms')}",
                 topic=self.settings.topic or "",
                 event_type=None,
                 may_have_been_written=True,

@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
 from evkafka.config.arguments import is_text, plain_text
 from evkafka.config.error_policy import topic_fault
+from evkafka.config.time_limits import time_limit_text
 from evkafka.endpoints.outbound import Outbound, name_and_docstring
 from evkafka.endpoints.signature import local_names
 from evkafka.exceptions import ConfigError, DeliveryError
@@ -238,7 +239,7 @@ class OutboundEndpoint(Generic[T]):
             confirmed.cancel()
             raise DeliveryError(
                 f"{self.name} sent event {self.event_type!r} from a thread, but the app's event loop has not answered"
-                f" within {timeout_s:g} s; it may have been written",
+                f" within {time_limit_text(timeout_s, 'delivery_timeout_ms')}; it may have been written",
                 topic=self._topic_or_producer_default(producer),
                 event_type=self.event_type,
                 may_have_been_written=True,

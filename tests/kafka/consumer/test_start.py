@@ -111,6 +111,7 @@ class TestUnreachableServers:
 
         assert isinstance(error, BrokerUnavailable)
         assert f"127.0.0.1:{port}: connection refused" in str(error)
+        assert "within 1000 ms (start_timeout_ms)" in str(error)
         assert "bootstrap_servers" in str(error)
         assert took < 1.0 + SLACK_S
 

@@ -13,6 +13,7 @@ from evkafka import EVKafkaProducer, ProducerConfig
 from evkafka.exceptions import BrokerUnavailable, ConfigError, DeliveryError, EncodeError
 from evkafka.runtime.deadline import remaining
 from tests.kafka.producer.sinks import TakingCluster
+from tests.support.ports import closed_port
 
 
 class Order(BaseModel):
@@ -225,6 +226,13 @@ class TestLife:
 
         async with producer_on(cluster) as producer:
             await asyncio.to_thread(asyncio.run, elsewhere())
+
+    @pytest.mark.parametrize("start_timeout_ms", [500, 1200])
+    async def test_a_start_that_reaches_no_broker_names_the_limit_as_it_was_given(self, start_timeout_ms: int) -> None:
+        with closed_port() as port:
+            producer = EVKafkaProducer({"bootstrap_servers": f"127.0.0.1:{port}", "start_timeout_ms": start_timeout_ms})
+            with pytest.raises(BrokerUnavailable, match=rf"within {start_timeout_ms} ms \(start_timeout_ms\)"):
+                await producer.start()
 
 
 class TestConfig:

@@ -13,6 +13,7 @@ from aiokafka.conn import collect_hosts
 from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.config.settings import ConnectionSettings
+from evkafka.config.time_limits import seconds_text
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
 from evkafka.kafka.client.connection import FAILURES, connect
 from evkafka.kafka.client.diagnosis import diagnose_closed_connection
@@ -33,8 +34,13 @@ MIN_START_S = 1.0
 """How long a client may take to start in any case, also if a server was reached at the last moment."""
 
 
-async def find_reachable_server(connection: ConnectionSettings, *, timeout_s: float) -> tuple[str, int]:
+async def find_reachable_server(
+    connection: ConnectionSettings, *, timeout_s: float, limit: str | None = None
+) -> tuple[str, int]:
     """Return when one of the servers accepts the connection; try again until the time is over.
+
+    Args:
+        limit: names the time limit in the error; default: `timeout_s`.
 
     Returns:
         Host and port of that server.
@@ -55,7 +61,8 @@ async def find_reachable_server(connection: ConnectionSettings, *, timeout_s: fl
         sentence = "; ".join(str(error) for error in causes.values())
         if loop.time() + RETRY_S >= deadline_s:
             raise BrokerUnavailable(
-                f"could not reach a Kafka broker within {timeout_s:g} s ({sentence}); check bootstrap_servers"
+                f"could not reach a Kafka broker within {limit or seconds_text(timeout_s)} ({sentence});"
+                " check bootstrap_servers"
             ) from None  # the sentence has each server's cause; their tracebacks are the client's own
         if not warned:
             logger.warning("cannot reach a Kafka broker yet (%s); trying again", sentence)

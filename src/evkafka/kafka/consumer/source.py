@@ -12,6 +12,7 @@ from aiokafka import errors as kafka
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.config.settings import ConsumerSettings, TransactionSettings
+from evkafka.config.time_limits import time_limit_text
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused
 from evkafka.kafka.client import preflight
 from evkafka.kafka.client.log_filters import client_log_filters
@@ -65,6 +66,7 @@ class KafkaSource:
     async def start(self, listener: SourceListener) -> None:
         settings, loop = self._settings, asyncio.get_running_loop()
         deadline_s = loop.time() + settings.start_timeout_s
+        limit = time_limit_text(settings.start_timeout_s, "start_timeout_ms")
         self._listener = listener
         self._failed = loop.create_future()
         self._consumer = consumer = SourceConsumer(settings, on_failure=self._record_failure)
@@ -74,7 +76,9 @@ class KafkaSource:
         )
         topics = [topic.name for topic in settings.topics]
         self._log_filters.enter_context(client_log_filters.installed(absent_topics=topics))
-        first = await preflight.find_reachable_server(settings.connection, timeout_s=settings.start_timeout_s)
+        first = await preflight.find_reachable_server(
+            settings.connection, timeout_s=settings.start_timeout_s, limit=limit
+        )
         opening = start_named_task("open", settings.connection, consumer.open(self._rebalances, first=first))
         try:
             await asyncio.wait(
@@ -89,7 +93,7 @@ class KafkaSource:
         if not opening.done() or opening.cancelled():
             cause = consumer.client.last_error
             raise BrokerUnavailable(
-                f"{self._servers} answers, but sent no metadata within {settings.start_timeout_s:g} s"
+                f"{self._servers} answers, but sent no metadata within {limit}"
                 + (f": {cause}; check advertised.listeners of the brokers" if cause else "")
             )
         if (error := opening.exception()) is not None:
@@ -97,7 +101,8 @@ class KafkaSource:
         await self._check_rights(consumer)
         if (transactions := settings.transaction_settings) is not None:
             self._producer = producer = _transactional_producer(settings, transactions)
-            await producer.start(first=first, timeout_s=max(deadline_s - loop.time(), preflight.MIN_START_S))
+            left_s = max(deadline_s - loop.time(), preflight.MIN_START_S)
+            await producer.start(first=first, timeout_s=left_s, limit=limit)
         ends = EndOffsets(
             consumer.client, consumer.subscription_state, reads_committed=settings.isolation_level == "read_committed"
         )

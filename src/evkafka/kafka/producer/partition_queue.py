@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from aiokafka import errors as kafka
 
+from evkafka.config.time_limits import send_limit_text
 from evkafka.exceptions import DeliveryError, RecordRefused, RecordTooLarge
 from evkafka.kafka.errors import ErrorCode
 from evkafka.kafka.producer.batch import Batch, PendingRecord
@@ -29,8 +30,6 @@ from evkafka.records import RecordMetadata, TopicPartition
 logger = logging.getLogger("evkafka.runtime.kafka")
 
 NEVER = float("inf")
-
-WHOLE, PART = "delivery_timeout_ms", "the time that the endpoint had left"
 
 MAX_TRIES = 3
 """How often a batch is sent again by another producer, after a refusal that was not its own fault."""
@@ -325,8 +324,8 @@ class PartitionQueue:
         for record in records:
             if record.deadline_s <= now_s and not record.confirmed.done():
                 cause = cause or self._describe_delay()
-                whole = record.timeout_s == self._standard_timeout_s
-                why = f"no confirmation within {record.timeout_s:.3g} s ({WHOLE if whole else PART}): {cause}"
+                limit = send_limit_text(record.timeout_s, self._standard_timeout_s)
+                why = f"no confirmation within {limit}: {cause}"
                 record.fail(self.partition, why, may_have_been_written=may_have_been_written)
 
     def _describe_delay(self) -> str:

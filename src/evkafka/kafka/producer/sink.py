@@ -18,6 +18,7 @@ from aiokafka import errors as kafka
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from evkafka.config.settings import ProducerSettings
+from evkafka.config.time_limits import seconds_text, send_limit_text, time_limit_text
 from evkafka.exceptions import BrokerUnavailable, EVKafkaError, RecordTooLarge
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.preflight import MIN_START_S, find_reachable_server
@@ -86,7 +87,7 @@ class KafkaSink:
     async def _try_once_to_start_first_producer(self, until_s: float) -> IdempotentProducer | None:
         """The first producer; None if the server has gone that was there a moment ago, and there is time left."""
         left_s = until_s - time.monotonic()
-        first = await find_reachable_server(self._settings.connection, timeout_s=max(left_s, MIN_START_S))
+        first = await find_reachable_server(self._settings.connection, timeout_s=left_s, limit=self._start_limit_text())
         left_s = until_s - time.monotonic()
         try:
             return await self._start_producer(first=first, timeout_s=max(left_s, MIN_START_S))
@@ -95,6 +96,9 @@ class KafkaSink:
                 raise
             await asyncio.sleep(FIRST_WAIT_S)
             return None
+
+    def _start_limit_text(self) -> str:
+        return time_limit_text(self._settings.start_timeout_s, "start_timeout_ms")
 
     async def _start_producer(self, *, timeout_s: float, first: tuple[str, int] | None = None) -> IdempotentProducer:
         producer = IdempotentProducer(self._settings, first=first)
@@ -108,7 +112,7 @@ class KafkaSink:
             match error:
                 case TimeoutError():
                     cause = producer.client.last_error or "no answer in time"
-                    raise BrokerUnavailable(f"no producer id within {timeout_s:.3g} s: {cause}") from error
+                    raise BrokerUnavailable(f"no producer id within {self._start_limit_text()}: {cause}") from error
                 case kafka.KafkaError() | OSError():
                     servers = ", ".join(self._settings.connection.bootstrap_servers)
                     raise translate_error(error, f"{servers}: starting the producer") from error
@@ -137,7 +141,7 @@ class KafkaSink:
             logger.warning("%d records were not confirmed when the producer was stopped", left)
         for queue in self._queues.values():
             queue.stop_and_fail_records(
-                f"the producer was stopped, and the records in its queue were not sent within {timeout_s:.3g} s"
+                f"the producer was stopped, and the records in its queue were not sent within {seconds_text(timeout_s)}"
             )
         await self._end_tasks(close_s)
         left_s = max(deadline_s - time.monotonic(), 0.1)
@@ -265,7 +269,8 @@ class KafkaSink:
             why = lookup.result()
         else:
             cause = self.reason_nothing_can_be_sent() or "no broker has answered"
-            why = f"no metadata of the topic within {timeout_s:.3g} s: {cause}"
+            limit = send_limit_text(timeout_s, self._settings.delivery_timeout_s)
+            why = f"no metadata of the topic within {limit}: {cause}"
         raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
 
     async def _reason_topic_cannot_be_found(self, topic: str) -> str:

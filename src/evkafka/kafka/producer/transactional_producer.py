@@ -19,6 +19,7 @@ from aiokafka import errors as kafka
 from aiokafka.protocol.transaction import AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest
 
 from evkafka.config.settings import ConnectionSettings
+from evkafka.config.time_limits import seconds_text
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitUnknown, RecordTooLarge
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.tasks import start_named_task
@@ -102,11 +103,12 @@ class TransactionalProducer:
 
     # ------------------------------------------------------------------ life
 
-    async def start(self, *, first: tuple[str, int], timeout_s: float) -> None:
+    async def start(self, *, first: tuple[str, int], timeout_s: float, limit: str | None = None) -> None:
         """Connect, and get a producer id. Aborts an open transaction of the same transactional id.
 
         Args:
             first: host and port of the server to ask first.
+            limit: names the time limit in the error; default: `timeout_s`.
 
         Raises:
             BrokerUnavailable, BrokerRefused, BrokerError: it failed; stop it in any case.
@@ -120,7 +122,7 @@ class TransactionalProducer:
                 await self._abort_or_initialize_if_required()
         except TimeoutError as error:
             raise BrokerUnavailable(
-                f"{self._doing}: no producer id within {timeout_s:.3g} s: {self._last_error}"
+                f"{self._doing}: no producer id within {limit or seconds_text(timeout_s)}: {self._last_error}"
             ) from error
         except (kafka.KafkaError, OSError) as error:
             raise translate_error(error, self._doing) from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from evkafka.config.settings import ConsumerSettings
+from evkafka.config.time_limits import seconds_text
 from evkafka.exceptions import BrokerUnavailable, CommitRefused, CommitUnknown
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import sleep, wait_for
@@ -74,7 +75,7 @@ class OffsetCommits:
         try:
             await wait_for(self._cluster.clock, answer, timeout_s)
         except TimeoutError:
-            raise CommitUnknown(f"no answer to a commit within {timeout_s:g} s") from None
+            raise CommitUnknown(f"no answer to a commit within {seconds_text(timeout_s)}") from None
 
     def build_request(
         self, offsets: Mapping[TopicPartition, int], metadata: Mapping[TopicPartition, str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from evkafka.config.time_limits import seconds_text
 from evkafka.exceptions import EVKafkaError
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import sleep
@@ -32,7 +33,7 @@ class PartitionQueue:
 
     def _on_deadline(self, record: PendingRecord) -> None:
         away = ", because the in-memory Kafka is unavailable" if self._cluster.is_in_outage else ""
-        record.fail(f"no answer within {record.timeout_s:g} s{away}", may_have_been_written=record.in_flight)
+        record.fail(f"no answer within {seconds_text(record.timeout_s)}{away}", may_have_been_written=record.in_flight)
 
     async def _write_queued_records(self) -> None:
         cluster = self._cluster

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from evkafka.config.settings import ProducerSettings
+from evkafka.config.time_limits import seconds_text
 from evkafka.exceptions import DeliveryError, EVKafkaError, RecordTooLarge
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.clock import wait_any
@@ -105,7 +106,8 @@ class MemorySink:
             flushing.cancel()
         for record in tuple(self._pending):
             record.fail(
-                f"its producer was stopped with a timeout of {timeout_s:g} s", may_have_been_written=record.in_flight
+                f"its producer was stopped with a timeout of {seconds_text(timeout_s)}",
+                may_have_been_written=record.in_flight,
             )
 
     def crash(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from evkafka.config.settings import TransactionSettings
+from evkafka.config.time_limits import seconds_text
 from evkafka.exceptions import (
     BrokerUnavailable,
     CommitRefused,
@@ -81,7 +82,7 @@ class TransactionalMember:
             if self._last is not None:
                 self._cluster.run_in_background(self._abort_when_reached(self._last))
             if isinstance(error, TimeoutError):
-                raise CommitUnknown(f"no answer to a transaction within {timeout_s:g} s") from None
+                raise CommitUnknown(f"no answer to a transaction within {seconds_text(timeout_s)}") from None
             raise
 
     async def _abort_when_reached(self, transaction: OpenTransaction) -> None:
