@@ -329,7 +329,8 @@ class RecordRange(TypedDict):
 class Records(TypedDict):
     """The oldest record first. `older` and `newer` are the cursors of the pages before and after; None if nothing is.
 
-    All records up to `reached_ms` (of the newest ones: down to it) were searched; None if no record is left.
+    All records up to `reached_ms` (of the newest ones: down to it) were searched; None if no record is left, or
+    if a limit ended the search before each partition had shown a record.
     """
 
     partitions: list[RecordRange]

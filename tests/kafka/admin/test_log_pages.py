@@ -167,6 +167,11 @@ class TestASearch:
         assert len(searched) > 1
         assert sum(searched) < 2 * HALF
 
+    @pytest.mark.parametrize("start", [Newest(), FromOffset(0)], ids=["backward", "forward"])
+    async def test_that_has_not_read_all_partitions_is_complete_to_no_time(self, read: Read, start: Start) -> None:
+        page = await read(start, bounds=limits(1, examined=1))
+        assert (len(page.records), page.reached_ms) == (1, None)
+
     async def test_returns_what_it_has_when_its_time_is_over(self, read: Read) -> None:
         page = await read(Newest(), wanted=lambda record: False, bounds=limits(time_s=-1))
         assert (numbers(page), begins(page)) == ([], {0: HALF, 1: HALF, 2: 0})

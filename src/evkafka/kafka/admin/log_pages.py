@@ -110,7 +110,8 @@ class LogPage:
     Attributes:
         records: the oldest first; each partition's in order. One that cannot be read is an `UnreadRecord`.
         ranges: partition -> its range.
-        reached_ms: the page is complete up to this time (backward: down to it); None if nothing is left to read.
+        reached_ms: the page is complete up to this time (backward: down to it); None if nothing is left to read, or if
+            a partition has shown no record yet.
     """
 
     records: Sequence[Record]
@@ -326,32 +327,28 @@ class _PageReader:
         taken = dict.fromkeys((partition.at.partition for partition in self._partitions), 0)
         for record in shown:
             taken[record.partition] += 1
-        edges_ms = [
-            edge_ms
-            for partition in self._partitions
-            if (edge_ms := self._defer_all_but_first_matches(partition, taken[partition.at.partition]))
-        ]
-        reached_ms = (max if self._backward else min)(edges_ms, default=None)
+        for partition in self._partitions:
+            self._defer_all_but_first_matches(partition, taken[partition.at.partition])
         ranges = {
             partition.at.partition: PartitionRange(partition.first, partition.end, partition.begin, partition.stop)
             for partition in self._partitions
         }
-        return LogPage(shown[::-1] if self._backward else shown, ranges, reached_ms)
+        return LogPage(shown[::-1] if self._backward else shown, ranges, self._reached_ms())
 
-    def _defer_all_but_first_matches(self, partition: _PartitionProgress, taken: int) -> int | None:
-        """Leave the matches after the first `taken` to the next page.
-
-        Returns:
-            the time from which the partition has more to read; None if it has not.
-        """
+    def _defer_all_but_first_matches(self, partition: _PartitionProgress, taken: int) -> None:
+        """Leave the matches after the first `taken` to the next page."""
         if taken == len(partition.found):
-            return partition.edge_ms if partition in self._unfinished_partitions() else None
-        at_ms, record = partition.found[-taken - 1 if self._backward else taken]
+            return
+        partition.edge_ms, record = partition.found[-taken - 1 if self._backward else taken]
         if self._backward:
             partition.begin = record.offset + 1
         else:
             partition.stop = record.offset
-        return at_ms
+
+    def _reached_ms(self) -> int | None:
+        unfinished = self._unfinished_partitions()
+        edges_ms = [partition.edge_ms for partition in unfinished if partition.edge_ms is not None]
+        return (max if self._backward else min)(edges_ms, default=None) if len(edges_ms) == len(unfinished) else None
 
 
 def _record_time_or_previous_ms(record: Record, before_ms: int | None) -> int:
