@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from evkafka.runtime.status import AppStatus, AttemptStatus, ConsumerStatus, PartitionStatus
 
+NOW_MS = 1_700_000_000_000
+
 _PARTITION = PartitionStatus(
     topic="orders",
     partition=0,
@@ -34,6 +36,7 @@ _CONSUMER = ConsumerStatus(
     longest_poll_s=300,
     rebuilds=0,
     stopping=False,
+    now_ms=NOW_MS,
 )
 
 

@@ -17,7 +17,7 @@ from evkafka.ui.statistics import Statistics
 
 def row_of(app: EVKafkaApp) -> ConsumerRow:
     status, health = app.status(), HealthChecks(Telemetry())
-    rows = ConsumerRows(status, health, Statistics(Telemetry()), now_ms=0)
+    rows = ConsumerRows(status, health, Statistics(Telemetry()))
     [row] = rows.create(health.ready(status), health.live(status))
     return row
 

@@ -11,9 +11,7 @@ from evkafka.ui.consumer_rows import ConsumerRows
 from evkafka.ui.models import OpenDeadLetters, Problem
 from evkafka.ui.problems import ProblemList
 from evkafka.ui.statistics import Statistics
-from tests.ui.statuses import partition, retrying, status
-
-NOW_MS = 1_700_000_000_000
+from tests.ui.statuses import NOW_MS, partition, retrying, status
 
 
 class Viewer:
@@ -27,7 +25,7 @@ class Viewer:
 
     def sees(self, seen: AppStatus, dead_letters: int = 0) -> list[Problem]:
         ready, live = self._health.ready(seen), self._health.live(seen)
-        rows = ConsumerRows(seen, self._health, self.statistics, NOW_MS).create(ready, live)
+        rows = ConsumerRows(seen, self._health, self.statistics).create(ready, live)
         letters = OpenDeadLetters(open=dead_letters, counted=True, topics=[])
         return self._list.update(seen, ready, live, rows, letters)
 

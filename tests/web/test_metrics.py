@@ -294,6 +294,16 @@ class TestConsumers:
             await kafka.settle()
             assert (await scrape(app))["evkafka_consumer_lag_seconds"] == {("billing", "0", "orders"): 0.0}
 
+    async def test_a_lag_in_seconds_is_counted_on_the_clock_of_the_records(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.settle()
+            app.consumer("billing").pause("orders", 0)
+            await kafka.advance(ms=1_000)  # the running poll has returned
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            await kafka.advance(ms=5_000)
+            assert (await scrape(app))["evkafka_consumer_lag_seconds"] == {("billing", "0", "orders"): 5.0}
+
     async def test_an_open_transaction_shows_both_ends(self) -> None:
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):

@@ -354,7 +354,7 @@ def _metrics_of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metri
 
 
 def _metrics_of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
-    for name, help_text, value in _partition_gauge_definitions(time.time() * 1000):
+    for name, help_text, value in _PARTITION_GAUGES:
         samples = (
             ((one.name, partition.topic, str(partition.partition)), found)
             for one in consumers
@@ -362,6 +362,17 @@ def _metrics_of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metr
             if (found := value(partition)) is not None
         )
         yield _create_gauge(name, help_text, PARTITION, samples)
+    yield _create_gauge(
+        "evkafka_consumer_lag_seconds",
+        "Age of the oldest unfinished record, otherwise of the next record to read; 0 if there is none.",
+        PARTITION,
+        (
+            ((one.name, partition.topic, str(partition.partition)), lag_s)
+            for one in consumers
+            for partition in one.partitions
+            if (lag_s := _lag_s(partition, one.now_ms)) is not None
+        ),
+    )
     yield _create_gauge(
         "evkafka_partition_blocked",
         "1 for each reason why a partition is not read at the moment.",
@@ -375,50 +386,42 @@ def _metrics_of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metr
     )
 
 
-def _partition_gauge_definitions(
-    now_ms: float,
-) -> tuple[tuple[str, str, Callable[[PartitionStatus], float | None]], ...]:
-    """Name, help text and value of each gauge that every partition has; None: there is no value."""
-    return (
-        ("evkafka_consumer_lag", "Records from the oldest unfinished one to the end.", lambda one: one.lag),
-        (
-            "evkafka_consumer_lag_seconds",
-            "Age of the oldest unfinished record, otherwise of the next record to read; 0 if there is none.",
-            lambda one: _lag_s(one, now_ms),
-        ),
-        ("evkafka_consumer_position_offset", "The next offset to read.", lambda one: one.position),
-        (
-            "evkafka_consumer_watermark_offset",
-            "The offset up to which every record is finished.",
-            lambda one: one.position if one.oldest is None else one.oldest,
-        ),
-        ("evkafka_consumer_committed_offset", "The last committed offset.", lambda one: one.committed),
-        (
-            "evkafka_consumer_log_end_offset",
-            "The end offset of the partition; with read_committed the last stable offset.",
-            lambda one: one.end,
-        ),
-        (
-            "evkafka_consumer_high_watermark_offset",
-            "The high watermark: the end offset with open transactions included.",
-            lambda one: one.high_watermark,
-        ),
-        ("evkafka_uncommitted_events", "Records read and not finished.", lambda one: one.pending),
-        (
-            "evkafka_events_done_ahead",
-            "Offsets after the oldest unfinished record that are finished.",
-            lambda one: one.done_ahead,
-        ),
-        ("evkafka_events_awaiting_retry", "Lanes waiting for the next attempt.", lambda one: one.retrying),
-        (
-            "evkafka_events_unwritten",
-            "Records waiting to be written to a dead-letter or retry topic after a failed write.",
-            lambda one: len(one.unwritten),
-        ),
-    )
+_PARTITION_GAUGES: tuple[tuple[str, str, Callable[[PartitionStatus], float | None]], ...] = (
+    ("evkafka_consumer_lag", "Records from the oldest unfinished one to the end.", lambda one: one.lag),
+    ("evkafka_consumer_position_offset", "The next offset to read.", lambda one: one.position),
+    (
+        "evkafka_consumer_watermark_offset",
+        "The offset up to which every record is finished.",
+        lambda one: one.position if one.oldest is None else one.oldest,
+    ),
+    ("evkafka_consumer_committed_offset", "The last committed offset.", lambda one: one.committed),
+    (
+        "evkafka_consumer_log_end_offset",
+        "The end offset of the partition; with read_committed the last stable offset.",
+        lambda one: one.end,
+    ),
+    (
+        "evkafka_consumer_high_watermark_offset",
+        "The high watermark: the end offset with open transactions included.",
+        lambda one: one.high_watermark,
+    ),
+    ("evkafka_uncommitted_events", "Records read and not finished.", lambda one: one.pending),
+    (
+        "evkafka_events_done_ahead",
+        "Offsets after the oldest unfinished record that are finished.",
+        lambda one: one.done_ahead,
+    ),
+    ("evkafka_events_awaiting_retry", "Lanes waiting for the next attempt.", lambda one: one.retrying),
+    (
+        "evkafka_events_unwritten",
+        "Records waiting to be written to a dead-letter or retry topic after a failed write.",
+        lambda one: len(one.unwritten),
+    ),
+)
+"""Name, help text and value of gauges that every partition has; None: there is no value."""
 
 
-def _lag_s(partition: PartitionStatus, now_ms: float) -> float | None:
+def _lag_s(partition: PartitionStatus, now_ms: int) -> float | None:
     if partition.oldest is None and partition.lag == 0:
         return 0.0
     written_ms = partition.oldest_timestamp_ms

@@ -177,6 +177,7 @@ class ConsumerStatus:
         longest_poll_s: the longest time that either may take.
         rebuilds: how many times the source was replaced.
         stopping: True once a stop was requested.
+        now_ms: the time of this status on the consumer's clock, as records carry it.
         awaited: what records wait for because a server outside of Kafka does not answer: schemas.
         transactions: None unless it commits in transactions (exactly once).
     """
@@ -194,6 +195,7 @@ class ConsumerStatus:
     longest_poll_s: float
     rebuilds: int
     stopping: bool
+    now_ms: int
     awaited: tuple[str, ...] = ()
     transactions: TransactionStatus | None = None
 
@@ -270,6 +272,7 @@ def consumer_status(
         longest_poll_s=watchdog.longest_allowed_poll_s,
         rebuilds=rebuilds,
         stopping=stopping,
+        now_ms=assignment.clock.timestamp_ms(),
         transactions=_transaction_status(assignment, now_s) if settings.transaction_settings is not None else None,
     )
 

@@ -43,7 +43,6 @@ class ConsumerRows:
     status: AppStatus
     health: HealthChecks
     statistics: Statistics
-    now_ms: int
 
     def create(self, ready: Health, live: Health) -> list[ConsumerRow]:
         reasons: dict[str, list[str]] = {}
@@ -59,10 +58,12 @@ class ConsumerRows:
         partitions = self._limit_to_most_important(PARTITIONS_SHOWN, consumer.partitions, key=_importance_key)
         attempts = self._limit_to_most_important(ATTEMPTS_SHOWN, consumer.attempts, key=lambda attempt: attempt.age_s)
         ages_s = [
-            age_s for one in consumer.partitions if (age_s := _partition_oldest_age_s(one, self.now_ms)) is not None
+            age_s for one in consumer.partitions if (age_s := _partition_oldest_age_s(one, consumer.now_ms)) is not None
         ]
         failed = failed_attempts_by_partition(consumer)
-        rows = [self._create_partition_row(one, failed[one.topic, one.partition]) for one in partitions]
+        rows = [
+            self._create_partition_row(one, failed[one.topic, one.partition], consumer.now_ms) for one in partitions
+        ]
         notes = self.health.consumer_notes(consumer)
         if (hidden := len(consumer.partitions) - len(partitions)) > 0:
             notes = *notes[: REASONS_SHOWN - 1], f"{hidden:,} more partitions are in the metrics only"
@@ -91,7 +92,7 @@ class ConsumerRows:
         most = max(MIN_SHOWN, shown // max(len(self.status.consumers), 1))
         return items if len(items) <= most else heapq.nlargest(most, items, key=key)
 
-    def _create_partition_row(self, partition: PartitionStatus, failed: int) -> PartitionRow:
+    def _create_partition_row(self, partition: PartitionStatus, failed: int, now_ms: int) -> PartitionRow:
         state, kind, why = partition_state_and_reasons(partition, failed)
         error = None
         if failed and partition.oldest is not None:
@@ -107,7 +108,7 @@ class ConsumerRows:
             pending=partition.pending,
             done_ahead=partition.done_ahead,
             oldest=partition.oldest,
-            oldest_age_s=_partition_oldest_age_s(partition, self.now_ms),
+            oldest_age_s=_partition_oldest_age_s(partition, now_ms),
             stuck_s=partition.oldest_age_s,
             failed_attempts=failed,
             error=error,

@@ -35,12 +35,12 @@ class Snapshots:
 
     def create(self) -> PageSnapshot:
         status, health, statistics = self._app.status(), self._app.health, self._statistics
-        ready, live, now_ms = health.ready(status), health.live(status), int(time.time() * 1000)
-        rows = ConsumerRows(status, health, statistics, now_ms).create(ready, live)
+        ready, live = health.ready(status), health.live(status)
+        rows = ConsumerRows(status, health, statistics).create(ready, live)
         dead_letters = self._open_dead_letters()
         statistics.sample_status(status)
         return PageSnapshot(
-            at_ms=now_ms,
+            at_ms=int(time.time() * 1000),
             now=_current_figures(statistics, status, rows),
             history=statistics.app_history(),
             problems=self._problems.update(status, ready, live, rows, dead_letters)[:PROBLEMS_SHOWN],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -34,6 +35,14 @@ class TestTheExample:
 
         assert dead.json() == event
         assert dead.header("evkafka-dlq-topic") == b"orders"
+
+    async def test_a_dead_letter_has_failed_at_the_time_of_the_records(self) -> None:
+        async with InMemoryKafka() as kafka, kafka.running(billing(bad=True)):
+            sent = await kafka.send("orders", {}, event_type="OrderPlaced")
+            await kafka.settle()
+        [dead] = kafka.records("orders.billing.dlq")
+        failed_at = datetime.fromisoformat((dead.header("evkafka-dlq-failed-at") or b"").decode())
+        assert sent.timestamp <= failed_at.timestamp() * 1000 <= dead.timestamp
 
     @pytest.mark.parametrize("seed", range(20))
     async def test_runs_with_any_seed(self, seed: int) -> None:

@@ -159,9 +159,7 @@ class DeadLetterWriter:
         """
         record, policy = origin_of_unreadable_record(unreadable), self._policy_for(None)
         error = unreadable.error
-        failure = FailureInfo(
-            self._group_id, None, 1, f"the record cannot be read: {error!r}", error, datetime.now(UTC)
-        )
+        failure = FailureInfo(self._group_id, None, 1, f"the record cannot be read: {error!r}", error, self._now())
         return await self._write_until_confirmed(
             self._create_dead_letter_write(record, failure, policy, source or record.topic, UNREADABLE)
         )
@@ -245,7 +243,10 @@ class DeadLetterWriter:
     def _failure_info(self, slot: Slot, verdict: SendToDeadLetter | SendToRetryTopic) -> FailureInfo:
         event_type = slot.route.event_type if slot.route is not None else None
         attempts = slot.earlier + slot.attempt
-        return FailureInfo(self._group_id, event_type, attempts, verdict.reason, verdict.error, datetime.now(UTC))
+        return FailureInfo(self._group_id, event_type, attempts, verdict.reason, verdict.error, self._now())
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.timestamp_ms() / 1000, UTC)
 
     async def _write_until_confirmed(
         self, write: TopicWrite, failed: WriteFailed = _ignore_failed_write
