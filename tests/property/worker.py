@@ -43,6 +43,7 @@ class Journal:
         handled: partition -> offsets of successful attempts, in the order of their ends.
         in_lanes: lane -> the same.
         broken: violations that an endpoint saw. (Raised there, they would be failed attempts.)
+        failed: (partition, offset) -> the numbers of its attempts that failed, in order.
         sent: addresses of records whose output was confirmed, in the order of the confirmations.
         running: lane -> the member that handles a record of it, in the whole group, and how many times that member had
             lost partitions when it began: an attempt that runs on after a loss is not its member's any more.
@@ -50,6 +51,7 @@ class Journal:
 
     handled: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     in_lanes: dict[Lane, list[int]] = field(default_factory=lambda: defaultdict(list))
+    failed: dict[tuple[int, int], list[int]] = field(default_factory=lambda: defaultdict(list))
     sent: list[tuple[int, int]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     running: dict[Lane, tuple[Worker, int]] = field(default_factory=dict)
@@ -108,8 +110,7 @@ class Worker:
         def on_work_in_thread(work: dict[str, Any], request: Request) -> None:
             lane = lane_of(self._config, request.partition, request.key)
             with self._exclusive({lane}):
-                if request.attempt <= work["fails"]:
-                    raise ValueError("requested by the schedule")
+                self._fail_if_requested(work, request)
                 if self._sends_are_kept and work["sends"]:  # otherwise the thread would wait for the virtual clock
                     self._send_done.from_thread(_output(request))
             self._handled(lane, request)
@@ -148,13 +149,17 @@ class Worker:
                 await asyncio.sleep(0)
             if work["lasts_s"]:
                 await sleep(self._clock, work["lasts_s"])
-            if request.attempt <= work["fails"]:
-                raise ValueError("requested by the schedule")
+            self._fail_if_requested(work, request)
             if work["sends"]:
                 await self._send_done(_output(request))
                 self._journal.sent.append((request.partition, request.offset))
 
         return work_on
+
+    def _fail_if_requested(self, work: dict[str, Any], request: Request) -> None:
+        if request.attempt <= work["fails"]:
+            self._journal.failed[request.partition, request.offset].append(request.attempt)
+            raise ValueError("requested by the schedule")
 
     @contextmanager
     def _exclusive(self, lanes: set[Lane]) -> Iterator[None]:
