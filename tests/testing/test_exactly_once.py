@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from evkafka import BatchError, DeadLetter, EVKafkaApp, EVKafkaProducer, Handler, Retry, Sender, Skip, TestClient
+from evkafka.exceptions import ConfigError
 from evkafka.records import RecordMetadata
 from evkafka.testing import AsyncTestClient
 
@@ -90,6 +91,25 @@ def sent_by(relay: Relay, *values: str, event_type: str = "E") -> list[object]:
 def test_an_attempt_that_does_not_finish_its_record_sends_nothing(event_type: str) -> None:
     values = ["a", "fail", "retry", "dead_letter", "skip", "b"]
     assert sent_by(Relay(), *values, event_type=event_type) == ["a", "skip", "b"]
+
+
+def test_a_send_over_a_producer_of_another_cluster_is_refused() -> None:
+    with TestClient(Relay(bootstrap_servers="elsewhere:9092").app) as client:
+        with pytest.raises(ConfigError, match=r"elsewhere:9092 .*a transaction cannot span two clusters.*outside_tr"):
+            client.send_event("a", "E", "in")
+        assert client.sent == []
+
+
+@pytest.mark.parametrize(
+    "producer",
+    [
+        {"bootstrap_servers": "elsewhere:9092", "outside_transactions": True},
+        {"bootstrap_servers": ["elsewhere:9092", "localhost:9092"]},
+    ],
+    ids=["outside transactions", "a server in common"],
+)
+def test_a_send_over_another_list_of_servers_is_sent(producer: dict[str, Any]) -> None:
+    assert sent_by(Relay(**producer), "a") == ["a"]
 
 
 def test_an_error_that_the_client_raises_drops_what_was_sent() -> None:

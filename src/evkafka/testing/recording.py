@@ -22,6 +22,7 @@ from evkafka.sender import OutboundEndpoint, Sender
 from evkafka.serde.annotations import bytes_or_str_type
 from evkafka.serde.cloudevents.reading import event_data_of
 from evkafka.serde.formats.interface import DecodeValue, FormatError, ValueFormat
+from evkafka.testing.cluster_ids import ClusterIds
 from evkafka.testing.memory.partition_log import MemoryRecord
 
 
@@ -105,6 +106,7 @@ class ProducerOnlyCluster:
         self._offset_counter = offset_counter
         self._producer = producer
         self._sender = sender
+        self._cluster_ids = ClusterIds()
 
     def source(self, settings: ConsumerSettings) -> RecordSource:
         raise RuntimeError("a test client has no Kafka to read from: run the app on evkafka.testing.InMemoryKafka")
@@ -121,7 +123,7 @@ class ProducerOnlyCluster:
         return dict.fromkeys(wanted, 1)
 
     async def topic_ids(self, connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float) -> TopicIds:
-        return TopicIds(None, {})
+        return TopicIds(self._cluster_ids.id_of(connection), {})
 
     async def read_topic(
         self, connection: ConnectionSettings, topic: str, take: Callable[[Record], object], *, timeout_s: float

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from evkafka import EVKafkaProducer
 from evkafka.config import consumer_settings
 from evkafka.config.settings import ConnectionSettings, ProducerSettings
 from evkafka.exceptions import BrokerUnavailable, DeliveryError
@@ -111,7 +112,8 @@ async def test_a_dead_letter_waits_until_its_cluster_is_known(caplog: pytest.Log
 
 async def test_a_send_over_another_list_of_servers_of_the_cluster_is_in_the_transaction(relay: Relay) -> None:
     await relay.feed(b"a")
-    async with relay.running({"bootstrap_servers": ALIAS}, transaction_interval_ms=500):
+    servers = [ALIAS, *EVKafkaProducer({}).settings.connection.bootstrap_servers]
+    async with relay.running({"bootstrap_servers": servers}, transaction_interval_ms=500):
         await relay.kafka.advance(ms=100)
         assert relay.handled == [b"a"]
         assert relay.written == []

@@ -19,13 +19,10 @@ from evkafka import (
     Request,
     Skip,
 )
-from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import RecordTooLarge
 from evkafka.middleware import JsonTypedDecoderMiddleware
 from evkafka.records import RecordMetadata
-from evkafka.runtime.ports import TopicIds
 from evkafka.telemetry import AttemptFailed, ConsumerLost
-from evkafka.testing.memory.apps import ClusterView
 from tests.runtime.transactions.conftest import GROUP, IN, OUT, Relay, fail
 
 LARGE = {"max_request_size": 4_000_000}
@@ -237,22 +234,22 @@ class TestOutside:
             await relay.kafka.settle()
         assert relay.out == [b"a"]
 
-    async def test_a_producer_of_another_cluster_is_refused(
-        self, relay: Relay, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        async def topic_ids(_: object, connection: ConnectionSettings, *args: object, **keys: object) -> TopicIds:
-            return TopicIds("other" if connection.bootstrap_servers == ("elsewhere:9092",) else "memory", {})
-
-        monkeypatch.setattr(ClusterView, "topic_ids", topic_ids)
+    async def test_a_producer_of_another_cluster_is_refused(self, relay: Relay) -> None:
         failed = failures(relay)
         async with relay.running({"bootstrap_servers": "elsewhere:9092"}, **ONCE):
             await relay.feed(b"a")
             await relay.kafka.settle()
         [error] = failed
         assert isinstance(error, ConfigError)
-        for part in ("'sends'", "elsewhere:9092 (cluster id other)", "(cluster id memory)", "outside_transactions"):
+        for part in ("'sends'", "elsewhere:9092 (cluster id memory-2)", "(cluster id memory)", "outside_transactions"):
             assert part in str(error)
         assert relay.written == []
+
+    async def test_a_producer_of_another_cluster_may_be_outside_transactions(self, relay: Relay) -> None:
+        await relay.feed(b"a")
+        async with relay.running({"bootstrap_servers": "elsewhere:9092", "outside_transactions": True}, **ONCE):
+            await relay.kafka.settle()
+        assert relay.out == [b"a"]
 
     async def test_a_producer_that_the_endpoint_creates_itself_sends_at_once(self, relay: Relay) -> None:
         async def fail(value: bytes, request: Request) -> None:

@@ -13,6 +13,7 @@ from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.ports import RecordSink, RecordSource, TopicIds
 from evkafka.service.service import Service
 from evkafka.telemetry import AttemptFailed
+from evkafka.testing.cluster_ids import ClusterIds
 from evkafka.testing.memory.clock_driver import Attempt
 from evkafka.testing.memory.cluster import MemoryCluster
 from evkafka.testing.memory.sink import MemorySink
@@ -26,6 +27,7 @@ class ClusterView:
 
     def __init__(self, kafka: MemoryCluster) -> None:
         self._kafka = kafka
+        self._cluster_ids = ClusterIds()
         self.sources: list[MemorySource] = []
         self.sinks: list[MemorySink] = []
 
@@ -51,9 +53,8 @@ class ClusterView:
 
     async def topic_ids(self, connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float) -> TopicIds:
         await self._kafka.check_reachable()
-        return TopicIds(
-            "memory", {name: self._kafka.topics.topic_id(name) for name in topics if name in self._kafka.topics}
-        )
+        found = {name: self._kafka.topics.topic_id(name) for name in topics if name in self._kafka.topics}
+        return TopicIds(self._cluster_ids.id_of(connection), found)
 
     async def read_topic(
         self, connection: ConnectionSettings, topic: str, take: Callable[[Record], object], *, timeout_s: float
