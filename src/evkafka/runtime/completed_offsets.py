@@ -2,6 +2,10 @@
 
 A commit is one offset: all before it is finished. Records of other keys may be finished after it, and would be handled
 again by the next owner of the partition. The text says which ones, so that they are skipped.
+
+The first range may begin at the committed offset itself: an owner has handled all records before what an earlier owner
+had finished, and has not read that yet. Only reading shows whether these are the same records (KIP-320), so the commit
+does not pass them.
 """
 
 from __future__ import annotations

@@ -98,6 +98,31 @@ class TestACleanRestart:
         assert kafka.committed("billing", "orders") == 20
         assert metadata(kafka) == ""
 
+    async def test_repeats_none_of_the_finished_records_that_begin_at_the_committed_offset(
+        self, kafka: InMemoryKafka
+    ) -> None:
+        """The second life ends while it has read only up to them: what is finished is known, and not read again."""
+        await send(kafka, 10)
+        app, seen = failing_at(*range(5))
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 10)
+
+        async def pause_after_the_fifth(request: Request) -> None:
+            if len(seen) == 5:
+                app.consumer("consumer-1").pause("orders", 0)
+
+        app, seen = make_app(pause_after_the_fifth, **LANES, max_poll_records=5)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 5)
+            await kafka.advance(ms=1_000)
+        assert kafka.committed("billing", "orders") == 5
+
+        again, seen_again = make_app(**LANES)
+        async with kafka.running(again):
+            await kafka.settle()
+        assert seen_again.offsets() == []
+        assert kafka.committed("billing", "orders") == 10
+
     async def test_new_records_behind_the_finished_ones_are_handled(self, kafka: InMemoryKafka) -> None:
         await send(kafka, 10)
         app, seen = failing_at(0)
