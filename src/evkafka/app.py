@@ -39,7 +39,7 @@ from evkafka.service.process import exit_with_code, run_to_exit_code
 from evkafka.service.service import Service
 from evkafka.service.stop_guard import StopGuard
 from evkafka.telemetry import Telemetry
-from evkafka.web.component import WebComponent, mountable_web_app
+from evkafka.web.component import WebComponent, pages_as_asgi_app
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -283,7 +283,7 @@ class EVKafkaApp:
             ConfigError: the extra `[web]` is not installed.
         """
         self._create_metrics_if_missing()
-        return mountable_web_app(self, self._ui_token)
+        return pages_as_asgi_app(self, self._ui_token)
 
     def _create_metrics_if_missing(self) -> None:
         if self._metrics is None:

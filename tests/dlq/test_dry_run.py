@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from evkafka import EVKafkaApp, Handler
 from evkafka.dlq.dead_letter import read_dead_letter
-from evkafka.dlq.dry_run import create_dry_run_check
+from evkafka.dlq.dry_run import create_reaches_endpoint_check
 from evkafka.testing import MemoryRecord
 
 EVENT = {"specversion": "1.0", "id": "7", "source": "/shop", "type": "OrderPlaced"}
@@ -32,7 +32,7 @@ def refusal(value: Any, headers: tuple[tuple[str, bytes | None], ...]) -> str | 
     app.add_consumer({"topics": ["orders"], "group_id": "billing", "envelope": "cloudevents"}, handler)
     [consumer] = app.consumers.values()
     record = MemoryRecord("orders.billing.dlq", 0, 0, 0, None, json.dumps(value).encode(), headers)
-    return create_dry_run_check(consumer)(read_dead_letter(record))
+    return create_reaches_endpoint_check(consumer)(read_dead_letter(record))
 
 
 @pytest.mark.parametrize("structured", [False, True])

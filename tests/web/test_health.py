@@ -13,7 +13,7 @@ import pytest
 from evkafka import EVKafkaApp, Handler, Sender
 from evkafka.exceptions import StartFailed, StopApp
 from evkafka.observe.health import Check, Health
-from evkafka.runtime.watchdog import Watchdog
+from evkafka.runtime.consumer_watchdog import ConsumerWatchdog
 from evkafka.telemetry import EndpointBlocked
 from evkafka.testing import InMemoryKafka
 from evkafka.testing.memory.source import MemorySource
@@ -156,7 +156,9 @@ class TestLive:
                 await asyncio.Future()
 
             monkeypatch.setattr(MemorySource, "poll", hang)
-            monkeypatch.setattr(Watchdog, "_fail_consumer_if_stalled", lambda *_: None)  # it would rebuild the consumer
+            monkeypatch.setattr(
+                ConsumerWatchdog, "_fail_consumer_if_stalled", lambda *_: None
+            )  # it would rebuild the consumer
             await kafka.advance(ms=129_000)
             assert live(app).ok
             await kafka.advance(ms=2_000)

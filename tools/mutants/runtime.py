@@ -278,11 +278,11 @@ ASSIGNMENT = [
     ),
     Breakage(
         "a partition that was away for a minute counts as stalled when it is back",
-        "runtime/watchdog.py",
+        "runtime/consumer_watchdog.py",
         "unmoved.get(partition, (-1, now_s))",
         "next(iter(unmoved.values()), (-1, now_s))",
         "the consumer is restarted for nothing",
-        ("tests/runtime/test_watchdog.py",),
+        ("tests/runtime/test_consumer_watchdog.py",),
     ),
     Breakage(
         "a late commit counts if its partition has moved and is back",
@@ -311,7 +311,7 @@ ASSIGNMENT = [
     Breakage(
         "the stop does not wait for records that a poll is handing over",
         "runtime/rebalance.py",
-        "        if await acquire_lock(clock, self._assignment.handing_over, drain_s):",
+        "        if await acquire_lock(clock, self._assignment.committing_polled, drain_s):",
         "        if False:",
         "at most once, records that are committed are lost at the stop",
         ("tests/runtime/lanes/test_giving_back.py",),
@@ -444,7 +444,7 @@ POLLER = [
     ),
     Breakage(
         "time limits are not enforced",
-        "runtime/watchdog.py",
+        "runtime/consumer_watchdog.py",
         "                self._enforce_time_limit(executor, now_s)",
         "                pass",
         "an endpoint that hangs blocks its key forever",
@@ -489,11 +489,11 @@ POLLER = [
     ),
     Breakage(
         "a poll that does not return is not noticed",
-        "runtime/watchdog.py",
+        "runtime/consumer_watchdog.py",
         "            self._fail_consumer_if_stalled(self._source, now_s)",
         "            pass",
         "the consumer stalls while the process stays alive",
-        ("tests/runtime/test_watchdog.py",),
+        ("tests/runtime/test_consumer_watchdog.py",),
     ),
 ]
 

@@ -90,7 +90,7 @@ class ClassArchive:
         if not ended:
             making.kill()
         if ended and making.exit_code == 0 and scratch.exists():
-            self._remove_archives_by_age()
+            self._remove_expired_archives()
             scratch.replace(self.file)
             log.unlink(missing_ok=True)
         else:
@@ -114,7 +114,7 @@ class ClassArchive:
         finally:
             lock.unlink(missing_ok=True)
 
-    def _remove_archives_by_age(self) -> None:
+    def _remove_expired_archives(self) -> None:
         """Remove old archives, which are probably of Javas that no longer exist. If one is still used, it is created
         again."""
         for other in self.file.parent.glob("*.jsa"):

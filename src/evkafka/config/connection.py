@@ -67,7 +67,7 @@ def read_connection(section: Section, *, request_timeout_s: float, login: bool =
         _check_login_keys(section, settings.options)
     if (version := section.value_or_missing("api_version")) is not MISSING and version is not None:
         warn_once("api_version is not used: the client asks each broker for its API versions; remove the key")
-    section.refuse_key("loop", "the running loop is used; remove the key")
+    section.add_fault_if_given("loop", "the running loop is used; remove the key")
     hidden_user = isinstance(section.value_or_missing("sasl_plain_username"), Secret)
     return replace(settings, shown=_mask_connection(settings, hidden_user=hidden_user))
 

@@ -115,10 +115,10 @@ def _check_unsupported_aiokafka_keys(section: Section) -> None:
     if section.flag("enable_auto_commit", None) is not None:
         warn_once("enable_auto_commit is not used: auto_commit_mode decides when offsets are committed; remove the key")
     section.milliseconds("max_poll_interval_ms", None, least=1)
-    section.refuse_key(
+    section.add_fault_if_given(
         "key_deserializer", f"a consumer does not have this key; request.key is the key as received, and {DECODING}"
     )
-    section.refuse_key("value_deserializer", f"a consumer has none; {DECODING}")
+    section.add_fault_if_given("value_deserializer", f"a consumer has none; {DECODING}")
 
 
 def _read_topics(section: Section) -> tuple[TopicSettings, ...]:

@@ -51,7 +51,7 @@ def read_dead_letter_producer(
     larger = {"max_request_size": DEAD_LETTER_REQUEST_SIZE}
     values = {**larger, **override_connection_keys(connection, policy.dead_letter_producer or {})}
     inner = section.create_nested_section("dead_letter_producer", values, doc=DOC)
-    inner.refuse_key("topic", "dead_letter_topic sets the topic; remove this key")
+    inner.add_fault_if_given("topic", "dead_letter_topic sets the topic; remove this key")
     settings = _read_producer_keys(inner, login=login)
     if inner.is_valid("acks") and settings.acks != "all":
         inner.add_fault(
@@ -81,10 +81,10 @@ def _read_producer_keys(section: Section, *, login: bool = True) -> ProducerSett
         "a producer does not have this key; transactions are those of a consumer with auto_commit_mode 'exactly-once',"
         " whose endpoints' sends are part of them; remove it"
     )
-    section.refuse_key("transactional_id", no_transactions)
-    section.refuse_key("transaction_timeout_ms", no_transactions)
-    section.refuse_key("key_serializer", f"a producer has none; {ENCODING}")
-    section.refuse_key("value_serializer", f"a producer has none; {ENCODING}")
+    section.add_fault_if_given("transactional_id", no_transactions)
+    section.add_fault_if_given("transaction_timeout_ms", no_transactions)
+    section.add_fault_if_given("key_serializer", f"a producer has none; {ENCODING}")
+    section.add_fault_if_given("value_serializer", f"a producer has none; {ENCODING}")
     return settings
 
 

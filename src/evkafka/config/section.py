@@ -97,7 +97,7 @@ class Section:
         """False if one of the keys has a fault: it reads as its default, which must not be compared with other keys."""
         return self._invalid.isdisjoint(keys)
 
-    def refuse_key(self, key: str, sentence: str) -> None:
+    def add_fault_if_given(self, key: str, sentence: str) -> None:
         """Refuse a key that aiokafka has and we do not support; the sentence says what to do instead."""
         self._refused.add(key)
         if key in self._values:

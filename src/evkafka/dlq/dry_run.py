@@ -100,7 +100,7 @@ def predict_outcome_with_schema(
     )
 
 
-def create_dry_run_check(consumer: CheckedConsumer) -> DryRunCheck:
+def create_reaches_endpoint_check(consumer: CheckedConsumer) -> DryRunCheck:
     """A check whether a dead letter would reach an endpoint of this consumer."""
     type_header, topic_types = consumer.stack_type_header, consumer.default_event_type_by_topic
     is_default = all(layer.cls is JsonTypedDecoderMiddleware for layer in consumer.middleware or ())

@@ -44,7 +44,7 @@ class Assignment:
         at_most_once: offsets are committed before their records run (pre-commit).
         metadata_limit: how much metadata a commit may have.
         taken: records put into lanes, without those that were dropped unfinished.
-        handing_over: locked from a poll's return until its records are in their lanes.
+        committing_polled: at most once, locked while records of a poll are committed, until they are in their lanes.
         commit_timer: when the next commit goes out.
     """
 
@@ -63,7 +63,7 @@ class Assignment:
         self.source: RecordSource | None = None
         self.committer: Committer | None = None
         self.taken = 0
-        self.handing_over = asyncio.Lock()
+        self.committing_polled = asyncio.Lock()
         self.commit_timer = CommitTimer(
             clock, settings, records_wait=self._has_waiting_records, work_runs=self._has_running_work
         )

@@ -26,6 +26,7 @@ from evkafka.runtime.backend import random_source
 from evkafka.runtime.blocking_records import BlockingRecords
 from evkafka.runtime.clock import sleep, wait_any
 from evkafka.runtime.committer import COMMIT_TIMEOUT_S, Committer, Transactions
+from evkafka.runtime.consumer_watchdog import ConsumerWatchdog
 from evkafka.runtime.corrupt_records import CorruptRecords
 from evkafka.runtime.dead_letter_limit import LimitReset
 from evkafka.runtime.dead_letters.retry_topics import RetryTopics
@@ -43,7 +44,6 @@ from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline
 from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.runtime.supervision.tasks import SupervisedTasks, TaskEnded
 from evkafka.runtime.transaction_scope import TransactionScope
-from evkafka.runtime.watchdog import Watchdog
 from evkafka.telemetry import ConsumerLost, ConsumerStarted, ConsumerStopped, Telemetry
 
 LEAVE_S = 2.0
@@ -118,7 +118,7 @@ class ConsumerParts:
     executors: Sequence[Executor]
     rebalance_listener: RebalanceListener
     blocking_records: BlockingRecords
-    watchdog: Watchdog
+    watchdog: ConsumerWatchdog
 
 
 class Consumer:

@@ -11,6 +11,7 @@ from evkafka.runtime.admission import Admission
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.blocking_records import BlockingRecords
 from evkafka.runtime.consumer import Consumer, ConsumerEnvironment, ConsumerParts, ConsumerSpec
+from evkafka.runtime.consumer_watchdog import ConsumerWatchdog
 from evkafka.runtime.corrupt_records import CorruptRecords
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.executor import Executor
@@ -32,7 +33,6 @@ from evkafka.runtime.supervision.tasks import SupervisedClock, SupervisedTasks
 from evkafka.runtime.suspect_records import SuspectRecords
 from evkafka.runtime.take_over import PartitionTakeOver
 from evkafka.runtime.time_slice import TimeSlice
-from evkafka.runtime.watchdog import Watchdog
 
 
 def build_consumer(
@@ -62,7 +62,7 @@ def build_consumer(
     threads = ThreadPoolExecutor(spec.settings.concurrency, thread_name_prefix=f"evkafka-{spec.name}")
     session = SessionCheck(assignment)
     time_slice = TimeSlice(clock, session.hold_lanes_if_not_in_session)
-    executors = _create_executors(spec, environment, services, writes, watchdog_rounds, time_slice, threads)
+    executors = _create_executor_pool(spec, environment, services, writes, watchdog_rounds, time_slice, threads)
     blocking_records = BlockingRecords(spec.name, assignment.partitions, assignment.flow)
     parts = ConsumerParts(
         assignment=assignment,
@@ -170,7 +170,7 @@ def _create_identity(spec: ConsumerSpec) -> ConsumerIdentity:
     )
 
 
-def _create_executors(
+def _create_executor_pool(
     spec: ConsumerSpec,
     environment: ConsumerEnvironment,
     services: ConsumerServices,
@@ -208,8 +208,8 @@ def _create_watchdog(
     report: TelemetryReporter,
     blocking_records: BlockingRecords,
     fail: Callable[[BaseException], None],
-) -> Watchdog:
-    return Watchdog(
+) -> ConsumerWatchdog:
+    return ConsumerWatchdog(
         assignment,
         executors,
         shortest_limit_s=spec.shortest_limit_s,

@@ -101,12 +101,12 @@ def _create_kept_sends(scope: TransactionScope, records: Sequence[Record], slot:
 
 async def _run_keeping_sends(attempt: Awaitable[object], kept: KeptSends) -> object:
     try:
-        return await _run_in_attempt(attempt, kept)
+        return await _await_keeping_sends(attempt, kept)
     finally:
         kept.refuse_further_sends()
 
 
-async def _run_in_attempt(step: Awaitable[Any], kept: KeptSends) -> Any:
+async def _await_keeping_sends(step: Awaitable[Any], kept: KeptSends) -> Any:
     kept_sends.set(kept)
     try:
         return await step
@@ -122,14 +122,14 @@ class _KeepingBatch:
         self._kept = kept
 
     async def prepare(self) -> Mapping[int, FailureOutcome | None]:
-        prepared: Mapping[int, FailureOutcome | None] = await _run_in_attempt(self._batch.prepare(), self._kept)
+        prepared: Mapping[int, FailureOutcome | None] = await _await_keeping_sends(self._batch.prepare(), self._kept)
         return prepared
 
     async def run(self, wanted: Sequence[int]) -> object:
-        return await _run_in_attempt(self._batch.run(wanted), self._kept)
+        return await _await_keeping_sends(self._batch.run(wanted), self._kept)
 
     async def close(self) -> None:
         try:
-            await _run_in_attempt(self._batch.close(), self._kept)
+            await _await_keeping_sends(self._batch.close(), self._kept)
         finally:
             self._kept.refuse_further_sends()

@@ -489,7 +489,7 @@ class Partition:
         if self.mark.ownership is Ownership.BEGUN:
             self.mark = OPEN
 
-    def clear_mark_and_attempt_before_revoke(self) -> None:
+    def clear_own_mark_and_attempt_before_revoke(self) -> None:
         """It is released in order: its last commit has no mark but an earlier owner's whose suspect record has not
         begun here, and does not count an attempt that it cuts short."""
         if self.inherited is None or self.mark is not self.inherited.mark:

@@ -129,7 +129,7 @@ class Poller:
         if partition is None or not self._may_hand_out(partition):
             self._seek_back_if_at_most_once(source, tp, records[0])
             return
-        if not self._allow_read_by_dead_letter_limit(partition):  # this call has stopped the app
+        if not self._inherit_commit_and_check_dead_letter_limit(partition):  # this call has stopped the app
             return
         if self._assignment.telemetry.wants(RecordsReceived):
             sizes = [*map(len, filter(None, map(VALUE, records)))]
@@ -142,7 +142,7 @@ class Poller:
         else:
             partition.set_read_position(source.position(tp))
 
-    def _allow_read_by_dead_letter_limit(self, partition: Partition) -> bool:
+    def _inherit_commit_and_check_dead_letter_limit(self, partition: Partition) -> bool:
         """Whether the partition may be read, by what the last commit says. If not, this stops the app."""
         self._assignment.inherit_last_commit(partition)
         return self._limit.may_read_partition_else_stop_app(partition)
@@ -173,7 +173,7 @@ class Poller:
         the new one, the records are lost, as at most once allows.
         """
         assignment = self._assignment
-        async with assignment.handing_over:
+        async with assignment.committing_polled:
             assigned = dict(assignment.partitions)
             offsets = {
                 tp: records[-1].offset + 1
@@ -203,7 +203,7 @@ class Poller:
         markers, records that the client could not read), so that lag is 0. All records before the position have been
         handed out."""
         assignment = self._assignment
-        async with assignment.handing_over:
+        async with assignment.committing_polled:
             moved = {
                 partition: position
                 for tp, partition in assignment.partitions.items()
@@ -236,7 +236,7 @@ class Poller:
             if (
                 not (partition.is_being_revoked or partition.is_closed)
                 and source.position(tp) is not None
-                and self._allow_read_by_dead_letter_limit(partition)  # stops the app if the limit is reached
+                and self._inherit_commit_and_check_dead_letter_limit(partition)  # stops the app if the limit is reached
             ):
                 partition.set_read_position(source.position(tp))
         # The commit timer is told when an executor leaves a lane. Without that, the position, this owner's mark and the

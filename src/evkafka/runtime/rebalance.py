@@ -53,7 +53,7 @@ class RebalanceListener:
     async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Let running attempts end within the drain time, commit them, and give these partitions back."""
         assignment = self._assignment
-        drain_s = await self._wait_until_polled_are_in_lanes(assignment.settings.revoke_drain_timeout_s)
+        drain_s = await self._wait_until_committed_are_in_lanes(assignment.settings.revoke_drain_timeout_s)
         revoked = [assignment.partitions[tp] for tp in partitions if tp in assignment.partitions]
         try:
             await self.release_partitions(revoked, drain_s, lambda: COMMIT_TIMEOUT_S)
@@ -116,18 +116,18 @@ class RebalanceListener:
 
     async def release_all_partitions(self, drain_s: float, commit_s: Callable[[], float]) -> None:
         """Give back everything, as `release_partitions` does."""
-        drain_s = await self._wait_until_polled_are_in_lanes(drain_s)
+        drain_s = await self._wait_until_committed_are_in_lanes(drain_s)
         await self.release_partitions(list(self._assignment.partitions.values()), drain_s, commit_s)
 
-    async def _wait_until_polled_are_in_lanes(self, drain_s: float) -> float:
-        """Wait until the records of a poll that has returned are in their lanes; returns the drain time that is left.
+    async def _wait_until_committed_are_in_lanes(self, drain_s: float) -> float:
+        """At most once, wait until the records of a poll that are being committed are in their lanes: they must run.
 
-        In at-most-once mode those records are committed by then, and must run. The wait is part of the drain, so that a
-        commit without a response does not make the drain longer.
+        Returns the drain time that is left. The wait is part of the drain, so that a commit without a response does not
+        make the drain longer.
         """
         clock, until_s = self._assignment.clock, self._assignment.clock.now() + drain_s
-        if await acquire_lock(clock, self._assignment.handing_over, drain_s):
-            self._assignment.handing_over.release()
+        if await acquire_lock(clock, self._assignment.committing_polled, drain_s):
+            self._assignment.committing_polled.release()
         return max(until_s - clock.now(), 0.0)
 
     async def release_partitions(
@@ -148,7 +148,7 @@ class RebalanceListener:
             return
         self._corrupt_records.cancel_dead_letters(revoked)
         for partition in revoked:
-            partition.clear_mark_and_attempt_before_revoke()
+            partition.clear_own_mark_and_attempt_before_revoke()
             partition.begin_revoke()
             if not assignment.at_most_once:
                 scheduler.drop_unbegun_records(partition)

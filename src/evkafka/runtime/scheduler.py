@@ -277,7 +277,10 @@ class LaneScheduler:
         await waiter
 
     def take_lane(self) -> Lane | None:
-        """Of the partition whose turn it is, the lane with the oldest record; the caller's until `release_lane`."""
+        """Of the partition whose turn it is, the lane that comes first: the oldest record, then those tried again.
+
+        It is the caller's until `release_lane`.
+        """
         turns = self._turns
         while turns and not self.is_held:
             ready = turns[0].ready

@@ -34,7 +34,7 @@ class Wait:
 @dataclass(frozen=True, slots=True)
 class SendToRetryTopic:
     """The record is written to a retry topic. Once that is confirmed, its offset is finished in the original topic.
-    It is read again from the retry topic after this time."""
+    Its copy in the retry topic is handled after this time."""
 
     delay_ms: int
     reason: str

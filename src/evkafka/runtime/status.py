@@ -14,11 +14,11 @@ from evkafka.exceptions import message_of
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.blocking_records import BlockingRecords
 from evkafka.runtime.commit_metadata import Ownership
+from evkafka.runtime.consumer_watchdog import ConsumerWatchdog
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.flow_control import NotReadReason as UnreadReason
 from evkafka.runtime.partition import BlockReason, Partition, PendingWrite
 from evkafka.runtime.ports import GroupEpoch, SourceState
-from evkafka.runtime.watchdog import Watchdog
 
 ERROR_CHARACTERS = 300
 
@@ -241,7 +241,7 @@ class AppStatus:
 def consumer_status(
     assignment: Assignment,
     running: Sequence[Executor],
-    watchdog: Watchdog,
+    watchdog: ConsumerWatchdog,
     blocking: BlockingRecords,
     *,
     rebuilds: int,

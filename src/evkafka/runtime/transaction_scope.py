@@ -31,7 +31,7 @@ class _Refusal:
     largest_bytes: int | None
     until_s: float
 
-    def refusal_text(self, record: OutgoingRecord, addresses: Collection[str], sink: RecordSink) -> str | None:
+    def reason_to_refuse(self, record: OutgoingRecord, addresses: Collection[str], sink: RecordSink) -> str | None:
         """Why this record cannot be written either; None if it can."""
         if self.sent_at is not None:
             return str(self.error) if self.sent_at in addresses else None
@@ -95,7 +95,7 @@ class TransactionScope:
         for (topic, _), refusal in self._refused.items():
             if topic != record.topic or self._clock.now() > refusal.until_s:
                 continue
-            if (why := refusal.refusal_text(record, addresses, sink)) is not None:
+            if (why := refusal.reason_to_refuse(record, addresses, sink)) is not None:
                 error = refusal.error  # each attempt gets one of its own, with its own traceback and notes
                 raise type(error)(
                     why, topic=record.topic, event_type=record.event_type, may_have_been_written=False

@@ -67,7 +67,9 @@ class StopGuard:
         self._loop_thread: int | None = None
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)  # a signal handler must not wait for a reader
-        self._thread = threading.Thread(target=self._watch_stop, name="evkafka-stop-guard", daemon=True)
+        self._thread = threading.Thread(
+            target=self._handle_signals_until_deadline, name="evkafka-stop-guard", daemon=True
+        )
 
     # ------------------------------------------------------------------ life
 
@@ -161,7 +163,7 @@ class StopGuard:
 
     # ------------------------------------------------------------------ the thread
 
-    def _watch_stop(self) -> None:
+    def _handle_signals_until_deadline(self) -> None:
         for byte in self._iterate_pipe_bytes_until_deadline():
             self._handle_signal_byte(byte)
         if not self._ended:

@@ -15,7 +15,7 @@ from evkafka.dlq import (
     dry_run_replay,
     replay_dead_letters,
 )
-from evkafka.dlq.dry_run import create_dry_run_check
+from evkafka.dlq.dry_run import create_reaches_endpoint_check
 from evkafka.dlq.local_handler import create_local_handler
 from evkafka.dlq.replay import LocalHandler, ReplayReport
 from evkafka.dlq.targets import source_topics_of
@@ -131,7 +131,7 @@ class DeadLetterScreen:
         dead_letters, source = _require_dead_letter_topic(topics, topic), topics[topic]
         target = Target(sources=source_topics_of(self._consumer_of(source).settings_with_dead_letter_topics()))
         if dry_run:
-            would = create_dry_run_check(self._consumer_of(source)) if to_handler else target
+            would = create_reaches_endpoint_check(self._consumer_of(source)) if to_handler else target
             result = await self._background.run(
                 lambda: dry_run_replay(dead_letters, would, wanted), timeout_s=READ_TIMEOUT_S
             )

@@ -80,7 +80,7 @@ class WebComponent:
         return self._server.url if self._server is not None else None
 
 
-def mountable_web_app(app: OperatedApp, ui_token: str | None) -> Any:
+def pages_as_asgi_app(app: OperatedApp, ui_token: str | None) -> Any:
     """The pages as an ASGI app for another server. Who can reach that is not known, so reading needs a token too.
 
     Raises:

@@ -15,10 +15,10 @@ from evkafka.kafka.client.connection import SilenceTimeout, connect
 from evkafka.kafka.consumer import source_consumer
 from evkafka.records import TopicPartition
 from evkafka.runtime.assignment import Assignment
+from evkafka.runtime.consumer_watchdog import ConsumerWatchdog
 from evkafka.runtime.interfaces import WatchdogRounds
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.session_check import SessionCheck
-from evkafka.runtime.watchdog import Watchdog
 from evkafka.telemetry import Telemetry
 from evkafka.testing.memory.clock import VirtualClock
 from tests.support.kafka_reader import Read
@@ -131,7 +131,7 @@ class TestAPositionThatDoesNotMove:
         settings = ConsumerSettings(session_timeout_s=session_timeout_s)
         assignment = Assignment("it", settings, LaneScheduler(clock), clock=clock, telemetry=Telemetry())
         assignment.add_new_partition(TP)
-        watchdog = Watchdog(
+        watchdog = ConsumerWatchdog(
             assignment,
             executors=(),
             shortest_limit_s=20.0,

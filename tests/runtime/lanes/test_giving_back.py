@@ -199,7 +199,7 @@ class TestAStop:
                 await bench.until(lambda: bench.consumer.status().membership == "steady")
                 await bench.kafka.advance(ms=2_000)
                 await bench.send(b"0", b"1", b"2")
-                await bench.until(lambda: bench.consumer._assignment.handing_over.locked())
+                await bench.until(lambda: bench.consumer._assignment.committing_polled.locked())
                 bench.consumer.stop()
                 await bench.kafka.advance(ms=5_000)
         assert bench.committed() == len(ran) == 3

@@ -36,7 +36,7 @@ from evkafka.dlq import (
     dry_run_replay,
     replay_dead_letters,
 )
-from evkafka.dlq.dry_run import create_dry_run_check
+from evkafka.dlq.dry_run import create_reaches_endpoint_check
 from evkafka.dlq.local_handler import create_local_handler
 from evkafka.dlq.replay import DryRunCheck, LocalHandler, Progress
 from evkafka.dlq.state_topic import Status
@@ -253,7 +253,7 @@ def _predict_and_print_replay(
         to, done = target, "sent"
     else:
         assert dead_letters.cluster.consumer is not None
-        to, done = create_dry_run_check(dead_letters.cluster.consumer), "tried"
+        to, done = create_reaches_endpoint_check(dead_letters.cluster.consumer), "tried"
     result = asyncio.run(dry_run_replay(_dead_letter_topic_reader(dead_letters), to, wanted, limit=limit, force=force))
     _print_dry_run(result.results, result.open, done, as_json=as_json)
 

@@ -396,7 +396,9 @@ class KafkaSource:
         if member is None or self._producer is None:
             raise CommitRefused("transactions need a group_id and auto_commit_mode 'exactly-once'")
         texts = {ClientPartition(*tp): (offset, metadata.get(tp, "")) for tp, offset in offsets.items()}
-        await self._producer.commit(outputs, member.transaction_offsets(texts) if texts else None, timeout_s=timeout_s)
+        await self._producer.run_transaction(
+            outputs, member.transaction_offsets(texts) if texts else None, timeout_s=timeout_s
+        )
 
     # ------------------------------------------------------------------ absent topics
 

@@ -162,7 +162,7 @@ class TransactionalProducer:
 
     # ------------------------------------------------------------------ one transaction
 
-    async def commit(
+    async def run_transaction(
         self, outputs: Sequence[OutgoingRecord], offsets: TransactionOffsets | None = None, *, timeout_s: float
     ) -> None:
         """Write records, each of which has a partition, and commit offsets, in one transaction.

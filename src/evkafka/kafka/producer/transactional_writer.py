@@ -71,7 +71,7 @@ class TransactionalWriter:
             raise BrokerError(f"{self._doing}: no answer within {COMMIT_S:g} s") from error
         except (kafka.KafkaError, OSError) as error:
             raise translate_error(error, self._doing) from error
-        await self._producer.commit(placed, timeout_s=COMMIT_S)
+        await self._producer.run_transaction(placed, timeout_s=COMMIT_S)
 
     async def _with_chosen_partition(self, record: OutgoingRecord) -> OutgoingRecord:
         if (why := too_large_reason(record)) is not None:

@@ -66,7 +66,7 @@ def sign_replay(
     return mac.hexdigest().encode()
 
 
-class ReplaySignatures:
+class ReplaySignatureVerifier:
     """Checks signatures, with one key per dead-letter topic, which is read for the first signature."""
 
     def __init__(self, cluster: Cluster, clock: Clock) -> None:

@@ -25,7 +25,7 @@ from evkafka.runtime.dead_letters.headers import (
     origin_of_unreadable_record,
 )
 from evkafka.runtime.dead_letters.producers import DeadLetterProducer
-from evkafka.runtime.dead_letters.replay_signature import ReplaySignatures
+from evkafka.runtime.dead_letters.replay_signature import ReplaySignatureVerifier
 from evkafka.runtime.dead_letters.retry_topics import MESSAGE_BYTES, Origin, RetryTopics, retry_headers
 from evkafka.runtime.dead_letters.topic_ids import TopicIncarnations
 from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, RecordSink, Route, Slot, WriteFailed, WriteGivenUp
@@ -102,7 +102,7 @@ class DeadLetterWriter:
         # nothing.
         self._most_tries = BEST_EFFORT_TRIES if settings.at_most_once else None
         self._incarnations = TopicIncarnations(cluster, clock, settings.connection)
-        self._signatures = ReplaySignatures(cluster, clock)
+        self._signatures = ReplaySignatureVerifier(cluster, clock)
         self._producers: list[DeadLetterProducer] = []
         # By the id of the `dead_letter_producer`: policies are merged once, and live as long as this.
         self._producer_of: dict[int, DeadLetterProducer] = {}

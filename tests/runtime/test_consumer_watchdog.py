@@ -7,10 +7,10 @@ from typing import Any, cast
 from evkafka.config.settings import ConsumerSettings
 from evkafka.records import TopicPartition
 from evkafka.runtime.assignment import Assignment
+from evkafka.runtime.consumer_watchdog import STALLED_AFTER_S, ConsumerWatchdog
 from evkafka.runtime.interfaces import WatchdogRounds
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.session_check import SessionCheck
-from evkafka.runtime.watchdog import STALLED_AFTER_S, Watchdog
 from evkafka.telemetry import Telemetry
 from evkafka.testing.memory.clock import VirtualClock
 
@@ -44,8 +44,8 @@ def new_assignment(clock: VirtualClock) -> Assignment:
     return Assignment("orders", settings, LaneScheduler(clock), clock=clock, telemetry=Telemetry())
 
 
-def new_watchdog(assignment: Assignment, state: str, errors: list[Exception]) -> Watchdog:
-    watchdog = Watchdog(
+def new_watchdog(assignment: Assignment, state: str, errors: list[Exception]) -> ConsumerWatchdog:
+    watchdog = ConsumerWatchdog(
         assignment,
         executors=(),
         shortest_limit_s=20.0,
@@ -60,7 +60,7 @@ def new_watchdog(assignment: Assignment, state: str, errors: list[Exception]) ->
     return watchdog
 
 
-def poll(watchdog: Watchdog, clock: VirtualClock, *, until_s: float) -> None:
+def poll(watchdog: ConsumerWatchdog, clock: VirtualClock, *, until_s: float) -> None:
     """Let polls return, without records, until this time."""
     while clock.now() < until_s:
         watchdog.note_poll()

@@ -27,7 +27,7 @@ fetcher is considered dead, unless a response is being received slowly at that t
 sessions: a fetch without a response is abandoned after one session, and sent again."""
 
 
-class Watchdog:
+class ConsumerWatchdog:
     """Checks one consumer's executors, poll loop and positions, several times a second.
 
     Args:
