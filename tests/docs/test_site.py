@@ -32,7 +32,7 @@ TERMS = {
     "dead letter queue": "dead-letters/",
     "DLQ": "dead-letters/",
     "at least once": "delivery/",
-    "exactly once": "faq/",
+    "exactly once": "exactly-once/",
     "retry": "retry-topics/",
     "backoff": "glossary/",
     "poison pill": "faq/",

@@ -27,7 +27,7 @@ from tests.property.promises import Lane, kept_in_order, lane_of
 
 GROUP, TOPIC, OUT, PARTITIONS, KEYS = "g", "t", "out", 3, 5
 
-PRODUCER: ProducerConfig = {"bootstrap_servers": "nobody:1", "topic": OUT, "delivery_timeout_ms": 8_000}
+PRODUCER: ProducerConfig = {"topic": OUT, "delivery_timeout_ms": 8_000}
 
 
 Kind = Literal["records", "slow", "batches", "all"]
