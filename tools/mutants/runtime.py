@@ -354,8 +354,8 @@ ASSIGNMENT = [
     Breakage(
         "a partition that is blocked by a failed record accepts more records",
         "runtime/assignment.py",
-        "        if not self.at_most_once:\n            self.scheduler.close_partition_and_drop_unbegun(partition)",
-        "        pass",
+        "            self.scheduler.close_partition_and_drop_unbegun(partition)\n            return\n",
+        "            return\n",
         "later records of its key run before it",
         ("tests/runtime/lanes/test_stop_verdicts.py",),
     ),
@@ -370,10 +370,18 @@ ASSIGNMENT = [
     Breakage(
         "lost records are not reported",
         "runtime/assignment.py",
-        "        if records and self.at_most_once:",
+        "        if addresses:",
         "        if False:",
         "at most once, no log line names the records that were lost at a stop",
         ("tests/conformance/test_pre_commit.py",),
+    ),
+    Breakage(
+        "records that are open when the source is closed are not reported as lost",
+        "runtime/assignment.py",
+        "        self.report_open_records_as_lost(self.partitions.values())\n",
+        "",
+        "at most once, they are in no log line and no metric",
+        ("tests/runtime/lanes/test_statuses.py",),
     ),
 ]
 

@@ -127,7 +127,7 @@ class Assignment:
     def end_partition(self, partition: Partition) -> None:
         """End the assignment of this partition. What is not committed by now is never committed here."""
         partition.begin_revoke()
-        self.report_read_but_unhandled_records(self.scheduler.close_partition_and_drop_unbegun(partition))
+        self.scheduler.close_partition_and_drop_unbegun(partition)
         self.taken -= partition.ledger.unfinished_count
         self.scheduler.end_partition(partition)
         if self.partitions.get(partition.tp) is partition:
@@ -136,6 +136,7 @@ class Assignment:
 
     def end_all_partitions(self) -> None:
         """The source is closed: it has no partitions any more, whatever it was doing with them."""
+        self.report_open_records_as_lost(self.partitions.values())
         for partition in tuple(self.partitions.values()):
             self.end_partition(partition)
 
@@ -167,9 +168,8 @@ class Assignment:
             self.telemetry.emit(RecordsLost(self.name, tuple(sorted(addresses))))
 
     def report_read_but_unhandled_records(self, records: Sequence[Record]) -> None:
-        """Report records that were read and will not run here as lost, in at-most-once mode. In at-least-once mode
-        their next reader gets them."""
-        if records and self.at_most_once:
+        """At most once: report records that were read and committed, and will not run here, as lost."""
+        if records:
             addresses = tuple((record.topic, record.partition, record.offset) for record in records)
             self.telemetry.emit(RecordsLost(self.name, addresses))
 

@@ -244,3 +244,21 @@ class TestADeadLetterThatCannotBeWritten:
         async with bench.running(handler, **PRE):
             await bench.until(lambda: counted.statuses.total() == 2)
         assert counted.statuses == {"lost": 1, "dead_lettered": 1}
+
+
+class TestASourceThatIsClosed:
+    async def test_reports_what_is_open_as_lost_with_pre_commit(self, bench: Bench, counted: Counted) -> None:
+        """As after a stop that was interrupted before it has drained: the rest is lost, the running record too."""
+        handler, begun = Handler(), asyncio.Event()
+
+        @handler.event("E")
+        async def on_e(value: bytes) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        await bench.send(b"0", b"1", b"2")
+        async with bench.running(handler, **PRE):
+            await bench.until(begun.is_set)
+            bench.consumer._assignment.end_all_partitions()
+            assert counted.lost == [0, 1, 2]
+        assert counted.lost == [0, 1, 2]
