@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from evkafka.config.settings import ConsumerSettings
 from evkafka.records import Record, TopicPartition
@@ -140,7 +140,7 @@ class Assignment:
         for partition in tuple(self.partitions.values()):
             self.end_partition(partition)
 
-    def close_partition_after_failed_record(self, partition: Partition, failed: Sequence[Record] = ()) -> None:
+    def close_partition_after_failed_record(self, partition: Partition, failed: Collection[Record] = ()) -> None:
         """A record of the partition fails its consumer: no later record begins, in this assignment.
 
         In at-most-once mode the failed record is never handled again and those after it are committed: they still run

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from typing import Literal
@@ -163,11 +163,9 @@ class Executor:
         return () if self.slot.record is None else (self.slot.record,)
 
     @property
-    def _records_whose_attempt_failed(self) -> Sequence[Record]:
+    def _records_whose_attempt_failed(self) -> Collection[Record]:
         """The records of the attempt that stops the app."""
-        if self._batch is not None:
-            return self._batch.records_whose_attempt_failed()
-        return () if self.slot.record is None else (self.slot.record,)
+        return self._batch.records_whose_attempt_failed() if self._batch is not None else self.records_in_flight
 
     def cancel_attempt(self, reason: Literal["timeout", "abandoned"]) -> bool:
         """Cancel the running attempt. False if that is not possible: between attempts, and while a thread runs it."""

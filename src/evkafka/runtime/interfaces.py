@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -85,7 +85,7 @@ class ConsumerServices:
     clock: Clock
     tasks: SupervisedTasks
     schedule_progress_handling: Callable[[], object]
-    close_partition_after_failed_record: Callable[[Partition, Sequence[Record]], object]
+    close_partition_after_failed_record: Callable[[Partition, Collection[Record]], object]
     fail: Callable[[BaseException], object]
 
 

@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 from aiokafka import errors as kafka
 
+from evkafka.kafka.client.api_versions_protocol import ApiVersionsResponse_v3, FeaturesRequest
 from evkafka.kafka.client.consumer_protocol_offer import (
     FEATURE_OFF,
     GROUP_VERSION,
     SWITCHED_OFF,
     TOO_OLD,
-    ApiVersionsResponse_v3,
     ConsumerProtocolOffer,
-    FeaturesRequest,
     request_consumer_protocol_offer,
 )
 from evkafka.kafka.client.group_protocol import ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse_v1

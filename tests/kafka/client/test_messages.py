@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evkafka.kafka.client import (
-    consumer_protocol_offer,
+    api_versions_protocol,
     group_protocol,
     offset_protocol,
     protocol,
@@ -47,7 +47,7 @@ FEW = settings(max_examples=15, deadline=None, database=None, suppress_health_ch
 
 def structs() -> Iterator[type[RequestStruct]]:
     """The requests that the package defines, one class for each version."""
-    for module in (protocol, group_protocol, offset_protocol, consumer_protocol_offer, transaction_protocol):
+    for module in (protocol, group_protocol, offset_protocol, api_versions_protocol, transaction_protocol):
         for one in vars(module).values():
             if isinstance(one, type) and issubclass(one, RequestStruct) and one.__module__ == module.__name__:
                 yield one
@@ -68,7 +68,7 @@ def described_answer(struct: type[RequestStruct]) -> Message:
 
 def shape(schema: Schema, *, flexible: bool) -> tuple[Any, ...]:
     """The fields of our schema, as `described_shape` gives Kafka's. Old encodings do not say what may be null."""
-    fields = [one for one in schema.fields if one is not consumer_protocol_offer._FeatureLevels]
+    fields = [one for one in schema.fields if one is not api_versions_protocol._FeatureLevels]
     return tuple(shape_of(one, flexible=flexible) for one in fields)
 
 
@@ -202,10 +202,10 @@ class TestTheCodec:
             offset_protocol.OffsetFetchResponse_v9.decode(bytes(4) + varint(3) + b"\x02g\x01\x00\x00\x00" * 2 + b"\x00")
 
     def test_writes_tagged_fields_with_their_sizes_in_order(self) -> None:
-        encoded = consumer_protocol_offer.TaggedFields.encode({2: b"ab", 0: b""})
+        encoded = api_versions_protocol.TaggedFields.encode({2: b"ab", 0: b""})
 
         assert encoded == b"\x02\x00\x00\x02\x02ab"
-        assert issubclass(consumer_protocol_offer.ApiVersionsResponse_v3, FlexibleResponse)
+        assert issubclass(api_versions_protocol.ApiVersionsResponse_v3, FlexibleResponse)
 
 
 class TestVersions:

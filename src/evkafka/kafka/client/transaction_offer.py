@@ -6,7 +6,7 @@ from typing import Any
 
 from aiokafka import errors as kafka
 
-from evkafka.kafka.client.consumer_protocol_offer import FeaturesRequest
+from evkafka.kafka.client.api_versions_protocol import request_broker_features
 from evkafka.kafka.client.transaction_protocol import (
     NEEDS,
     InitProducerIdRequest_v3,
@@ -24,12 +24,10 @@ async def offers_transactions(client: Any) -> bool:
     Raises:
         KafkaError: there was no answer.
     """
-    try:
-        answer = await client.send_to_any_node(FeaturesRequest())
-    except kafka.IncompatibleBrokerVersion:
-        return False
-    newest = {key: version for key, _, version in answer.api_keys}
-    return all(newest.get(one.API_KEY, -1) >= one.API_VERSION for one in NEEDED_REQUESTS)
+    features = await request_broker_features(client)
+    return features is not None and all(
+        features.newest_versions.get(one.API_KEY, -1) >= one.API_VERSION for one in NEEDED_REQUESTS
+    )
 
 
 async def require_transactions(client: Any) -> None:
