@@ -35,7 +35,7 @@ class Source:
     def is_receiving_slowly(self, partition: TopicPartition) -> bool:
         return False
 
-    def in_session(self) -> bool:
+    def is_session_alive(self) -> bool:
         return True
 
 

@@ -118,7 +118,7 @@ class SourceAt:
     def position(self, partition: TopicPartition) -> int:
         return self._position
 
-    def starting_commit(self, partition: TopicPartition) -> None:
+    def last_commit_before_assignment(self, partition: TopicPartition) -> None:
         return None
 
     def seek(self, partition: TopicPartition, offset: int) -> None:

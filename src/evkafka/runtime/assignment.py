@@ -83,7 +83,9 @@ class Assignment:
         if partition.inherited is not None:
             return
         source = self.source
-        commit = source.starting_commit(partition.tp) if source is not None and not self.at_most_once else None
+        commit = (
+            source.last_commit_before_assignment(partition.tp) if source is not None and not self.at_most_once else None
+        )
         if source is None or commit is None:
             partition.inherit_metadata(CommitMetadata(-1))
             return

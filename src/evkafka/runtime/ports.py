@@ -168,7 +168,7 @@ class RecordSource(Protocol):
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Continue at this offset; records that were fetched and not handed out are dropped."""
 
-    def starting_commit(self, partition: TopicPartition) -> tuple[int, str] | None:
+    def last_commit_before_assignment(self, partition: TopicPartition) -> tuple[int, str] | None:
         """The offset and the metadata of the commit that this assignment began at; None if the group has none.
 
         Known as soon as the position is.
@@ -235,7 +235,7 @@ class RecordSource(Protocol):
         member that keeps partitions while others move is `steady`.
         """
 
-    def in_session(self) -> bool:
+    def is_session_alive(self) -> bool:
         """False if the group's coordinator has not confirmed for nearly a session that this is a member: it may soon
         give the partitions to others. True without a group."""
 

@@ -43,7 +43,7 @@ class SessionCheck:
         source = self._source
         if source is None or self._at_most_once:
             return
-        if source.in_session():
+        if source.is_session_alive():
             self._scheduler.continue_all_lanes()
         elif self._partitions and not self._scheduler.is_held:
             self._scheduler.hold_all_lanes(self._partitions.values())

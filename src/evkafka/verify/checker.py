@@ -253,13 +253,13 @@ def _longest_stall(observations: Observations, began_s: float) -> Stall:
             partition=partition,
             from_s=round(from_s - began_s, 3),
         )
-        for partition, from_s, to_s in _find_periods_without_handling(observations)
+        for partition, from_s, to_s in _find_waits_for_next_handled_record(observations)
     ]
     over = [stall for stall in stalls if stall.too_long]
     return max(over or stalls, key=lambda stall: stall.lasted_s, default=Stall(allowed_s=allowed_s))
 
 
-def _find_periods_without_handling(observations: Observations) -> Iterable[tuple[int, float, float]]:
+def _find_waits_for_next_handled_record(observations: Observations) -> Iterable[tuple[int, float, float]]:
     """Per partition, the periods with at least one record to handle, from one first handling to the next."""
     first_end_s: dict[Address, float] = {}
     for entry in observations.entries:

@@ -79,10 +79,10 @@ class NumberedProducer:
         except (DeliveryError, PayloadFault) as error:
             _note_failure(one, error)
         else:
-            future.add_done_callback(partial(_store_send_result, one))
+            future.add_done_callback(partial(_set_sent_address_or_error, one))
 
 
-def _store_send_result(one: Sent, future: asyncio.Future[RecordMetadata]) -> None:
+def _set_sent_address_or_error(one: Sent, future: asyncio.Future[RecordMetadata]) -> None:
     if future.cancelled():
         one.error = "cancelled"
     elif (error := future.exception()) is not None:

@@ -68,7 +68,7 @@ class Nemesis:
             self._workers.thaw_worker(worker)
             worker.busy = False
         else:
-            self._workers.restart_worker(worker)
+            self._workers.start_replacement_worker(worker)
 
     def _cancel_a_task(self, fault: Fault) -> None:
         worker = self._workers.pick_worker_without_fault(fault.pick)

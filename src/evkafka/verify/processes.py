@@ -95,7 +95,7 @@ class Workers:
         worker = self._slots[slot] = Worker(who, command, self._home / f"process-{who}.log")
         return worker
 
-    def restart_worker(self, worker: Worker) -> Worker:
+    def start_replacement_worker(self, worker: Worker) -> Worker:
         """Start another worker in the slot of this one."""
         return self.start_worker(int(worker.who.partition(".")[0]) - 1)
 
@@ -148,7 +148,7 @@ class Workers:
                 worker.stopping = True
                 self._record_unclean(f"process {worker.who} exited unexpectedly with code {worker.exit_code}", worker)
                 self._history.write_entry("down", who=worker.who)
-                self.restart_worker(worker)
+                self.start_replacement_worker(worker)
 
     def kill_all(self) -> None:
         """Kill all workers: none may outlive the run."""

@@ -136,7 +136,7 @@ class _Run:
         self._history = History(home / HISTORY_FILE, "run")
         self._reader = HistoryReader(home / HISTORY_FILE)
         self._entries: list[Entry] = []
-        self._workers = Workers(self._describe_worker_task(home / HISTORY_FILE), home, self._history, progress)
+        self._workers = Workers(self._create_worker_task(home / HISTORY_FILE), home, self._history, progress)
         self._nemesis = Nemesis(self._workers, broker, self._history, progress)
         self._producer = NumberedProducer(
             servers,
@@ -168,7 +168,7 @@ class _Run:
 
     # ------------------------------------------------------------------ preparation
 
-    def _describe_worker_task(self, history: Path) -> WorkerTask:
+    def _create_worker_task(self, history: Path) -> WorkerTask:
         options = self._options
         return WorkerTask(
             who="",

@@ -121,7 +121,7 @@ class StillSource:
     def state(self) -> str:
         return "steady"
 
-    def in_session(self) -> bool:
+    def is_session_alive(self) -> bool:
         return True
 
 

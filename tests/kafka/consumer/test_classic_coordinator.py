@@ -50,11 +50,11 @@ class TestHeartbeats:
 
         fault = await fake.fault(HEARTBEAT, 14, group=name, count=-1)
         await eventually(lambda: reader.source.state() == "lost")
-        assert not reader.source.in_session()
+        assert not reader.source.is_session_alive()
         await fault.heal()
 
         await eventually(lambda: reader.source.state() == "steady")
-        assert reader.source.in_session()
+        assert reader.source.is_session_alive()
 
     async def test_losing_the_right_to_the_group_ends_the_source(self, fake: FakeKafka, name: str, read: Read) -> None:
         await fake.create(name)

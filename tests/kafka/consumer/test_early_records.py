@@ -55,4 +55,4 @@ async def test_an_error_of_one_partition_in_the_offset_lookup_is_raised(
     with monkeypatch.context() as patched:
         patched.setattr(member, "_send_req", answer)
         with pytest.raises(kafka.TopicAuthorizationFailedError):
-            await member.committed([ClientPartition("orders", 0)])
+            await member.look_up_committed_offsets([ClientPartition("orders", 0)])

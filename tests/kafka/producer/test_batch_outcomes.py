@@ -47,7 +47,7 @@ def sent(*records: PendingRecord) -> CountingClient:
     queue = PartitionQueue(TopicPartition("t", 0), client, standard_timeout_s=10.0)
     client.current = lambda: None  # type: ignore[method-assign]  # until all are in the batch
     for one in records:
-        queue.add_pending_record(one)
+        queue.add_to_batch_or_waiting_records(one)
     client.current = lambda: client  # type: ignore[method-assign]
     queue.submit_next()
     client.sent[0].retry_count = 1

@@ -15,8 +15,8 @@ from evkafka.kafka.producer.output_queue import (
     COMPRESSED_BATCH_BYTES,
     MOST_BYTES,
     OutputQueue,
+    reason_too_large_for_any_topic,
     size_as_single_record_batch,
-    too_large_reason,
 )
 from evkafka.records import TopicPartition
 from evkafka.runtime.ports import OutgoingRecord
@@ -98,5 +98,7 @@ def test_the_size_of_a_record_is_that_of_its_own_batch() -> None:
 
 
 def test_a_record_is_too_large_for_any_broker_before_it_is_compressed() -> None:
-    assert too_large_reason(output(bytes(MOST_BYTES - 200), "lz4")) is None
-    assert f"is larger than {MOST_BYTES} bytes" in (too_large_reason(output(bytes(MOST_BYTES), "lz4")) or "")
+    assert reason_too_large_for_any_topic(output(bytes(MOST_BYTES - 200), "lz4")) is None
+    assert f"is larger than {MOST_BYTES} bytes" in (
+        reason_too_large_for_any_topic(output(bytes(MOST_BYTES), "lz4")) or ""
+    )

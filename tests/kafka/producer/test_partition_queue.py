@@ -18,7 +18,7 @@ class TestARefusalThatIsNotTheFaultOfTheBatch:
     async def refused(self, code: int, *, tries: int) -> tuple[Client, PendingRecord]:
         client, one = Client(), record()
         queue = PartitionQueue(TopicPartition("t", 0), client, standard_timeout_s=10.0)
-        queue.add_pending_record(one)
+        queue.add_to_batch_or_waiting_records(one)
         client.code, client.sent[0].retry_count = code, tries
         client.sent[0].future.set_exception(RuntimeError("refused"))
         await asyncio.sleep(0)

@@ -45,7 +45,7 @@ class TestTheNextTransaction:
 
     def test_begins_at_once_after_one_that_was_committed(self) -> None:
         state = ending()
-        state.on_answer()
+        state.on_request_answered()
         state.on_ended()
 
         assert state.required_cleanup is Cleanup.NOTHING
@@ -86,14 +86,14 @@ class TestTheNextTransaction:
         state.on_request_sent()
         state.on_no_answer()
         state.on_request_sent()
-        state.on_answer()
+        state.on_request_answered()
         state.on_ended()
 
         assert state.required_cleanup is Cleanup.INITIALIZE
 
     def test_has_a_new_epoch_after_a_commit_that_was_refused(self) -> None:
         state = ending()
-        state.on_answer()
+        state.on_request_answered()
 
         assert state.required_cleanup is Cleanup.INITIALIZE
 
@@ -123,7 +123,7 @@ class TestACommit:
     @pytest.mark.parametrize("meaning", [AnswerKind.AGAIN, AnswerKind.FENCED, AnswerKind.BROKEN, AnswerKind.FAILED])
     def test_is_refused_if_the_only_answer_says_so(self, meaning: AnswerKind) -> None:
         state = ending()
-        state.on_answer()
+        state.on_request_answered()
         state.on_answer_kind(meaning)
 
         assert not state.may_be_committed
@@ -132,14 +132,14 @@ class TestACommit:
         state = ending()
         state.on_no_answer()
         state.on_request_sent()
-        state.on_answer()
+        state.on_request_answered()
         state.on_answer_kind(AnswerKind.FENCED)
 
         assert state.may_be_committed
 
     def test_is_unknown_if_the_coordinator_moved_away_while_it_wrote(self) -> None:
         state = ending()
-        state.on_answer()
+        state.on_request_answered()
         state.on_answer_kind(AnswerKind.ELSEWHERE)
 
         assert state.may_be_committed

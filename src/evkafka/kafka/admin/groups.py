@@ -139,11 +139,11 @@ async def _describe_classic_group(admin: Any, group_id: str) -> Group:
         tuple(Member(member[1], member[2].lstrip("/")) for member in members),
         assignor=assignor,
         assignor_adds_data=kind == ConsumerProtocol.PROTOCOL_TYPE
-        and any(_has_user_data(member[4]) for member in members),
+        and any(_has_user_data_in_assignment(member[4]) for member in members),
     )
 
 
-def _has_user_data(assignment: bytes) -> bool:
+def _has_user_data_in_assignment(assignment: bytes) -> bool:
     """Whether a member's assignment has more than partitions. It is empty during a rebalance."""
     if not assignment:
         return False

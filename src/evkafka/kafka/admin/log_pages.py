@@ -273,7 +273,9 @@ class _PageReader:
         )
 
     async def _read_forward(self, partition: _PartitionProgress) -> None:
-        for record in await self._read_records(partition.at, partition.end, min(POLL_RECORDS, self._limits.records)):
+        for record in await self._read_partition_records(
+            partition.at, partition.end, min(POLL_RECORDS, self._limits.records)
+        ):
             partition.edge_ms = _record_time_or_previous_ms(record, partition.edge_ms)
             self._keep_match(partition, record, partition.edge_ms)
         partition.stop = min(await self._reader.position(partition.at), partition.end)
@@ -287,7 +289,7 @@ class _PageReader:
         partition.begin = begin
         self._reader.assign_at({partition.at: begin})
         while await self._reader.partitions_to_read({partition.at: end}):
-            for record in await self._read_records(partition.at, end, POLL_RECORDS):
+            for record in await self._read_partition_records(partition.at, end, POLL_RECORDS):
                 at_ms = _record_time_or_previous_ms(record, at_ms)
                 earliest_ms = at_ms if earliest_ms is None else earliest_ms
                 self._keep_match(partition, record, at_ms)
@@ -300,7 +302,7 @@ class _PageReader:
         faster = self._clock() - began_s < WINDOW_S
         partition.window = min(partition.window * 4, WINDOW_MAX) if faster else max(partition.window // 4, 1)
 
-    async def _read_records(self, at: ClientPartition, end: int, max_records: int) -> Sequence[Record]:
+    async def _read_partition_records(self, at: ClientPartition, end: int, max_records: int) -> Sequence[Record]:
         fetched = await self._reader.poll([at], {at: end}, max_records)
         return await self._decode(fetched.get(at, ()))
 

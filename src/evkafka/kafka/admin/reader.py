@@ -145,7 +145,7 @@ class DecodingFetcher(RawFetcher):
     async def _proc_fetch_request(self, assignment: Any, node_id: Any, request: Any) -> bool:
         """Replace what a fetch returned by our decoder before anything else can see it."""
         woke = bool(await super()._proc_fetch_request(assignment, node_id, request))
-        for tp, raw in self._raw_batches_of(request):
+        for tp, raw in self._take_raw_batches_by_partition(request):
             result = self._records.get(tp)
             if type(result) is FetchResult and not isinstance(result._partition_records, DecodedRecords | None):
                 decoder = self._create_decoder(FetchedRecords, tp, raw, result, MAX_DECOMPRESSED_BYTES)

@@ -53,7 +53,7 @@ async def default_shape(connection: ConnectionSettings, *, timeout_s: float = 30
 
 
 async def _default_shape(admin: Any) -> TopicShape:
-    config = await _settings_of_any_broker(admin)
+    config = await _request_settings_of_any_broker(admin)
     return TopicShape(int(config["num.partitions"]), int(config["default.replication.factor"]))
 
 
@@ -65,10 +65,10 @@ async def settings_of_any_broker(connection: ConnectionSettings, *, timeout_s: f
         BrokerUnavailable, BrokerError: the cluster did not answer.
     """
     async with admin_session(connection, "asking a broker for its settings", timeout_s) as admin:
-        return await _settings_of_any_broker(admin)
+        return await _request_settings_of_any_broker(admin)
 
 
-async def _settings_of_any_broker(admin: Any) -> Mapping[str, str]:
+async def _request_settings_of_any_broker(admin: Any) -> Mapping[str, str]:
     node = admin.client.cluster.brokers().copy().pop().nodeId
     [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.BROKER, str(node))])
     [(code, message, *_, entries)] = answer.resources
@@ -146,7 +146,7 @@ async def create_compacted_topic_if_absent(
         # Brokers learn of a new topic one after the other, so the first answer may not know it.
         while True:
             try:
-                return await _settings_of_topic(admin, name)
+                return await _request_topic_settings(admin, name)
             except UnknownTopicOrPartitionError:
                 await asyncio.sleep(RETRY_S)
 
@@ -159,10 +159,10 @@ async def settings_of_topic(connection: ConnectionSettings, name: str, *, timeou
     """
     async with admin_session(connection, f"reading the configuration of topic {name!r}", timeout_s) as admin:
         known = {topic["topic"] for topic in await admin.describe_topics(None)}
-        return await _settings_of_topic(admin, name) if name in known else {}
+        return await _request_topic_settings(admin, name) if name in known else {}
 
 
-async def _settings_of_topic(admin: Any, name: str) -> Mapping[str, str]:
+async def _request_topic_settings(admin: Any, name: str) -> Mapping[str, str]:
     answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
     [(code, message, *_, entries)] = [resource for answer in answers for resource in answer.resources]
     if code:

@@ -90,7 +90,7 @@ class SilenceTimeout:
         self._schedule_check()
 
     def expire_now(self) -> None:
-        """Expire now."""
+        """End the `async with` block with a TimeoutError now."""
         self._timeout.reschedule(self._loop.time())
 
 

@@ -166,11 +166,11 @@ class MemberOffsetFetchRequest(OfferedRequest[OffsetFetchRequest_v9]):
         return request_struct_class(*self._fields)
 
 
-def _commit_response_schema_for_topic_field(topic: tuple[str, Any]) -> Fields:
+def _commit_response_schema_with_topic_field(topic: tuple[str, Any]) -> Fields:
     return Fields(("throttle_time_ms", Int32), ("topics", error_codes_schema(topic)))
 
 
-def _commit_request_schema_for_topic_field(topic: tuple[str, Any]) -> Fields:
+def _commit_request_schema_with_topic_field(topic: tuple[str, Any]) -> Fields:
     return Fields(
         ("group_id", TEXT),
         ("generation_id_or_member_epoch", Int32),
@@ -183,13 +183,13 @@ def _commit_request_schema_for_topic_field(topic: tuple[str, Any]) -> Fields:
 class OffsetCommitResponse_v9(FlexibleResponse):
     API_KEY = 8
     API_VERSION = 9
-    SCHEMA = _commit_response_schema_for_topic_field(("name", TEXT))
+    SCHEMA = _commit_response_schema_with_topic_field(("name", TEXT))
 
 
 class OffsetCommitResponse_v10(FlexibleResponse):
     API_KEY = 8
     API_VERSION = 10
-    SCHEMA = _commit_response_schema_for_topic_field(("topic_id", Uuid))
+    SCHEMA = _commit_response_schema_with_topic_field(("topic_id", Uuid))
 
 
 class OffsetCommitRequest_v9(RequestStruct):
@@ -197,7 +197,7 @@ class OffsetCommitRequest_v9(RequestStruct):
     API_VERSION = 9
     RESPONSE_TYPE = OffsetCommitResponse_v9
     FLEXIBLE_VERSION = True
-    SCHEMA = _commit_request_schema_for_topic_field(("name", TEXT))
+    SCHEMA = _commit_request_schema_with_topic_field(("name", TEXT))
 
 
 class OffsetCommitRequest_v10(RequestStruct):
@@ -207,7 +207,7 @@ class OffsetCommitRequest_v10(RequestStruct):
     API_VERSION = 10
     RESPONSE_TYPE = OffsetCommitResponse_v10
     FLEXIBLE_VERSION = True
-    SCHEMA = _commit_request_schema_for_topic_field(("topic_id", Uuid))
+    SCHEMA = _commit_request_schema_with_topic_field(("topic_id", Uuid))
 
 
 class MemberCommitRequest(OfferedRequest[OffsetCommitRequest_v9 | OffsetCommitRequest_v10]):

@@ -89,7 +89,7 @@ class ClassicCoordinator(GroupCoordinator):
             # aiokafka's heartbeat lacks the group_instance_id, so no static member is ever fenced.
             request = StaticHeartbeatRequest(self.group_id, self.generation, self.member_id, self._group_instance_id)
         elif isinstance(request, OffsetCommitRequest):
-            request = self._with_leader_epochs(request)
+            request = self._add_leader_epochs_to_commit_request(request)
         sent_s = self._client.now_s()
         answer = await super()._send_req(request)
         self._last_code = code = getattr(answer, "error_code", 0)
@@ -101,7 +101,7 @@ class ClassicCoordinator(GroupCoordinator):
         if code == ErrorCode.FENCED_INSTANCE_ID:
             self.on_fenced()
         elif code == ErrorCode.UNKNOWN_MEMBER_ID and self.is_static:
-            self._count_expulsion()
+            self._note_expulsion_and_fail_if_repeated()
         elif code not in (0, ErrorCode.GROUP_ID_NOT_FOUND) and isinstance(request, OFFSET_FETCHES):
             # The error of the whole answer. aiokafka ignores it and treats the empty answer as "no commit":
             # aiokafka-defects.md#failed-lookup.
@@ -122,8 +122,8 @@ class ClassicCoordinator(GroupCoordinator):
             )
         )
 
-    def _count_expulsion(self) -> None:
-        """Count expulsions: two members with one instance id expel each other at every heartbeat, without an error.
+    def _note_expulsion_and_fail_if_repeated(self) -> None:
+        """Two members with one instance id expel each other at every heartbeat, without an error: fail.
 
         Brokers before 2.3, and clients that do not fence, show it only like this (aiokafka-defects.md#static-members).
         """
@@ -177,7 +177,7 @@ class ClassicCoordinator(GroupCoordinator):
             return False  # it changed with the revocation: the next round joins with the new one
         if self._looks_up_topics:
             try:
-                self.topics_committed_before = frozenset(tp.topic for tp in await self.committed(None))
+                self.topics_committed_before = frozenset(tp.topic for tp in await self.look_up_committed_offsets(None))
             except kafka.KafkaError as error:
                 if not error.retriable:
                     raise
@@ -239,7 +239,7 @@ class ClassicCoordinator(GroupCoordinator):
         """Refuse further commits: the partitions have been revoked."""
         self.assignment = None
 
-    def join_again(self, code: int) -> None:
+    def rejoin_if_membership_lost(self, code: int) -> None:
         """Join the group again, as a new member unless this answer says that the group is rebalancing."""
         self.request_rejoin() if code == ErrorCode.REBALANCE_IN_PROGRESS else self.reset_generation()
 
@@ -297,7 +297,9 @@ class ClassicCoordinator(GroupCoordinator):
         )
         return answering
 
-    async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, EpochOffset]:
+    async def look_up_committed_offsets(
+        self, partitions: Collection[ClientPartition] | None
+    ) -> dict[ClientPartition, EpochOffset]:
         """The group's committed offsets with their leader epochs, of these partitions or (None) of all.
 
         Raises:
@@ -366,7 +368,7 @@ class ClassicCoordinator(GroupCoordinator):
         deleted = self._topics_deleted_since_assignment(assignment)
         if existing := {tp: offset for tp, offset in offsets.items() if tp.topic not in deleted}:
             await Commit(self, assignment, existing).run(timeout_s)
-        self._refuse_deleted_topics(assignment, offsets)
+        self._refuse_commit_of_deleted_topics(assignment, offsets)
 
     def transaction_offsets(
         self, offsets: Mapping[ClientPartition, tuple[int, str]]
@@ -377,7 +379,7 @@ class ClassicCoordinator(GroupCoordinator):
             CommitRefused: one of the partitions cannot be committed.
         """
         assignment = self._require_assignment_of(offsets)
-        self._refuse_deleted_topics(assignment, offsets)
+        self._refuse_commit_of_deleted_topics(assignment, offsets)
         return MemberTransactionOffsets(self, assignment, offsets)
 
     def _require_assignment_of(self, partitions: Collection[ClientPartition]) -> MemberAssignment:
@@ -396,7 +398,9 @@ class ClassicCoordinator(GroupCoordinator):
             raise CommitRefused(f"group {self.group_id!r}: not assigned to this member: {format_partitions(foreign)}")
         return assignment
 
-    def _refuse_deleted_topics(self, assignment: MemberAssignment, partitions: Collection[ClientPartition]) -> None:
+    def _refuse_commit_of_deleted_topics(
+        self, assignment: MemberAssignment, partitions: Collection[ClientPartition]
+    ) -> None:
         deleted = self._topics_deleted_since_assignment(assignment)
         if refused := [tp for tp in partitions if tp.topic in deleted]:
             raise CommitRefused(f"group {self.group_id!r}: deleted after assignment: {format_partitions(refused)}")
@@ -407,8 +411,8 @@ class ClassicCoordinator(GroupCoordinator):
             raise kafka.IllegalGenerationError(self.group_id)
         await super()._do_commit_offsets(assignment, offsets)
 
-    def _with_leader_epochs(self, request: OffsetCommitRequest) -> OffsetCommitWithEpochsRequest:
-        """Add leader epochs to a commit of aiokafka's own."""
+    def _add_leader_epochs_to_commit_request(self, request: OffsetCommitRequest) -> OffsetCommitWithEpochsRequest:
+        """This commit request of aiokafka's own, with leader epochs."""
         offsets = {
             ClientPartition(topic, partition): (offset, metadata)
             for topic, rows in request._topics

@@ -31,8 +31,8 @@ async def close_consumer(
     tasks = consumer.tasks()
     logger.debug("the consumer did not stop in time; cancelling %d tasks", len(tasks))
     await cancel_all([stopping, *tasks], max(0.0, deadline_s - loop.time()) * 0.4)
-    if consumer.coordinator is not None:
-        await consumer.coordinator.leave(max(0.0, deadline_s - loop.time()) * 0.5)
+    if consumer.member is not None:
+        await consumer.member.leave(max(0.0, deadline_s - loop.time()) * 0.5)
     closing = consumer.client.abort_connections()
     await cancel_all(
         [consumer.client.metadata_refresh_task, *consumer.tasks()], max(0.0, deadline_s - loop.time()) * 0.5

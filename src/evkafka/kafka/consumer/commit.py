@@ -88,7 +88,7 @@ class CommittingMember(Protocol[A_contra]):
 
     def request_new_epoch_if_supported(self) -> bool: ...
 
-    def join_again(self, code: int) -> None: ...
+    def rejoin_if_membership_lost(self, code: int) -> None: ...
 
     def on_fenced(self) -> None: ...
 
@@ -190,7 +190,7 @@ def rejoin_group_and_return_error(member: CommittingMember[A], assignment: A, co
         return BrokerRefused(f"{what}: another process uses this group_instance_id")
     if member.is_assignment_current(assignment):
         # Only while it is still this member: a late answer must not reset a later membership.
-        member.join_again(code)
+        member.rejoin_if_membership_lost(code)
     return CommitRefused(f"{what}: the group has rebalanced, so the partitions may belong to another member")
 
 

@@ -27,7 +27,7 @@ from evkafka.kafka.client.tasks import start_named_task
 from evkafka.kafka.consumer.group_protocols import probe_consumer_protocol
 from evkafka.kafka.consumer.group_refusals import refusal_error
 from evkafka.kafka.consumer.group_session import DEFAULT_SESSION_S, look_up_group_session_s
-from evkafka.kafka.consumer.incremental_assignment import IncrementalFetcher, IncrementalSubscriptions
+from evkafka.kafka.consumer.incremental_assignment import IncrementalAssignmentFetcher, IncrementalSubscriptions
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.member_offsets import AssignedPartition, MemberOffsets
 from evkafka.kafka.consumer.membership import Answer, AnswerKind, Heartbeat, Membership, State, TopicIdPartition
@@ -60,7 +60,7 @@ class ConsumerProtocolCoordinator:
         self,
         client: Client,
         subscriptions: IncrementalSubscriptions,
-        fetcher: IncrementalFetcher,
+        fetcher: IncrementalAssignmentFetcher,
         settings: ConsumerSettings,
         *,
         listener: AssignmentListener,
@@ -132,10 +132,10 @@ class ConsumerProtocolCoordinator:
         while True:
             await self._wait_until_due()
             if self._client.now_s() >= membership.expires_at_s:
-                await self._rejoin(f"no heartbeat was answered for {membership.session_s:g} s")
+                await self._lose_partitions_and_rejoin(f"no heartbeat was answered for {membership.session_s:g} s")
                 continue
             try:
-                answer = await self._exchange_heartbeat()
+                answer = await self._send_heartbeat_and_return_answer()
             except (kafka.KafkaError, OSError, BrokerUnavailable) as error:
                 self._on_no_answer(error)
                 continue
@@ -162,7 +162,7 @@ class ConsumerProtocolCoordinator:
         self._membership.schedule_heartbeat_now(self._client.now_s())
         self._due.set()
 
-    async def _exchange_heartbeat(self) -> Any:
+    async def _send_heartbeat_and_return_answer(self) -> Any:
         """Send a heartbeat, and return its answer. Ends when the session does.
 
         Raises:
@@ -225,7 +225,7 @@ class ConsumerProtocolCoordinator:
                 logger.debug("heartbeat of group %r: %s; looking for it", self.group_id, code_name(code))
                 self._connection.mark_coordinator_unknown()
             case AnswerKind.FENCED:
-                await self._rejoin(f"the group has removed this member: {code_name(code)}")
+                await self._lose_partitions_and_rejoin(f"the group has removed this member: {code_name(code)}")
             case AnswerKind.UNRELEASED:
                 self._warnings.warn(
                     f"group {self.group_id!r} waits for the end of an earlier process with the group_instance_id"
@@ -240,7 +240,7 @@ class ConsumerProtocolCoordinator:
                 raise BrokerError(f"heartbeat of group {self.group_id!r}: {code_name(code)}{said}")
         return True
 
-    async def _rejoin(self, reason: str) -> None:
+    async def _lose_partitions_and_rejoin(self, reason: str) -> None:
         lost = await self._reconciler.lose_all_partitions()
         logger.warning(
             "group %r: %s; %sjoining it again",
@@ -261,7 +261,7 @@ class ConsumerProtocolCoordinator:
         existing = cluster.topics(self._settings.options.get("exclude_internal_topics", True))
         topics = {topic for topic in existing if self._pattern.match(topic)}
         if topics != set(self._subscriptions.topics):
-            self._subscriptions.resubscribe(topics)
+            self._subscriptions.replace_topics(topics)
             self._membership.subscribe(topics)
             self._due.set()
 
@@ -284,9 +284,11 @@ class ConsumerProtocolCoordinator:
     async def check_right_to_join_group(self) -> None:
         await probe_consumer_protocol(self._client, self.group_id)
 
-    async def committed(self, partitions: Collection[ClientPartition]) -> dict[ClientPartition, EpochOffset]:
-        """The group's committed offsets; see `MemberOffsets.committed`."""
-        return await self._offsets.committed(partitions)
+    async def look_up_committed_offsets(
+        self, partitions: Collection[ClientPartition]
+    ) -> dict[ClientPartition, EpochOffset]:
+        """The group's committed offsets; see `MemberOffsets.look_up_committed_offsets`."""
+        return await self._offsets.look_up_committed_offsets(partitions)
 
     async def commit(self, offsets: Mapping[ClientPartition, tuple[int, str]], *, timeout_s: float) -> None:
         await self._offsets.commit(offsets, timeout_s=timeout_s)

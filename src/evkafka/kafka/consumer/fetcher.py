@@ -33,8 +33,8 @@ logger = logging.getLogger("evkafka.runtime.kafka")
 class RawFetcher(Fetcher):
     """aiokafka's Fetcher, with access to the bytes that a fetch returned."""
 
-    def _raw_batches_of(self, request: FetchRequest) -> Iterator[tuple[ClientPartition, bytes]]:
-        """The partitions of the answer to this request, with the raw batches of each."""
+    def _take_raw_batches_by_partition(self, request: FetchRequest) -> Iterator[tuple[ClientPartition, bytes]]:
+        """Take the answer to this request: its partitions, with the raw batches of each."""
         answer = self._client.fetched.pop(request, None)
         for topic, partitions in answer.topics if answer is not None else ():
             for partition, _, _, *rest in partitions:
@@ -185,9 +185,11 @@ class BufferingFetcher(RawFetcher):
     def _remove_exhausted_buffer(self, tp: ClientPartition, entry: Buffer) -> None:
         self._drop_buffer(tp)
         if entry.damage is not None:
-            self._block_partition(tp, *entry.damage)
+            self._block_partition_at_unreadable_record(tp, *entry.damage)
 
-    def _block_partition(self, tp: ClientPartition, offset: int, next_offset: int, error: Exception) -> None:
+    def _block_partition_at_unreadable_record(
+        self, tp: ClientPartition, offset: int, next_offset: int, error: Exception
+    ) -> None:
         self._records[tp] = BlockedPartition(Unreadable(TopicPartition(*tp), offset, next_offset, error))
 
     def _drop_buffer(self, tp: ClientPartition) -> None:
@@ -223,13 +225,13 @@ class BufferingFetcher(RawFetcher):
             return False
         finally:
             del self._running[request]
-        for tp, raw in self._raw_batches_of(request):
+        for tp, raw in self._take_raw_batches_by_partition(request):
             if not assignment.active:
                 continue
             entry = self._records.get(tp)
             if type(entry) is FetchResult:
                 buffer = self._create_buffer(tp, assignment, entry, raw)
-                self._records[tp] = self._hold_back_unverified(tp, raw) or buffer
+                self._records[tp] = self._hold_back_records_of_new_leader(tp, raw) or buffer
             elif type(entry) is FetchError:
                 del self._records[tp]
                 self._handle_error(tp, assignment.state_value(tp), entry._error)
@@ -265,16 +267,16 @@ class BufferingFetcher(RawFetcher):
                 # and fetch more.
                 offset = state.position - 1
                 state.consumed_to(offset)
-                self._enlarge_fetch(tp, offset, error)
+                self._enlarge_fetch_or_block_partition(tp, offset, error)
             case kafka.OffsetOutOfRangeError():
                 self._out_of_range[tp] = state.position
                 state.await_reset(OffsetResetStrategy.NONE)
             case _:
                 self._on_failure(translate_error(error, f"reading {tp.topic}[{tp.partition}]"))
 
-    def _enlarge_fetch(self, tp: ClientPartition, offset: int, error: Exception) -> None:
+    def _enlarge_fetch_or_block_partition(self, tp: ClientPartition, offset: int, error: Exception) -> None:
         if self._max_partition_fetch_bytes >= self._fetch_max_bytes:
-            self._block_partition(tp, offset, offset + 1, error)
+            self._block_partition_at_unreadable_record(tp, offset, offset + 1, error)
             return
         self._max_partition_fetch_bytes = min(self._max_partition_fetch_bytes * 2, self._fetch_max_bytes)
         logger.warning(
@@ -290,7 +292,7 @@ class BufferingFetcher(RawFetcher):
     def _note_possible_leader_change(self, _: Any) -> None:
         self._leaders_changed = True
 
-    def _hold_back_unverified(self, tp: ClientPartition, raw: bytes) -> UnverifiedPosition | None:
+    def _hold_back_records_of_new_leader(self, tp: ClientPartition, raw: bytes) -> UnverifiedPosition | None:
         """Hold back records whose leader epoch is not that of the record before them.
 
         They are of a new leader, which may have truncated the log and then written past our position. Nothing that it
@@ -396,14 +398,14 @@ class BufferingFetcher(RawFetcher):
             if tp in diverged:
                 self._reset_after_truncation(assignment, tp, diverged[tp], to_look_up)
             elif tp not in open_:
-                self._accept_leader_epoch(tp)
+                self._accept_verified_leader_epoch(tp)
             elif tp in self._out_of_range or tp not in positions:
                 to_look_up[tp] = self._choose_reset(tp)
             else:
                 self._epochs.start_with_epoch(tp, positions[tp].epoch)
                 assignment.state_value(tp).seek(positions[tp].offset)
         if to_look_up:
-            await self._reset_to_log_start_or_end(assignment, node_id, to_look_up)
+            await self._reset_partitions_to_log_start_or_end(assignment, node_id, to_look_up)
         return bool(self._resets)
 
     def _current_or_committed_positions(
@@ -420,7 +422,7 @@ class BufferingFetcher(RawFetcher):
                 positions[tp] = committed[tp]
         return positions
 
-    def _accept_leader_epoch(self, tp: ClientPartition) -> None:
+    def _accept_verified_leader_epoch(self, tp: ClientPartition) -> None:
         """The log still holds everything that was read: records of the new leader epoch may be fetched."""
         entry = self._records.get(tp)
         if isinstance(entry, UnverifiedPosition):
@@ -459,7 +461,7 @@ class BufferingFetcher(RawFetcher):
         assignment.state_value(tp).seek(to.offset)
         self._drop_buffer(tp)
 
-    async def _reset_to_log_start_or_end(
+    async def _reset_partitions_to_log_start_or_end(
         self, assignment: Any, node_id: Any, wanted: Mapping[ClientPartition, tuple[Any, int]]
     ) -> None:
         """Look up the beginning or end of logs, and continue there.
@@ -482,7 +484,7 @@ class BufferingFetcher(RawFetcher):
                 from_offset = self._out_of_range.pop(tp, None)
                 self._seek_and_note_reset(assignment, tp, from_offset, EpochOffset(offsets[tp][0], UNKNOWN), reason)
         if shorter:
-            await self._reset_to_log_start_or_end(assignment, node_id, shorter)
+            await self._reset_partitions_to_log_start_or_end(assignment, node_id, shorter)
 
     def _choose_reset(self, tp: ClientPartition) -> tuple[Any, int]:
         """Why there is no usable offset, and where to begin instead.

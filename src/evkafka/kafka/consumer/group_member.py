@@ -50,6 +50,9 @@ class GroupMember(Protocol):
     def needed_tasks(self) -> Iterable[tuple[str, asyncio.Task[Any] | None]]:
         """The tasks that the membership depends on at this moment, with their names."""
 
+    async def leave(self, timeout_s: float) -> None:
+        """Leave the group if the coordinator can be reached; a static member stays in it."""
+
     async def commit(self, offsets: Mapping[ClientPartition, tuple[int, str]], *, timeout_s: float) -> None:
         """Commit these offsets with their metadata as the current member, or not at all.
 

@@ -62,15 +62,14 @@ class GrouplessAssigner(NoGroupCoordinator):
             for partition in self._cluster.partitions_for_topic(topic) or ()
         ]
 
-    async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, EpochOffset]:
+    async def look_up_committed_offsets(
+        self, partitions: Collection[ClientPartition] | None
+    ) -> dict[ClientPartition, EpochOffset]:
         """Always empty: nothing is ever committed."""
         return {}
 
     def tasks(self) -> list[asyncio.Task[Any] | None]:
         return [self._changing, getattr(self, "_reset_committed_task", None)]
-
-    async def leave(self, timeout_s: float) -> None:
-        """Nothing to do: there is no group."""
 
     @property
     def has_ended(self) -> bool:

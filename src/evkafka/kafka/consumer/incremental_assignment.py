@@ -92,7 +92,7 @@ class IncrementalSubscription(Subscription):
     def assignment(self) -> IncrementalAssignment:
         return self._assignment
 
-    def resubscribe(self, topics: Iterable[str]) -> None:
+    def replace_topics(self, topics: Iterable[str]) -> None:
         self._topics = frozenset(topics)
 
 
@@ -107,12 +107,12 @@ class IncrementalSubscriptions(Subscriptions):
     def partitions(self) -> IncrementalAssignment:
         return self._subscription.assignment
 
-    def resubscribe(self, topics: Iterable[str]) -> None:
+    def replace_topics(self, topics: Iterable[str]) -> None:
         """Subscribe to other topics. Partitions of topics that are not among them stay until they are taken away."""
-        self._subscription.resubscribe(topics)
+        self._subscription.replace_topics(topics)
 
 
-class IncrementalFetcher(BufferingFetcher):
+class IncrementalAssignmentFetcher(BufferingFetcher):
     """Looks up positions of new partitions beside the fetches.
 
     aiokafka fetches nothing from a node while it looks up positions of that node's partitions. If the coordinator is

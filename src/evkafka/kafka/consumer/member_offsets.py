@@ -53,7 +53,7 @@ class MemberOffsets:
         on_fenced: called when another process has taken the member's instance id.
 
     Attributes:
-        held: the partitions that may be committed: those of the member, and those that it is giving back.
+        committable: the partitions that may be committed: those of the member, and those that it is giving back.
         topics_committed_before: topics that the group had committed offsets of before this member joined.
         looked_up_commits: the committed offsets that were last looked up, with their metadata.
     """
@@ -102,7 +102,9 @@ class MemberOffsets:
         answer = await self._fetch_offsets(MemberOffsetFetchRequest(self.group_id, None, require_stable=False))
         self.topics_committed_before = frozenset(tp.topic for tp in read_committed_offsets(answer, None, {}))
 
-    async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, EpochOffset]:
+    async def look_up_committed_offsets(
+        self, partitions: Collection[ClientPartition] | None
+    ) -> dict[ClientPartition, EpochOffset]:
         """The group's committed offsets of these partitions, with their leader epochs.
 
         Raises:
@@ -146,14 +148,14 @@ class MemberOffsets:
         assigned = self._require_assigned(offsets)
         if assigned:
             await Commit(self, assigned, {tp: offsets[tp] for tp in assigned}).run(timeout_s)
-        self._refuse_deleted_topics(offsets, assigned)
+        self._refuse_commit_of_deleted_topics(offsets, assigned)
 
     def transaction_offsets(
         self, offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> MemberTransactionOffsets[Mapping[ClientPartition, AssignedPartition]]:
         """These offsets, to be committed in a transaction; see `GroupMember.transaction_offsets`."""
         assigned = self._require_assigned(offsets)
-        self._refuse_deleted_topics(offsets, assigned)
+        self._refuse_commit_of_deleted_topics(offsets, assigned)
         return MemberTransactionOffsets(self, assigned, offsets)
 
     def _require_assigned(self, partitions: Collection[ClientPartition]) -> dict[ClientPartition, AssignedPartition]:
@@ -166,7 +168,7 @@ class MemberOffsets:
             raise CommitRefused(f"group {self.group_id!r}: not assigned to this member: {format_partitions(foreign)}")
         return {tp: self.committable[tp] for tp in partitions if not self.committable[tp].deleted}
 
-    def _refuse_deleted_topics(
+    def _refuse_commit_of_deleted_topics(
         self, partitions: Collection[ClientPartition], assigned: Mapping[ClientPartition, AssignedPartition]
     ) -> None:
         if refused := [tp for tp in partitions if tp not in assigned]:
@@ -216,7 +218,7 @@ class MemberOffsets:
         self._schedule_heartbeat_now()
         return True
 
-    def join_again(self, code: int) -> None:
+    def rejoin_if_membership_lost(self, code: int) -> None:
         """Send a heartbeat at once: its answer says whether the member has to join again."""
         self._schedule_heartbeat_now()
 

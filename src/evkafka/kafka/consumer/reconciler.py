@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.kafka.client.topic_ids import format_topic_id
-from evkafka.kafka.consumer.incremental_assignment import IncrementalFetcher
+from evkafka.kafka.consumer.incremental_assignment import IncrementalAssignmentFetcher
 from evkafka.kafka.consumer.member_offsets import MemberOffsets
 from evkafka.kafka.consumer.membership import (
     AssignPartitions,
@@ -63,7 +63,7 @@ class Reconciler:
         offsets: MemberOffsets,
         names: TopicNames,
         listener: AssignmentListener,
-        fetcher: IncrementalFetcher,
+        fetcher: IncrementalAssignmentFetcher,
         epochs: LeaderEpochs,
         *,
         commits_positions: bool,

@@ -173,7 +173,7 @@ class FetchedRecords:
         epoch = leader_epoch_of_batch(self._raw, begin)
         if epoch != UNKNOWN and (not self.epoch_starts or self.epoch_starts[-1].epoch != epoch):
             self.epoch_starts.append(EpochStart(batch.base_offset, epoch))
-        if self._is_batch_skipped(batch):
+        if self._is_control_or_aborted_batch(batch):
             self._end_batch()
             return
         if is_compressed(self._raw, begin):  # else the batch is not copied
@@ -217,7 +217,7 @@ class FetchedRecords:
             records = [record for record in records if record.offset >= self.position]
         self._ready = records
 
-    def _is_batch_skipped(self, batch: Any) -> bool:
+    def _is_control_or_aborted_batch(self, batch: Any) -> bool:
         """Control batches hold no records, and a reader of committed records skips aborted ones."""
         producer = batch.producer_id
         if self._read_committed and producer is not None:

@@ -174,7 +174,7 @@ class KafkaSource:
         batches = self._take_fetched(consumer, wanted, max_records)
         deadline_s = loop.time() + timeout_s
         while not batches and (left_s := deadline_s - loop.time()) > 0:
-            await self._wait_for_fetch_or_failure(consumer, wanted, left_s)
+            await self._wait_until_fetched_or_failed(consumer, wanted, left_s)
             self._raise_failure(consumer)
             if self._commits_resets:
                 await self._commit_resets(consumer)
@@ -221,7 +221,7 @@ class KafkaSource:
         except BrokerError as error:
             logger.warning("could not commit the starting position: %s", error)
 
-    async def _wait_for_fetch_or_failure(
+    async def _wait_until_fetched_or_failed(
         self, consumer: SourceConsumer, wanted: Collection[ClientPartition] | None, timeout_s: float
     ) -> None:
         """Wait until something was fetched, something failed, or the time is over."""
@@ -336,11 +336,11 @@ class KafkaSource:
                 return "connecting" if never_assigned else "lost"
             # A join is answered when all members have joined: silence alone does not mean a lost connection.
             return "lost" if silent and consumer.client.last_error is not None else "joining"
-        if silent or not self.in_session():
+        if silent or not self.is_session_alive():
             return "lost"
         return "connecting" if self._absent_topics() else "steady"
 
-    def in_session(self) -> bool:
+    def is_session_alive(self) -> bool:
         consumer = self._consumer
         member = consumer.member if consumer is not None and consumer.is_open else None
         if consumer is None or member is None:
@@ -353,7 +353,7 @@ class KafkaSource:
 
     # ------------------------------------------------------------------ commits
 
-    def starting_commit(self, partition: TopicPartition) -> tuple[int, str] | None:
+    def last_commit_before_assignment(self, partition: TopicPartition) -> tuple[int, str] | None:
         member = self._started_consumer().member
         return member.looked_up_commits.get(ClientPartition(*partition)) if member is not None else None
 
@@ -396,7 +396,7 @@ class KafkaSource:
         if member is None or self._producer is None:
             raise CommitRefused("transactions need a group_id and auto_commit_mode 'exactly-once'")
         texts = {ClientPartition(*tp): (offset, metadata.get(tp, "")) for tp, offset in offsets.items()}
-        await self._producer.run_transaction(
+        await self._producer.write_records_and_commit_offsets(
             outputs, member.transaction_offsets(texts) if texts else None, timeout_s=timeout_s
         )
 

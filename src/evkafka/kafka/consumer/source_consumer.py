@@ -25,7 +25,7 @@ from evkafka.kafka.consumer.fetcher import BufferingFetcher
 from evkafka.kafka.consumer.group_member import GroupMember
 from evkafka.kafka.consumer.group_protocols import uses_consumer_protocol
 from evkafka.kafka.consumer.groupless_assigner import GrouplessAssigner
-from evkafka.kafka.consumer.incremental_assignment import IncrementalFetcher, IncrementalSubscriptions
+from evkafka.kafka.consumer.incremental_assignment import IncrementalAssignmentFetcher, IncrementalSubscriptions
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.subscriptions import Subscriptions
 from evkafka.kafka.options import consumer_options, coordinator_options_from_consumer, fetcher_options_from_consumer
@@ -182,7 +182,7 @@ class SourceConsumer(AIOKafkaConsumer):
 
     def _open_incremental(self, listener: Any) -> None:
         self._subscription = IncrementalSubscriptions(topic.name for topic in self._settings.topics)
-        fetcher = self._make_fetcher(IncrementalFetcher)
+        fetcher = self._make_fetcher(IncrementalAssignmentFetcher)
         self._coordinator = self._member = ConsumerProtocolCoordinator(
             self._client,
             self._subscription,
@@ -200,7 +200,7 @@ class SourceConsumer(AIOKafkaConsumer):
         return kind(
             self._client,
             self._subscription,
-            committed=self._look_up_committed,
+            committed=self._look_up_committed_offsets,
             epochs=self.epochs,
             is_new=self._is_new_partition,
             has_finished_offsets_after=self._has_finished_offsets_after,
@@ -209,10 +209,10 @@ class SourceConsumer(AIOKafkaConsumer):
             **fetcher_options_from_consumer(self),
         )
 
-    async def _look_up_committed(
+    async def _look_up_committed_offsets(
         self, partitions: Collection[ClientPartition]
     ) -> Mapping[ClientPartition, EpochOffset]:
-        return await self._coordinator.committed(partitions)
+        return await self._coordinator.look_up_committed_offsets(partitions)
 
     def _has_finished_offsets_after(self, tp: ClientPartition, offset: int) -> bool:
         if self._group_id is None or self._settings.at_most_once:

@@ -92,7 +92,7 @@ class Batch:
     sent: Any = None
     producer: IdempotentProducer | None = None
 
-    def add_unless_full(self, record: PendingRecord) -> bool:
+    def try_to_add_record(self, record: PendingRecord) -> bool:
         """Add a record. False if the batch is full; then it takes no other record either."""
         placed = self.builder.append(
             timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=record.headers

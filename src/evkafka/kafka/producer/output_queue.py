@@ -33,7 +33,7 @@ CODECS: dict[CompressionType | None, int] = {
 }
 
 
-def too_large_reason(record: OutgoingRecord) -> str | None:
+def reason_too_large_for_any_topic(record: OutgoingRecord) -> str | None:
     """Why no broker takes this record; None if its topic decides."""
     size = DefaultRecordBatchBuilder.estimate_size_in_bytes(record.key, record.value, list(record.headers))
     return f"the record, {size} bytes, is larger than {MOST_BYTES} bytes" if size > MOST_BYTES else None

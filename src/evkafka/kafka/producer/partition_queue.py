@@ -113,7 +113,7 @@ class PartitionQueue:
 
     # ------------------------------------------------------------------ adding records
 
-    def add_pending_record(self, record: PendingRecord) -> None:
+    def add_to_batch_or_waiting_records(self, record: PendingRecord) -> None:
         """Add a record. If it gets an `added_to_batch`, the caller waits for that before it adds the next."""
         if self._waiting or not (
             self._add_to_submitted_batch(record) or self._add_to_filling_batch_unless_full(record)
@@ -133,7 +133,7 @@ class PartitionQueue:
         assert submitted.producer is not None
         if submitted.producer.retired or submitted.tries or submitted.builder.closed():
             return False
-        if submitted.add_unless_full(record):
+        if submitted.try_to_add_record(record):
             return True
         submitted.producer.send_full_batches()  # it is full: it need not linger
         return False
@@ -141,7 +141,7 @@ class PartitionQueue:
     def _add_to_filling_batch_unless_full(self, record: PendingRecord) -> bool:
         if self._filling is None:
             self._filling = Batch(self._create_builder())
-        return not self._filling.builder.closed() and self._filling.add_unless_full(record)
+        return not self._filling.builder.closed() and self._filling.try_to_add_record(record)
 
     def _create_builder(self) -> Any:
         return self._producers.newest.create_builder(self._max_bytes)
@@ -183,7 +183,7 @@ class PartitionQueue:
             return None
         batch = Batch(self._create_builder(), tries=tries)
         for index, record in enumerate(unfinished):
-            if not batch.add_unless_full(record):
+            if not batch.try_to_add_record(record):
                 self._resend.appendleft((unfinished[index:], tries))
                 break
         batch.builder.close()

@@ -26,7 +26,7 @@ from evkafka.kafka.client.tasks import start_named_task
 from evkafka.kafka.errors import translate_error
 from evkafka.kafka.producer.batch import PendingRecord, delivery_error
 from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refusal, Topic
-from evkafka.kafka.producer.output_queue import MOST_BYTES, size_as_single_record_batch, too_large_reason
+from evkafka.kafka.producer.output_queue import MOST_BYTES, reason_too_large_for_any_topic, size_as_single_record_batch
 from evkafka.kafka.producer.partition_queue import PartitionQueue
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.backoff import exponential_delay_s
@@ -182,7 +182,7 @@ class KafkaSink:
             loop.create_future(), value, key, timestamp_ms, headers, event_type, limit_s, deadline_s
         )
         queue = self._queues.get((topic, partition)) or self._new_queue(topic, partition)
-        queue.add_pending_record(pending)
+        queue.add_to_batch_or_waiting_records(pending)
         if pending.added_to_batch is not None:
             try:
                 await pending.added_to_batch
@@ -200,7 +200,7 @@ class KafkaSink:
         """
         limit_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
         partition = await self._choose_partition(record, limit_s)
-        if self.newest.max_request_size > MOST_BYTES and (why := too_large_reason(record)) is not None:
+        if self.newest.max_request_size > MOST_BYTES and (why := reason_too_large_for_any_topic(record)) is not None:
             where = f"topic {record.topic!r}"
             raise delivery_error(why, record.topic, where, record.event_type, False, kind=RecordTooLarge)
         return record._replace(partition=partition, compression_type=self._settings.options.get("compression_type"))
@@ -278,9 +278,9 @@ class KafkaSink:
         if not LEGAL_NAME.fullmatch(topic) or topic in (".", ".."):
             return "the name is invalid; use up to 249 letters, digits, '.', '_' and '-'"
         with client_log_filters.installed(absent_topics=(topic,)):
-            return await self._request_topic_until_known(topic)
+            return await self._wait_for_topic_or_return_reason(topic)
 
-    async def _request_topic_until_known(self, topic: str) -> str:
+    async def _wait_for_topic_or_return_reason(self, topic: str) -> str:
         absent_since_s: float | None = None
         wait_s = FIRST_WAIT_S
         while True:

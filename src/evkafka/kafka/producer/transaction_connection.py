@@ -130,12 +130,12 @@ class TransactionConnection:
         try:
             answer = await answering
         except (kafka.NodeNotReadyError, kafka.IncompatibleBrokerVersion, NotImplementedError):
-            self._state.on_answer()  # it was not sent
+            self._state.on_request_answered()  # it was not sent: no answer is missing
             raise
         except BaseException:
             self._state.on_no_answer()
             raise
-        self._state.on_answer()
+        self._state.on_request_answered()
         return answer
 
 

@@ -82,7 +82,7 @@ class TransactionState:
         """A request is on its way."""
         self._unanswered += 1
 
-    def on_answer(self) -> None:
+    def on_request_answered(self) -> None:
         self._unanswered -= 1
 
     def on_no_answer(self) -> None:
@@ -126,7 +126,7 @@ class TransactionState:
         self._phase = Phase.READY
         self.may_be_committed = False
 
-    def on_abort_failed(self) -> None:
+    def on_abort_outcome_unknown(self) -> None:
         """The abort was neither done nor refused as fenced: it is not known what the coordinator has done."""
         self._phase = Phase.BROKEN
 

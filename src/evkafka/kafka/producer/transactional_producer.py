@@ -134,7 +134,7 @@ class TransactionalProducer:
         with self._log_filters:
             try:
                 async with asyncio.timeout(timeout_s / 2), self._turn:
-                    await self._clean_up_transaction_unless_replaced()
+                    await self._clean_up_transaction_unless_fenced()
             except FAILURES as error:
                 logger.debug("%s: its transaction stays open until it times out: %r", self._doing, error)
             if self._cleanup is not None:
@@ -162,7 +162,7 @@ class TransactionalProducer:
 
     # ------------------------------------------------------------------ one transaction
 
-    async def run_transaction(
+    async def write_records_and_commit_offsets(
         self, outputs: Sequence[OutgoingRecord], offsets: TransactionOffsets | None = None, *, timeout_s: float
     ) -> None:
         """Write records, each of which has a partition, and commit offsets, in one transaction.
@@ -177,7 +177,7 @@ class TransactionalProducer:
             CommitUnknown: there was no answer to the commit: all of it may have been written.
             BrokerUnavailable, BrokerRefused, BrokerError: nothing of it can be read.
         """
-        queues = _create_output_queue_per_partition(outputs)
+        queues = _split_outputs_into_partition_queues(outputs)
         began, self._connection.last_error = False, ""
         try:
             async with asyncio.timeout(min(timeout_s, self._timeout_s)), self._turn:
@@ -310,19 +310,19 @@ class TransactionalProducer:
 
     def _start_transaction_cleanup(self) -> None:
         if self._state.required_cleanup is not Cleanup.NOTHING and (self._cleanup is None or self._cleanup.done()):
-            self._cleanup = start_named_task("abort", self._settings, self._clean_up_transaction_in_background())
+            self._cleanup = start_named_task("abort", self._settings, self._try_to_clean_up_transaction())
 
-    async def _clean_up_transaction_in_background(self) -> None:
+    async def _try_to_clean_up_transaction(self) -> None:
         """End the last transaction at once: readers wait at its first record, and the next owner for its offsets."""
         try:
             async with asyncio.timeout(self._timeout_s), self._turn:
-                await self._clean_up_transaction_unless_replaced()
+                await self._clean_up_transaction_unless_fenced()
         except ProducerFenced as fence:
             self._fence = fence
         except FAILURES as error:
             logger.debug("%s: the last transaction is not ended yet: %r", self._doing, error)
 
-    async def _clean_up_transaction_unless_replaced(self) -> None:
+    async def _clean_up_transaction_unless_fenced(self) -> None:
         """Leave nothing open, unless another producer has the transactional id: it has ended the transaction."""
         if self._state.has_producer:
             await self._abort_or_initialize_if_required()
@@ -346,7 +346,7 @@ class TransactionalProducer:
                 raise transaction_error(meaning, answer.error_code, f"{self._doing}: aborting", subject=self._id)
             case _:
                 logger.debug("%s: aborting: %s", self._doing, code_name(answer.error_code))
-                self._state.on_abort_failed()
+                self._state.on_abort_outcome_unknown()
 
     async def _initialize(self) -> None:
         def request() -> Any:
@@ -380,7 +380,7 @@ class TransactionalProducer:
         )
 
 
-def _create_output_queue_per_partition(outputs: Sequence[OutgoingRecord]) -> list[OutputQueue]:
+def _split_outputs_into_partition_queues(outputs: Sequence[OutgoingRecord]) -> list[OutputQueue]:
     """The outputs of each partition, in order."""
     by_partition: defaultdict[TopicPartition, list[OutgoingRecord]] = defaultdict(list)
     for output in outputs:

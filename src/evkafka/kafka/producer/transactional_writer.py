@@ -17,7 +17,7 @@ from evkafka.exceptions import BrokerError, RecordTooLarge
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.kafka.errors import translate_error
-from evkafka.kafka.producer.output_queue import too_large_reason
+from evkafka.kafka.producer.output_queue import reason_too_large_for_any_topic
 from evkafka.kafka.producer.transaction_errors import refused_output_error
 from evkafka.kafka.producer.transactional_producer import TransactionalProducer
 from evkafka.runtime.partitioner import partition_for
@@ -71,10 +71,10 @@ class TransactionalWriter:
             raise BrokerError(f"{self._doing}: no answer within {COMMIT_S:g} s") from error
         except (kafka.KafkaError, OSError) as error:
             raise translate_error(error, self._doing) from error
-        await self._producer.run_transaction(placed, timeout_s=COMMIT_S)
+        await self._producer.write_records_and_commit_offsets(placed, timeout_s=COMMIT_S)
 
     async def _with_chosen_partition(self, record: OutgoingRecord) -> OutgoingRecord:
-        if (why := too_large_reason(record)) is not None:
+        if (why := reason_too_large_for_any_topic(record)) is not None:
             raise refused_output_error(record, why, RecordTooLarge)
         partitions, available = await self._producer.all_and_available_partitions(record.topic)
         if record.partition in partitions:

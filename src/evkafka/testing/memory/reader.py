@@ -65,7 +65,7 @@ class PartitionReader:
         else:
             self._reset_by_rule(log, committed)
 
-    def starting_commit(self, partition: TopicPartition) -> tuple[int, str] | None:
+    def last_commit_before_assignment(self, partition: TopicPartition) -> tuple[int, str] | None:
         if self._group is None or (offset := self._group.committed.get(partition)) is None:
             return None
         return offset, self._group.metadata.get(partition, "")
@@ -102,7 +102,9 @@ class PartitionReader:
         if self._settings.at_most_once or self._settings.group_id is None:
             return False
         return has_finished_offsets_after(
-            self.starting_commit(tp), offset, group_and_partition_for_checksum(self._settings.group_id, tp)
+            self.last_commit_before_assignment(tp),
+            offset,
+            group_and_partition_for_checksum(self._settings.group_id, tp),
         )
 
     def _reset_position_and_tell_listener(self, tp: TopicPartition, reset: OffsetReset) -> None:

@@ -353,8 +353,8 @@ class MemorySource:
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self._reader.seek(partition, offset)
 
-    def starting_commit(self, partition: TopicPartition) -> tuple[int, str] | None:
-        return self._reader.starting_commit(partition)
+    def last_commit_before_assignment(self, partition: TopicPartition) -> tuple[int, str] | None:
+        return self._reader.last_commit_before_assignment(partition)
 
     def topic_id(self, topic: str) -> str:
         return self._topic_ids.get(topic, "")
@@ -392,7 +392,7 @@ class MemorySource:
         absent = any(topic.name not in self._cluster.topics for topic in self._settings.topics)
         return "connecting" if absent else "steady"
 
-    def in_session(self) -> bool:
+    def is_session_alive(self) -> bool:
         silent_s = self._cluster.outage_duration_s
         if self.expired:  # after the outage its next heartbeat is refused, and confirms nothing
             silent_s = max(silent_s, self._cluster.faults.last_outage_s)
