@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from evkafka.asyncapi import AppContract, Info, build_document
 from evkafka.config import ConsumerConfig, ProducerConfig, consumer_settings
-from evkafka.config.arguments import is_text, plain_text
+from evkafka.config.arguments import is_text, str_subclass_to_str
 from evkafka.config.keys import ErrorPolicy
 from evkafka.context import App
 from evkafka.control import ConsumerControl
@@ -258,7 +258,7 @@ class EVKafkaApp:
             raise ConfigError(f"the name of a {kind} is a non-empty string, not {name!r}")
         if name in taken:
             raise ConfigError(f"this app already has a {kind} named {name!r}: use another name")
-        return plain_text(name)
+        return str_subclass_to_str(name)
 
     def _check_not_started(self, what: str) -> None:
         if self.started:
@@ -273,7 +273,12 @@ class EVKafkaApp:
             ConfigError: an annotation refers to a name that does not exist, a type cannot be described, or an error
                 policy is invalid.
         """
-        return json.dumps(build_document(self._describe_contract()), ensure_ascii=False, indent=2, allow_nan=False)
+        contract = AppContract(
+            Info(self.title, self.version, self.description, self.terms_of_service, self.contact, self.license_info),
+            tuple(declared.describe_contract() for declared in self._consumers.values()),
+            tuple(declared.describe_contract() for declared in self._producers.values()),
+        )
+        return json.dumps(build_document(contract), ensure_ascii=False, indent=2, allow_nan=False)
 
     def asgi(self) -> Any:
         """The AsyncAPI page, health and metrics as an ASGI app: `api.mount("/kafka", app.asgi())`. Call it before the
@@ -298,13 +303,6 @@ class EVKafkaApp:
     def web_url(self) -> str | None:
         """The URL of the web server; None while it does not run."""
         return self._web_component.url if self._web_component is not None else None
-
-    def _describe_contract(self) -> AppContract:
-        return AppContract(
-            Info(self.title, self.version, self.description, self.terms_of_service, self.contact, self.license_info),
-            tuple(declared.describe_contract() for declared in self._consumers.values()),
-            tuple(declared.describe_contract() for declared in self._producers.values()),
-        )
 
     # ------------------------------------------------------------------ running
 
@@ -415,15 +413,12 @@ class EVKafkaApp:
             clock=clock,
             telemetry=self.telemetry,
             web=self._web_component,
-            limit_reset=self._limit_reset_request_and_command(),
+            limit_reset=LimitReset(self.reset_dead_letter_limit, self._target_of_run_command()),
         )
 
-    def _limit_reset_request_and_command(self) -> LimitReset:
-        """Whether a reset of the limit is requested, and the command that requests it."""
-        if self.started_as is None:
-            return LimitReset(self.reset_dead_letter_limit)
-        target = self.started_as.removeprefix("--app ")
-        return LimitReset(self.reset_dead_letter_limit, f"evkafka run {target} --reset-dead-letter-limit")
+    def _target_of_run_command(self) -> str:
+        """The arguments of `evkafka run` that name this app."""
+        return "MODULE:APP" if self.started_as is None else self.started_as.removeprefix("--app ")
 
     # ------------------------------------------------------------------ stopping
 
@@ -483,7 +478,7 @@ class EVKafkaApp:
         """True if the app was created with a `ui_token`."""
         return bool(self._ui_token)
 
-    def replace_declarations(
+    def replace_consumers_and_producers(
         self,
         consumers: Iterable[DeclaredConsumer] | None = None,
         producers: Iterable[DeclaredProducer] | None = None,

@@ -32,25 +32,25 @@ SECRETS = frozenset({"sasl_plain_password", "ssl_keyfile_password"})
 
 
 @dataclass(frozen=True)
-class Kind:
+class ConfigKind:
     """The keys of consumers or of producers.
 
     Attributes:
-        keys: keys that can be given as text.
+        keys_settable_as_text: keys that can be given as text.
     """
 
     name: str
     shape: Any
 
     @property
-    def keys(self) -> frozenset[str]:
+    def keys_settable_as_text(self) -> frozenset[str]:
         return frozenset({*filter(_is_key_settable_as_text, self.shape.__annotations__), *TLS})
 
 
-CONSUMER = Kind("Consumer", ConsumerConfig)
+CONSUMER = ConfigKind("Consumer", ConsumerConfig)
 
 
-PRODUCER = Kind("Producer", ProducerConfig)
+PRODUCER = ConfigKind("Producer", ProducerConfig)
 
 
 def _is_key_settable_as_text(key: str) -> bool:
@@ -59,7 +59,7 @@ def _is_key_settable_as_text(key: str) -> bool:
 
 
 @functools.cache
-def settings_model_of_kind(kind: Kind) -> Any:
+def create_pydantic_settings_class(kind: ConfigKind) -> Any:
     """The pydantic settings class; every field is optional."""
     from pydantic import SecretStr, create_model
     from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -191,7 +191,7 @@ def producer_config(
 
 
 def _load_configuration(
-    kind: Kind,
+    kind: ConfigKind,
     defaults: Mapping[str, Any] | None,
     name: str | None,
     env_file: str | Path | None,
@@ -223,20 +223,24 @@ def _merge_nested(below: Mapping[str, Any], above: Mapping[str, Any]) -> _Values
 # ---------------------------------------------------------------------------- pyproject.toml
 
 
-def _read_common_and_named_toml_tables(kind: Kind, file: str | Path | None, name: str | None) -> Sequence[_Values]:
+def _read_common_and_named_toml_tables(
+    kind: ConfigKind, file: str | Path | None, name: str | None
+) -> Sequence[_Values]:
     """The common table and the named one, with the keys of this kind."""
     common = _read_toml_table(file)
-    others = (CONSUMER if kind is PRODUCER else PRODUCER).keys
+    others = (CONSUMER if kind is PRODUCER else PRODUCER).keys_settable_as_text
     sections = {
-        key: value for key, value in common.items() if isinstance(value, Mapping) and key not in kind.keys | others
+        key: value
+        for key, value in common.items()
+        if isinstance(value, Mapping) and key not in kind.keys_settable_as_text | others
     }
     table = {key: value for key, value in common.items() if key not in sections}
     for key in table:
-        _check_key(key, kind.keys | others, f"[tool.evkafka] of {file}")
+        _check_key(key, kind.keys_settable_as_text | others, f"[tool.evkafka] of {file}")
     named = dict(sections.get(name, {})) if name is not None else {}
     for key in named:
-        _check_key(key, kind.keys, f"[tool.evkafka.{name}] of {file}")
-    return {key: value for key, value in table.items() if key in kind.keys}, named
+        _check_key(key, kind.keys_settable_as_text, f"[tool.evkafka.{name}] of {file}")
+    return {key: value for key, value in table.items() if key in kind.keys_settable_as_text}, named
 
 
 def _read_toml_table(file: str | Path | None) -> _Values:
@@ -267,7 +271,7 @@ def _check_key(key: str, known: frozenset[str], where: str) -> None:
 # ---------------------------------------------------------------------------- the environment
 
 
-def _read_environment(kind: Kind, prefix: str, env_file: str | Path | None) -> _Values:
+def _read_environment(kind: ConfigKind, prefix: str, env_file: str | Path | None) -> _Values:
     try:
         from pydantic import ValidationError
         from pydantic_settings import SettingsError
@@ -279,7 +283,7 @@ def _read_environment(kind: Kind, prefix: str, env_file: str | Path | None) -> _
         raise ConfigError(f"env_file={str(env_file)!r}: the file does not exist")
 
     try:
-        settings = settings_model_of_kind(kind)(
+        settings = create_pydantic_settings_class(kind)(
             _env_prefix=prefix,
             _env_file=env_file,
             _secrets_dir=os.environ.get(f"{PREFIX}SECRETS_DIR") or None,
@@ -301,7 +305,7 @@ def _describe_fault(prefix: str, error: Any) -> str:
 
 
 def _warn_of_misspelt_variables() -> None:
-    known = [f"{PREFIX}{key.upper()}" for key in CONSUMER.keys | PRODUCER.keys]
+    known = [f"{PREFIX}{key.upper()}" for key in CONSUMER.keys_settable_as_text | PRODUCER.keys_settable_as_text]
     for variable in os.environ:
         if variable.startswith(PREFIX) and variable not in known and "__" not in variable:
             near = difflib.get_close_matches(variable, known, n=1, cutoff=MISSPELT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
-from evkafka.config.arguments import is_text, is_whole_number, plain_text
+from evkafka.config.arguments import is_text, is_whole_number, str_subclass_to_str
 from evkafka.config.keys import ErrorPolicy
 from evkafka.context import Context
 from evkafka.endpoints.batch import join_batch_and_await_result
@@ -70,7 +70,7 @@ class Handler:
         """
         if not is_text(event_type):
             raise ConfigError(f'an event type is a non-empty string, not {event_type!r}: write @handler.event("Name")')
-        event_type = plain_text(event_type)
+        event_type = str_subclass_to_str(event_type)
         where = f"event type {event_type!r}"
         timeout_s = _check_timeout_ms_and_convert_to_s(timeout_ms, where)
         _check_concurrency(concurrency, where)
@@ -176,7 +176,7 @@ class Handler:
         """All endpoints, the default one last."""
         return (*self._endpoints.values(), *([self._default] if self._default is not None else []))
 
-    def find(self, event_type: str | None) -> Endpoint | None:
+    def find_endpoint(self, event_type: str | None) -> Endpoint | None:
         """The endpoint for an event type, or the default one."""
         if event_type is not None and (endpoint := self._endpoints.get(event_type)) is not None:
             return endpoint
@@ -190,7 +190,7 @@ class Handler:
         if not message.event_type_set:
             message.event_type = read_event_type(context, TYPE_HEADER)
         event_type = message.event_type
-        endpoint = self.find(event_type)
+        endpoint = self.find_endpoint(event_type)
         context.slot.route = endpoint
         if endpoint is None:
             check_schema_is_known(context.record, context.slot.formats, event_type)

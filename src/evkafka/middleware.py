@@ -46,7 +46,7 @@ class Middleware:
         """
         if isinstance(self.cls, type) and not issubclass(self.cls, JsonTypedDecoderMiddleware):
             return None
-        newest = self._newest if self._newest is not None else self.wrap(_take_no_record)
+        newest = self._newest if self._newest is not None else self.wrap(_do_nothing)
         return newest.type_header_name if isinstance(newest, JsonTypedDecoderMiddleware) else None
 
     def wrap(self, app: App) -> App:
@@ -66,7 +66,7 @@ class Middleware:
         return f"Middleware({self._class_name()})"
 
 
-async def _take_no_record(context: Context) -> None: ...
+async def _do_nothing(context: Context) -> None: ...
 
 
 class JsonTypedDecoderMiddleware:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 from uuid import UUID
 
 from evkafka.config import producer_settings
-from evkafka.config.arguments import plain_text
+from evkafka.config.arguments import str_subclass_to_str
 from evkafka.config.keys import ProducerConfig
 from evkafka.config.time_limits import time_limit_text
 from evkafka.exceptions import BrokerError, DeliveryError, EncodeError
@@ -224,7 +224,7 @@ class EVKafkaProducer:
                 f"event {event_type!r} has no topic: pass `topic=` to the send, or set `topic` in the producer's config"
             )
         _check_topic_event_type_partition_timestamp(topic, event_type, partition, timestamp_ms)
-        topic, event_type = plain_text(topic), plain_text(event_type)
+        topic, event_type = str_subclass_to_str(topic), str_subclass_to_str(event_type)
         value, own_key, pairs = _encode_event(event, event_type, topic, key, headers)
         timeout_s = self._send_timeout_in_endpoint_s(event_type, topic)
         observers = self._create_observers(topic, event_type, pairs)
@@ -316,10 +316,14 @@ class EVKafkaProducer:
     def _given_or_test_kit_or_kafka_cluster(self) -> Cluster:
         """The given cluster; or else that of the test kit, if there is one at the start; or else Kafka."""
         backend = current_backend.get()
-        if backend is None:
-            return self._cluster or _create_kafka_cluster()
-        self._clock = self._clock or backend.clock
-        return self._cluster or backend.cluster
+        if backend is not None:
+            self._clock = self._clock or backend.clock
+            return self._cluster or backend.cluster
+        if self._cluster is not None:
+            return self._cluster
+        from evkafka.kafka import KafkaCluster
+
+        return KafkaCluster()
 
     def _running_sink(self) -> RecordSink:
         if self._sink is None:
@@ -475,9 +479,3 @@ def encode_headers(headers: Headers | None) -> Pairs:
         if not pairs[-1][0].isascii():
             pairs[-1][0].encode()  # raises here, because the client would raise without naming the event
     return pairs
-
-
-def _create_kafka_cluster() -> Cluster:
-    from evkafka.kafka import KafkaCluster
-
-    return KafkaCluster()

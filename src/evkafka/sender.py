@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
-from evkafka.config.arguments import is_text, plain_text
+from evkafka.config.arguments import is_text, str_subclass_to_str
 from evkafka.config.error_policy import topic_fault
 from evkafka.config.time_limits import time_limit_text
 from evkafka.endpoints.outbound import Outbound, name_and_docstring
@@ -331,7 +331,7 @@ class Sender:
                 topic.
         """
         _check_event_options(event_type, topic, key, key_field)
-        event_type, topic = plain_text(event_type), plain_text(topic) if topic is not None else None
+        event_type, topic = str_subclass_to_str(event_type), str_subclass_to_str(topic) if topic is not None else None
         own_key = key_field if key_field is not None else key
         own_format = (
             self._format
@@ -366,7 +366,7 @@ class Sender:
         found = [endpoint.value_format for endpoint in self._endpoints if endpoint.value_format is not None]
         return list({id(one): one for one in found}.values())
 
-    async def find_schemas(self, topic: str | None) -> None:
+    async def find_schemas_and_set_encoders(self, topic: str | None) -> None:
         """Find the schemas of its events in their registries.
 
         Args:

@@ -236,8 +236,8 @@ class TestCommandLine:
     def test_help_imports_neither_engine_nor_broker(self, tmp_path):
         code = (
             "import sys; sys.argv = ['evkafka', '--help']\n"
-            "from evkafka.cli.typer_app import run_command_line\n"
-            "run_command_line()\n"
+            "from evkafka.cli.typer_app import run_command_line_for_exit_code\n"
+            "run_command_line_for_exit_code()\n"
             "print([name for name in ('jgo', 'evkafka.broker', 'evkafka.cli.impl.run') if name in sys.modules])\n"
         )
         answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)

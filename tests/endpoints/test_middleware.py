@@ -226,7 +226,7 @@ class TestEventType:
 
         limited_route = build_dispatch(handler, [Middleware(OwnHeader)]).limited_route
         assert limited_route is not None
-        assert limited_route(record(None, headers=[("X-Type", b"Order")])) is handler.find("Order")
+        assert limited_route(record(None, headers=[("X-Type", b"Order")])) is handler.find_endpoint("Order")
         assert limited_route(record("Order")) is None
 
 

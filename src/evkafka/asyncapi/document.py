@@ -131,7 +131,7 @@ class _DocumentBuilder:
         first = to_document_key(message.title if message.name is None or "," in message.title else message.name)
         candidates = self._message_keys.setdefault(first, [])
         for key in candidates:
-            if (merged := _merge_messages_if_compatible(self.messages[key], document)) is not None:
+            if (merged := _merged_message_or_none(self.messages[key], document)) is not None:
                 self.messages[key] = merged
                 return key
         key = unused_key(first if not candidates else f"{first}.{operation.owner}", self.messages)
@@ -155,7 +155,7 @@ def _channel_object(topic: ContractTopic, server: str) -> dict[str, Any]:
     }
 
 
-def _merge_messages_if_compatible(known: dict[str, Any], other: dict[str, Any]) -> dict[str, Any] | None:
+def _merged_message_or_none(known: dict[str, Any], other: dict[str, Any]) -> dict[str, Any] | None:
     """Both messages as one; None if they contradict each other. A field that one lacks is taken from the other."""
     shared = {name for name in known if name in other}
     if any(known[name] != other[name] for name in shared):

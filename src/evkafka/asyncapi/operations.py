@@ -118,11 +118,13 @@ def received_message(consumer: ConsumerContract, topic: ContractTopic, endpoint:
         description=endpoint.description,
         tags=endpoint.tags,
         tombstone=decoder.admits_none,
-        value_format=_format_of(consumer, topic) if bytes_or_str_type(endpoint.payload) is not bytes else None,
+        value_format=_value_format_of_topic(consumer, topic)
+        if bytes_or_str_type(endpoint.payload) is not bytes
+        else None,
     )
 
 
-def _format_of(consumer: ConsumerContract, topic: ContractTopic) -> ValueFormat | None:
+def _value_format_of_topic(consumer: ConsumerContract, topic: ContractTopic) -> ValueFormat | None:
     settings = consumer.settings
     return settings.formats_by_topic.get(topic.name or "", settings.value_format)
 

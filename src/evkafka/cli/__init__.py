@@ -30,6 +30,6 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    from evkafka.cli.typer_app import run_command_line
+    from evkafka.cli.typer_app import run_command_line_for_exit_code
 
-    sys.exit(run_command_line())
+    sys.exit(run_command_line_for_exit_code())

@@ -33,6 +33,6 @@ def redirect_app_to_brokers(app: EVKafkaApp, servers: str, *, keep_login: bool) 
         config: Any = {key: value for key, value in declared.config.items() if kept(key)}
         return replace(declared, config=config | {"bootstrap_servers": servers})
 
-    app.replace_declarations(
+    app.replace_consumers_and_producers(
         consumers=map(redirected, app.consumers.values()), producers=map(redirected_producer, app.producers.values())
     )

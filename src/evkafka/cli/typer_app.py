@@ -16,7 +16,7 @@ from evkafka.cli.commands.broker import broker_command
 from evkafka.cli.commands.check import check_command
 from evkafka.cli.commands.demo import demo_command
 from evkafka.cli.commands.dev import dev_command
-from evkafka.cli.commands.info import info_command
+from evkafka.cli.commands.info import print_versions_command
 from evkafka.cli.commands.lag import lag_command
 from evkafka.cli.commands.new import new_command
 from evkafka.cli.commands.replay import replay_command
@@ -41,7 +41,7 @@ for _command in (
     new_command,
     check_command,
     routes_command,
-    info_command,
+    print_versions_command,
     dev_command,
     run_command,
     send_command,
@@ -60,7 +60,7 @@ app.add_typer(schemas.app, rich_help_panel=INSPECT)
 app.add_typer(dlq.app, rich_help_panel=OPERATE)
 
 
-def run_command_line() -> int:
+def run_command_line_for_exit_code() -> int:
     """Run the command line. Returns its exit code."""
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character does not end the command
         if isinstance(stream, io.TextIOWrapper):

@@ -16,8 +16,7 @@ from evkafka.config.error_policy import (
     DOC,
     dead_letter_topic_fault,
     dead_letter_topic_name,
-    find_own_dead_letter_topic,
-    own_dead_letter_topic_fault_text,
+    fault_if_consumer_reads_dead_letters,
     read_error_policy,
     retry_topic_name,
     topic_fault,
@@ -119,7 +118,7 @@ def override_error_policy(
     faults = Faults(where)
     section = Section(require_mapping(overlay, faults), faults, doc=DOC, path="on_error.")
     policy = read_error_policy(section, base)
-    if section.is_given("dead_letter_producer") and section.is_valid("dead_letter_producer"):
+    if section.is_given("dead_letter_producer") and section.are_keys_valid("dead_letter_producer"):
         read_dead_letter_producer(section, policy, ConnectionSettings(), login=False)
     section.refuse_unknown_keys()
     faults.raise_if_any()
@@ -188,7 +187,7 @@ def check_dead_letter_topics(
     """
     names = [topic.name for topic in settings.topics]
     for event_type, policy in policies:
-        name = find_own_dead_letter_topic(
+        fault = fault_if_consumer_reads_dead_letters(
             policy.dead_letter_topic,
             names,
             settings.topic_pattern,
@@ -196,11 +195,9 @@ def check_dead_letter_topics(
             event_type=event_type,
             retry_topics=retry_topics,
         )
-        if name is not None:
+        if fault is not None:
             whose = f"event type {event_type!r}: " if event_type is not None else ""
-            raise ConfigError(
-                f"{whose}on_error.dead_letter_topic: {own_dead_letter_topic_fault_text(policy.dead_letter_topic, name)}"
-            )
+            raise ConfigError(f"{whose}on_error.dead_letter_topic: {fault}")
 
 
 def checked_retry_topic_name(topic: str, *, group_id: str | None, delay_ms: int) -> str:

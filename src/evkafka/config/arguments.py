@@ -8,8 +8,8 @@ def is_text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def plain_text(text: str) -> str:
-    """The same text as a str and nothing more. A member of a `(str, Enum)` equals its value, but is formatted as its
+def str_subclass_to_str(text: str) -> str:
+    """The same text as a plain str. A member of a `(str, Enum)` equals its value, but is formatted as its
     name in dead-letter topics, contract documents and logs."""
     return str.__str__(text)
 

@@ -13,7 +13,7 @@ from typing import Any
 from evkafka.config.display import value_text_or_mask
 from evkafka.config.masking import HIDDEN, Secret, describe_type, text_for_error
 from evkafka.config.section import MISSING, Section, to_ms
-from evkafka.config.setting_types import read_options, read_settings_over_defaults
+from evkafka.config.setting_types import read_aiokafka_options, read_settings_over_defaults
 from evkafka.config.settings import CONNECTION_OPTIONS, ConnectionSettings
 
 logger = logging.getLogger("evkafka.config")
@@ -67,7 +67,7 @@ def read_connection(section: Section, *, request_timeout_s: float, login: bool =
         _check_login_keys(section, settings.options)
     if (version := section.value_or_missing("api_version")) is not MISSING and version is not None:
         warn_once("api_version is not used: the client asks each broker for its API versions; remove the key")
-    section.add_fault_if_given("loop", "the running loop is used; remove the key")
+    section.add_fault_if_key_is_given("loop", "the running loop is used; remove the key")
     hidden_user = isinstance(section.value_or_missing("sasl_plain_username"), Secret)
     return replace(settings, shown=_mask_connection(settings, hidden_user=hidden_user))
 
@@ -138,7 +138,7 @@ def _read_servers(section: Section) -> tuple[str, ...]:
             section.add_fault(key, fault)
         else:
             found += [server.strip() for server in text.split(",") if server.strip()]
-    if not found and section.is_valid(key):
+    if not found and section.are_keys_valid(key):
         section.add_fault(key, "it names no broker; give 'host:port', or several separated by commas")
     return tuple(found) or CONNECTION.bootstrap_servers
 
@@ -170,7 +170,7 @@ def _read_client_options(section: Section) -> dict[str, Any]:
         "sasl_oauth_token_provider": lambda: _read_token_provider(section),
         "connections_max_idle_ms": lambda: None,
     }
-    options = read_options(section, CONNECTION_OPTIONS, readers)
+    options = read_aiokafka_options(section, CONNECTION_OPTIONS, readers)
     idle_ms = section.milliseconds("connections_max_idle_ms", None, least=1, none=True)
     if section.value_or_missing("connections_max_idle_ms") is not MISSING:
         options["connections_max_idle_ms"] = idle_ms  # None is a value here: idle connections are kept open
@@ -204,7 +204,7 @@ def _read_token_provider(section: Section) -> Any:
 
 def _check_login_keys(section: Section, options: Mapping[str, Any]) -> None:
     """Check that protocol, mechanism and credentials fit each other."""
-    if not section.is_valid("security_protocol", "sasl_mechanism"):
+    if not section.are_keys_valid("security_protocol", "sasl_mechanism"):
         return
     protocol: str = options.get("security_protocol", "PLAINTEXT")
     _check_encryption(section, protocol)

@@ -12,15 +12,14 @@ from evkafka.config.connection import LOGIN, read_connection, warn_once
 from evkafka.config.error_policy import (
     DOC,
     dead_letter_topic_fault,
-    find_own_dead_letter_topic,
-    own_dead_letter_topic_fault_text,
+    fault_if_consumer_reads_dead_letters,
     read_error_policy,
     topic_fault,
 )
 from evkafka.config.masking import text_for_error
 from evkafka.config.producer import read_dead_letter_producer
 from evkafka.config.section import MISSING, Faults, Section, require_mapping, to_ms
-from evkafka.config.setting_types import read_options, read_setting, read_settings_over_defaults
+from evkafka.config.setting_types import read_aiokafka_options, read_setting, read_settings_over_defaults
 from evkafka.config.settings import (
     CONSUMER_OPTIONS,
     MOST_DECOMPRESSED_BYTES,
@@ -84,7 +83,7 @@ def _read_consumer_keys(section: Section) -> ConsumerSettings:
     session_s = read_setting(section, CONSUMER, "session_timeout_s")
     connection = read_connection(section, request_timeout_s=rebalance_s + 5.0)
     _check_unsupported_aiokafka_keys(section)
-    options = read_options(
+    options = read_aiokafka_options(
         section, CONSUMER_OPTIONS, {"partition_assignment_strategy": lambda: _read_assignor(section)}
     )
     decompressed = max(options.get("max_partition_fetch_bytes", 0) * LARGEST_RATIO, CONSUMER.max_decompressed_bytes)
@@ -115,10 +114,10 @@ def _check_unsupported_aiokafka_keys(section: Section) -> None:
     if section.flag("enable_auto_commit", None) is not None:
         warn_once("enable_auto_commit is not used: auto_commit_mode decides when offsets are committed; remove the key")
     section.milliseconds("max_poll_interval_ms", None, least=1)
-    section.add_fault_if_given(
+    section.add_fault_if_key_is_given(
         "key_deserializer", f"a consumer does not have this key; request.key is the key as received, and {DECODING}"
     )
-    section.add_fault_if_given("value_deserializer", f"a consumer has none; {DECODING}")
+    section.add_fault_if_key_is_given("value_deserializer", f"a consumer has none; {DECODING}")
 
 
 def _read_topics(section: Section) -> tuple[TopicSettings, ...]:
@@ -182,7 +181,7 @@ def _check_topic_names(section: Section, topics: Sequence[TopicSettings]) -> Non
     for name in (topic.name for topic in topics):
         if name in seen and name:
             section.add_fault("topics", f"{text_for_error(name)} is listed twice; list each topic once")
-        elif not name and section.is_valid("topics"):
+        elif not name and section.are_keys_valid("topics"):
             section.add_fault("topics", "a topic name is empty; use at least one character")
         elif name and (fault := topic_fault(name)):
             section.add_fault("topics", fault)
@@ -223,8 +222,8 @@ def _read_on_error(section: Section, connection: ConnectionSettings) -> ErrorPol
         return CONSUMER.on_error
     inner = section.create_nested_section("on_error", values, doc=DOC)
     policy = read_error_policy(inner, CONSUMER.on_error)
-    if inner.is_given("dead_letter_producer") and inner.is_valid("dead_letter_producer"):
-        read_dead_letter_producer(inner, policy, connection, login=section.is_valid(*LOGIN))
+    if inner.is_given("dead_letter_producer") and inner.are_keys_valid("dead_letter_producer"):
+        read_dead_letter_producer(inner, policy, connection, login=section.are_keys_valid(*LOGIN))
     inner.refuse_unknown_keys()
     return policy
 
@@ -261,7 +260,7 @@ def _read_assignor(section: Section) -> tuple[Any] | None:
 def _check_subscription(section: Section, settings: ConsumerSettings) -> None:
     if section.is_given("topics") and section.is_given("topic_pattern"):
         section.add_fault("topic_pattern", "it cannot be combined with topics; give one of the two")
-    elif not section.is_valid("topics", "topic_pattern"):
+    elif not section.are_keys_valid("topics", "topic_pattern"):
         return
     elif section.is_given("topics") and not settings.topics:
         section.add_fault("topics", "the list is empty; list at least one topic")
@@ -278,9 +277,9 @@ def _check_group_protocol(section: Section, settings: ConsumerSettings) -> None:
                     section.add_fault(
                         key, f"with group_protocol 'consumer' it has no effect: it is {instead}; remove it"
                     )
-            if settings.group_id is None and settings.at_most_once and section.is_valid("group_id"):
+            if settings.group_id is None and settings.at_most_once and section.are_keys_valid("group_id"):
                 section.add_fault("group_protocol", "'consumer' needs a group_id; add one, or remove group_protocol")
-        case "classic" if settings.group_remote_assignor is not None and section.is_valid("group_protocol"):
+        case "classic" if settings.group_remote_assignor is not None and section.are_keys_valid("group_protocol"):
             section.add_fault(
                 "group_remote_assignor",
                 "it has no effect with group_protocol 'classic'; set group_protocol to 'consumer' or 'auto', or remove"
@@ -293,13 +292,13 @@ def _check_times(section: Section, settings: ConsumerSettings) -> None:
     heartbeat_ms, session_ms = to_ms(settings.heartbeat_interval_s), to_ms(settings.session_timeout_s)
     rebalance_ms, drain_ms = to_ms(settings.rebalance_timeout_s), to_ms(settings.revoke_drain_timeout_s)
     request_ms = to_ms(settings.connection.request_timeout_s)
-    if section.is_valid("heartbeat_interval_ms", "session_timeout_ms") and heartbeat_ms * 10 >= session_ms * 9:
+    if section.are_keys_valid("heartbeat_interval_ms", "session_timeout_ms") and heartbeat_ms * 10 >= session_ms * 9:
         section.add_fault(
             "heartbeat_interval_ms",
             f"{heartbeat_ms} is not below nine tenths of session_timeout_ms {session_ms}, so the session might expire"
             f" between two heartbeats; use at most a third of it, {max(session_ms // 3, 1)}",
         )
-    if section.is_valid("rebalance_timeout_ms", "revoke_drain_timeout_ms", "max_endpoint_exec_time_ms") and (
+    if section.are_keys_valid("rebalance_timeout_ms", "revoke_drain_timeout_ms", "max_endpoint_exec_time_ms") and (
         rebalance_ms <= drain_ms
     ):
         section.add_fault(
@@ -308,7 +307,7 @@ def _check_times(section: Section, settings: ConsumerSettings) -> None:
             " consumer would be removed from its group; use a shorter drain or a longer rebalance timeout",
         )
     wait_ms = settings.options.get("fetch_max_wait_ms", 0)
-    if section.is_valid("fetch_max_wait_ms", "request_timeout_ms") and wait_ms >= request_ms:
+    if section.are_keys_valid("fetch_max_wait_ms", "request_timeout_ms") and wait_ms >= request_ms:
         section.add_fault(
             "fetch_max_wait_ms",
             f"{wait_ms} is not below request_timeout_ms {request_ms}, so an idle fetch would always time out; use"
@@ -318,7 +317,7 @@ def _check_times(section: Section, settings: ConsumerSettings) -> None:
 
 def _check_sizes(section: Section, settings: ConsumerSettings) -> None:
     fetch, unpacked = settings.options.get("max_partition_fetch_bytes", 2**20), settings.max_decompressed_bytes
-    if section.is_valid("max_partition_fetch_bytes", "max_decompressed_bytes") and unpacked < fetch:
+    if section.are_keys_valid("max_partition_fetch_bytes", "max_decompressed_bytes") and unpacked < fetch:
         section.add_fault(
             "max_decompressed_bytes",
             f"{unpacked} is below max_partition_fetch_bytes {fetch}, so a batch that fills a fetch could never be"
@@ -352,7 +351,7 @@ def _check_settings_in_pre_commit_mode(section: Section, settings: ConsumerSetti
 
 def _check_transactions(section: Section, settings: ConsumerSettings) -> None:
     """Exactly once: offsets are committed in transactions."""
-    if not section.is_valid("auto_commit_mode"):
+    if not section.are_keys_valid("auto_commit_mode"):
         return
     if settings.transaction_settings is None:
         for key in ("transaction_interval_ms", "transaction_timeout_ms", "transactional_id"):
@@ -375,7 +374,7 @@ def _check_transactions(section: Section, settings: ConsumerSettings) -> None:
             " it, or set auto_commit_mode to 'post-commit'",
         )
     interval_ms, timeout_ms = to_ms(settings.transaction_interval_s), to_ms(settings.transaction_timeout_s)
-    if section.is_valid("transaction_interval_ms", "transaction_timeout_ms") and interval_ms >= timeout_ms:
+    if section.are_keys_valid("transaction_interval_ms", "transaction_timeout_ms") and interval_ms >= timeout_ms:
         section.add_fault(
             "transaction_interval_ms",
             f"{interval_ms} is not below transaction_timeout_ms {timeout_ms}, so what one transaction writes could take"
@@ -394,14 +393,13 @@ def _check_dead_letters(section: Section, settings: ConsumerSettings) -> None:
     named = isinstance(given, Mapping) and "dead_letter_topic" in given
     if not (named or policy.then == "dead_letter" or settings.unmatched == "dead_letter"):
         return
-    if not section.is_valid("topics", "group_id", "on_error"):
+    if not section.are_keys_valid("topics", "group_id", "on_error"):
         return
     template, group_id = policy.dead_letter_topic, settings.group_id
     names = [topic.name for topic in settings.topics]
     faults = (dead_letter_topic_fault(template, topic=name, group_id=group_id, event_type=None) for name in names)
-    if fault := next(filter(None, faults), None):
-        section.add_fault("on_error.dead_letter_topic", fault)
-    elif name := find_own_dead_letter_topic(
+    fault = next(filter(None, faults), None) or fault_if_consumer_reads_dead_letters(
         template, names, settings.topic_pattern, group_id=group_id, event_type=None
-    ):
-        section.add_fault("on_error.dead_letter_topic", own_dead_letter_topic_fault_text(template, name))
+    )
+    if fault is not None:
+        section.add_fault("on_error.dead_letter_topic", fault)

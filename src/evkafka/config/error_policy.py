@@ -54,7 +54,7 @@ def read_error_policy(section: Section, base: ErrorPolicySettings) -> ErrorPolic
 
 
 def _check_backoff(section: Section, policy: ErrorPolicySettings) -> None:
-    if section.is_valid("backoff_ms", "max_backoff_ms") and policy.backoff_s > policy.max_backoff_s:
+    if section.are_keys_valid("backoff_ms", "max_backoff_ms") and policy.backoff_s > policy.max_backoff_s:
         section.add_fault(
             "backoff_ms" if section.is_given("backoff_ms") else "max_backoff_ms",
             f"backoff_ms {policy.backoff_s * 1000:g} is above max_backoff_ms {policy.max_backoff_s * 1000:g}; raise"
@@ -64,7 +64,7 @@ def _check_backoff(section: Section, policy: ErrorPolicySettings) -> None:
 
 def _check_then_is_reachable(section: Section, policy: ErrorPolicySettings) -> None:
     """A `then` that is given here must be reachable; an inherited one may be unreachable on purpose."""
-    if not section.is_given("then") or not section.is_valid("then", "max_attempts", "non_retryable"):
+    if not section.is_given("then") or not section.are_keys_valid("then", "max_attempts", "non_retryable"):
         return
     if policy.max_attempts is None and not policy.non_retryable:
         section.add_fault(
@@ -75,7 +75,7 @@ def _check_then_is_reachable(section: Section, policy: ErrorPolicySettings) -> N
 
 
 def _check_retry_topics(section: Section, policy: ErrorPolicySettings) -> None:
-    if not section.is_given("retry_topics") or not policy.retry_topics or not section.is_valid("max_attempts"):
+    if not section.is_given("retry_topics") or not policy.retry_topics or not section.are_keys_valid("max_attempts"):
         return
     if policy.max_attempts is None:
         section.add_fault(
@@ -107,7 +107,7 @@ def _read_non_retryable(section: Section, base: ErrorPolicySettings) -> tuple[ty
                 f"{text_for_error(item)} is not an exception class; list classes derived from Exception, not their"
                 " names",
             )
-    return tuple(given) if section.is_valid(key) else base.non_retryable
+    return tuple(given) if section.are_keys_valid(key) else base.non_retryable
 
 
 def _read_retry_topics(section: Section, base: ErrorPolicySettings) -> tuple[int, ...]:
@@ -124,7 +124,7 @@ def _read_retry_topics(section: Section, base: ErrorPolicySettings) -> tuple[int
             )
         elif not 1 <= delay_ms <= INT32:
             section.add_fault(key, f"{text_for_error(delay_ms)} is out of range; give 1 to {INT32} milliseconds")
-    if not section.is_valid(key):
+    if not section.are_keys_valid(key):
         return base.retry_topics
     if any(late <= early for early, late in pairwise(given)):
         section.add_fault(key, f"{text_for_error(list(given))}: each delay must be longer than the one before it")
@@ -215,14 +215,7 @@ def dead_letter_topic_fault(template: str, *, topic: str, group_id: str | None, 
     return f"{becomes}, but {fault}; change dead_letter_topic"
 
 
-def own_dead_letter_topic_fault_text(template: str, name: str) -> str:
-    """The error text for a name that `find_own_dead_letter_topic` has found."""
-    return (
-        f"{text_for_error(template)} becomes {text_for_error(name)}, which this consumer reads itself; use another name"
-    )
-
-
-def find_own_dead_letter_topic(
+def fault_if_consumer_reads_dead_letters(
     template: str,
     topics: Sequence[str],
     pattern: re.Pattern[str] | None,
@@ -231,7 +224,7 @@ def find_own_dead_letter_topic(
     event_type: str | None,
     retry_topics: Collection[str] = (),
 ) -> str | None:
-    """The dead-letter topic that this consumer itself reads; None if there is none, or it is not known.
+    """The fault that this consumer itself reads its dead-letter topic; None if it does not, or that is not known.
 
     A pattern's subscription leaves out dead-letter topics whose names derive from the matched topics, and all topics
     that end with `.dlq`: see `runtime/topic_pattern.py`.
@@ -247,9 +240,14 @@ def find_own_dead_letter_topic(
         return dead_letter_topic_name(template, topic=topic, group_id=group_id, event_type=event_type or "")
 
     if pattern is None:
-        return next((name(topic) for topic in topics if name(topic) in {*topics, *retry_topics}), None)
-    if template == "{topic}":
-        return pattern.pattern
-    if "{topic}" in template or name("").endswith(".dlq") or not pattern.match(name("")):
+        found = next((name(topic) for topic in topics if name(topic) in {*topics, *retry_topics}), None)
+    elif template == "{topic}":
+        found = pattern.pattern
+    elif "{topic}" in template or name("").endswith(".dlq") or not pattern.match(name("")):
+        found = None
+    else:
+        found = name("")
+    if found is None:
         return None
-    return name("")
+    becomes = f"{text_for_error(template)} becomes {text_for_error(found)}"
+    return f"{becomes}, which this consumer reads itself; use another name"

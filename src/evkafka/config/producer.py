@@ -9,7 +9,7 @@ from typing import Any
 from evkafka.config.connection import override_connection_keys, read_connection, warn_once
 from evkafka.config.error_policy import topic_fault
 from evkafka.config.section import Faults, Section, require_mapping, to_ms
-from evkafka.config.setting_types import read_options, read_settings_over_defaults
+from evkafka.config.setting_types import read_aiokafka_options, read_settings_over_defaults
 from evkafka.config.settings import PRODUCER_OPTIONS, ConnectionSettings, ErrorPolicySettings, ProducerSettings
 
 DOC = "evkafka.config.ProducerConfig"
@@ -51,9 +51,9 @@ def read_dead_letter_producer(
     larger = {"max_request_size": DEAD_LETTER_REQUEST_SIZE}
     values = {**larger, **override_connection_keys(connection, policy.dead_letter_producer or {})}
     inner = section.create_nested_section("dead_letter_producer", values, doc=DOC)
-    inner.add_fault_if_given("topic", "dead_letter_topic sets the topic; remove this key")
+    inner.add_fault_if_key_is_given("topic", "dead_letter_topic sets the topic; remove this key")
     settings = _read_producer_keys(inner, login=login)
-    if inner.is_valid("acks") and settings.acks != "all":
+    if inner.are_keys_valid("acks") and settings.acks != "all":
         inner.add_fault(
             "acks", f"a dead letter must be confirmed by all replicas, but acks is {settings.acks}; remove it"
         )
@@ -66,12 +66,14 @@ def _read_producer_keys(section: Section, *, login: bool = True) -> ProducerSett
     readers: dict[str, Callable[[], Any]] = {
         "connection": lambda: read_connection(section, request_timeout_s=REQUEST_TIMEOUT_S, login=login),
         "topic": lambda: _read_topic(section),
-        "options": lambda: read_options(section, PRODUCER_OPTIONS, {"partitioner": lambda: _read_partitioner(section)}),
+        "options": lambda: read_aiokafka_options(
+            section, PRODUCER_OPTIONS, {"partitioner": lambda: _read_partitioner(section)}
+        ),
     }
     base = replace(PRODUCER, acks=acks, enable_idempotence=idempotent)
     settings = read_settings_over_defaults(section, base, readers, already_read=("acks", "enable_idempotence"))
     linger_ms, delivery_ms = settings.options.get("linger_ms", 0), to_ms(settings.delivery_timeout_s)
-    if section.is_valid("linger_ms", "delivery_timeout_ms") and linger_ms >= delivery_ms:
+    if section.are_keys_valid("linger_ms", "delivery_timeout_ms") and linger_ms >= delivery_ms:
         section.add_fault(
             "linger_ms",
             f"{linger_ms} is not below delivery_timeout_ms {delivery_ms}, so a record would time out before it is"
@@ -81,10 +83,10 @@ def _read_producer_keys(section: Section, *, login: bool = True) -> ProducerSett
         "a producer does not have this key; transactions are those of a consumer with auto_commit_mode 'exactly-once',"
         " whose endpoints' sends are part of them; remove it"
     )
-    section.add_fault_if_given("transactional_id", no_transactions)
-    section.add_fault_if_given("transaction_timeout_ms", no_transactions)
-    section.add_fault_if_given("key_serializer", f"a producer has none; {ENCODING}")
-    section.add_fault_if_given("value_serializer", f"a producer has none; {ENCODING}")
+    section.add_fault_if_key_is_given("transactional_id", no_transactions)
+    section.add_fault_if_key_is_given("transaction_timeout_ms", no_transactions)
+    section.add_fault_if_key_is_given("key_serializer", f"a producer has none; {ENCODING}")
+    section.add_fault_if_key_is_given("value_serializer", f"a producer has none; {ENCODING}")
     return settings
 
 
@@ -93,7 +95,7 @@ def _read_acks_and_idempotence(section: Section) -> tuple[Any, bool]:
     asked = section.choice("acks", None, ("all", -1, 0, 1))
     acks = "all" if asked in (None, -1) else asked
     idempotent = section.flag("enable_idempotence", None)
-    if not section.is_valid("acks", "enable_idempotence"):
+    if not section.are_keys_valid("acks", "enable_idempotence"):
         return "all", True
     if acks == "all":
         return acks, idempotent is not False

@@ -93,12 +93,13 @@ class Section:
         self._faults.add(sentence)
         self._on_fault()
 
-    def is_valid(self, *keys: str) -> bool:
+    def are_keys_valid(self, *keys: str) -> bool:
         """False if one of the keys has a fault: it reads as its default, which must not be compared with other keys."""
         return self._invalid.isdisjoint(keys)
 
-    def add_fault_if_given(self, key: str, sentence: str) -> None:
-        """Refuse a key that aiokafka has and we do not support; the sentence says what to do instead."""
+    def add_fault_if_key_is_given(self, key: str, sentence: str) -> None:
+        """Add a fault if the key is given, for keys of aiokafka that are not supported; the sentence says what to do
+        instead."""
         self._refused.add(key)
         if key in self._values:
             self.add_fault(key, sentence)

@@ -34,7 +34,7 @@ class SettingType(ABC):
     textual: bool = True
 
     @abstractmethod
-    def read(self, section: Section, key: str, default: Any) -> Any:
+    def read_from_section(self, section: Section, key: str, default: Any) -> Any:
         """The key's value, or the default."""
 
 
@@ -44,7 +44,7 @@ class Integer(SettingType):
     most: int = INT32
     none: bool = False
 
-    def read(self, section: Section, key: str, default: Any) -> Any:
+    def read_from_section(self, section: Section, key: str, default: Any) -> Any:
         return section.integer(key, default, least=self.least, most=self.most, none=self.none)
 
 
@@ -53,18 +53,18 @@ class Milliseconds(SettingType):
     least: int = 0
     none: bool = False
 
-    def read(self, section: Section, key: str, default: Any) -> Any:
+    def read_from_section(self, section: Section, key: str, default: Any) -> Any:
         return section.milliseconds(key, default, least=self.least, none=self.none)
 
 
 @dataclass(frozen=True, slots=True)
-class MillisecondsAsSeconds(SettingType):
+class MillisecondsToSeconds(SettingType):
     """A field in seconds, whose key is in milliseconds: `backoff_s` is read from `backoff_ms`."""
 
     least_ms: int = 0
     none: bool = False
 
-    def read(self, section: Section, key: str, default: Any) -> Any:
+    def read_from_section(self, section: Section, key: str, default: Any) -> Any:
         return section.milliseconds_as_seconds(key, default, least_ms=self.least_ms, none=self.none)
 
 
@@ -74,13 +74,13 @@ class Number(SettingType):
     most: float
     above: bool = False
 
-    def read(self, section: Section, key: str, default: Any) -> Any:
+    def read_from_section(self, section: Section, key: str, default: Any) -> Any:
         return section.number(key, default, least=self.least, most=self.most, above=self.above)
 
 
 @dataclass(frozen=True, slots=True)
 class Flag(SettingType):
-    def read(self, section: Section, key: str, default: Any) -> Any:
+    def read_from_section(self, section: Section, key: str, default: Any) -> Any:
         return section.flag(key, default)
 
 
@@ -91,7 +91,7 @@ class Choice(SettingType):
     literal: Any
     none: bool = False
 
-    def read(self, section: Section, key: str, default: Any) -> Any:
+    def read_from_section(self, section: Section, key: str, default: Any) -> Any:
         return section.choice(key, default, get_args(self.literal), none=self.none)
 
 
@@ -102,7 +102,7 @@ class Text(SettingType):
     none: bool = False
     empty: bool = False
 
-    def read(self, section: Section, key: str, default: Any) -> Any:
+    def read_from_section(self, section: Section, key: str, default: Any) -> Any:
         return section.text(key, default, none=self.none, empty=self.empty)
 
 
@@ -113,19 +113,19 @@ class Credential(SettingType):
     _: KW_ONLY
     shown: bool = False
 
-    def read(self, section: Section, key: str, default: Any) -> Any:
+    def read_from_section(self, section: Section, key: str, default: Any) -> Any:
         return section.secret(key)
 
 
 @dataclass(frozen=True, slots=True)
 class TypeWithoutReader(SettingType):
-    """A key with rules of its own: the readers of `read_settings_over_defaults` and `read_options` must have a function
-    for it."""
+    """A key with rules of its own: the readers of `read_settings_over_defaults` and `read_aiokafka_options` must have a
+    function for it."""
 
     _: KW_ONLY
     shown: bool = False
 
-    def read(self, section: Section, key: str, default: Any) -> Any:
+    def read_from_section(self, section: Section, key: str, default: Any) -> Any:
         raise LookupError(f"no function reads {key}")
 
 
@@ -154,7 +154,7 @@ def read_setting(section: Section, base: Any, name: str) -> Any:
 
 def _read_setting_of_field(section: Section, base: Any, declared: Field[Any]) -> Any:
     setting_type: SettingType = declared.metadata["setting_type"]
-    return setting_type.read(section, config_key_of_field(declared.name), getattr(base, declared.name))
+    return setting_type.read_from_section(section, config_key_of_field(declared.name), getattr(base, declared.name))
 
 
 def read_settings_over_defaults(
@@ -176,12 +176,12 @@ def read_settings_over_defaults(
     return replace(base, **values)
 
 
-def read_options(
+def read_aiokafka_options(
     section: Section, options: Mapping[str, SettingType], readers: Mapping[str, Callable[[], Any]]
 ) -> dict[str, Any]:
     """Options that aiokafka gets under the key's own name: only those that are given."""
     values = {
-        key: readers[key]() if key in readers else setting_type.read(section, key, None)
+        key: readers[key]() if key in readers else setting_type.read_from_section(section, key, None)
         for key, setting_type in options.items()
     }
     return {key: value for key, value in values.items() if value is not None}

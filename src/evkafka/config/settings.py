@@ -17,7 +17,7 @@ from evkafka.config.setting_types import (
     Flag,
     Integer,
     Milliseconds,
-    MillisecondsAsSeconds,
+    MillisecondsToSeconds,
     Number,
     SettingType,
     Text,
@@ -57,8 +57,8 @@ class ConnectionSettings:
     client_id: str = setting("evkafka", Text(shown=True))
     cluster_name: str | None = setting(None, Text(shown=True, none=True))
     cluster_description: str | None = setting(None, Text(shown=True, none=True, empty=True))
-    request_timeout_s: float = setting(65.0, MillisecondsAsSeconds(1))
-    metadata_max_age_s: float = setting(60.0, MillisecondsAsSeconds(1))
+    request_timeout_s: float = setting(65.0, MillisecondsToSeconds(1))
+    metadata_max_age_s: float = setting(60.0, MillisecondsToSeconds(1))
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The given ones of `CONNECTION_OPTIONS`, for aiokafka."""
     shown: Mapping[str, str] = field(default_factory=dict)
@@ -103,9 +103,9 @@ class ErrorPolicySettings:
     """What happens to a record whose attempt failed. By default it is retried forever."""
 
     max_attempts: int | None = setting(None, TypeWithoutReader(shown=True))
-    backoff_s: float = setting(0.5, MillisecondsAsSeconds())
+    backoff_s: float = setting(0.5, MillisecondsToSeconds())
     backoff_multiplier: float = setting(2.0, Number(1, 1000))
-    max_backoff_s: float = setting(30.0, MillisecondsAsSeconds())
+    max_backoff_s: float = setting(30.0, MillisecondsToSeconds())
     jitter: float = setting(0.2, Number(0, 1))
     non_retryable: tuple[type[Exception], ...] = setting((), TypeWithoutReader(shown=True, textual=False))
     retry_topics: tuple[int, ...] = setting((), TypeWithoutReader(shown=True))
@@ -143,13 +143,13 @@ class ConsumerSettings:
     group_protocol: GroupProtocol = setting("classic", Choice(GroupProtocol))
     group_remote_assignor: RemoteAssignor | None = setting(None, Choice(RemoteAssignor, none=True))
     auto_commit_mode: AutoCommitMode = setting("post-commit", Choice(AutoCommitMode))
-    auto_commit_interval_s: float = setting(5.0, MillisecondsAsSeconds())
-    transaction_interval_s: float = setting(0.1, MillisecondsAsSeconds(1))
-    transaction_timeout_s: float = setting(10.0, MillisecondsAsSeconds(1000))
+    auto_commit_interval_s: float = setting(5.0, MillisecondsToSeconds())
+    transaction_interval_s: float = setting(0.1, MillisecondsToSeconds(1))
+    transaction_timeout_s: float = setting(10.0, MillisecondsToSeconds(1000))
     transactional_id: str | None = setting(None, Text(shown=True, none=True))
     auto_offset_reset: AutoOffsetReset = setting("latest", Choice(AutoOffsetReset))
-    max_endpoint_exec_time_s: float = setting(20.0, MillisecondsAsSeconds(1))
-    consumer_timeout_s: float = setting(0.2, MillisecondsAsSeconds(1))
+    max_endpoint_exec_time_s: float = setting(20.0, MillisecondsToSeconds(1))
+    consumer_timeout_s: float = setting(0.2, MillisecondsToSeconds(1))
     envelope: Envelope | None = setting(None, Choice(Envelope, none=True))
     concurrency: int = setting(1, Integer(1, 10_000))
     ordering: Ordering = setting("key", Choice(Ordering))
@@ -158,12 +158,12 @@ class ConsumerSettings:
     commit_metadata_max_bytes: int = setting(3_500, Integer(0, 32_767))
     max_decompressed_bytes: int = setting(64 * 1024 * 1024, Integer(1, MOST_DECOMPRESSED_BYTES))
     max_poll_records: int = setting(500, Integer(1, none=True))
-    drain_timeout_s: float = setting(20.0, MillisecondsAsSeconds())
-    revoke_drain_timeout_s: float = setting(10.0, MillisecondsAsSeconds())
-    session_timeout_s: float = setting(10.0, MillisecondsAsSeconds(1))
-    heartbeat_interval_s: float = setting(3.0, MillisecondsAsSeconds(1))
-    rebalance_timeout_s: float = setting(60.0, MillisecondsAsSeconds(1, none=True))
-    start_timeout_s: float = setting(30.0, MillisecondsAsSeconds(1))
+    drain_timeout_s: float = setting(20.0, MillisecondsToSeconds())
+    revoke_drain_timeout_s: float = setting(10.0, MillisecondsToSeconds())
+    session_timeout_s: float = setting(10.0, MillisecondsToSeconds(1))
+    heartbeat_interval_s: float = setting(3.0, MillisecondsToSeconds(1))
+    rebalance_timeout_s: float = setting(60.0, MillisecondsToSeconds(1, none=True))
+    start_timeout_s: float = setting(30.0, MillisecondsToSeconds(1))
     allow_auto_create_topics: bool = setting(False, Flag())
     required: bool = setting(True, Flag())
     isolation_level: IsolationLevel = setting("read_committed", Choice(IsolationLevel))
@@ -234,8 +234,8 @@ class ProducerSettings:
     acks: Literal["all", 0, 1] = setting("all", TypeWithoutReader(shown=True))
     enable_idempotence: bool = setting(True, TypeWithoutReader(shown=True))
     outside_transactions: bool = setting(False, Flag())
-    delivery_timeout_s: float = setting(120.0, MillisecondsAsSeconds(1))
-    start_timeout_s: float = setting(30.0, MillisecondsAsSeconds(1))
+    delivery_timeout_s: float = setting(120.0, MillisecondsToSeconds(1))
+    start_timeout_s: float = setting(30.0, MillisecondsToSeconds(1))
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The given ones of `PRODUCER_OPTIONS`, for aiokafka."""
 

@@ -32,7 +32,7 @@ class CheckedConsumer(Protocol):
     def stack_type_header(self) -> str: ...
     @property
     def default_event_type_by_topic(self) -> Mapping[str, str]: ...
-    def unwrap_cloudevents_envelope(self, record: Record) -> Record: ...
+    def record_without_cloudevents_envelope(self, record: Record) -> Record: ...
     def formats(self) -> ConsumerFormats | None: ...
 
 
@@ -53,7 +53,7 @@ def predict_outcome(
     """
     if handler is None:
         return WOULD_RUN, None
-    endpoint = handler.find(event_type)
+    endpoint = handler.find_endpoint(event_type)
     if endpoint is None:
         return f"no endpoint for {event_type}" if event_type else "no event type", None
     decoder = endpoint.resolve_decoder()
@@ -110,7 +110,7 @@ def create_reaches_endpoint_check(consumer: CheckedConsumer) -> DryRunCheck:
         if reason := other_group_reason(dead_letter, consumer.settings.group_id):
             return reason
         try:
-            record = consumer.unwrap_cloudevents_envelope(dead_letter.record)
+            record = consumer.record_without_cloudevents_envelope(dead_letter.record)
         except DecodeError as error:
             return str(error)
         header = dict(reversed(record.headers)).get(type_header)

@@ -127,10 +127,10 @@ def _kind_of(event: AttemptFailed) -> FailureKind:
     if event.error is None:
         return FailureKind(event.consumer, event.endpoint, event.outcome, "")
     error = reported_exception(event.error)
-    return FailureKind(event.consumer, event.endpoint, type(error).__qualname__, _raising_line(error))
+    return FailureKind(event.consumer, event.endpoint, type(error).__qualname__, _raising_file_and_line(error))
 
 
-def _raising_line(error: BaseException) -> str:
+def _raising_file_and_line(error: BaseException) -> str:
     """The line of code that raised it."""
     at = error.__traceback__
     if at is None:
@@ -171,7 +171,7 @@ def _failure_message_and_arguments(event: AttemptFailed) -> tuple[object, ...]:
         *address,
         event.attempt,
         consequence,
-        _outcome_reason_and_error_text(event),
+        _join_outcome_reason_and_error(event),
     )
 
 
@@ -186,7 +186,7 @@ def _consequence_text(event: AttemptFailed) -> str:
     }[event.decision]
 
 
-def _outcome_reason_and_error_text(event: AttemptFailed) -> str:
+def _join_outcome_reason_and_error(event: AttemptFailed) -> str:
     """Why it failed: the outcome that was requested, with its reason, and the error."""
     requested = [f"{event.outcome} requested"] if event.outcome else []
     reason = [escape_line(event.reason, ERROR_CHARACTERS)] if event.reason else []

@@ -68,7 +68,7 @@ class HealthChecks:
         self.check_others: Callable[[Question], tuple[Check, ...]] = lambda question: ()
         telemetry.listen(ConsumerLost, self._store_consumer_error)
         telemetry.listen(PartitionsAssigned, self._clear_consumer_error)
-        telemetry.listen(EndpointBlocked, self._on_loop_blocked)
+        telemetry.listen(EndpointBlocked, self._store_loop_blocked_note)
 
     def _store_consumer_error(self, event: ConsumerLost) -> None:
         self._lost[event.consumer] = f"{type(event.error).__name__}: {event.error}"
@@ -76,7 +76,7 @@ class HealthChecks:
     def _clear_consumer_error(self, event: PartitionsAssigned) -> None:
         self._lost.pop(event.consumer, None)
 
-    def _on_loop_blocked(self, event: EndpointBlocked) -> None:
+    def _store_loop_blocked_note(self, event: EndpointBlocked) -> None:
         where = f"{event.topic}[{event.partition}]@{event.offset}"
         self._blocked[event.consumer] = (
             time.monotonic(),
@@ -111,7 +111,12 @@ class HealthChecks:
             (
                 app,
                 *(
-                    Check("consumer", one.name, _why_consumer_is_not_live(one), self._consumer_and_partition_notes(one))
+                    Check(
+                        "consumer",
+                        one.name,
+                        _reasons_why_consumer_is_not_live(one),
+                        self._notes_on_consumer_and_its_partitions(one),
+                    )
                     for one in status.consumers
                 ),
             )
@@ -123,8 +128,12 @@ class HealthChecks:
             Check(
                 "consumer",
                 one.name,
-                self._consumer_unready_reasons(one, ended=one.name in status.ended),
-                (*_idle_notes(one), *self._consumer_and_partition_notes(one), *_note_if_consumer_not_required(one)),
+                self._reasons_why_consumer_is_not_ready(one, ended=one.name in status.ended),
+                (
+                    *_idle_notes(one),
+                    *self._notes_on_consumer_and_its_partitions(one),
+                    *_consumer_not_required_notes(one),
+                ),
                 counts=one.required,
             )
             for one in status.consumers
@@ -137,7 +146,7 @@ class HealthChecks:
 
     # ------------------------------------------------------------------ a consumer
 
-    def _consumer_unready_reasons(self, consumer: ConsumerStatus, *, ended: bool) -> tuple[str, ...]:
+    def _reasons_why_consumer_is_not_ready(self, consumer: ConsumerStatus, *, ended: bool) -> tuple[str, ...]:
         if ended:
             return ("it has ended",)
         if consumer.stopping:
@@ -162,10 +171,10 @@ class HealthChecks:
             *_idle_notes(consumer),
             *consumer.awaited,
             *self._blocked_notes(consumer),
-            *_note_if_consumer_not_required(consumer),
+            *_consumer_not_required_notes(consumer),
         )
 
-    def _consumer_and_partition_notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
+    def _notes_on_consumer_and_its_partitions(self, consumer: ConsumerStatus) -> tuple[str, ...]:
         notes = (note for partition in consumer.partitions for note in _partition_notes(partition))
         return (*notes, *consumer.awaited, *self._blocked_notes(consumer))
 
@@ -195,8 +204,8 @@ def _app_failure_reasons(status: AppStatus) -> tuple[str, ...]:
     return (f"a consumer has failed: {type(status.failure).__name__}: {status.failure}",)
 
 
-def _why_consumer_is_not_live(consumer: ConsumerStatus) -> tuple[str, ...]:
-    reasons = [_overrun_reason(attempt) for attempt in consumer.attempts if attempt.overran]
+def _reasons_why_consumer_is_not_live(consumer: ConsumerStatus) -> tuple[str, ...]:
+    reasons = [_text_of_overrun_attempt(attempt) for attempt in consumer.attempts if attempt.overran]
     if consumer.silent_s > consumer.longest_poll_s:
         reasons.append(f"its poll has not returned for {consumer.silent_s:.0f} s")
     if consumer.joining_s > consumer.longest_poll_s:
@@ -204,7 +213,7 @@ def _why_consumer_is_not_live(consumer: ConsumerStatus) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _overrun_reason(attempt: AttemptStatus) -> str:
+def _text_of_overrun_attempt(attempt: AttemptStatus) -> str:
     where = f"{attempt.topic}[{attempt.partition}]@{attempt.offset}"
     what = attempt.endpoint or "the middleware"
     return f"{what} has been running at {where} for {attempt.age_s:.0f} s, past its time limit, and cannot be cancelled"
@@ -216,7 +225,7 @@ def _idle_notes(consumer: ConsumerStatus) -> tuple[str, ...]:
     return ("no partitions assigned: the other members of its group have them all",)
 
 
-def _note_if_consumer_not_required(consumer: ConsumerStatus) -> tuple[str, ...]:
+def _consumer_not_required_notes(consumer: ConsumerStatus) -> tuple[str, ...]:
     return () if consumer.required else ("it is not `required`",)
 
 

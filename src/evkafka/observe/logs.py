@@ -53,9 +53,9 @@ def start_event_log(telemetry: Telemetry) -> FailureLog:
     listen(PartitionsRevoked, _log_revoked)
     listen(PositionReset, _log_reset)
     listen(TypeSkipped, _log_type_skipped)
-    listen(NothingMatches, _log_consumer_first_records_skipped)
+    listen(NothingMatches, _log_no_endpoint_for_first_records)
     listen(RecordSkipped, _log_skipped)
-    listen(RecordsLost, _log_records_lost)
+    listen(RecordsLost, _log_lost_committed_records)
     listen(CommitFailed, _log_commit_failed)
     listen(EndpointOverran, _log_overran)
     listen(EndpointBlocked, _log_loop_blocked)
@@ -193,7 +193,7 @@ def _log_type_skipped(event: TypeSkipped) -> None:
     )
 
 
-def _log_consumer_first_records_skipped(event: NothingMatches) -> None:
+def _log_no_endpoint_for_first_records(event: NothingMatches) -> None:
     seen = ", ".join(
         f"{name!r} ({count})" if name is not None else f"none ({count})" for name, count in event.seen.items()
     )
@@ -228,7 +228,7 @@ def _log_skipped(event: RecordSkipped) -> None:
     )
 
 
-def _log_records_lost(event: RecordsLost) -> None:
+def _log_lost_committed_records(event: RecordsLost) -> None:
     logger.error(
         "consumer %s lost %d records that were already committed and could not be handled within the drain time"
         " (pre-commit): %s",

@@ -114,10 +114,10 @@ class MetricValues:
 
     def copy(self) -> MetricValues:
         """A copy that later events do not change."""
-        return MetricValues(*(_copy_counter_or_histograms(getattr(self, one.name)) for one in fields(self)))
+        return MetricValues(*(_copied_counts_or_histograms(getattr(self, one.name)) for one in fields(self)))
 
 
-def _copy_counter_or_histograms(values: Any) -> Any:
+def _copied_counts_or_histograms(values: Any) -> Any:
     if isinstance(values, Counter):
         return Counter(values)
     return defaultdict(Histogram, {labels: histogram.copy() for labels, histogram in values.items()})
@@ -139,11 +139,11 @@ class AppCollector:
         listen(OffsetsCommitted, self._on_committed)
         listen(CommitFailed, self._on_commit_failed)
         listen(TransactionEnded, self._on_transaction)
-        listen(ConsumerStarted, self._note_unassigned_since)
-        listen(PartitionsRevoked, self._note_unassigned_since)
+        listen(ConsumerStarted, self._note_consumer_unassigned_since)
+        listen(PartitionsRevoked, self._note_consumer_unassigned_since)
         listen(PartitionsAssigned, self._on_assigned)
         listen(ConsumerLost, self._count_consumer_restart)
-        listen(EndpointBlocked, self._on_loop_blocked)
+        listen(EndpointBlocked, self._count_blocked_loop)
         listen(EventPublished, self._on_published)
 
     # ------------------------------------------------------------------ events
@@ -180,7 +180,7 @@ class AppCollector:
         self._values.transactions[event.consumer, event.result] += 1
         self._values.transaction_durations[event.consumer,].add_values([event.duration_s])
 
-    def _note_unassigned_since(self, event: ConsumerStarted | PartitionsRevoked) -> None:
+    def _note_consumer_unassigned_since(self, event: ConsumerStarted | PartitionsRevoked) -> None:
         self._unassigned_since_s.setdefault(event.consumer, time.monotonic())
 
     def _on_assigned(self, event: PartitionsAssigned) -> None:
@@ -192,7 +192,7 @@ class AppCollector:
     def _count_consumer_restart(self, event: ConsumerLost) -> None:
         self._values.rebuilds[event.consumer,] += 1
 
-    def _on_loop_blocked(self, event: EndpointBlocked) -> None:
+    def _count_blocked_loop(self, event: EndpointBlocked) -> None:
         self._values.blocked[event.consumer, event.endpoint] += 1
 
     def _on_published(self, event: EventPublished) -> None:

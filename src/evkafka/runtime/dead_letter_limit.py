@@ -17,11 +17,11 @@ class LimitReset:
 
     Attributes:
         requested: ignore that a limit was reached before, once for each partition.
-        command: the command that requests it, for errors.
+        target: what names the app in the command that requests it, for errors.
     """
 
     requested: bool = False
-    command: str = "evkafka run MODULE:APP --reset-dead-letter-limit"
+    target: str = "MODULE:APP"
 
 
 class DeadLetterLimit:
@@ -36,7 +36,7 @@ class DeadLetterLimit:
         self._window = window
         self._resets = reset.requested
         self._reset: set[TopicPartition] = set()
-        self._remedy = f"fix the cause, then run `{reset.command}`"
+        self._remedy = f"fix the cause, then run `evkafka run {reset.target} --reset-dead-letter-limit`"
 
     def may_read_partition_else_stop_app(self, partition: Partition) -> bool:
         """Whether the partition may be read. If it has reached its limit, also before a restart, this stops the app and

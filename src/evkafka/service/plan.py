@@ -77,7 +77,7 @@ class DeclaredConsumer:
         """The header of its records that has the event type. CloudEvents in structured mode may lack it."""
         return self.stack_type_header if self.settings.envelope is None else CLOUDEVENTS_TYPE_HEADER
 
-    def unwrap_cloudevents_envelope(self, record: Record) -> Record:
+    def record_without_cloudevents_envelope(self, record: Record) -> Record:
         """The record as its stack sees it: with an envelope, the event in it.
 
         Raises:
@@ -208,7 +208,7 @@ class DeclaredConsumer:
         """The dispatches of its topics and of its retry topics, with tracing and envelope."""
         if self.settings.envelope is None:
             return trace(dispatch), trace(wrap_dispatch_to_unwrap_delayed_records(dispatch))
-        events = wrap_dispatch_to_read_cloudevents(dispatch, self.unwrap_cloudevents_envelope, trace)
+        events = wrap_dispatch_to_read_cloudevents(dispatch, self.record_without_cloudevents_envelope, trace)
         return events, wrap_dispatch_to_unwrap_delayed_records(events)
 
     def settings_with_dead_letter_topics(self) -> ConsumerSettings:
@@ -293,7 +293,7 @@ class BoundProducer:
         self.sender.check_events(self.producer)
 
     async def start(self) -> None:
-        await self.sender.find_schemas(self.producer.settings.topic)
+        await self.sender.find_schemas_and_set_encoders(self.producer.settings.topic)
         await self.producer.start()
         self.sender.bind(self.producer)
 

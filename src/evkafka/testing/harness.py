@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evkafka.app import EVKafkaApp
-from evkafka.config.arguments import plain_text
+from evkafka.config.arguments import str_subclass_to_str
 from evkafka.exceptions import ConfigError, EncodeError, RegistryUnavailable
 from evkafka.handler import Handler
 from evkafka.producer import EVKafkaProducer, Headers, Key, build_headers, encode_key
@@ -49,7 +49,7 @@ TEST_SOURCE = "/test"
 
 async def _prepare_schemas_of_sender(sender: Sender, topic: str | None) -> None:
     try:
-        await sender.find_schemas(topic)
+        await sender.find_schemas_and_set_encoders(topic)
     except RegistryUnavailable as error:
         raise RegistryUnavailable(
             f"{error}; in tests, `with use_registry():` (evkafka.testing) replaces the registries of the app"
@@ -219,7 +219,13 @@ class Harness:
         number = partition or 0
         stamp = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
         record = MemoryRecord(
-            plain_text(topic), number, self._offset_counter.allocate(topic, number), stamp, own_key, value, tuple(pairs)
+            str_subclass_to_str(topic),
+            number,
+            self._offset_counter.allocate(topic, number),
+            stamp,
+            own_key,
+            value,
+            tuple(pairs),
         )
         return Unencoded(event, event_type, record) if later else record
 
@@ -232,7 +238,7 @@ class Harness:
         try:
             event, kind = given.event, type(given.event)
             if consumer.handler is not None:
-                endpoint = consumer.handler.find(event_type)
+                endpoint = consumer.handler.find_endpoint(event_type)
             if (
                 isinstance(event, dict)
                 and endpoint is not None

@@ -74,7 +74,7 @@ def instrument_app(app: EVKafkaApp, task: WorkerTask, history: History) -> None:
         ),
         middleware=(Middleware(RecordedAttempts, history), *stack),
     )
-    app.replace_declarations(
+    app.replace_consumers_and_producers(
         [recorded], [replace(one, config=_producer_config_of_run(one.config, task)) for one in app.producers.values()]
     )
     app.web = app.expose_asyncapi = False

@@ -38,7 +38,7 @@ async def create_app_decodable_value_function(app: EVKafkaApp, options: Options)
     value_format = formats.format_of_topic(topic.name) if formats is not None and topic is not None else None
     if topic is None or value_format is None:
         return text_of
-    endpoint = declared.handler.find(options.event_type) if declared.handler is not None else None
+    endpoint = declared.handler.find_endpoint(options.event_type) if declared.handler is not None else None
     try:
         target = Target("--payload", topic.name, options.event_type, endpoint)
         encode = await create_json_to_topic_format_encoder(value_format.encoder_by_latest_schema, target)

@@ -7,7 +7,7 @@ from evkafka.cli.options import INSPECT, AsJson
 
 
 @command("info", panel=INSPECT, short_help="Print versions, for bug reports.")
-def info_command(as_json: AsJson = False) -> None:
+def print_versions_command(as_json: AsJson = False) -> None:
     """Print versions and installed extras, for bug reports. Prints nothing of apps or credentials."""
     from evkafka.cli.impl.info import show_versions
 

@@ -137,7 +137,7 @@ def verify_command(load: _Load, faults: _Faults, consuming: _Consuming, app: _Ap
 
     Exits with code 1 if a check fails.
     """
-    from evkafka.cli.impl.verify import read_payload_option, run_verify
+    from evkafka.cli.impl.verify import payload_text_or_file_content, run_verify
     from evkafka.verify.options import Options, parse_delivery, parse_fault_kinds, parse_group_protocol
 
     options = Options(
@@ -159,7 +159,7 @@ def verify_command(load: _Load, faults: _Faults, consuming: _Consuming, app: _Ap
         delivery=parse_delivery(consuming.delivery),
         group_protocol=parse_group_protocol(consuming.group_protocol),
         event_type=app.event_type,
-        payload=read_payload_option(app.payload),
+        payload=payload_text_or_file_content(app.payload),
         config=consuming.consumer_config(),
         settle_s=run.settle,
         max_duplicates=run.max_duplicates,

@@ -38,7 +38,7 @@ def _choose_consumers(app: EVKafkaApp, only: tuple[str, ...], exclude: tuple[str
     kept = [name for name in names if (not only or name in only) and name not in exclude]
     if names and not kept:
         raise ConfigError("--only and --exclude leave no consumer of this app to run")
-    app.replace_declarations(consumers=[app.consumers[name] for name in kept])
+    app.replace_consumers_and_producers(consumers=[app.consumers[name] for name in kept])
 
 
 def _override_web(app: EVKafkaApp, options: RunOptions) -> None:
@@ -80,4 +80,4 @@ def _add_worker_number_to_ids(app: EVKafkaApp, worker: int) -> None:
         )
         return replace(declared, settings=settings)
 
-    app.replace_declarations(consumers=map(changed, app.consumers.values()))
+    app.replace_consumers_and_producers(consumers=map(changed, app.consumers.values()))

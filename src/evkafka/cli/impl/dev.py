@@ -110,7 +110,7 @@ def _start_broker_unless_servers_given(options: RunOptions, servers: DevServers)
 
     print("Starting Apache Kafka...", file=sys.stderr, flush=True)
     properties: Mapping[str, Any] = {"auto.create.topics.enable": False}
-    broker = _start_server_on_usual_or_free_port(
+    broker = _start_broker_or_registry_on_free_port(
         lambda port: KafkaBroker(port, data_dir=servers.data, properties=properties), servers.broker_port
     )
     try:
@@ -131,7 +131,7 @@ def _start_registry_if_requested(options: RunOptions, servers: DevServers) -> It
 
     print("Starting the schema registry...", file=sys.stderr, flush=True)
     data = None if servers.data is None else servers.data / REGISTRY_DIRECTORY
-    registry = _start_server_on_usual_or_free_port(
+    registry = _start_broker_or_registry_on_free_port(
         lambda port: LocalRegistry(port, data_dir=data), None, usual=USUAL_REGISTRY_PORT
     )
     try:
@@ -143,7 +143,7 @@ def _start_registry_if_requested(options: RunOptions, servers: DevServers) -> It
         registry.stop()
 
 
-def _start_server_on_usual_or_free_port(
+def _start_broker_or_registry_on_free_port(
     create: Callable[[int | None], ServerT], port: int | None, *, usual: int = USUAL_PORT
 ) -> ServerT:
     """A server on this port; None: on its usual port, or a free one if another program has that."""

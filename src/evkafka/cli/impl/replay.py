@@ -158,7 +158,7 @@ async def _select_records(
 
 def _event_type_of(record: Record, declared: DeclaredConsumer) -> str | None:
     try:
-        return event_type_of(declared.unwrap_cloudevents_envelope(record), declared.stack_type_header)
+        return event_type_of(declared.record_without_cloudevents_envelope(record), declared.stack_type_header)
     except DecodeError:
         return None
 
@@ -189,7 +189,7 @@ def _create_decoding_runner(declared: DeclaredConsumer, formats: ConsumerFormats
 
     async def decode(record: Record) -> tuple[str, str | None]:
         try:
-            event = declared.unwrap_cloudevents_envelope(record)
+            event = declared.record_without_cloudevents_envelope(record)
         except DecodeError as error:
             return "would fail", str(error)
         event_type = event_type_of(event, declared.stack_type_header)

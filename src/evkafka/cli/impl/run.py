@@ -45,7 +45,7 @@ def run_app(options: RunOptions, *, supervisor: Supervisor | None = None) -> Non
     )
     freeze_heap()
     if not isinstance(app, EVKafkaApp):
-        _run_non_evkafka_app(app, options)
+        _call_run_method_of_non_evkafka_app(app, options)
         return
     app.started_as = options.app_options_for_other_commands
     if options.new_topic_partitions is None:
@@ -68,7 +68,7 @@ def freeze_heap() -> None:
     gc.freeze()
 
 
-def _run_non_evkafka_app(app: RunnableApp, options: RunOptions) -> None:
+def _call_run_method_of_non_evkafka_app(app: RunnableApp, options: RunOptions) -> None:
     """Run an app of another kind, which has `run` and `serve`. The options that change an EVKafkaApp are refused."""
     given = {
         "--reset-dead-letter-limit": options.reset_dead_letter_limit,

@@ -133,21 +133,21 @@ async def register_schema_if_unknown(sent: SentSchema) -> Finding:
     Raises:
         RegistryError: the registry cannot be asked.
     """
-    return await _look_up_schema_or_call(sent, otherwise=_try_to_register_schema)
+    return await _look_up_schema_or_call_fallback(sent, otherwise=_try_to_register_schema)
 
 
 async def compare_schema_with_registry(sent: SentSchema) -> Finding:
     """Compare it with the registry. Raises as `register_schema_if_unknown`."""
-    return await _look_up_schema_or_call(sent, otherwise=_compare_schema)
+    return await _look_up_schema_or_call_fallback(sent, otherwise=_compare_schema)
 
 
-async def _look_up_schema_or_call(
+async def _look_up_schema_or_call_fallback(
     sent: SentSchema, otherwise: Callable[[SentSchema, Schema], Awaitable[Finding]]
 ) -> Finding:
     """Look the schema up in its subject; if it is not there, call `otherwise` with it."""
     registry, planned = sent.value_format.registry, sent.planned
     if planned.schema is None:
-        return await _find_whether_subject_has_schema(sent)
+        return await _find_whether_subject_has_any_schema(sent)
     try:
         return Finding(sent, "unchanged", await registry.fetch_schema_id(planned.subject, planned.schema))
     except SchemaNotFound:
@@ -172,7 +172,7 @@ async def _compare_schema(sent: SentSchema, schema: Schema) -> Finding:
     return Finding(sent, "incompatible", reasons=reasons) if reasons else Finding(sent, "compatible")
 
 
-async def _find_whether_subject_has_schema(sent: SentSchema) -> Finding:
+async def _find_whether_subject_has_any_schema(sent: SentSchema) -> Finding:
     """`unchanged` if the subject has a schema, whatever it is; else `missing`."""
     try:
         key = (await sent.value_format.registry.latest(sent.planned.subject)).key

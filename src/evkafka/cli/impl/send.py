@@ -208,7 +208,7 @@ async def _encode_event(
         return event
     encode = encoders.get(event.event_type)
     if encode is None:
-        endpoint = declared.handler.find(event.event_type) if declared.handler is not None else None
+        endpoint = declared.handler.find_endpoint(event.event_type) if declared.handler is not None else None
         target = Target(event.source, topic, event.event_type, endpoint)
         encode = encoders[event.event_type] = await create_json_to_topic_format_encoder(
             value_format.encoder_by_latest_else_own_schema, target

@@ -41,7 +41,7 @@ def run_verify(options: Options, *, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def read_payload_option(given: str | None) -> str | None:
+def payload_text_or_file_content(given: str | None) -> str | None:
     """The text itself, or the content of FILE for `@FILE`.
 
     Raises:

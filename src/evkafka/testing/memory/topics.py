@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from random import Random
 
-from evkafka.config.arguments import plain_text
+from evkafka.config.arguments import str_subclass_to_str
 from evkafka.exceptions import EVKafkaError
 from evkafka.records import TopicPartition
 from evkafka.runtime.partitioner import murmur2
@@ -72,7 +72,7 @@ class Topics:
             raise ValueError(f"topic {name!r} already exists with {len(self._logs[name])} partitions")
         if not LEGAL.fullmatch(name) or name in (".", ".."):
             raise ValueError(f"topic {name!r}: a name has 1 to 249 letters, digits, dots, underscores and hyphens")
-        name = plain_text(name)
+        name = str_subclass_to_str(name)
         if partitions < 1:
             raise ValueError(f"topic {name!r}: a topic has at least 1 partition, not {partitions}")
         self._ids[name] = f"topic-{next(self._created)}"
@@ -152,7 +152,7 @@ class Topics:
         count = len(self.logs(topic))
         if partition is None:
             partition = (murmur2(key) & 0x7FFFFFFF) % count if key is not None else self._random.randrange(count)
-        tp = TopicPartition(plain_text(topic), partition)
+        tp = TopicPartition(str_subclass_to_str(topic), partition)
         self.log(tp)
         return tp
 
