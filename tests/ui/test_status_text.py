@@ -8,7 +8,7 @@ from evkafka.runtime.status import SuspectRecordStatus, TransactionStatus
 from evkafka.ui.status_text import (
     consumer_state,
     duration_text,
-    failed_attempts_by_partition,
+    oldest_record_failures_by_partition,
     partition_state_and_reasons,
     transactions_text,
 )
@@ -80,7 +80,7 @@ class TestAConsumer:
     def test_still_retries_while_the_next_attempt_runs(self) -> None:
         runs = partition(0, 8, 20, oldest=7, oldest_age_s=20)
         status = consumer(runs, attempts=(attempt(offset=7, attempt=4),))
-        assert failed_attempts_by_partition(status) == {("orders", 0): 3}
+        assert oldest_record_failures_by_partition(status) == {("orders", 0): 3}
         assert consumer_state(status, ended=False) == ("Retrying", "warn")
 
 

@@ -13,7 +13,7 @@ from evkafka.asyncapi.value_formats import schema_binding, schema_extensions
 from evkafka.serde.cloudevents.event import STRUCTURED_JSON
 from evkafka.serde.cloudevents.writing import CloudEventsEnvelope
 from evkafka.serde.formats.interface import Outgoing, ValueFormat
-from evkafka.serde.json_schema import Direction, is_json_value_valid_for_type, media_type_of_payload
+from evkafka.serde.json_schema import Direction, is_json_value_valid_for_type, media_type_of_payload_type
 
 BINDING = "0.5.0"
 
@@ -79,7 +79,9 @@ class Message:
         ) | ({"x-tombstone": True} if self.tombstone else {})
 
     def _media_type(self) -> str:
-        return self.value_format.media_type if self.value_format is not None else media_type_of_payload(self.payload)
+        return (
+            self.value_format.media_type if self.value_format is not None else media_type_of_payload_type(self.payload)
+        )
 
     def _bindings(self) -> dict[str, Any] | None:
         kafka = {**({"key": dict(self.key)} if self.key else {}), **schema_binding(self.value_format)}
@@ -92,7 +94,7 @@ class Message:
 
     def _examples(self, payload: dict[str, Any], schemas: Schemas) -> list[dict[str, Any]]:
         """The examples of the type itself; otherwise one generated from the schema, if the type accepts it."""
-        if media_type_of_payload(self.payload) != "application/json":
+        if media_type_of_payload_type(self.payload) != "application/json":
             return []
         schema = payload
         while "$ref" in schema:

@@ -13,7 +13,7 @@ from evkafka.producer import Pairs, encode_headers, encode_key
 from evkafka.serde.annotations import NotYetDefined, admits_none, may_have_field
 from evkafka.serde.cloudevents.writing import CloudEventsEnvelope
 from evkafka.serde.encoding import encoder_for
-from evkafka.serde.json_schema import media_type_of_payload
+from evkafka.serde.json_schema import media_type_of_payload_type
 
 OPTIONS = ("key", "partition", "timestamp_ms", "headers")
 
@@ -174,7 +174,7 @@ class Outbound:
                 event_type=self._event_type,
                 key=encode_key(key),
                 value=value,
-                content_type=self._media_type or media_type_of_payload(self.payload),
+                content_type=self._media_type or media_type_of_payload_type(self.payload),
                 now_ms=now_ms,
             )
         except (TypeError, ValueError) as error:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from evkafka.http.security import HEADERS, network_of
+from evkafka.http.security import HEADERS, ipv4_address_or_ipv6_network
 
 CONNECTIONS_MAX = 300
 CONNECTIONS_PER_ADDRESS_MAX = 100
@@ -80,7 +80,7 @@ class ClientConnection(H11Protocol):
 
     @property
     def address(self) -> str:
-        return network_of(self.client[0] if self.client else "")
+        return ipv4_address_or_ipv6_network(self.client[0] if self.client else "")
 
     @property
     def waits_for_client(self) -> bool:

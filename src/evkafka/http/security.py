@@ -110,10 +110,10 @@ class OnlyLocalNames:
         await self._app(scope, receive, send)
 
 
-def network_of(host: str) -> str:
-    """The address that counts as one client: an IPv4 address, or the /64 network of an IPv6 address.
+def ipv4_address_or_ipv6_network(host: str) -> str:
+    """What counts as one client: an IPv4 address, or the /64 network of an IPv6 address.
 
-    One host may use all addresses of its /64 network.
+    One host may use all addresses of its /64 network. A text that is no address is returned as it is.
     """
     try:
         address = ip_address(host.partition("%")[0])

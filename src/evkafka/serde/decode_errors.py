@@ -80,7 +80,7 @@ def decode_error_text(error: BaseException, names: frozenset[str] = frozenset())
         case _ if type(error).__module__ == "msgspec":
             return _msgspec_error_text(error)
         case _:
-            return f"{type(error).__name__}{_line_where_validator_raised(error)}"
+            return f"{type(error).__name__}{_function_and_line_of_validator_error(error)}"
 
 
 def _field_path(location: tuple[int | str, ...], names: frozenset[str]) -> str:
@@ -107,8 +107,8 @@ def _msgspec_error_text(error: BaseException) -> str:
     return f"{'.'.join(steps) or 'value'}: {message}"
 
 
-def _line_where_validator_raised(error: BaseException) -> str:
-    """The place where the user's validator raised it, to help to find the bug: its message is not shown."""
+def _function_and_line_of_validator_error(error: BaseException) -> str:
+    """Text for the place where the user's validator raised it, to help to find the bug: its message is not shown."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -155,7 +155,7 @@ def dumper_for(annotation: Any) -> Callable[[Any], Any]:
     """
     plain = unwrap_aliases(without_none(unwrap_aliases(annotation)))
     if plain in (Any, dict, dict[str, Any]):
-        return _check_and_copy_mapping
+        return _copy_mapping_as_dict
     with translate_pydantic_type_errors(annotation, f"serialize {annotation_text(annotation)}"):
         if isinstance(plain, type) and issubclass(plain, BaseModel):
             return _model_dumper(plain, annotation)
@@ -164,7 +164,7 @@ def dumper_for(annotation: Any) -> Callable[[Any], Any]:
     return lambda event: to_python(validate(event), by_alias=True)
 
 
-def _check_and_copy_mapping(event: Any) -> dict[str, Any]:
+def _copy_mapping_as_dict(event: Any) -> dict[str, Any]:
     if not isinstance(event, Mapping):
         raise TypeError(f"expected a dict, got {type(event).__name__}")
     return dict(event)

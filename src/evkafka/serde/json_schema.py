@@ -118,8 +118,8 @@ def _generate_pydantic_schemas(wanted: Sequence[Wanted]) -> tuple[Any, dict[str,
         ) from error
 
 
-def media_type_of_payload(annotation: Any) -> str:
-    """The media type of a record's value with this payload."""
+def media_type_of_payload_type(annotation: Any) -> str:
+    """The media type of a record's value whose payload has this type."""
     if protobuf_class(annotation) is not None:
         return "application/x-protobuf"
     kind = bytes_or_str_type(annotation)

@@ -80,7 +80,7 @@ def encoder_for(annotation: Any, shown: str) -> Callable[[Any], bytes]:
     Raises:
         TypeError: a field is a pydantic secret, which would be written as asterisks.
     """
-    msgspec.json.schema_components([annotation], schema_hook=_schema_of_type_without_secrets)
+    msgspec.json.schema_components([annotation], schema_hook=_schema_of_type_refusing_secrets)
     arms = typing.get_args(annotation) if is_union(annotation) else (annotation,)
     if all(isinstance(arm, type) for arm in arms):
 
@@ -115,7 +115,7 @@ def schemas_of(annotations: Sequence[Any], prefix: str) -> tuple[list[dict[str, 
     return list(found), dict(named)
 
 
-def _schema_of_type_without_secrets(kind: Any) -> dict[str, Any]:
+def _schema_of_type_refusing_secrets(kind: Any) -> dict[str, Any]:
     schema = _schema_of_pydantic_type(kind)
     refuse_secrets(_pydantic_adapter(kind).core_schema)
     return schema

@@ -141,7 +141,7 @@ def refuse_secrets(schema: Any) -> None:
     Raises:
         TypeError: it contains one; the text names the field.
     """
-    masking = _pydantic_secret_serializer_names()
+    masking = _secret_masking_serializer_names()
     for part, path in _schema_parts_that_are_written(schema):
         if _serializer_name(part.get("serialization")) in masking:
             raise TypeError(unserializable_secret_message(".".join(path) or "it"))
@@ -156,8 +156,8 @@ def unserializable_secret_message(place: str) -> str:
 
 
 @functools.cache
-def _pydantic_secret_serializer_names() -> frozenset[tuple[str, str]]:
-    """The functions with which pydantic writes secrets."""
+def _secret_masking_serializer_names() -> frozenset[tuple[str, str]]:
+    """The functions with which pydantic writes secrets as asterisks, by module and name."""
     kinds: tuple[Any, ...] = (SecretStr, SecretBytes, Secret[int])
     parts = [part for kind in kinds for part, _ in _schema_parts_that_are_written(TypeAdapter(kind).core_schema)]
     return frozenset(name for part in parts if (name := _serializer_name(part.get("serialization"))) is not None)

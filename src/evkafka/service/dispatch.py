@@ -385,7 +385,7 @@ def _create_format_decoding_dispatch(
         _wrap_route_lookup_to_need_known_schema(limited_route, formats) if limited_route is not None else None,
         open_batch,
         _wrap_thread_call_to_need_known_schema(thread_call, formats) if thread_call is not None else None,
-        formats.record_schema_future,
+        formats.future_done_when_record_schema_known,
     )
 
 
@@ -471,5 +471,5 @@ def _create_dispatch_through_middleware(
         _wrap_route_lookup_to_need_known_schema(route, formats),
         _wrap_route_lookup_to_need_known_schema(limited_route, formats) if limited_route is not None else None,
         open_batch,
-        awaited=formats.record_schema_future,
+        awaited=formats.future_done_when_record_schema_known,
     )

@@ -76,9 +76,9 @@ class BlockingPortal:
         try:
             asyncio.run(self._run_context())
         except BaseException as error:  # also a SystemExit: raised in the threads that wait
-            self._end_waits(error)
+            self._fail_unanswered_calls_at_loop_end(error)
         else:
-            self._end_waits(None)
+            self._fail_unanswered_calls_at_loop_end(None)
 
     async def _run_context(self) -> None:
         self._loop, self._main, self._leave = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
@@ -90,7 +90,9 @@ class BlockingPortal:
         self, function: Callable[[], Coroutine[Any, Any, Any]], context: contextvars.Context, call: _Call
     ) -> None:
         def on_done(task: asyncio.Task[Any]) -> None:
-            if task.cancelled():  # by the caller, or by the loop's end: `_end_waits` sets the error
+            if (
+                task.cancelled()
+            ):  # by the caller, or by the loop's end: `_fail_unanswered_calls_at_loop_end` sets the error
                 return
             with self._lock:
                 self._calls.discard(call)
@@ -102,7 +104,7 @@ class BlockingPortal:
         call.task = asyncio.get_running_loop().create_task(function(), context=context)
         call.task.add_done_callback(on_done)
 
-    def _end_waits(self, error: BaseException | None) -> None:
+    def _fail_unanswered_calls_at_loop_end(self, error: BaseException | None) -> None:
         """The loop has ended: end every wait for it."""
         with self._lock:
             self._loop = None

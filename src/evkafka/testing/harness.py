@@ -23,7 +23,7 @@ from evkafka.runtime.kept_sends import wrap_dispatch_to_keep_sends
 from evkafka.runtime.ports import Slot
 from evkafka.runtime.transaction_scope import TransactionScope
 from evkafka.sender import Sender
-from evkafka.serde.cloudevents.writing import add_missing_attribute_headers
+from evkafka.serde.cloudevents.writing import add_missing_specversion_id_and_source
 from evkafka.serde.encoding import encode
 from evkafka.serde.formats.interface import Outgoing, ValueFormat
 from evkafka.service.consumer_plan import ConsumerPlan
@@ -86,7 +86,7 @@ class CompiledConsumer:
     threads: ThreadPoolExecutor
     handler: Handler | None = None
 
-    def format_of(self, topic: str) -> ValueFormat | None:
+    def format_of_topic(self, topic: str) -> ValueFormat | None:
         """The format of a topic's values; None for JSON."""
         return self.plan.formats.format_of_topic(topic) if self.plan.formats is not None else None
 
@@ -204,12 +204,12 @@ class Harness:
         Raises:
             EncodeError: event, key or a header cannot be encoded.
         """
-        later = event is not None and not isinstance(event, bytes) and consumer.format_of(topic) is not None
+        later = event is not None and not isinstance(event, bytes) and consumer.format_of_topic(topic) is not None
         try:
             value = None if event is None or later else encode(event)
             own_key, pairs = encode_key(key), build_headers(headers, event_type, consumer.type_header)
             if consumer.envelope is not None:
-                pairs = add_missing_attribute_headers(pairs, source=TEST_SOURCE)
+                pairs = add_missing_specversion_id_and_source(pairs, source=TEST_SOURCE)
         except (TypeError, ValueError, RecursionError) as error:
             raise EncodeError(
                 f"event {event_type!r} ({type(event).__name__}) cannot be encoded as a record of {topic!r}: {error}",
@@ -233,7 +233,7 @@ class Harness:
         if not isinstance(given, Unencoded):
             return given
         record, event_type = given.record, given.event_type
-        value_format, endpoint = consumer.format_of(record.topic), None
+        value_format, endpoint = consumer.format_of_topic(record.topic), None
         assert value_format is not None
         try:
             event, kind = given.event, type(given.event)
@@ -270,7 +270,9 @@ class Harness:
         records = [await self._encode_record(consumer, one) for one in given]
         if consumer.plan.dispatch.awaited is not None:
             await wait_until_schemas_known(consumer.plan.dispatch.awaited, records)
-        for call in calls_for(consumer.plan.dispatch, records, lambda: self._create_slot(consumer)):
+        for call in calls_for(
+            consumer.plan.dispatch, records, lambda: Slot(consumer.plan.identity, self._state, consumer.threads)
+        ):
             attempt = TimedAttempt(
                 call.records[0],
                 call.slot,
@@ -279,17 +281,16 @@ class Harness:
             )
             result = await attempt.run(call)
             if isinstance(result, Fatal):
-                self._sent.add_or_drop_kept_events(call.slot.kept, written=False)
+                self._sent.add_or_drop_events_of_attempt(call.slot.kept, written=False)
                 return Deliveries(deliveries, result.error)
             ended = [delivery_from_result(one) for one in call.results_by_record(result)]
-            self._sent.add_or_drop_kept_events(call.slot.kept, written=all(one.outcome in WRITTEN for one in ended))
+            self._sent.add_or_drop_events_of_attempt(
+                call.slot.kept, written=all(one.outcome in WRITTEN for one in ended)
+            )
             deliveries += ended
             if stop_at_fault and (fault := call.error_from_result(result)) is not None:
                 return Deliveries(deliveries, fault)
         return Deliveries(deliveries)
-
-    def _create_slot(self, consumer: CompiledConsumer) -> Slot:
-        return Slot(consumer.plan.identity, self._state, consumer.threads)
 
     def context_variables_for_endpoint(self, caller: Context, before: Context) -> Context:
         """An endpoint's context: the lifespan's context variables, and those that the test has set since `before`."""

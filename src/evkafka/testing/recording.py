@@ -20,7 +20,7 @@ from evkafka.runtime.kept_sends import kept_sends
 from evkafka.runtime.ports import Kept, OutgoingRecord, RecordSource, TopicIds
 from evkafka.sender import OutboundEndpoint, Sender
 from evkafka.serde.annotations import bytes_or_str_type
-from evkafka.serde.cloudevents.reading import event_data_of
+from evkafka.serde.cloudevents.reading import event_data_or_value
 from evkafka.serde.formats.interface import DecodeValue, FormatError, ValueFormat
 from evkafka.testing.cluster_ids import ClusterIds
 from evkafka.testing.memory.partition_log import MemoryRecord
@@ -84,7 +84,7 @@ class SentEvents:
         """The running attempt has sent it."""
         self._kept[kept_sends.get()].append(event)
 
-    def add_or_drop_kept_events(self, kept: Kept | None, *, written: bool) -> None:
+    def add_or_drop_events_of_attempt(self, kept: Kept | None, *, written: bool) -> None:
         """The attempt with these kept sends has ended: what it has sent is written, or dropped."""
         events = self._kept.pop(kept, [])
         if kept is not None and written:
@@ -163,7 +163,7 @@ class RecordingSink:
     def _sent_event(self, record: OutgoingRecord) -> SentEvent:
         topic, value, key, partition, timestamp_ms, headers, event_type, *_ = record
         return SentEvent(
-            event=self._declared.get(event_type or "", decode_sent_value)(event_data_of(value, headers)),
+            event=self._declared.get(event_type or "", decode_sent_value)(event_data_or_value(value, headers)),
             event_type=event_type or "",
             topic=topic,
             key=key,

@@ -31,9 +31,9 @@ class BackgroundRunner:
             TooBusy: too many coroutines wait.
             TimeoutError: the coroutine did not end in this time, and was cancelled.
         """
-        return await self._thread.run_function(lambda: self._run_in_thread(work, timeout_s))
+        return await self._thread.run_function(lambda: self._run_in_new_event_loop(work, timeout_s))
 
-    def _run_in_thread(self, work: Callable[[], Coroutine[Any, Any, T]], timeout_s: float) -> T:
+    def _run_in_new_event_loop(self, work: Callable[[], Coroutine[Any, Any, T]], timeout_s: float) -> T:
         async def run_with_timeout() -> T:
             task = asyncio.current_task()
             assert task is not None

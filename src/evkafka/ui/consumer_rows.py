@@ -15,7 +15,7 @@ from evkafka.ui.models import AttemptRow, ConsumerRow, Kind, PartitionRow
 from evkafka.ui.statistics import Statistics
 from evkafka.ui.status_text import (
     consumer_state,
-    failed_attempts_by_partition,
+    oldest_record_failures_by_partition,
     partition_state_and_reasons,
     transactions_text,
 )
@@ -60,7 +60,7 @@ class ConsumerRows:
         ages_s = [
             age_s for one in consumer.partitions if (age_s := _partition_oldest_age_s(one, consumer.now_ms)) is not None
         ]
-        failed = failed_attempts_by_partition(consumer)
+        failed = oldest_record_failures_by_partition(consumer)
         rows = [
             self._create_partition_row(one, failed[one.topic, one.partition], consumer.now_ms) for one in partitions
         ]
@@ -77,8 +77,8 @@ class ConsumerRows:
             topics=list(consumer.topics[:PARTITIONS_SHOWN]),
             state=state,
             kind=kind,
-            reasons=_escape_sentences(reasons),
-            notes=_escape_sentences(notes),
+            reasons=_cut_and_escape_control_characters(reasons),
+            notes=_cut_and_escape_control_characters(notes),
             lag=total_lag([consumer]),
             lag_s=max(ages_s, default=None),
             handled_per_s=self.statistics.rate_of_consumer(consumer.name),
@@ -138,7 +138,7 @@ def _partition_oldest_age_s(partition: PartitionStatus, now_ms: int) -> float | 
     return max(now_ms - at_ms, 0) / 1000
 
 
-def _escape_sentences(sentences: Sequence[str]) -> list[str]:
+def _cut_and_escape_control_characters(sentences: Sequence[str]) -> list[str]:
     """Escape and cut the sentences: they may quote an error, which may quote a record."""
     return [escape_line(sentence, SENTENCE_CHARACTERS) for sentence in sentences[:REASONS_SHOWN]]
 

@@ -85,18 +85,20 @@ class History:
         """Handled and failed records of the app per second, over the last five whole seconds."""
         return self._app.current_rates(now_s)
 
-    def of_app(self, span: str, now_s: float) -> TimeSeries:
-        return self._app.series(span, Window(APP[span], now_s, self._started_s))
+    def series_of_app(self, span: str, now_s: float) -> TimeSeries:
+        return self._app.time_series(span, Window(APP[span], now_s, self._started_s))
 
-    def of_consumer(self, span: str, now_s: float, consumer: str, topic: str | None = None) -> TimeSeries:
+    def series_of_consumer(self, span: str, now_s: float, consumer: str, topic: str | None = None) -> TimeSeries:
         """The series of a consumer, or of one of its topics."""
         history = self._histories.get((consumer, topic)) or _AttemptHistory(DETAILS)
-        return history.series(span, Window(DETAILS[span], now_s, self._started_s))
+        return history.time_series(span, Window(DETAILS[span], now_s, self._started_s))
 
-    def of_partition(self, span: str, now_s: float, consumer: str, topic: str, partition: int) -> PartitionTimeSeries:
+    def series_of_partition(
+        self, span: str, now_s: float, consumer: str, topic: str, partition: int
+    ) -> PartitionTimeSeries:
         """The series of a partition. Values without a sample are unknown."""
         known = self._partitions.get((consumer, topic, partition)) or _PartitionHistory()
-        return known.series(span, Window(DETAILS[span], now_s, self._started_s))
+        return known.time_series(span, Window(DETAILS[span], now_s, self._started_s))
 
     def _find_or_create_consumer_history(self, consumer: str, topic: str | None) -> _AttemptHistory | None:
         history = self._histories.get((consumer, topic))
@@ -169,7 +171,7 @@ class _AttemptHistory:
         handled, failed = (ring.values(seconds) for ring in (steps.handled, steps.failed))
         return _sum_without_nan(handled) / 5, _sum_without_nan(failed) / 5
 
-    def series(self, span: str, window: Window) -> TimeSeries:
+    def time_series(self, span: str, window: Window) -> TimeSeries:
         self._move_counts_to_steps()
         steps = self._spans[span]
         steps.compute_quantiles()
@@ -238,7 +240,7 @@ class _PartitionHistory:
         is_known = last_s < at_s < last_s + 2 * SAMPLE_S and position >= last_position
         return (last_s, position - last_position) if is_known else None
 
-    def series(self, span: str, window: Window) -> PartitionTimeSeries:
+    def time_series(self, span: str, window: Window) -> PartitionTimeSeries:
         lags, reads = self._spans[span]
         return PartitionTimeSeries(
             step_s=window.resolution.step_s,

@@ -59,7 +59,7 @@ def payload_as_text(data: bytes | None, *, most: int = SHOWN_BYTES) -> PayloadTe
     if size <= PARSED_BYTES and (found := _parse_payload(data)) is not None:
         writer = _JsonWriter(most)
         writer.write(found, 0)
-        return PayloadText(text=writer.text, kind="json", cut=writer.cut, size=size, masked=writer.masked)
+        return PayloadText(text=writer.text, kind="json", cut=writer.is_cut, size=size, masked=writer.masked)
     try:
         text = data[: 4 * most].decode(errors="strict" if size <= 4 * most else "ignore")
     except UnicodeDecodeError:
@@ -114,7 +114,7 @@ class _JsonWriter:
         return "".join(self._parts)[: self._most]
 
     @property
-    def cut(self) -> bool:
+    def is_cut(self) -> bool:
         return self._left_out or self._length > self._most
 
     def write(self, value: Any, level: int) -> None:
@@ -198,7 +198,7 @@ def _string_without_secrets(text: str) -> tuple[str, bool]:
         inner = _JsonWriter(SHOWN_BYTES, levels=LEVELS // 4, indented=False)
         inner.write(parsed, 0)
         # A part that was left out may be a secret: then only the part that was checked is shown.
-        return (inner.text, True) if inner.masked or inner.cut else (text, False)
+        return (inner.text, True) if inner.masked or inner.is_cut else (text, False)
     return (HIDDEN, True) if _mentions_secret_name(text[:SHOWN_BYTES]) else (text, False)
 
 

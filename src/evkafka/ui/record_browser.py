@@ -83,7 +83,7 @@ async def read_records(app: OperatedApp, background: BackgroundRunner, query: Re
 
     async def read() -> Records:
         page = await read_page(connection, query.topic, query.partition, query.start, limits, query.filter.matches)
-        records = await _decode_record_values_with_registry(registry, page.records)
+        records = await _convert_record_values_to_json(registry, page.records)
         return _create_answer(
             page, [record_row(record, type_header, ANSWER_BYTES // query.limit) for record in records]
         )
@@ -91,7 +91,7 @@ async def read_records(app: OperatedApp, background: BackgroundRunner, query: Re
     return await background.run(read, timeout_s=READ_TIMEOUT_S)
 
 
-async def _decode_record_values_with_registry(
+async def _convert_record_values_to_json(
     registry: SchemaRegistry | None, records: Sequence[Record]
 ) -> Sequence[Record]:
     """The records, with values that have a schema as JSON."""
@@ -99,7 +99,7 @@ async def _decode_record_values_with_registry(
         return records
     reader = PlainReader(registry)
     try:
-        return await reader.decode_values(records)
+        return await reader.convert_record_values_to_json(records)
     finally:
         await reader.close()
 

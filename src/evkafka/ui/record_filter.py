@@ -63,12 +63,12 @@ class RecordFilter:
         if isinstance(record, UnreadRecord):
             return self.text in _casefold(str(record))
         return (
-            self._key_or_value_contains_text(record.value)
-            or self._key_or_value_contains_text(record.key, most=KEY_BYTES)
+            self._payload_contains_text(record.value)
+            or self._payload_contains_text(record.key, most=KEY_BYTES)
             or self._headers_contain_text(record.headers)
         )
 
-    def _key_or_value_contains_text(self, data: bytes | None, **options: int) -> bool:
+    def _payload_contains_text(self, data: bytes | None, **options: int) -> bool:
         if data is None or not _may_contain(data, self.text):
             return False
         shown = payload_as_text(data, **options)

@@ -136,9 +136,9 @@ class OperationsPage:
             Route("/ui/enter", self._log_in, methods=["POST"]),
             Route("/ui/leave", self._log_out, methods=["POST"]),
             Route("/ui/api/events", self._stream_snapshots),
-            *(Route(f"/ui/api/{name}", self._read_endpoint(action)) for name, action in reads.items()),
+            *(Route(f"/ui/api/{name}", self._endpoint_from_read_action(action)) for name, action in reads.items()),
             *(
-                Route(f"/ui/api/{name}", self._write_endpoint(name, action), methods=["POST"])
+                Route(f"/ui/api/{name}", self._endpoint_from_write_action(name, action), methods=["POST"])
                 for name, action in writes.items()
             ),
         ]
@@ -332,7 +332,7 @@ class OperationsPage:
         assert self.auth is not None
         return self.auth
 
-    def _read_endpoint(self, action: Action) -> Callable[[Request], Awaitable[Response]]:
+    def _endpoint_from_read_action(self, action: Action) -> Callable[[Request], Awaitable[Response]]:
         async def respond(request: Request) -> Response:
             try:
                 self._check_may_read(request)
@@ -342,7 +342,7 @@ class OperationsPage:
 
         return respond
 
-    def _write_endpoint(self, name: str, action: Action) -> Callable[[Request], Awaitable[Response]]:
+    def _endpoint_from_write_action(self, name: str, action: Action) -> Callable[[Request], Awaitable[Response]]:
         async def respond(request: Request) -> Response:
             try:
                 self._authenticator.check_may_act(request)

@@ -40,7 +40,7 @@ class EventTypeStatistics:
     error: str | None = None
     error_at_ms: int | None = None
 
-    def add_handled_records(self, at_s: int, number: int) -> None:
+    def add_handled_count(self, at_s: int, number: int) -> None:
         self.handled += number
         if self.recent and self.recent[-1][0] == at_s:
             number += self.recent.pop()[1]
@@ -76,10 +76,10 @@ class Statistics:
         handled = failed = 0
         sample_s: list[float] = []
         for (event_type, status), durations_s in event.durations_s.items():
-            number, counts = len(durations_s), self._counts_of_event_type(event.consumer, event_type)
+            number, counts = len(durations_s), self._find_or_create_event_type_statistics(event.consumer, event_type)
             if status in HANDLED:
                 handled += number
-                counts.add_handled_records(int(now_s), number)
+                counts.add_handled_count(int(now_s), number)
             if status in FAILED:
                 failed += number
                 counts.failed += number
@@ -104,7 +104,7 @@ class Statistics:
     def _on_failed(self, event: AttemptFailed) -> None:
         at_s = self._now()
         group = self._errors.count_error(event, at_s)
-        counts = self._counts_of_event_type(event.consumer, group["event_type"] or "")
+        counts = self._find_or_create_event_type_statistics(event.consumer, group["event_type"] or "")
         counts.error = truncate(f"{group['type']}: {group['message']}", NAME_CHARACTERS)
         counts.error_at_ms = int(at_s * 1000)
 
@@ -139,15 +139,15 @@ class Statistics:
 
     def app_history(self, span: str = "5m") -> TimeSeries:
         """The time series of the app."""
-        return self._history.of_app(span, self._now())
+        return self._history.series_of_app(span, self._now())
 
     def consumer_history(
         self, span: str, consumer: str, topic: str | None = None, partition: int | None = None
     ) -> TimeSeries | PartitionTimeSeries:
         """The time series of a consumer, one of its topics, or one of its partitions."""
         if topic is None or partition is None:
-            return self._history.of_consumer(span, self._now(), consumer, topic)
-        return self._history.of_partition(span, self._now(), consumer, topic, partition)
+            return self._history.series_of_consumer(span, self._now(), consumer, topic)
+        return self._history.series_of_partition(span, self._now(), consumer, topic, partition)
 
     def error_groups(self) -> list[ErrorGroup]:
         """The error groups, the newest first."""
@@ -165,7 +165,7 @@ class Statistics:
 
     # ------------------------------------------------------------------ helpers
 
-    def _counts_of_event_type(self, consumer: str, event_type: str) -> EventTypeStatistics:
+    def _find_or_create_event_type_statistics(self, consumer: str, event_type: str) -> EventTypeStatistics:
         key = (consumer, escape_line(event_type, NAME_CHARACTERS))
         if key not in self.event_types and len(self.event_types) >= EVENT_TYPES_MAX:
             key = (consumer, "")  # too many event types: the further ones are counted together

@@ -38,10 +38,10 @@ def consumer_state(consumer: ConsumerStatus, *, ended: bool) -> Label:
         case "joining":
             return "Rebalancing", "warn"
         case _:
-            return _running_state(consumer.partitions, failed_attempts_by_partition(consumer))
+            return _running_state(consumer.partitions, oldest_record_failures_by_partition(consumer))
 
 
-def failed_attempts_by_partition(consumer: ConsumerStatus) -> dict[tuple[str, int], int]:
+def oldest_record_failures_by_partition(consumer: ConsumerStatus) -> dict[tuple[str, int], int]:
     """How often the oldest record of each partition has failed, while it waits and while it is tried again."""
     running = {(one.topic, one.partition, one.offset): one.attempt - 1 for one in consumer.attempts}
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from evkafka.http.security import network_of
+from evkafka.http.security import ipv4_address_or_ipv6_network
 
 WRONG_TOKENS_MAX = 10
 WRONG_TOKENS_PERIOD_S = 60.0
@@ -36,7 +36,7 @@ class WrongTokenLimit:
         self._wrong[key] = first_s, wrong + 1
 
     def _client_key(self, host: str) -> str:
-        key = network_of(host)
+        key = ipv4_address_or_ipv6_network(host)
         if key not in self._wrong and len(self._wrong) >= CLIENTS_MAX:
             self._remove_expired()
         return key if key in self._wrong or len(self._wrong) < CLIENTS_MAX else OTHER_CLIENTS

@@ -98,18 +98,24 @@ class _Pages:
             await (
                 self._render_search(query)
                 if query
-                else self._render_asyncapi_document("page", self._render_contract_page)
+                else self._encode_asyncapi_document_in_form("page", self._render_contract_page)
             )
         )
 
     async def asyncapi_json(self, request: Request) -> Response:
-        return Response(await self._render_asyncapi_document("json", encode_json), media_type="application/json")
+        return Response(
+            await self._encode_asyncapi_document_in_form("json", encode_json), media_type="application/json"
+        )
 
     async def asyncapi_yaml(self, request: Request) -> Response:
-        return Response(await self._render_asyncapi_document("yaml", _encode_yaml), media_type="application/yaml")
+        return Response(
+            await self._encode_asyncapi_document_in_form("yaml", _encode_yaml), media_type="application/yaml"
+        )
 
-    async def _render_asyncapi_document(self, form: str, encode: Callable[[dict[str, Any]], bytes]) -> bytes:
-        """The document in one of its forms. It can take seconds, so it is done once when the app has started."""
+    async def _encode_asyncapi_document_in_form(self, form: str, encode: Callable[[dict[str, Any]], bytes]) -> bytes:
+        """The document in one of its forms: page, JSON or YAML.
+
+        It can take seconds, so it is done once when the app has started."""
 
         def render() -> bytes:
             document = self._current_document()

@@ -59,7 +59,9 @@ def describe_schema(schema: Any) -> list[TextPart]:
         return [TextPart(name, schema=name)]
     for key, between in (("anyOf", " or "), ("oneOf", " or "), ("allOf", " and ")):
         if arms := schema.get(key):
-            return _join_parts([describe_schema(arm) for arm in arms], between) + _describe_discriminator(schema)
+            return _flatten_parts_with_separator(
+                [describe_schema(arm) for arm in arms], between
+            ) + _describe_discriminator(schema)
     if "const" in schema:
         return [TextPart(_encode_json(schema["const"]))]
     if "enum" in schema:
@@ -86,7 +88,10 @@ def _describe_type(schema: dict[str, Any]) -> list[TextPart]:
 def _describe_array(schema: dict[str, Any]) -> list[TextPart]:
     items = schema.get("items", True)
     if isinstance(items, list):
-        return [TextPart("list of "), *_join_parts([describe_schema(item) for item in items], ", then ")]
+        return [
+            TextPart("list of "),
+            *_flatten_parts_with_separator([describe_schema(item) for item in items], ", then "),
+        ]
     return [TextPart("list of "), *describe_schema(items)]
 
 
@@ -101,7 +106,7 @@ def _describe_discriminator(schema: dict[str, Any]) -> list[TextPart]:
     return [TextPart(f" (told apart by {schema['x-discriminator']})")] if "x-discriminator" in schema else []
 
 
-def _join_parts(parts: list[list[TextPart]], between: str) -> list[TextPart]:
+def _flatten_parts_with_separator(parts: list[list[TextPart]], between: str) -> list[TextPart]:
     joined: list[TextPart] = []
     for part in parts:
         joined += [TextPart(between), *part] if joined else part

@@ -13,7 +13,7 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent as SdkEvent
 
 from evkafka import CloudEvent, DecodeError
-from evkafka.serde.cloudevents.reading import EventRecord, event_data_of, read_event, structured_event_type
+from evkafka.serde.cloudevents.reading import EventRecord, event_data_or_value, read_event, structured_event_type
 from evkafka.testing import MemoryRecord
 
 REQUIRED = {"id": "7", "source": "/orders", "specversion": "1.0", "type": "OrderPlaced"}
@@ -261,8 +261,8 @@ class TestStructuredType:
 
 class TestDataOf:
     def test_the_data_of_a_structured_event_is_found(self) -> None:
-        assert event_data_of(json.dumps({**REQUIRED, "data": {"a": 1}}).encode(), STRUCTURED) == b'{"a": 1}'
+        assert event_data_or_value(json.dumps({**REQUIRED, "data": {"a": 1}}).encode(), STRUCTURED) == b'{"a": 1}'
 
     def test_any_other_value_stays(self) -> None:
-        assert event_data_of(b"{}", (("content-type", b"application/json"),)) == b"{}"
-        assert event_data_of(b"no event", STRUCTURED) == b"no event"
+        assert event_data_or_value(b"{}", (("content-type", b"application/json"),)) == b"{}"
+        assert event_data_or_value(b"no event", STRUCTURED) == b"no event"

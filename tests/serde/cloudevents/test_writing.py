@@ -14,7 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evkafka.serde.cloudevents.reading import read_event
-from evkafka.serde.cloudevents.writing import MODES, CloudEventsEnvelope, Mode, Pairs, add_missing_attribute_headers
+from evkafka.serde.cloudevents.writing import (
+    MODES,
+    CloudEventsEnvelope,
+    Mode,
+    Pairs,
+    add_missing_specversion_id_and_source,
+)
 from evkafka.testing import MemoryRecord
 
 NOW_MS = 1_777_631_400_250
@@ -198,9 +204,9 @@ class TestRoundTrips:
 
 class TestCompleteHeaders:
     def test_missing_attributes_are_added(self) -> None:
-        headers = dict(add_missing_attribute_headers([("ce_type", b"Paid"), ("ce_id", b"7")], source="/test"))
+        headers = dict(add_missing_specversion_id_and_source([("ce_type", b"Paid"), ("ce_id", b"7")], source="/test"))
         assert headers == {"ce_type": b"Paid", "ce_id": b"7", "ce_source": b"/test", "ce_specversion": b"1.0"}
 
     def test_a_structured_event_has_its_attributes_in_the_value(self) -> None:
         headers: Pairs = [("content-type", b"application/cloudevents+json")]
-        assert add_missing_attribute_headers(headers, source="/test") == headers
+        assert add_missing_specversion_id_and_source(headers, source="/test") == headers

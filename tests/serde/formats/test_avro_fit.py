@@ -46,7 +46,7 @@ def of(kind: Any) -> dict[str, Any]:
 
 def through(kind: Any, value: Any) -> Any:
     """What is read of a dict that was written by the latest schema."""
-    described = AvroLanguage(None).describe_type_without_own_schema(dict)
+    described = AvroLanguage(None).describe_type_if_without_own_schema(dict)
     assert described is not None
     content = described.compile(StoredSchema(1, Schema(json.dumps(of(kind)), "AVRO")))({"f": value})
     read: Any = fastavro.schemaless_reader(io.BytesIO(content), fastavro.parse_schema(of(kind)), None)

@@ -194,7 +194,7 @@ def _create_decoding_runner(declared: DeclaredConsumer, formats: ConsumerFormats
             return "would fail", str(error)
         event_type = event_type_of(event, declared.stack_type_header)
         if formats is not None:
-            await wait_until_schemas_known(formats.record_schema_future, [event])
+            await wait_until_schemas_known(formats.future_done_when_record_schema_known, [event])
             return predict_outcome_with_schema(
                 declared.handler, formats, event, event_type=event_type, default_event_type_by_topic=types
             )

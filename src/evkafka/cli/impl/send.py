@@ -23,7 +23,7 @@ from evkafka.kafka.cluster import KafkaCluster
 from evkafka.records import RecordMetadata
 from evkafka.runtime.ports import OutgoingRecord
 from evkafka.serde.cloudevents.event import TYPE_HEADER as CLOUDEVENTS_TYPE_HEADER
-from evkafka.serde.cloudevents.writing import add_missing_attribute_headers
+from evkafka.serde.cloudevents.writing import add_missing_specversion_id_and_source
 from evkafka.serde.decode_errors import decode_error_text
 from evkafka.serde.decoding import Decoder
 from evkafka.serde.formats.interface import ValueFormat
@@ -312,7 +312,7 @@ class _EventReader:
         """The headers with those that a consumer of CloudEvents requires."""
         if self._type_header != CLOUDEVENTS_TYPE_HEADER:
             return headers
-        return tuple(add_missing_attribute_headers(list(headers), source=SOURCE))
+        return tuple(add_missing_specversion_id_and_source(list(headers), source=SOURCE))
 
 
 def _key_of_field(payload: bytes, field: str, source: str) -> bytes:

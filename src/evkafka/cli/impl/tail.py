@@ -221,7 +221,7 @@ class _Tail:
 
     async def _decode_with_registry(self, records: Sequence[Record]) -> Sequence[Record]:
         """The records, with values that have a schema as JSON."""
-        return records if self._reader is None else await self._reader.decode_values(records)
+        return records if self._reader is None else await self._reader.convert_record_values_to_json(records)
 
     def _matches(self, record: Record) -> bool:
         return self._wanted.matches(record, event_type_of(record, self._found.type_header))

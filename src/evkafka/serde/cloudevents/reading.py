@@ -118,7 +118,7 @@ def _set_default_partition_key(attributes: dict[str, AttributeValue], key: bytes
         attributes[_PARTITION_KEY] = key.decode()
 
 
-def event_data_of(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> bytes | None:
+def event_data_or_value(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> bytes | None:
     """The data of a CloudEvent in structured mode; of any other record, the value."""
     if not has_structured_mode(headers):
         return value

@@ -134,7 +134,7 @@ class CloudEventsEnvelope:
         return (value, [*headers, *traced]) if self.mode == "binary" else _encode_structured(value, [*headers, *traced])
 
 
-def add_missing_attribute_headers(headers: Pairs, *, source: str) -> Pairs:
+def add_missing_specversion_id_and_source(headers: Pairs, *, source: str) -> Pairs:
     """The headers with the required attributes that they lack, except the type, unless they are of the structured
     mode."""
     names = {name for name, _ in headers}

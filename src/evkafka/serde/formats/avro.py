@@ -121,7 +121,7 @@ class AvroLanguage:
 
         return read
 
-    def compile_schema_name_reader(self, stored: StoredSchema) -> Callable[[bytes, Frame], str | None]:
+    def compile_value_schema_name_reader(self, stored: StoredSchema) -> Callable[[bytes, Frame], str | None]:
         schema, _ = parse_stored_schema(stored)
         name = str(schema["name"]) if isinstance(schema, dict) and "name" in schema else None
         return lambda _, __: name
@@ -147,7 +147,7 @@ class AvroLanguage:
 
         return Described(schema, full_name, compile_)
 
-    def describe_type_without_own_schema(self, annotation: Any) -> Described | None:
+    def describe_type_if_without_own_schema(self, annotation: Any) -> Described | None:
         if not is_any_or_plain_dict(annotation):
             return None
         dump = dumper_for(annotation)

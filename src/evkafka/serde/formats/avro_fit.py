@@ -179,14 +179,14 @@ def _can_hold_value(kind: str, definition: Mapping[str, Any], value: Any) -> boo
             return (
                 -(2**31) <= value < 2**31
                 if not isinstance(value, str)
-                else _parses_without_error(dt.date.fromisoformat, value)
+                else _is_text_accepted_by_parser(dt.date.fromisoformat, value)
             )
         case "long":
             return bool(-(2**63) <= value < 2**63)
         case "float" | "double":
             return _is_written_exactly("<f" if kind == "float" else "<d", value)
         case "string":
-            return definition.get("logicalType") != "uuid" or _parses_without_error(uuid.UUID, value)
+            return definition.get("logicalType") != "uuid" or _is_text_accepted_by_parser(uuid.UUID, value)
         case "enum":
             return value in definition["symbols"]
         case "fixed":
@@ -204,7 +204,7 @@ def _is_written_exactly(form: str, value: Any) -> bool:
     return not isinstance(value, numbers.Integral) or struct.unpack(form, written) == (value,)
 
 
-def _parses_without_error(parse: Callable[[str], object], text: str) -> bool:
+def _is_text_accepted_by_parser(parse: Callable[[str], object], text: str) -> bool:
     try:
         parse(text)
     except ValueError:

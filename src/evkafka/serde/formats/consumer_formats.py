@@ -117,14 +117,14 @@ class ConsumerFormats:
         one = self.format_of_topic(record.topic)
         return one is None or one.is_record_schema_known(record)
 
-    def record_schema_future(self, record: Record) -> asyncio.Future[None] | None:
+    def future_done_when_record_schema_known(self, record: Record) -> asyncio.Future[None] | None:
         """Done once the record's schema is known; None if there is nothing to wait for."""
         one = self.format_of_topic(record.topic)
-        return one.record_schema_future(record) if one is not None else None
+        return one.future_done_when_record_schema_known(record) if one is not None else None
 
     def raise_if_schema_is_being_fetched(self, record: Record) -> None:
         """Raise NotReady while the record's schema is being asked for."""
-        if (ready := self.record_schema_future(record)) is not None:
+        if (ready := self.future_done_when_record_schema_known(record)) is not None:
             raise NotReady(ready)
 
     @property

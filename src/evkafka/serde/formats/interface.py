@@ -120,8 +120,9 @@ class ValueFormat(Protocol):
     def is_record_schema_known(self, record: Record) -> bool:
         """Whether decoding the record would not raise NotReady. From any thread."""
 
-    def record_schema_future(self, record: Record) -> asyncio.Future[None] | None:
-        """Done once the schema of the record's value is known; None if there is nothing to wait for."""
+    def future_done_when_record_schema_known(self, record: Record) -> asyncio.Future[None] | None:
+        """Ask for the schema of the record's value, unless it is known. The future is done once it is; None if there is
+        nothing to wait for."""
 
     async def encoder(self, event: Outgoing) -> Encode:
         """The encoder for an event. Called at the start of its producer.

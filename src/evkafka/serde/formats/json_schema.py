@@ -120,7 +120,7 @@ class JsonSchemaLanguage:
 
         return read
 
-    def compile_schema_name_reader(self, stored: StoredSchema) -> Names:
+    def compile_value_schema_name_reader(self, stored: StoredSchema) -> Names:
         content = parse_stored_schema(stored)
         title = content.get("title") if isinstance(content, dict) else None
         name = title if isinstance(title, str) else None
@@ -134,7 +134,7 @@ class JsonSchemaLanguage:
         encode, schema = _json_encoder_for(annotation), Schema(json.dumps(content), "JSON")
         return Described(schema, str(content.get("title", "")), lambda stored: self._compile_encoder(stored, encode))
 
-    def describe_type_without_own_schema(self, annotation: Any) -> Described | None:
+    def describe_type_if_without_own_schema(self, annotation: Any) -> Described | None:
         if not is_any_or_plain_dict(annotation):
             return None
         encode = encoder_for(annotation)

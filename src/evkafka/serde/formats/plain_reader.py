@@ -67,7 +67,7 @@ class PlainReader:
         self._registry = registry
         self._compiled: dict[Key, tuple[Read, Names]] = {}
 
-    async def decode_values(self, records: Sequence[Record]) -> list[Record]:
+    async def convert_record_values_to_json(self, records: Sequence[Record]) -> list[Record]:
         """The records, with their values as JSON. A record without a value, or whose value has no schema, is left as it
         is; so is a value that cannot be decoded, with the `fault`."""
         read: list[Record] = []
@@ -75,14 +75,14 @@ class PlainReader:
         for record in records:
             try:
                 async with asyncio.timeout_at(until_s):
-                    read.append(await self._decode_value_by_its_schema(record))
+                    read.append(await self._convert_record_value_to_json(record))
             except TimeoutError:
                 read.append(_copy_record_with_fault(record, "its schema registry does not answer"))
             except (RegistryError, ConfigError, FormatError) as error:
                 read.append(_copy_record_with_fault(record, str(error)))
         return read
 
-    async def _decode_value_by_its_schema(self, record: Record) -> Record:
+    async def _convert_record_value_to_json(self, record: Record) -> Record:
         value = record.value
         frame = None if value is None else read_frame(value, schema_id_header(record))
         if value is None or frame is None:
@@ -94,7 +94,10 @@ class PlainReader:
                 raise FormatError(f"its schema {frame.key} is of type {stored.schema.type}")
             language = LANGUAGES[stored.schema.type]()
             try:
-                compiled = language.compile_reader(stored, None, None), language.compile_schema_name_reader(stored)
+                compiled = (
+                    language.compile_reader(stored, None, None),
+                    language.compile_value_schema_name_reader(stored),
+                )
             except ModuleNotFoundError as error:
                 raise ConfigError(f"its schema is of type {stored.schema.type}, which needs {error.name}") from None
             if len(self._compiled) >= MOST_SCHEMAS:

@@ -83,7 +83,7 @@ class ProtobufLanguage:
             return _class_reader(messages, kind)
         return _plain_reader(messages, field_names_of_models_in_annotation(annotation), json)
 
-    def compile_schema_name_reader(self, stored: StoredSchema) -> Names:
+    def compile_value_schema_name_reader(self, stored: StoredSchema) -> Names:
         from evkafka.serde.formats.proto_messages import Messages
 
         messages = Messages(stored)
@@ -127,7 +127,7 @@ class ProtobufLanguage:
         text = proto_text_of(file)
         return Described(Schema(text, "PROTOBUF"), str(kind.DESCRIPTOR.full_name), compile_)
 
-    def describe_type_without_own_schema(self, annotation: Any) -> Described | None:
+    def describe_type_if_without_own_schema(self, annotation: Any) -> Described | None:
         from evkafka.serde.formats.proto_messages import is_message_class
 
         if is_message_class(without_none(unwrap_aliases(annotation))):

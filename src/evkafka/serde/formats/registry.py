@@ -121,8 +121,8 @@ class SchemaRegistry:
             raise NotReady(self._connection_of_loop().requests.ask(key))
         return known
 
-    def schema_future(self, key: Key) -> asyncio.Future[None] | None:
-        """Done once it is known whether the registry has this schema; None if that is known."""
+    def future_done_when_schema_known(self, key: Key) -> asyncio.Future[None] | None:
+        """Ask for this schema, unless there is an answer already: then None. Done once there is an answer."""
         return None if self.store.has_answer(key) else self._connection_of_loop().requests.ask(key)
 
     async def schema(self, key: Key) -> StoredSchema:
@@ -143,9 +143,9 @@ class SchemaRegistry:
         return known
 
     @property
-    def encoders(self) -> dict[Hashable, Encode]:
-        """The encoders that formats have compiled for this event loop."""
-        return self._connection_of_loop().encoders
+    def encoder_cache(self) -> dict[Hashable, Encode]:
+        """The encoders that formats have compiled for this event loop. They add those that they compile."""
+        return self._connection_of_loop().encoder_cache
 
     async def latest(self, subject: str) -> StoredSchema:
         """The latest version of a subject.
@@ -221,7 +221,7 @@ class Connection:
 
     def __init__(self, address: Address, store: SchemaStore, replacement: httpx.AsyncBaseTransport | None) -> None:
         self.replacement = replacement
-        self.encoders: dict[Hashable, Encode] = {}
+        self.encoder_cache: dict[Hashable, Encode] = {}
         self.rest = Rest(address if replacement is None else replace(address, transport=replacement))
         self.requests = SchemaRequests(store, self.fetch_schema, f"schema registry {', '.join(address.urls)}")
 

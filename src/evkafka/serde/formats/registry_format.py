@@ -84,7 +84,7 @@ class Language(Protocol):
             FormatError: the schema cannot be used.
         """
 
-    def compile_schema_name_reader(self, stored: StoredSchema) -> Names:
+    def compile_value_schema_name_reader(self, stored: StoredSchema) -> Names:
         """A function that gives the full name of a value's record or message.
 
         Raises:
@@ -98,7 +98,7 @@ class Language(Protocol):
             Undescribed: the type cannot be described; the text names the field.
         """
 
-    def describe_type_without_own_schema(self, annotation: Any) -> Described | None:
+    def describe_type_if_without_own_schema(self, annotation: Any) -> Described | None:
         """For payload types without a schema of their own: any that the registry has is used. None for others."""
 
 
@@ -260,7 +260,7 @@ class RegistryFormat:
         """See `ValueFormat.schema_name_reader`."""
         by_prefix: Compiled[Names] = {}
         by_header: Compiled[Names] = {}
-        compiled = self._caching_compile_function(self.language.compile_schema_name_reader, by_prefix, by_header)
+        compiled = self._caching_compile_function(self.language.compile_value_schema_name_reader, by_prefix, by_header)
 
         def name_of(record: Record) -> str | None:
             value = record.value
@@ -286,10 +286,10 @@ class RegistryFormat:
         key = _schema_key_of_record(record)
         return key is None or self.registry.store.has_answer(key)
 
-    def record_schema_future(self, record: Record) -> asyncio.Future[None] | None:
-        """See `ValueFormat.record_schema_future`."""
+    def future_done_when_record_schema_known(self, record: Record) -> asyncio.Future[None] | None:
+        """See `ValueFormat.future_done_when_record_schema_known`."""
         key = _schema_key_of_record(record)
-        return None if key is None else self.registry.schema_future(key)
+        return None if key is None else self.registry.future_done_when_schema_known(key)
 
     # ------------------------------------------------------------------ writing
 
@@ -299,12 +299,12 @@ class RegistryFormat:
         Raises:
             ConfigError: its type cannot be described by a schema.
         """
-        described, by_latest = self._describe_event(event)
+        described, by_latest = self._event_schema_and_whether_by_latest(event)
         return Planned(self._subject_of(event, described), None if by_latest else described.schema)
 
-    def _describe_event(self, event: Outgoing) -> tuple[Described, bool]:
-        """Its description, and whether it is written by the latest schema of the subject."""
-        by_registered = self.language.describe_type_without_own_schema(event.annotation)
+    def _event_schema_and_whether_by_latest(self, event: Outgoing) -> tuple[Described, bool]:
+        """The schema of its payload type, and whether it is written by the latest schema of the subject instead."""
+        by_registered = self.language.describe_type_if_without_own_schema(event.annotation)
         if by_registered is not None:
             return by_registered, True
         try:
@@ -322,7 +322,7 @@ class RegistryFormat:
 
     async def encoder(self, event: Outgoing) -> Encode:
         """See `ValueFormat.encoder`."""
-        described, by_latest = self._describe_event(event)
+        described, by_latest = self._event_schema_and_whether_by_latest(event)
         if by_latest:
             return await self._compile_encoder_by_latest_schema(event, described)
         subject = self._subject_of(event, described)
@@ -339,7 +339,7 @@ class RegistryFormat:
 
     async def encoder_by_latest_schema(self, event: Outgoing) -> Encode:
         """See `ValueFormat.encoder_by_latest_schema`."""
-        described, _ = self._describe_event(event)
+        described, _ = self._event_schema_and_whether_by_latest(event)
         return await self._compile_encoder_by_latest_schema(event, described)
 
     async def encode(self, event: Any, *, topic: str) -> bytes:
@@ -352,7 +352,7 @@ class RegistryFormat:
             ConfigError, RegistryError: the registry has no such schema, or cannot be asked.
             TypeError, ValueError: the event does not fit it.
         """
-        kind, encoders = type(event), self.registry.encoders
+        kind, encoders = type(event), self.registry.encoder_cache
         encode = encoders.get((self, topic, kind))
         if encode is None:
             encode = encoders[self, topic, kind] = await self.encoder(Outgoing(kind.__name__, topic, "", kind))

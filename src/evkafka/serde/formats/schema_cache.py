@@ -147,7 +147,7 @@ class SchemaRequests:
                 except SchemaNotFound as error:
                     self._store.remember_missing_in_registry(key, str(error))
                 except RegistryError as error:
-                    self._log_and_store_failure(key, request, error)
+                    self._log_and_set_request_failure(key, request, error)
                     request.is_sent = False
                     await current_sleep.get()(error.pause_s if isinstance(error, Busy) else pause_s)
                     request.is_sent = True
@@ -164,7 +164,7 @@ class SchemaRequests:
             if not request.ready.done():
                 request.ready.set_result(None)
 
-    def _log_and_store_failure(self, key: Key, request: Request, error: RegistryError) -> None:
+    def _log_and_set_request_failure(self, key: Key, request: Request, error: RegistryError) -> None:
         if not request.failure:
             logger.warning("records with schema %s wait until its registry answers: %s", key, error)
         request.failure = str(error)

@@ -8,7 +8,7 @@ from typing import Any
 
 from evkafka.producer import encode_key
 from evkafka.records import TopicPartition
-from evkafka.serde.cloudevents.reading import event_data_of
+from evkafka.serde.cloudevents.reading import event_data_or_value
 from evkafka.serde.encoding import encode
 from evkafka.testing.memory.cluster import MemoryCluster
 from evkafka.testing.memory.group import Group
@@ -134,7 +134,7 @@ def record_text(record: MemoryRecord) -> str:
 
 
 def _has_same_value(record: MemoryRecord, event: Any) -> bool:
-    value = event_data_of(record.value, record.headers)
+    value = event_data_or_value(record.value, record.headers)
     if event is None or value is None:
         return event is None and value is None
     wanted = encode(event)

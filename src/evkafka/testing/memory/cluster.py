@@ -191,5 +191,5 @@ class MemoryCluster(ClusterState):
     def come_back(self) -> None:
         """End the outage."""
         self.trace.note("the outage ends")
-        self.faults.last_outage_s, self.faults.away_since_s = self.outage_duration_s, None
+        self.faults.last_outage_s, self.faults.away_since_s = self.outage_duration_so_far_s, None
         self.wake_waiters()

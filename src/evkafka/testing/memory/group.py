@@ -73,7 +73,7 @@ class Group:
     async def _join_after_predecessor_left(self, member: Member, predecessor: Member) -> None:
         """Its instance id is in use: it joins when that member has left, or its session has expired."""
         while predecessor in self.members and not predecessor.left:
-            await self._cluster.next_change()
+            await self._cluster.next_change_future()
         if member.alive:
             self.join(member)
 
@@ -88,7 +88,7 @@ class Group:
         self.generation += 1
         self._reconciliation.revoke_partitions_of_all_members(self.generation)
         while not self._reconciliation.settled:
-            await self._cluster.next_change()
+            await self._cluster.next_change_future()
         self.start_rebalance()
 
     @property
@@ -120,7 +120,7 @@ class Group:
                 self._wanted = False
                 await self._revoke_all()
                 while not self._wanted and any(member.awaits_session_expiry for member in self.members):
-                    await self._cluster.next_change()
+                    await self._cluster.next_change_future()
                 await self._cluster.wait_for_outage_end()
                 if self._wanted:
                     continue  # a member joined or left meanwhile; those that have revoked have nothing left to revoke
@@ -148,7 +148,7 @@ class Group:
         for _, task in revoking:
             task.add_done_callback(lambda _: self._cluster.wake_waiters())
         while any(not task.done() and member in self.members for member, task in revoking):
-            await self._cluster.next_change()
+            await self._cluster.next_change_future()
 
     def _compute_assignments(self) -> list[tuple[Member, list[TopicPartition]]]:
         """Round robin over the members, in the order in which they joined."""
@@ -168,7 +168,7 @@ class Group:
         for offsets in (self.committed, self.metadata, self.epochs):
             for tp in [tp for tp in offsets if tp.topic == name]:
                 del offsets[tp]
-        self._reconciliation.revoke_deleted_topic_of_all_members(name)
+        self._reconciliation.mark_deleted_topic_for_revocation(name)
         self.start_rebalance()
 
     # ------------------------------------------------------------------ offsets

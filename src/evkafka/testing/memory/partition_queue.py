@@ -64,19 +64,19 @@ class PartitionQueue:
                 record.fail("refused by the test", may_have_been_written=False)
                 return None
             case "timed out, written":
-                self._append_to_log(record)
+                self._append_record_to_log(record)
                 await self._wait_for_deadline(record)
                 return None
             case "timed out, lost":
                 await self._wait_for_deadline(record)
                 return None
         try:
-            return self._append_to_log(record)
+            return self._append_record_to_log(record)
         except EVKafkaError as error:
             record.fail(str(error), may_have_been_written=False, cause=error)
             return None
 
-    def _append_to_log(self, record: PendingRecord) -> int:
+    def _append_record_to_log(self, record: PendingRecord) -> int:
         return self._cluster.append_record(
             self._tp,
             key=record.key,
@@ -91,13 +91,13 @@ class PartitionQueue:
         """No later record may follow while the outcome of this one is unknown: wait until its deadline has passed."""
         await asyncio.wait({record.answer})
 
-    def crash(self, *, arrives: bool) -> None:
+    def drop_unwritten_records_in_crash(self, *, arrives: bool) -> None:
         """The process is killed: what is in flight is still written if it `arrives`; what is queued is lost."""
         if self._task is not None:
             self._task.cancel()
         for record in self._in_flight:
             if arrives and not record.done:
-                self._append_to_log(record)
+                self._append_record_to_log(record)
         for record in (*self._in_flight, *self._queue):
             record.cancel()
         self._in_flight = []

@@ -68,22 +68,22 @@ class Reconciliation:
             member: [tp for topic in member.subscribed_topics() for tp in self._cluster.topics.partitions(topic)]
             for member in members
         }
-        self._apply_new_target_assignment(epoch, assign_uniformly(subscribed, self._target))
+        self._set_target_and_resume_heartbeats(epoch, assign_uniformly(subscribed, self._target))
 
     def revoke_partitions_of_all_members(self, epoch: int) -> None:
         """A target in which nobody has anything."""
-        self._apply_new_target_assignment(epoch, {member: set() for member in self._members})
+        self._set_target_and_resume_heartbeats(epoch, {member: set() for member in self._members})
 
-    def revoke_deleted_topic_of_all_members(self, name: str) -> None:
-        """The topic was deleted: its partitions are revoked, even if there is a new topic of that name by then. Called
-        before `compute_target`."""
+    def mark_deleted_topic_for_revocation(self, name: str) -> None:
+        """The topic was deleted: its partitions will be revoked, even if there is a new topic of that name by then.
+        Called before `compute_target`."""
         self._deleted |= {tp for tp in self._owners if tp.topic == name}
 
     def move_target_to_returned_member(self, left: Member, back: Member) -> None:
         """A static member is back: it gets what the process before it had."""
         self._target[back] = self._target.pop(left, set())
 
-    def _apply_new_target_assignment(self, epoch: int, target: dict[Member, set[TopicPartition]]) -> None:
+    def _set_target_and_resume_heartbeats(self, epoch: int, target: dict[Member, set[TopicPartition]]) -> None:
         self._epoch, self._target = epoch, target
         self._owners = {tp: owner for tp, owner in self._owners.items() if owner in target}
         self._deleted &= self._owners.keys()

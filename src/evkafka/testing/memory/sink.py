@@ -113,7 +113,7 @@ class MemorySink:
     def crash(self) -> None:
         """The process is killed: what was queued is lost."""
         for queue in self._queues.values():
-            queue.crash(arrives=self._cluster.random.random() < 0.5)
+            queue.drop_unwritten_records_in_crash(arrives=self._cluster.random.random() < 0.5)
 
 
 def _refused_error(record: OutgoingRecord, why: str, kind: type[DeliveryError] = DeliveryError) -> DeliveryError:

@@ -99,7 +99,7 @@ class MemorySource:
             self._cluster.topics.ensure_exists(topic.name)
         self._reader.known_topics = frozenset(self.subscribed_topics())
         if self._group is None:
-            self.reassign()
+            self._start_reassigning_all_partitions()
         else:
             self._group.join(self)
         self._commits.start_interval_commits()
@@ -225,7 +225,7 @@ class MemorySource:
 
     async def _set_starting_position_when_stable(self, tp: TopicPartition, generation: int) -> None:
         while self._has_open_transaction(tp):
-            await self._cluster.next_change()
+            await self._cluster.next_change_future()
         if self.alive and self.assigned_in.get(tp) == generation and tp not in self.positions:
             self._set_starting_positions([tp])
             self._cluster.wake_waiters()
@@ -258,18 +258,19 @@ class MemorySource:
             self.assigned_in.pop(tp, None)
 
     def on_topic_changed(self, name: str) -> None:
-        """A topic was created, or has more partitions. A group rebalances by itself; a reader without one reassigns."""
+        """A topic was created, or has more partitions. A group rebalances by itself; a reader without one
+        assigns all partitions again."""
         if self._group is None and self.alive and self._listener is not None and self.reads_topic(name):
-            self.reassign()
+            self._start_reassigning_all_partitions()
 
     def on_topic_deleted(self, name: str) -> None:
         """Nothing more of it is read. Its partitions are this member's until they are revoked."""
         for tp in [tp for tp in self.positions if tp.topic == name]:
             del self.positions[tp]
         if self._group is None and self.alive and self._listener is not None:
-            self.reassign()
+            self._start_reassigning_all_partitions()
 
-    def reassign(self) -> None:
+    def _start_reassigning_all_partitions(self) -> None:
         """Without a group: assign all partitions of its topics; positions are kept."""
         self._cluster.run_in_background(self._assign_all_partitions())
 
@@ -304,12 +305,12 @@ class MemorySource:
                 return {}
             if self._fetched_at_s is not None and self._fetched_at_s > clock.now():
                 left_s = min(left_s, self._fetched_at_s - clock.now())
-            await wait_any(clock, self._cluster.next_change(), timeout_s=left_s)
+            await wait_any(clock, self._cluster.next_change_future(), timeout_s=left_s)
 
     async def _wait_for_rebalance(self) -> None:
         """While it has no assignment, a poll returns no records and does not time out."""
         while not self.alive or self._is_joining:
-            await self._cluster.next_change()
+            await self._cluster.next_change_future()
 
     @property
     def _is_joining(self) -> bool:
@@ -393,7 +394,7 @@ class MemorySource:
         return "connecting" if absent else "steady"
 
     def is_session_alive(self) -> bool:
-        silent_s = self._cluster.outage_duration_s
+        silent_s = self._cluster.outage_duration_so_far_s
         if self.expired:  # after the outage its next heartbeat is refused, and confirms nothing
             silent_s = max(silent_s, self._cluster.faults.last_outage_s)
         return self._group is None or silent_s < SAFE_SHARE * self._session_s

@@ -53,7 +53,7 @@ class ClusterState:
         return self.faults.away_since_s is not None
 
     @property
-    def outage_duration_s(self) -> float:
+    def outage_duration_so_far_s(self) -> float:
         """How long the present outage has lasted; 0 without one."""
         since_s = self.faults.away_since_s
         return self.clock.now() - since_s if since_s is not None else 0.0
@@ -110,9 +110,9 @@ class ClusterState:
     async def wait_for_outage_end(self) -> None:
         """Wait for the end of the outage, if there is one."""
         while self.is_in_outage:
-            await self.next_change()
+            await self.next_change_future()
 
-    def next_change(self) -> asyncio.Future[None]:
+    def next_change_future(self) -> asyncio.Future[None]:
         """A future that is done at the next change of anything: a record, a rebalance, the end of an outage."""
         change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changes[change] = None

@@ -71,7 +71,7 @@ class TransactionalMember:
         timeout_s: float,
     ) -> None:
         """See `RecordSource.commit_transaction`."""
-        answer = self._send_transaction(outputs, self._commits.build_request(offsets, metadata))
+        answer = self._write_and_commit_transaction(outputs, self._commits.build_request(offsets, metadata))
         try:
             if self._cluster.faults.commit_s[1] == 0.0:
                 await answer
@@ -80,18 +80,18 @@ class TransactionalMember:
         except BaseException as error:
             self._epoch = None
             if self._last is not None:
-                self._cluster.run_in_background(self._abort_when_reached(self._last))
+                self._cluster.run_in_background(self._abort_after_outage(self._last))
             if isinstance(error, TimeoutError):
                 raise CommitUnknown(f"no answer to a transaction within {seconds_text(timeout_s)}") from None
             raise
 
-    async def _abort_when_reached(self, transaction: OpenTransaction) -> None:
+    async def _abort_after_outage(self, transaction: OpenTransaction) -> None:
         await self._cluster.wait_for_outage_end()
         await self._cluster.wait_random_loop_turns()
         if not self._member.crashed:
             self._cluster.transactions.abort(transaction)
 
-    async def _send_transaction(self, outputs: Sequence[OutgoingRecord], request: OffsetRequest) -> None:
+    async def _write_and_commit_transaction(self, outputs: Sequence[OutgoingRecord], request: OffsetRequest) -> None:
         cluster = self._cluster
         fault, latency_s = cluster.faults.take_commit_fault(), cluster.faults.draw_latency_s(cluster.faults.commit_s)
         await cluster.check_reachable()

@@ -118,7 +118,7 @@ class InMemoryRegistry:
     def versions(self, subject: str) -> list[RegisteredSchema]:
         """The versions of a subject, oldest first; none if there is no such subject."""
         with self._lock:
-            return list(self._subjects.registered_schemas(subject)) if subject in self._subjects.names() else []
+            return list(self._subjects.schemas_of_subject(subject)) if subject in self._subjects.names() else []
 
     def make_incompatible(self, subject: str, reason: str) -> None:
         """New schemas of this subject are incompatible from now on, unless its compatibility level is NONE.

@@ -69,7 +69,7 @@ def _answer_subjects_request(subjects: Subjects, method: str, parts: list[str], 
         case ("DELETE", [subject]):
             return subjects.delete(subject)
         case ("GET", [subject, "versions"]):
-            return [one.version for one in subjects.registered_schemas(subject)]
+            return [one.version for one in subjects.schemas_of_subject(subject)]
         case ("POST", [subject, "versions"]):
             return {"id": subjects.register(subject, _parse_schema(body)).id}
         case ("GET", [subject, "versions", version]):

@@ -66,10 +66,10 @@ class _Server(ThreadingHTTPServer):
         self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), _Connection)
 
-    def on_connection_opened(self, connection: socket.socket) -> None:
+    def add_connection(self, connection: socket.socket) -> None:
         self._connections.add(connection)
 
-    def on_connection_closed(self, connection: socket.socket) -> None:
+    def remove_connection(self, connection: socket.socket) -> None:
         self._connections.discard(connection)
 
     def close_connections(self) -> None:
@@ -86,10 +86,10 @@ class _Connection(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.server.on_connection_opened(self.connection)
+        self.server.add_connection(self.connection)
 
     def finish(self) -> None:
-        self.server.on_connection_closed(self.connection)
+        self.server.remove_connection(self.connection)
         with contextlib.suppress(OSError):  # the client has gone
             super().finish()
 

@@ -105,7 +105,7 @@ class Subjects:
     def names(self) -> list[str]:
         return sorted(self._subjects)
 
-    def registered_schemas(self, subject: str) -> list[RegisteredSchema]:
+    def schemas_of_subject(self, subject: str) -> list[RegisteredSchema]:
         """Raises Refusal if there is no such subject."""
         if subject not in self._subjects:
             raise Refusal(404, 40401, f"Subject '{subject}' not found.")
@@ -117,7 +117,7 @@ class Subjects:
         Raises:
             Refusal: there is no such subject or version.
         """
-        versions = self.registered_schemas(subject)
+        versions = self.schemas_of_subject(subject)
         if version in ("latest", "-1"):
             return versions[-1]
         if not version.isdecimal() or version == "0":
@@ -152,7 +152,7 @@ class Subjects:
             Refusal: there is no such subject, or it has no such version.
         """
         schema.check_validity()
-        known = self._find_version_with_schema(self.registered_schemas(subject), schema)
+        known = self._find_version_with_schema(self.schemas_of_subject(subject), schema)
         if known is None:
             raise Refusal(404, 40403, "Schema not found")
         return known
@@ -199,7 +199,7 @@ class Subjects:
         Raises:
             Refusal: there is no such subject.
         """
-        deleted = [one.version for one in self.registered_schemas(subject)]
+        deleted = [one.version for one in self.schemas_of_subject(subject)]
         del self._subjects[subject]
         return deleted
 
