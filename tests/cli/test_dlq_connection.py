@@ -20,7 +20,7 @@ async def on_order(order: dict) -> None: ...
 
 app = EVKafkaApp()
 app.add_consumer(
-    {{"{key}": {topics}, "group_id": "billing", "on_error": {{"max_attempts": 3, "then": "{then}"}}}}, handler
+    {{"{key}": {topics}, "group_id": "billing", "on_error": {{"max_attempts": 3, "then": "{then}"}}{more}}}, handler
 )
 """
 
@@ -28,7 +28,9 @@ app.add_consumer(
 def found_by(
     directory: Path, topic: str | None = None, *, app: str | None = None, servers: str | None = None, **values: str
 ) -> FoundDeadLetterTopic:
-    text = APP.format(**{"event": "", "key": "topics", "topics": ["orders"], "then": "dead_letter", **values})
+    text = APP.format(
+        **{"event": "", "key": "topics", "topics": ["orders"], "then": "dead_letter", "more": "", **values}
+    )
     (directory / f"{directory.name.replace('-', '_')}.py").write_text(text)
     return find_dead_letter_topic_and_cluster(ClusterOptions(app, app_dir=directory, bootstrap_servers=servers), topic)
 
@@ -50,6 +52,11 @@ class TestTheTopic:
     def test_of_an_event_type_is_found_too(self, tmp_path: Path, app: str) -> None:
         event = ', on_error={"then": "dead_letter", "dead_letter_topic": "graveyard"}'
         assert found_by(tmp_path, app=app, event=event, then="skip").topic == "graveyard"
+
+    def test_of_records_without_an_endpoint_is_found_too(self, tmp_path: Path, app: str) -> None:
+        assert (
+            found_by(tmp_path, app=app, then="skip", more=', "unmatched": "dead_letter"').topic == "orders.billing.dlq"
+        )
 
     def test_cannot_be_left_out_where_no_policy_ends_there(self, tmp_path: Path, app: str) -> None:
         with pytest.raises(ConfigError, match=r'this app write no dead letters: add "on_error": .* to the consumer'):

@@ -126,3 +126,29 @@ class TestAnAppCallable:
     def test_anything_else_is_refused(self) -> None:
         with pytest.raises(ConfigError, match="a consumer's handler is a Handler or an async callable, not str"):
             EVKafkaApp().add_consumer(config("a"), "handler")  # type: ignore[arg-type]
+
+
+class TestDeadLetterTopics:
+    def test_are_those_of_policies_and_of_records_without_an_endpoint(self) -> None:
+        app, handler = EVKafkaApp(), Handler()
+
+        @handler.event("E", on_error={"then": "dead_letter", "dead_letter_topic": "{topic}.{event_type}"})
+        async def on_event(value: bytes) -> None: ...
+
+        app.add_consumer(config("a", on_error={"max_attempts": 2}, unmatched="dead_letter"), handler, name="c")
+        topics = [(one.name, one.source) for one in app.consumers["c"].dead_letter_topics()]
+        assert topics == [("a.E", "a"), ("a.g-a.dlq", "a")]
+
+    def test_of_a_consumer_without_dead_letters_are_none(self) -> None:
+        app = EVKafkaApp()
+        app.add_consumer(config("a", on_error={"max_attempts": 2}), Handler(), name="c")
+        assert not list(app.consumers["c"].dead_letter_topics())
+
+    def test_of_a_pre_commit_consumer_are_none_because_an_endpoints_policy_has_no_effect(self) -> None:
+        app, handler = EVKafkaApp(), Handler()
+
+        @handler.event("E", on_error={"max_attempts": 2, "then": "dead_letter"})
+        async def on_event(value: bytes) -> None: ...
+
+        app.add_consumer(config("a", auto_commit_mode="pre-commit"), handler, name="c")
+        assert not list(app.consumers["c"].dead_letter_topics())

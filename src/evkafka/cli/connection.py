@@ -16,12 +16,7 @@ from evkafka.cli.dev_broker import find_and_print_dev_broker_address, redirect_a
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.options import AppOptions, ClusterOptions
 from evkafka.cli.suggestions import unknown_consumer_text
-from evkafka.config import (
-    checked_dead_letter_topic_name,
-    consumer_settings,
-    dead_letter_producer_settings,
-    producer_settings,
-)
+from evkafka.config import consumer_settings, dead_letter_producer_settings, producer_settings
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ErrorPolicySettings
 from evkafka.dlq import SourceTopics
 from evkafka.dlq.targets import source_topics_of
@@ -257,23 +252,13 @@ def _topics_of_producer(declared: DeclaredProducer) -> set[str]:
 
 def _only_dead_letter_topic_of_app(app: EVKafkaApp, consumer: str | None) -> str:
     consumers = app.consumers.values() if consumer is None else [_require_consumer(app, consumer)]
-    policies = [
-        (declared.settings, event_type or "unmatched", policy)
-        for declared in consumers
-        for event_type, policy in declared.policies()
-        if policy.then == "dead_letter"
-    ]
-    if not policies:
+    if not any(declared.policies_with_dead_letters() for declared in consumers):
         whose = "this app" if consumer is None else f"consumer {consumer!r}"
         raise ConfigError(
             f"the error policies of {whose} write no dead letters: add "
             '"on_error": {"max_attempts": 5, "then": "dead_letter"} to the consumer, or name the dead-letter topic'
         )
-    found = {
-        checked_dead_letter_topic_name(policy, topic=source.name, group_id=settings.group_id, event_type=event_type)
-        for settings, event_type, policy in policies
-        for source in settings.topics
-    }
+    found = {written.name for declared in consumers for written in declared.dead_letter_topics()}
     if len(found) == 1:
         return found.pop()
     which = f"this app has {', '.join(map(repr, sorted(found)))}" if found else "its source topics come from a pattern"
@@ -285,7 +270,7 @@ def _find_cluster_of_dead_letter_topic(app: EVKafkaApp, topic: str, consumer: st
         declared.name: (declared, policy)
         for declared in app.consumers.values()
         for event_type, policy in declared.policies()
-        if _writes_dead_letters_to(declared, policy, event_type or "unmatched", topic)
+        if _writes_dead_letters_to(declared, policy, event_type, topic)
     }
     if consumer is not None:
         declared = _require_consumer(app, consumer)
@@ -304,12 +289,12 @@ def _find_cluster_of_dead_letter_topic(app: EVKafkaApp, topic: str, consumer: st
 
 
 def _writes_dead_letters_to(
-    declared: DeclaredConsumer, policy: ErrorPolicySettings, event_type: str, topic: str
+    declared: DeclaredConsumer, policy: ErrorPolicySettings, event_type: str | None, topic: str
 ) -> bool:
     settings = declared.settings
 
     def name(source: str) -> str:
-        return checked_dead_letter_topic_name(policy, topic=source, group_id=settings.group_id, event_type=event_type)
+        return declared.dead_letter_topic_name(policy, source, event_type)
 
     if settings.topic_pattern is None:
         return any(name(source.name) == topic for source in settings.topics)

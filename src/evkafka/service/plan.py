@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evkafka.asyncapi import ConsumerContract, ProducerContract
-from evkafka.config import check_dead_letter_topics, masked_settings, override_error_policy, producer_settings
+from evkafka.config import (
+    check_dead_letter_topics,
+    checked_dead_letter_topic_name,
+    dead_letter_producer_settings,
+    masked_settings,
+    override_error_policy,
+    producer_settings,
+)
 from evkafka.config.keys import ProducerConfig
-from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
+from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ErrorPolicySettings, ProducerSettings
 from evkafka.context import App
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.exceptions import ConfigError
@@ -27,7 +34,7 @@ from evkafka.runtime.dead_letters.retry_topics import (
 )
 from evkafka.runtime.delayed_records import wrap_dispatch_to_unwrap_delayed_records
 from evkafka.runtime.ports import Clock, Cluster, Dispatch, Route
-from evkafka.runtime.topic_pattern import excluded_name_templates
+from evkafka.runtime.topic_pattern import UNMATCHED, excluded_name_templates
 from evkafka.sender import Sender
 from evkafka.serde.cloudevents.event import TYPE_HEADER as CLOUDEVENTS_TYPE_HEADER
 from evkafka.serde.cloudevents.reading import read_event
@@ -41,6 +48,19 @@ if TYPE_CHECKING:
     from evkafka.observe.opentelemetry import Tracing
 
 logger = logging.getLogger("evkafka")
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenDeadLetterTopic:
+    """A topic that an error policy writes dead letters to.
+
+    Attributes:
+        source: the topic that the dead letters come from.
+    """
+
+    name: str
+    source: str
+    connection: ConnectionSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +151,48 @@ class DeclaredConsumer:
             (endpoint.event_type if endpoint is not None else None, policy)
             for endpoint, policy in self.endpoint_policies().items()
         ]
+
+    def policies_with_dead_letters(self) -> list[tuple[str | None, ErrorPolicySettings]]:
+        """Those of `policies` that write dead letters even if no endpoint returns `DeadLetter`.
+
+        Raises:
+            ConfigError: a policy is invalid.
+        """
+        if self.settings.at_most_once:
+            return []  # offsets are committed first: failed records are not kept
+        unmatched = self.settings.unmatched == "dead_letter"
+        return [
+            (event_type, policy)
+            for event_type, policy in self.policies()
+            if policy.then == "dead_letter" or (event_type is None and unmatched)
+        ]
+
+    def dead_letter_topics(self) -> Iterator[WrittenDeadLetterTopic]:
+        """The topics of these policies; none for the topics that a pattern matches. A name may come more than once.
+
+        Raises:
+            ConfigError: a policy is invalid, or Kafka does not accept a name.
+        """
+        for event_type, policy in self.policies_with_dead_letters():
+            connection = dead_letter_producer_settings(self.settings, policy).connection
+            for topic in self.settings.topics:
+                yield WrittenDeadLetterTopic(
+                    self.dead_letter_topic_name(policy, topic.name, event_type), topic.name, connection
+                )
+
+    def dead_letter_topic_name(self, policy: ErrorPolicySettings, source: str, event_type: str | None) -> str:
+        """The topic of a policy's dead letters.
+
+        Args:
+            source: the topic that they come from.
+            event_type: None for records without an endpoint.
+
+        Raises:
+            ConfigError: Kafka does not accept the name.
+        """
+        return checked_dead_letter_topic_name(
+            policy, topic=source, group_id=self.settings.group_id, event_type=event_type or UNMATCHED
+        )
 
     def retry_topics(self) -> RetryTopics:
         """The retry topics of its policies.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evkafka.config import checked_dead_letter_topic_name, dead_letter_producer_settings, producer_settings
+from evkafka.config import producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
 from evkafka.ui.operated_app import OperatedApp
@@ -27,18 +27,8 @@ def configured_dead_letter_topics(app: OperatedApp) -> dict[str, AppTopic]:
     """The dead-letter topics of the app's error policies, by name; without those of a topic pattern."""
     found: dict[str, AppTopic] = {}
     for declared in app.consumers.values():
-        settings = declared.settings
-        if settings.at_most_once:
-            continue
-        for event_type, policy in declared.policies():
-            if policy.then != "dead_letter" and (event_type is not None or settings.unmatched != "dead_letter"):
-                continue
-            for topic in settings.topics:
-                name = checked_dead_letter_topic_name(
-                    policy, topic=topic.name, group_id=settings.group_id, event_type=event_type or "unmatched"
-                )
-                connection = dead_letter_producer_settings(settings, policy).connection
-                found.setdefault(name, AppTopic(connection, declared.type_header, declared.name))
+        for written in declared.dead_letter_topics():
+            found.setdefault(written.name, AppTopic(written.connection, declared.type_header, declared.name))
     return found
 
 
@@ -54,14 +44,11 @@ def dead_letter_topic_of(app: OperatedApp, consumer: str, topic: str, event_type
     )
     if declared is None:
         return None
-    settings, policies = declared.settings, dict(declared.policies())
-    sources = [source.name for source in settings.topics if topic.startswith(f"{source.name}.")]
+    policies = dict(declared.policies())
+    sources = [source.name for source in declared.settings.topics if topic.startswith(f"{source.name}.")]
     if topic in declared.retry_topics() and sources:
         topic = max(sources, key=len)
-    policy = policies.get(event_type, policies[None])
-    return checked_dead_letter_topic_name(
-        policy, topic=topic, group_id=settings.group_id, event_type=event_type or "unmatched"
-    )
+    return declared.dead_letter_topic_name(policies.get(event_type, policies[None]), topic, event_type)
 
 
 def app_topics(app: OperatedApp) -> dict[str, AppTopic]:

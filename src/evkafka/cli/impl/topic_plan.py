@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evkafka.app import EVKafkaApp
-from evkafka.config import checked_dead_letter_topic_name, dead_letter_producer_settings, producer_settings
+from evkafka.config import dead_letter_producer_settings, producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.kafka.admin.topics import TopicShape, all_topic_shapes, create_topic, default_shape
 from evkafka.service.plan import DeclaredConsumer
@@ -73,17 +73,10 @@ def _topics_needed_by_consumer(declared: DeclaredConsumer) -> Iterator[Need]:
             name, connection, declared.name, "retries", like=retry_topic.source, concurrency=settings.concurrency
         )
     seen: set[str] = set()
-    for event_type, policy in declared.policies():
-        if policy.then != "dead_letter" and (event_type is not None or settings.unmatched != "dead_letter"):
-            continue
-        for topic in settings.topics:
-            name = checked_dead_letter_topic_name(
-                policy, topic=topic.name, group_id=settings.group_id, event_type=event_type or "unmatched"
-            )
-            if name not in seen:
-                seen.add(name)
-                connection = dead_letter_producer_settings(settings, policy).connection
-                yield Need(name, connection, declared.name, "dead letters", like=topic.name)
+    for written in declared.dead_letter_topics():
+        if written.name not in seen:
+            seen.add(written.name)
+            yield Need(written.name, written.connection, declared.name, "dead letters", like=written.source)
 
 
 async def read_topic_statuses(app: EVKafkaApp) -> list[TopicStatus]:
