@@ -73,7 +73,7 @@ class FailureLog:
         self._windows.clear()
         self._now = now
 
-    def on_failed(self, event: AttemptFailed) -> None:
+    def log_or_count_failed_attempt(self, event: AttemptFailed) -> None:
         self.close_ended_windows()
         kind = self._limited_kind(_kind_of(event))
         window = self._windows.get(kind)
@@ -99,7 +99,7 @@ class FailureLog:
                 return
             self._close_window(kind)
 
-    def on_stopped(self, event: ConsumerStopped) -> None:
+    def log_failure_counts_of_stopped_consumer(self, event: ConsumerStopped) -> None:
         """Log the counts of a consumer that has ended."""
         for kind in [one for one in self._windows if one.consumer == event.consumer]:
             self._close_window(kind)

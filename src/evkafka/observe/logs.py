@@ -43,9 +43,9 @@ def start_event_log(telemetry: Telemetry) -> FailureLog:
     """Log each event of the runtime that an operator should know of. Returns the log of failed attempts."""
     failures = FailureLog()
     listen = telemetry.listen
-    listen(AttemptFailed, failures.on_failed)
+    listen(AttemptFailed, failures.log_or_count_failed_attempt)
     listen(OffsetsCommitted, failures.close_ended_windows)
-    listen(ConsumerStopped, failures.on_stopped)
+    listen(ConsumerStopped, failures.log_failure_counts_of_stopped_consumer)
     listen(ConsumerStarted, _log_started)
     listen(ConsumerStopped, _log_stopped)
     listen(ConsumerLost, _log_lost_connection_and_restart)

@@ -132,19 +132,19 @@ class AppCollector:
         self._unassigned_since_s: dict[str, float] = {}  # by consumer, while it has no assignment
         listen = telemetry.listen
         listen(RecordsReceived, self._add_record_sizes)
-        listen(RecordsProcessed, self._on_processed)
-        listen(RecordsLost, self._on_lost_records)
-        listen(RecordsUnmatched, self._on_unmatched)
-        listen(AttemptFailed, self._on_failed)
-        listen(OffsetsCommitted, self._on_committed)
-        listen(CommitFailed, self._on_commit_failed)
-        listen(TransactionEnded, self._on_transaction)
+        listen(RecordsProcessed, self._count_processed_records)
+        listen(RecordsLost, self._count_lost_records)
+        listen(RecordsUnmatched, self._count_unmatched_records)
+        listen(AttemptFailed, self._count_failed_attempt)
+        listen(OffsetsCommitted, self._count_commit)
+        listen(CommitFailed, self._count_failed_commit)
+        listen(TransactionEnded, self._count_transaction)
         listen(ConsumerStarted, self._note_consumer_unassigned_since)
         listen(PartitionsRevoked, self._note_consumer_unassigned_since)
-        listen(PartitionsAssigned, self._on_assigned)
+        listen(PartitionsAssigned, self._count_rebalance)
         listen(ConsumerLost, self._count_consumer_restart)
         listen(EndpointBlocked, self._count_blocked_loop)
-        listen(EventPublished, self._on_published)
+        listen(EventPublished, self._count_published_event)
 
     # ------------------------------------------------------------------ events
 
@@ -152,38 +152,38 @@ class AppCollector:
         if event.sizes:
             self._values.sizes[event.consumer, event.topic].add_values(event.sizes)
 
-    def _on_processed(self, event: RecordsProcessed) -> None:
+    def _count_processed_records(self, event: RecordsProcessed) -> None:
         consumer, topic = event.consumer, event.topic
         for (event_type, status), durations_s in event.durations_s.items():
             self._values.processed[consumer, topic, event_type, status] += len(durations_s)
             self._values.durations[consumer, topic, event_type].add_values(durations_s)
 
-    def _on_lost_records(self, event: RecordsLost) -> None:
+    def _count_lost_records(self, event: RecordsLost) -> None:
         for topic, _, _ in event.addresses:
             self._values.processed[event.consumer, topic, "", "lost"] += 1
 
-    def _on_unmatched(self, event: RecordsUnmatched) -> None:
+    def _count_unmatched_records(self, event: RecordsUnmatched) -> None:
         self._values.unmatched[event.consumer, event.topic, event.reason] += event.count
 
-    def _on_failed(self, event: AttemptFailed) -> None:
+    def _count_failed_attempt(self, event: AttemptFailed) -> None:
         kind = failure_name(event.error, event.outcome)
         self._values.exceptions[event.consumer, event.topic, event.event_type or "", kind] += 1
 
-    def _on_committed(self, event: OffsetsCommitted) -> None:
+    def _count_commit(self, event: OffsetsCommitted) -> None:
         self._values.commits[event.consumer, "ok"] += 1
         self._values.commit_durations[event.consumer,].add_values([event.duration_s])
 
-    def _on_commit_failed(self, event: CommitFailed) -> None:
+    def _count_failed_commit(self, event: CommitFailed) -> None:
         self._values.commits[event.consumer, "failed"] += 1
 
-    def _on_transaction(self, event: TransactionEnded) -> None:
+    def _count_transaction(self, event: TransactionEnded) -> None:
         self._values.transactions[event.consumer, event.result] += 1
         self._values.transaction_durations[event.consumer,].add_values([event.duration_s])
 
     def _note_consumer_unassigned_since(self, event: ConsumerStarted | PartitionsRevoked) -> None:
         self._unassigned_since_s.setdefault(event.consumer, time.monotonic())
 
-    def _on_assigned(self, event: PartitionsAssigned) -> None:
+    def _count_rebalance(self, event: PartitionsAssigned) -> None:
         self._values.rebalances[event.consumer,] += 1
         since_s = self._unassigned_since_s.pop(event.consumer, None)
         if since_s is not None:
@@ -195,7 +195,7 @@ class AppCollector:
     def _count_blocked_loop(self, event: EndpointBlocked) -> None:
         self._values.blocked[event.consumer, event.endpoint] += 1
 
-    def _on_published(self, event: EventPublished) -> None:
+    def _count_published_event(self, event: EventPublished) -> None:
         self._values.published[event.topic, "ok" if event.error is None else "failed"] += 1
         self._values.publish_durations[event.topic,].add_values([event.duration_s])
 
