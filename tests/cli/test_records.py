@@ -14,7 +14,7 @@ from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConnectionSettings
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 from evkafka.records import TopicPartition as Partition
-from evkafka.runtime.commit_metadata import CommitMetadata, group_and_partition_for_checksum
+from evkafka.runtime.commit_metadata import CommitMetadata, group_and_partition_text_for_checksum
 from evkafka.runtime.completed_offsets import OffsetRange
 from tests.cli.support import as_json, evkafka, stderr_of, write_app
 from tests.support.kafka_topics import MakeTopic
@@ -145,7 +145,7 @@ class TestLagAndOffsets:
         topic_id = (await look_up_topic_ids(connection, [filled])).topics[filled]
         finished = (OffsetRange(2, 5), OffsetRange(7, 8))
         text = CommitMetadata(1, topic_id, finished=finished).as_text(
-            3_500, group_and_partition_for_checksum(group, Partition(filled, 0))
+            3_500, group_and_partition_text_for_checksum(group, Partition(filled, 0))
         )
         metadata = {0: text, 1: "another program's"}
         consumer = AIOKafkaConsumer(

@@ -25,8 +25,8 @@ async def attempt(handler: Handler, records: Sequence[Record], middleware: list[
     at.route = dispatch.limited_route(records[0])
     batch = dispatch.open_batch(records, at)
     try:
-        early = await batch.prepare()
-        result = await batch.run([index for index in range(len(records)) if index not in early])
+        early = await batch.run_up_to_endpoint()
+        result = await batch.run_endpoint([index for index in range(len(records)) if index not in early])
     finally:
         await batch.close()
     if not early:

@@ -208,8 +208,8 @@ async def ends_of(handler: Handler, values: list[bytes], middleware: Any) -> dic
     at = slot()
     at.route = dispatch.limited_route(records[0]) if dispatch.limited_route is not None else None
     batch = dispatch.open_batch(records, at)
-    ends = dict(await batch.prepare())
-    result = await batch.run([index for index in range(len(values)) if index not in ends])
+    ends = dict(await batch.run_up_to_endpoint())
+    result = await batch.run_endpoint([index for index in range(len(values)) if index not in ends])
     await batch.close()
     return {**ends, **(result.ends if isinstance(result, PartialFailure) else {})}
 

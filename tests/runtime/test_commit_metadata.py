@@ -12,7 +12,7 @@ from evkafka.runtime.commit_metadata import (
     OwnerMark,
     Ownership,
     Unusable,
-    group_and_partition_for_checksum,
+    group_and_partition_text_for_checksum,
     parse_metadata_or_raise,
 )
 from evkafka.runtime.completed_offsets import (
@@ -26,7 +26,7 @@ from evkafka.runtime.completed_offsets import (
 from evkafka.runtime.dead_letters.rate import DeadLetterRate
 
 LIMIT = 3_500
-HERE = group_and_partition_for_checksum("billing", TopicPartition("orders", 0))
+HERE = group_and_partition_text_for_checksum("billing", TopicPartition("orders", 0))
 
 
 @st.composite
@@ -190,9 +190,9 @@ class TestTheText:
     @pytest.mark.parametrize(
         "place",
         [
-            group_and_partition_for_checksum("billing", TopicPartition("orders", 1)),
-            group_and_partition_for_checksum("shipping", TopicPartition("orders", 0)),
-            group_and_partition_for_checksum("billing", TopicPartition("bills", 0)),
+            group_and_partition_text_for_checksum("billing", TopicPartition("orders", 1)),
+            group_and_partition_text_for_checksum("shipping", TopicPartition("orders", 0)),
+            group_and_partition_text_for_checksum("billing", TopicPartition("bills", 0)),
         ],
     )
     def test_of_another_partition_group_or_topic_name_is_unusable(self, place: str) -> None:

@@ -176,7 +176,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def finished_ranges_hold_every_record_finished_early_and_no_open_one(self) -> None:
         base = self.ledger.committable()
         assert base is not None
-        ranges = self.ledger.finished_from(base)
+        ranges = self.ledger.finished_ranges_from(base)
         early = {offset for offset in self.read if offset >= base} - self.open
         inside = {offset for offset in self.read if any(start <= offset < end for start, end in ranges)}
         assert inside == early

@@ -28,5 +28,5 @@ async def test_the_first_of_two_failures_counts() -> None:
 
 
 async def test_a_verdict_that_comes_while_it_drains_is_what_it_ends_with() -> None:
-    assert ending(LOST, VERDICT).later_stop_app_or_given_failure(LOST) is VERDICT
-    assert ending(LOST).later_stop_app_or_given_failure(LOST) is LOST
+    assert ending(LOST, VERDICT).stored_stop_app_else_given_failure(LOST) is VERDICT
+    assert ending(LOST).stored_stop_app_else_given_failure(LOST) is LOST

@@ -59,7 +59,7 @@ def executors(
         TelemetryReporter("it", telemetry or Telemetry()),
         clock,
         SupervisedTasks("it", fail),
-        schedule_progress_handling=lambda: None,
+        resume_reading_and_flush_reports_soon=lambda: None,
         close_partition_after_failed_record=lambda partition, _: lanes.close_partition_and_drop_unbegun(partition),
         fail=on_failure,
     )

@@ -49,7 +49,7 @@ class Listener:
     def on_reset(self, reset: OffsetReset) -> None:
         self.resets.append(reset)
 
-    def on_unreadable(self, unreadable: Unreadable) -> None:
+    def on_unreadable_records(self, unreadable: Unreadable) -> None:
         self.unreadable.append(unreadable)
         if self.when_unreadable is not None:
             self.when_unreadable(unreadable)

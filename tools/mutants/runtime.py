@@ -40,12 +40,12 @@ LANES = [
     Breakage(
         "a batch that ends while its partition is paused does not release its lanes",
         "runtime/scheduler.py",
-        """                self.unblock(member, "in_batch")
-        self._update_lane_state(lane)
+        """                self.unblock_lane(member, "in_batch")
+        self._set_lane_blocked_ready_or_idle(lane)
 """,
         """                if not lane.partition.paused:
-                    self.unblock(member, "in_batch")
-        self._update_lane_state(lane)
+                    self.unblock_lane(member, "in_batch")
+        self._set_lane_blocked_ready_or_idle(lane)
 """,
         "they are neither handled nor passed, and lag grows forever",
         ("tests/runtime/lanes/test_control.py",),
@@ -77,7 +77,7 @@ LANES = [
     Breakage(
         "a paused partition's lanes are taken",
         "runtime/scheduler.py",
-        '            self.block(lane, "paused")',
+        '            self.block_lane(lane, "paused")',
         "            pass",
         "a partition that an operator has paused continues with the next record",
         ("tests/runtime/lanes/test_control.py",),
@@ -85,8 +85,8 @@ LANES = [
     Breakage(
         "an executor continues through the lane when its partition is paused",
         "runtime/scheduler.py",
-        "                lane.withhold_records_from_running_executor()\n            self.block",
-        "                pass\n            self.block",
+        "                lane.withhold_records_from_running_executor()\n            self.block_lane",
+        "                pass\n            self.block_lane",
         "a partition that an operator has paused continues with the next record",
         ("tests/runtime/lanes/test_control.py",),
     ),
@@ -144,7 +144,7 @@ LANES = [
     Breakage(
         "a lane that waits for an event type's limit is never unblocked",
         "runtime/scheduler.py",
-        '            self.unblock(following, "permit")',
+        '            self.unblock_lane(following, "permit")',
         "            pass",
         "its key stalls forever without a log line",
         ("tests/runtime/lanes/test_event_types.py",),
@@ -179,7 +179,7 @@ ATTEMPTS = [
     Breakage(
         "records that are not handled within the drain time are not reported as lost",
         "runtime/rebalance.py",
-        "        assignment.report_open_records_as_lost(ended)",
+        "        assignment.report_open_as_lost_if_at_most_once(ended)",
         "        pass",
         "at most once loses records silently",
         ("tests/runtime/lanes/test_statuses.py",),
@@ -263,7 +263,7 @@ ASSIGNMENT = [
     Breakage(
         "lost partitions are drained and committed",
         "runtime/rebalance.py",
-        "        self._end_assignment_of_partitions(lost, self._cancel_unfinished(lost), lost=True)",
+        "        self._end_assignment_and_report_revoked(lost, self._cancel_unfinished(lost), lost=True)",
         "        await self.release_partitions(lost, 10.0, lambda: COMMIT_TIMEOUT_S)",
         "two members run the same record, and the commits of the new owner are overwritten",
         ("tests/runtime/lanes/test_partial_rebalance.py",),
@@ -378,7 +378,7 @@ ASSIGNMENT = [
     Breakage(
         "records that are open when the source is closed are not reported as lost",
         "runtime/assignment.py",
-        "        self.report_open_records_as_lost(self.partitions.values())\n",
+        "        self.report_open_as_lost_if_at_most_once(self.partitions.values())\n",
         "",
         "at most once, they are in no log line and no metric",
         ("tests/runtime/lanes/test_statuses.py",),
@@ -405,8 +405,8 @@ POLLER = [
     Breakage(
         "at most once, records whose commit failed run",
         "runtime/poller.py",
-        "self._seek_back_if_at_most_once(source, tp, records[0])\n                return",
-        "self._seek_back_if_at_most_once(source, tp, records[0])",
+        "self._seek_to_dropped_records_if_at_most_once(source, tp, records[0])\n                return",
+        "self._seek_to_dropped_records_if_at_most_once(source, tp, records[0])",
         "the next owner runs it too",
         ("tests/runtime/lanes/test_poller.py",),
     ),
@@ -453,7 +453,7 @@ POLLER = [
     Breakage(
         "time limits are not enforced",
         "runtime/consumer_watchdog.py",
-        "                self._enforce_time_limit(executor, now_s)",
+        "                self._cancel_or_report_overrunning_attempt(executor, now_s)",
         "                pass",
         "an endpoint that hangs blocks its key forever",
         ("tests/runtime/lanes/test_time_limits.py",),

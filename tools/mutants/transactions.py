@@ -122,7 +122,7 @@ TRANSACTIONS = [
     Breakage(
         "a transaction that was cancelled is repeated",
         "runtime/committer.py",
-        '    self._handle_commit_in_doubt(commits, CommitUnknown("cancelled before there was an answer"))\n',
+        '    self._repeat_commit_in_doubt_or_reread(commits, CommitUnknown("cancelled before there was an answer"))\n',
         "    pass\n",
         "all that it wrote is written twice",
         (COMMITS, f"{RANDOM}_if_tasks_are_cancelled"),

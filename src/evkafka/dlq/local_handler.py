@@ -46,7 +46,7 @@ def create_attempt_runner(
         result = await attempt.run(call)
         if isinstance(result, Fatal):
             raise result.error
-        [ended] = call.results_by_record(result)
+        [ended] = call.list_record_results(result)
         return delivery_from_result(ended)
 
     return run

@@ -24,7 +24,12 @@ from evkafka.kafka.admin.topics import create_compacted_topic_if_absent
 from evkafka.kafka.producer.transaction_errors import ProducerFenced
 from evkafka.kafka.producer.transactional_writer import TransactionalWriter
 from evkafka.runtime.dead_letters.headers import SIGNATURE
-from evkafka.runtime.dead_letters.replay_signature import KEY_BYTES, SIGNING_KEY, encode_signing_key, sign_replay
+from evkafka.runtime.dead_letters.replay_signature import (
+    KEY_BYTES,
+    SIGNING_KEY,
+    encode_signing_key_as_record_value,
+    sign_replay,
+)
 from evkafka.runtime.ports import OutgoingRecord
 
 BATCH_MAX_RECORDS = 100
@@ -269,7 +274,7 @@ class _SendToTopic:
         if not sent:
             return
         if self._key_is_new:
-            value = encode_signing_key(self._key)
+            value = encode_signing_key_as_record_value(self._key)
             records.append(OutgoingRecord(self._state_topic, value, SIGNING_KEY, partition=0))
         await self._transactions.write_records_in_one_transaction(records)
         self._key_is_new = False

@@ -80,7 +80,7 @@ class DirectBatch:
         self._slot = slot
         self._payloads: list[Any] = []
 
-    async def prepare(self) -> Mapping[int, FailureOutcome | None]:
+    async def run_up_to_endpoint(self) -> Mapping[int, FailureOutcome | None]:
         try:  # all in one go first: a value that cannot be decoded is rare
             self._payloads = self._decode_all()
         except DECODE_FAILURES:
@@ -114,7 +114,7 @@ class DirectBatch:
                 faults[index] = failure_outcome(self._endpoint.to_decode_error(error, record))
         return faults
 
-    async def run(self, wanted: Sequence[int]) -> object:
+    async def run_endpoint(self, wanted: Sequence[int]) -> object:
         payloads, records = self._payloads, self._records
         if len(wanted) < len(payloads):
             payloads, records = [payloads[index] for index in wanted], [records[index] for index in wanted]
@@ -129,11 +129,11 @@ class DirectBatch:
 async def call_with_one_record(endpoint: Endpoint, record: Record, slot: Slot) -> object:
     """Call a batch endpoint with one record, which was not collected into a batch."""
     batch = DirectBatch(endpoint, [record], slot)
-    faults = await batch.prepare()
-    return _result_or_raise(faults[0] if faults else await batch.run([0]), 0)
+    faults = await batch.run_up_to_endpoint()
+    return _record_result_or_raise(faults[0] if faults else await batch.run_endpoint([0]), 0)
 
 
-def _result_or_raise(result: object, index: int) -> object:
+def _record_result_or_raise(result: object, index: int) -> object:
     """One record's part of a batch's result: an outcome is returned, a failure is raised."""
     end = _result_at(result, index)
     if isinstance(end, Failed):
@@ -156,7 +156,7 @@ async def join_batch_and_await_result(endpoint: Endpoint, context: Context) -> o
     payload = await endpoint.decode_payload(context)
     if context.place is not None:
         return await context.place.add_to_batch(payload)
-    return _result_or_raise(
+    return _record_result_or_raise(
         await _await_and_convert_batch_error(endpoint.call_batch([payload], [context], context.slot), [0]), 0
     )
 
@@ -230,7 +230,7 @@ class MiddlewareBatch:
         self._stack = stack
         self._records: list[RecordInMiddleware] = []
 
-    async def prepare(self) -> Mapping[int, FailureOutcome | None]:
+    async def run_up_to_endpoint(self) -> Mapping[int, FailureOutcome | None]:
         if (formats := self._slot.formats) is not None:
             for context in self._contexts:
                 formats.raise_if_schema_is_being_fetched(context.record)
@@ -239,7 +239,7 @@ class MiddlewareBatch:
         ended = [index for index, record in enumerate(self._records) if not record.joined]
         return {index: await self._records[index].wait_for_end() for index in ended}
 
-    async def run(self, wanted: Sequence[int]) -> object:
+    async def run_endpoint(self, wanted: Sequence[int]) -> object:
         records = [self._records[index] for index in wanted]
         self._records = records + [record for index, record in enumerate(self._records) if index not in set(wanted)]
         for left_out in self._records[len(records) :]:
@@ -301,11 +301,11 @@ def create_batch_through_middleware(
     """
     endpoint = slot.route
     assert isinstance(endpoint, Endpoint)
-    contexts = [Context(record, _copy_slot(slot, record), untyped(record)) for record in records]
+    contexts = [Context(record, _copy_slot_for_record(slot, record), untyped(record)) for record in records]
     return MiddlewareBatch(stack, contexts, endpoint, slot)
 
 
-def _copy_slot(slot: Slot, record: Record) -> Slot:
+def _copy_slot_for_record(slot: Slot, record: Record) -> Slot:
     own = Slot(slot.consumer, slot.state, slot.threads)
     own.attempt, own.record, own.route, own.overrides = slot.attempt, record, slot.route, slot.overrides
     own.formats = slot.formats

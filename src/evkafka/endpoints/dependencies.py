@@ -22,10 +22,10 @@ from evkafka.endpoints.signature import (
     is_async_generator,
     is_list,
     is_plain_generator,
-    name_of,
+    module_and_name_of_function,
     parameters_of,
     parameters_with_annotations,
-    request_class,
+    request_class_in_annotation,
     signature_and_place,
     unwrap_partials,
 )
@@ -104,7 +104,7 @@ def _request_type_of_parameter(
     parameter: Parameter, annotation: Any, *, batch: bool
 ) -> tuple[type[Request[Any]], bool] | None:
     name, many = parameter.name, is_list(annotation)
-    request = request_class(element_type(name, annotation) if many else annotation)
+    request = request_class_in_annotation(element_type(name, annotation) if many else annotation)
     if request is None:
         return None
     if many and not batch:
@@ -193,7 +193,7 @@ class Dependencies:
 
 
 def _format_chain(path: Sequence[Function]) -> str:
-    return " -> ".join(map(name_of, path))
+    return " -> ".join(map(module_and_name_of_function, path))
 
 
 # ---------------------------------------------------------------------------- around an attempt
@@ -221,7 +221,7 @@ async def resolve_dependencies_and_call(
         for parameter, index in step.values.items():  # a comprehension would cost a call in Python 3.11
             arguments[parameter] = made[index]
         if signature.requests:
-            arguments |= _create_requests_from_contexts(signature, contexts)
+            arguments |= _request_arguments_of_dependency(signature, contexts)
         match signature.kind:
             case "coroutine":
                 made.append(await function(**arguments))
@@ -239,7 +239,7 @@ async def resolve_dependencies_and_call(
     return await call(**values)
 
 
-def _create_requests_from_contexts(signature: DependencySignature, contexts: Sequence[Context]) -> dict[str, Any]:
+def _request_arguments_of_dependency(signature: DependencySignature, contexts: Sequence[Context]) -> dict[str, Any]:
     return {
         parameter: [cls(context) for context in contexts] if many else cls(contexts[0])
         for parameter, (cls, many) in signature.requests.items()

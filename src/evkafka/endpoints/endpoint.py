@@ -17,7 +17,7 @@ from evkafka.endpoints.signature import (
     Signature,
     is_async,
     is_generator,
-    name_of,
+    module_and_name_of_function,
     read_signature,
     signature_and_place,
     unwrap_partials,
@@ -99,7 +99,7 @@ class Endpoint:
         names: Mapping[str, Any] | None,
     ) -> None:
         self.function = function
-        self.name = name_of(function)
+        self.name = module_and_name_of_function(function)
         self.event_type = event_type if event_type is not None else "default"
         self.is_default = event_type is None
         self.batch = options.batch
@@ -310,7 +310,7 @@ class Endpoint:
         if message.decoded_value_cb is not None and decoder.from_object is not None:
             decode, raw = (
                 decoder.from_object,
-                await self._await_decoded_value_cb(message.decoded_value_cb, context.record),
+                await self._await_value_decoded_by_middleware(message.decoded_value_cb, context.record),
             )
         elif context.slot.formats is not None:
             by_format, record = self.decoder_for_formats(context.slot.formats), context.record
@@ -321,7 +321,9 @@ class Endpoint:
             fault = self.to_decode_error(error, context.record)
         raise fault
 
-    async def _await_decoded_value_cb(self, decoded_value: Callable[[], Awaitable[Any]], record: Record) -> Any:
+    async def _await_value_decoded_by_middleware(
+        self, decoded_value: Callable[[], Awaitable[Any]], record: Record
+    ) -> Any:
         """Await a middleware's `decoded_value_cb`. It is cancelled with its attempt."""
         try:
             return await decoded_value()

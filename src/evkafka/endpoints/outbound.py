@@ -59,7 +59,7 @@ class Outbound:
         self.payload: Any = None
         self.payload_name = self._one_parameter().name
         with contextlib.suppress(NotYetDefined):  # it may be defined further down: `resolve_encoder` reads again
-            self._read_function()
+            self._resolve_payload_type_and_encoder()
 
     # ------------------------------------------------------------------ reading the signature
 
@@ -71,7 +71,7 @@ class Outbound:
         """
         if self._encode is None:
             try:
-                self._read_function()
+                self._resolve_payload_type_and_encoder()
             except NotYetDefined as error:
                 raise ConfigError(
                     f"{self.describe_for_errors()}: {error.name!r} in its annotation does not exist in the module that"
@@ -81,7 +81,7 @@ class Outbound:
         assert self._encode is not None
         return self._encode
 
-    def _read_function(self) -> None:
+    def _resolve_payload_type_and_encoder(self) -> None:
         try:
             payload = resolve_annotation(self._one_parameter(), self._function, self._names)
             if payload is Parameter.empty:

@@ -66,7 +66,7 @@ def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch
             continue
         if batch and annotation is not Parameter.empty and not (optional and not is_list(annotation)):
             annotation = element_type(parameter.name, annotation)
-        if (request := request_class(annotation)) is not None:
+        if (request := request_class_in_annotation(annotation)) is not None:
             requests[parameter.name] = request
         elif not optional:
             payloads[parameter.name] = annotation
@@ -204,7 +204,7 @@ def element_type(name: str, annotation: Any) -> Any:
     return typing.get_args(annotation)[0] if typing.get_args(annotation) else Any
 
 
-def request_class(annotation: Any) -> type[Request[Any]] | None:
+def request_class_in_annotation(annotation: Any) -> type[Request[Any]] | None:
     """The Request class in an annotation, also in `Request[State]`, `Annotated[Request, ...]`, `Request | None`."""
     origin = typing.get_origin(annotation)
     if isinstance(annotation, type) and issubclass(annotation, Request):
@@ -212,9 +212,9 @@ def request_class(annotation: Any) -> type[Request[Any]] | None:
     if isinstance(origin, type) and issubclass(origin, Request):
         return origin
     if origin is typing.Annotated:
-        return request_class(typing.get_args(annotation)[0])
+        return request_class_in_annotation(typing.get_args(annotation)[0])
     if origin in (typing.Union, types.UnionType):
-        return next((found for arm in typing.get_args(annotation) if (found := request_class(arm))), None)
+        return next((found for arm in typing.get_args(annotation) if (found := request_class_in_annotation(arm))), None)
     return None
 
 
@@ -310,7 +310,7 @@ def is_async_generator(function: Function) -> bool:
     return inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(_dunder_call_of(function))
 
 
-def name_of(function: Function) -> str:
+def module_and_name_of_function(function: Function) -> str:
     """Its name in logs and errors, `module.function`."""
     function = unwrap_partials(function)
     module = getattr(function, "__module__", None) or type(function).__module__
@@ -329,7 +329,7 @@ def signature_and_place(function: Function) -> str:
         signature = str(inspect.signature(function))
     except (ValueError, TypeError, NameError):
         signature = "(...)"
-    return f"{name_of(function)}{signature}{file_and_line(function)}"
+    return f"{module_and_name_of_function(function)}{signature}{file_and_line(function)}"
 
 
 def _dunder_call_of(function: Function) -> Any:

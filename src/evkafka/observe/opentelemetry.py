@@ -133,10 +133,10 @@ class _BatchWithTracedRun:
         self._slot = slot
         self._tracer = tracer
 
-    async def prepare(self) -> Mapping[int, FailureOutcome | None]:
-        return await self._batch.prepare()
+    async def run_up_to_endpoint(self) -> Mapping[int, FailureOutcome | None]:
+        return await self._batch.run_up_to_endpoint()
 
-    async def run(self, wanted: Sequence[int]) -> object:
+    async def run_endpoint(self, wanted: Sequence[int]) -> object:
         first = self._records[wanted[0] if wanted else 0]
         span = self._tracer.start_span(
             f"process {first.topic}",
@@ -145,7 +145,7 @@ class _BatchWithTracedRun:
             attributes={**_process_attributes(first, self._slot), "messaging.batch.message_count": len(wanted)},
             links=[link for index in wanted if (link := _link_to_sender(self._records[index])) is not None],
         )
-        return await _run_in_span(span, self._batch.run(wanted), self._slot)
+        return await _run_in_span(span, self._batch.run_endpoint(wanted), self._slot)
 
     async def close(self) -> None:
         await self._batch.close()

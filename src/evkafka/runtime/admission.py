@@ -47,7 +47,7 @@ class Admission:
         self._running[route] -= 1
         return self._waiting[route]
 
-    def move_first_records_to_batch(self, lane: Lane, batch: Batch) -> None:
+    def move_first_records_of_lane_to_batch(self, lane: Lane, batch: Batch) -> None:
         """Move the lane's first records into the batch: those of its endpoint whose attempt it is."""
         room = batch.limits.max_records - len(batch.queue)
         limited_route, route, queue = self.limited_route, batch.route, lane.queue

@@ -16,7 +16,7 @@ from evkafka.runtime.commit_metadata import (
     CommitMetadata,
     MetadataLimit,
     Unusable,
-    group_and_partition_for_checksum,
+    group_and_partition_text_for_checksum,
     parse_metadata_or_raise,
 )
 from evkafka.runtime.commit_timer import CommitTimer
@@ -90,7 +90,7 @@ class Assignment:
             partition.inherit_metadata(CommitMetadata(-1))
             return
         partition.saved = offset, text = commit
-        place = group_and_partition_for_checksum(self.settings.group_id or "", partition.tp)
+        place = group_and_partition_text_for_checksum(self.settings.group_id or "", partition.tp)
         try:
             partition.inherit_metadata(
                 parse_metadata_or_raise(text, offset, source.topic_id(partition.tp.topic), place)
@@ -112,7 +112,7 @@ class Assignment:
         self.end_partition(partition)
         partition = self.add_new_partition(partition.tp)
         partition.dead_letters.rate = rate
-        partition.outbox.inherit_unwritten(sent)
+        partition.outbox.inherit_sends_of_earlier_outbox(sent)
         # Nothing is inherited: what somebody asks to read again is handled again.
         partition.inherit_metadata(CommitMetadata(-1))
         return partition
@@ -138,7 +138,7 @@ class Assignment:
 
     def end_all_partitions(self) -> None:
         """The source is closed: it has no partitions any more, whatever it was doing with them."""
-        self.report_open_records_as_lost(self.partitions.values())
+        self.report_open_as_lost_if_at_most_once(self.partitions.values())
         for partition in tuple(self.partitions.values()):
             self.end_partition(partition)
 
@@ -157,7 +157,7 @@ class Assignment:
         for record in failed:
             partition.ledger.finish(record.offset)
 
-    def report_open_records_as_lost(self, partitions: Iterable[Partition]) -> None:
+    def report_open_as_lost_if_at_most_once(self, partitions: Iterable[Partition]) -> None:
         """The assignment of these partitions ends: in at-most-once mode, report their unfinished records as lost.
 
         They have not begun, or their attempt or dead letter was cancelled. An endpoint that a thread runs cannot be
@@ -169,7 +169,7 @@ class Assignment:
         if addresses:
             self.telemetry.emit(RecordsLost(self.name, tuple(sorted(addresses))))
 
-    def report_read_but_unhandled_records(self, records: Sequence[Record]) -> None:
+    def report_records_as_lost(self, records: Sequence[Record]) -> None:
         """At most once: report records that were read and committed, and will not run here, as lost."""
         if records:
             addresses = tuple((record.topic, record.partition, record.offset) for record in records)
@@ -183,7 +183,7 @@ class Assignment:
         max_records = self.settings.max_poll_records
         if self.at_most_once:
             return max_records - self.unfinished_record_count
-        in_order = self._ordering == "partition" and self.scheduler.needs_no_batch_or_permit
+        in_order = self._ordering == "partition" and self.scheduler.does_no_lane_need_batch_or_permit
         return min(max_records, MOST_IN_ORDER) if in_order else max_records
 
     @property

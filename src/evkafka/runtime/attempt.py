@@ -40,7 +40,7 @@ def time_limit_s(slot: Slot, default_s: float) -> float:
     return route.timeout_s if route is not None and route.timeout_s is not None else default_s
 
 
-def withdraw_thread_call_to_cancel(slot: Slot) -> bool:
+def withdraw_call_unless_thread_runs_it(slot: Slot) -> bool:
     """Withdraw the attempt's call if that still waits for a thread. Returns whether cancelling its task can end it.
 
     False while a thread runs the endpoint. Middleware around a plain `def` endpoint can be cancelled before and after

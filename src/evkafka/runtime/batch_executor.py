@@ -39,7 +39,7 @@ class AttemptRunner(Protocol):
 
     def classify_raised(self, error: BaseException, record: Record) -> object: ...
     async def clear_cancellation(self) -> None: ...
-    async def run_cleanup_until_not_cancelled(self, step: Callable[[], Awaitable[None]]) -> None: ...
+    async def run_cleanup_again_if_cancelled(self, step: Callable[[], Awaitable[None]]) -> None: ...
 
 
 def _is_success_or_skip(end: object) -> bool:
@@ -80,19 +80,19 @@ class BatchRun:
         runner.started_s = self._clock.now()
         attempt = open_batch(self._records, runner.slot)
         try:
-            result = await self._await_step_and_classify_error(attempt.prepare())
+            result = await self._await_step_and_classify_error(attempt.run_up_to_endpoint())
             wanted = list(self._open)
             if isinstance(result, Mapping):
-                prepared = self._outcomes_settled_before_run(result)
+                prepared = self._outcomes_to_settle_before_endpoint(result)
                 if prepared and not self._settle_records(prepared, len(wanted)):
                     return
                 wanted = self._runnable_indexes()
                 if wanted:
                     self._attempted = wanted
                     runner.started_s = self._clock.now()
-                    result = await self._await_step_and_classify_error(attempt.run(wanted))
+                    result = await self._await_step_and_classify_error(attempt.run_endpoint(wanted))
         finally:
-            await runner.run_cleanup_until_not_cancelled(attempt.close)
+            await runner.run_cleanup_again_if_cancelled(attempt.close)
         if result is ABANDONED:
             self._report.report_dropped(runner.slot.route, first)
         elif isinstance(result, NotReady) or not (wanted or self._done_first) or self._settle_run(result, wanted):
@@ -140,7 +140,7 @@ class BatchRun:
 
     # ------------------------------------------------------------------ verdicts
 
-    def _outcomes_settled_before_run(
+    def _outcomes_to_settle_before_endpoint(
         self, prepared: Mapping[int, FailureOutcome | None]
     ) -> Mapping[int, FailureOutcome | None]:
         """The records that are settled before the endpoint runs, of those that have ended before it."""

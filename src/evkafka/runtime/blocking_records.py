@@ -20,7 +20,7 @@ LOG_AGAIN_S = 60.0
 
 
 class BlockingRecords:
-    """The blocking records of one consumer. `update_and_log` is called once a second."""
+    """The blocking records of one consumer. `update_and_log_stuck_partitions` is called once a second."""
 
     def __init__(self, consumer: str, partitions: Mapping[TopicPartition, Partition], flow: FlowControl) -> None:
         self._consumer = consumer
@@ -30,7 +30,7 @@ class BlockingRecords:
         self._since: dict[Partition, tuple[int, float]] = {}
         self._logged_at_s = float("-inf")
 
-    def update_and_log(self, now_s: float) -> None:
+    def update_and_log_stuck_partitions(self, now_s: float) -> None:
         since = self._since
         self._since = {
             partition: known if (known := since.get(partition)) is not None and known[0] == oldest else (oldest, now_s)

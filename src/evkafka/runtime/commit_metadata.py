@@ -91,11 +91,11 @@ class CommitMetadata:
         What is left out is handled again, or counted from 1; never is an unfinished offset taken for finished.
 
         Args:
-            place: what it is about, see `group_and_partition_for_checksum`.
+            place: what it is about, see `group_and_partition_text_for_checksum`.
         """
         if self.is_plain:  # earlier versions of EVKafka understand this
             return self.rate if len(self.rate) <= limit else ""
-        head, rate, left = self._head_rate_and_length_left(limit)
+        head, rate, left = self._encode_head_and_rate(limit)
         if left < 2 * len(NONE):
             return ""
         finished = encode_ranges(self.base, self.finished, left - len(NONE))
@@ -107,10 +107,10 @@ class CommitMetadata:
         """Whether all finished offsets fit into a text of so many characters."""
         if not self.finished:
             return True
-        _, _, left = self._head_rate_and_length_left(limit)
+        _, _, left = self._encode_head_and_rate(limit)
         return range_text_length(self.base, self.finished) <= left - len(NONE)
 
-    def _head_rate_and_length_left(self, limit: int) -> tuple[str, str, int]:
+    def _encode_head_and_rate(self, limit: int) -> tuple[str, str, int]:
         """The text's first part, the rate in it, and how many characters are left beside them."""
         mark = self.mark
         offset = NONE if mark.offset is None else mark.offset
@@ -141,7 +141,7 @@ class MetadataLimit:
         self.is_halved = True
 
 
-def group_and_partition_for_checksum(group: str, partition: TopicPartition) -> str:
+def group_and_partition_text_for_checksum(group: str, partition: TopicPartition) -> str:
     """Which partition of which group a text is about. It goes into the checksum: a text that was copied to another
     partition or another group says nothing there."""
     return f"{group} {partition.topic} {partition.partition}"
@@ -166,7 +166,7 @@ def parse_metadata_or_raise(text: str, base: int, topic_id: str | None, place: s
     Args:
         base: the committed offset.
         topic_id: the topic's id now; empty if unknown; None accepts each.
-        place: what it should be about, see `group_and_partition_for_checksum`.
+        place: what it should be about, see `group_and_partition_text_for_checksum`.
 
     Raises:
         Unusable: it is not ours, damaged, of another version, or belongs to another offset, another partition or group,

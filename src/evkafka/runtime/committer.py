@@ -137,10 +137,10 @@ class Committer:
                 self._lower_metadata_limit(error, longest)
                 continue
             except (CommitUnknown, OutputRefused) as error:
-                self._handle_commit_in_doubt(commits, error)
+                self._repeat_commit_in_doubt_or_reread(commits, error)
                 return self._report_failed_commit(offsets, error)
             except asyncio.CancelledError:
-                self._handle_commit_in_doubt(commits, CommitUnknown("cancelled before there was an answer"))
+                self._repeat_commit_in_doubt_or_reread(commits, CommitUnknown("cancelled before there was an answer"))
                 raise
             except BrokerRefused as error:
                 self._report_failed_commit(offsets, error)
@@ -185,7 +185,7 @@ class Committer:
             took_s = self._clock.now() - began_s
             self._telemetry.emit(TransactionEnded(self._consumer, result, len(outputs), took_s))
 
-    def _handle_commit_in_doubt(
+    def _repeat_commit_in_doubt_or_reread(
         self, commits: Mapping[TopicPartition, PlannedCommit], error: CommitUnknown | OutputRefused
     ) -> None:
         """It is not known what was committed, or a transaction with these records never can be.

@@ -32,7 +32,7 @@ from evkafka.runtime.dead_letter_limit import LimitReset
 from evkafka.runtime.dead_letters.retry_topics import RetryTopics
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.interfaces import DeadLetterSink
-from evkafka.runtime.lost_or_doubled_records import check_lost_or_doubled_by_offset
+from evkafka.runtime.lost_or_doubled_records import check_open_offsets_against_lanes
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.poller import Poller
 from evkafka.runtime.ports import Clock, Cluster, Dispatch, OutputRefused, RecordSource, Route
@@ -180,7 +180,7 @@ class Consumer:
             failure = error
             raise
         finally:
-            await self._tasks.run_step_until_not_cancelled(self._end_tasks)
+            await self._tasks.run_step_again_if_cancelled(self._end_tasks)
             self._telemetry.emit(ConsumerStopped(self.name, failure))
 
     async def disconnect_source(self) -> None:
@@ -255,7 +255,7 @@ class Consumer:
 
     async def _consume_until_stop(self) -> None:
         """Poll and commit until the app stops or the source fails; give all partitions back; raise the failure."""
-        source = self._assignment.source or await self._tasks.run_step_until_not_cancelled(
+        source = self._assignment.source or await self._tasks.run_step_again_if_cancelled(
             self._reconnect_unless_stopped
         )
         if source is None:
@@ -267,16 +267,16 @@ class Consumer:
             self._tasks.start("commit", self._commit_loop()),
         ]
         try:
-            failure = await self._tasks.run_step_until_not_cancelled(self._wait_for_stop_and_return_failure)
+            failure = await self._tasks.run_step_again_if_cancelled(self._wait_for_stop_and_return_failure)
             # Meanwhile the poll continues without reading: it raises a failure of the source.
-            await self._tasks.run_step_until_not_cancelled(
+            await self._tasks.run_step_again_if_cancelled(
                 lambda: self._rebalance_listener.release_all_partitions(
                     self._drain_timeout_s(failure), self._last_commit_timeout_s
                 )
             )
         finally:
-            await self._tasks.run_step_until_not_cancelled(lambda: self._close_source(source, tasks))
-        if failure := self._stop_signal.later_stop_app_or_given_failure(failure):
+            await self._tasks.run_step_again_if_cancelled(lambda: self._close_source(source, tasks))
+        if failure := self._stop_signal.stored_stop_app_else_given_failure(failure):
             raise failure
 
     async def _commit_loop(self) -> None:
@@ -328,7 +328,7 @@ class Consumer:
         self._restarts += 1
         self._stop_signal.clear_failure()
         self._telemetry.emit(ConsumerLost(self.name, failure, wait_s))
-        await self._tasks.run_step_until_not_cancelled(
+        await self._tasks.run_step_again_if_cancelled(
             lambda: wait_any(self._clock, self._stop_signal.stopping, timeout_s=wait_s)
         )
 
@@ -476,7 +476,7 @@ class Consumer:
         Raises:
             OffsetMisplaced: one is not.
         """
-        check_lost_or_doubled_by_offset(self._assignment.partitions.values(), self._executors)
+        check_open_offsets_against_lanes(self._assignment.partitions.values(), self._executors)
 
     @property
     def connected(self) -> bool:

@@ -62,7 +62,7 @@ def build_consumer(
     threads = ThreadPoolExecutor(spec.settings.concurrency, thread_name_prefix=f"evkafka-{spec.name}")
     session = SessionCheck(assignment)
     time_slice = TimeSlice(clock, session.hold_lanes_if_not_in_session)
-    executors = _create_executor_pool(spec, environment, services, writes, watchdog_rounds, time_slice, threads)
+    executors = _create_lane_executors(spec, environment, services, writes, watchdog_rounds, time_slice, threads)
     blocking_records = BlockingRecords(spec.name, assignment.partitions, assignment.flow)
     parts = ConsumerParts(
         assignment=assignment,
@@ -118,7 +118,7 @@ def _create_services(
         report,
         clock,
         tasks,
-        schedule_progress_handling=progress.schedule_progress_handling,
+        resume_reading_and_flush_reports_soon=progress.resume_reading_and_flush_reports_soon,
         close_partition_after_failed_record=assignment.close_partition_after_failed_record,
         fail=fail,
     )
@@ -170,7 +170,7 @@ def _create_identity(spec: ConsumerSpec) -> ConsumerIdentity:
     )
 
 
-def _create_executor_pool(
+def _create_lane_executors(
     spec: ConsumerSpec,
     environment: ConsumerEnvironment,
     services: ConsumerServices,
@@ -216,7 +216,7 @@ def _create_watchdog(
         session=session,
         watchdog_rounds=watchdog_rounds,
         report=report,
-        each_second=blocking_records.update_and_log,
+        each_second=blocking_records.update_and_log_stuck_partitions,
         on_failure=fail,
     )
 

@@ -13,7 +13,7 @@ from evkafka.exceptions import BrokerError
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.interfaces import WatchdogRounds
-from evkafka.runtime.lost_or_doubled_records import check_lost_or_doubled_by_count
+from evkafka.runtime.lost_or_doubled_records import check_open_offset_count_against_lanes
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import RecordSource, TimerHandle
 from evkafka.runtime.reporting import TelemetryReporter
@@ -88,7 +88,7 @@ class ConsumerWatchdog:
         self._polled_at_s = self._clock.now()
 
     @property
-    def silent_s(self) -> float:
+    def current_poll_duration_s(self) -> float:
         """How long the current poll has been running; 0 without a source."""
         return self._clock.now() - self._polled_at_s if self._source is not None else 0.0
 
@@ -99,12 +99,12 @@ class ConsumerWatchdog:
         return self._clock.now() - since_s if self._source is not None and since_s is not None else 0.0
 
     @property
-    def longest_allowed_poll_s(self) -> float:
+    def longest_allowed_poll_duration_s(self) -> float:
         """A poll may take as long as a rebalance, and a rebalance as long as the rebalance timeout of a member."""
         return 2 * self._settings.rebalance_timeout_s + self._settings.session_timeout_s
 
     @property
-    def stalled_after_s(self) -> float:
+    def partition_stalled_after_s(self) -> float:
         return max(STALLED_AFTER_S, 2 * self._settings.session_timeout_s)
 
     def _run_round(self) -> None:
@@ -120,17 +120,17 @@ class ConsumerWatchdog:
         self._watchdog_rounds.at_s = now_s
         for executor in self._executors:
             if executor.slot.record is not None:
-                self._enforce_time_limit(executor, now_s)
+                self._cancel_or_report_overrunning_attempt(executor, now_s)
         self._session.hold_lanes_if_not_in_session()
         if self._source is not None and now_s >= self._next_stall_check_s:
             self._next_stall_check_s = now_s + 1.0
             self._each_second(now_s)
             self._fail_consumer_if_stalled(self._source, now_s)
-            check_lost_or_doubled_by_count(self._partitions.values(), self._executors)
+            check_open_offset_count_against_lanes(self._partitions.values(), self._executors)
 
     # ------------------------------------------------------------------ time limits
 
-    def _enforce_time_limit(self, executor: Executor, now_s: float) -> None:
+    def _cancel_or_report_overrunning_attempt(self, executor: Executor, now_s: float) -> None:
         record, limit_s = executor.slot.record, executor.time_limit_s()
         ran_s = now_s - executor.started_s
         if ran_s <= limit_s:
@@ -147,14 +147,15 @@ class ConsumerWatchdog:
 
     def _fail_consumer_if_stalled(self, source: RecordSource, now_s: float) -> None:
         silent_s = now_s - self._polled_at_s
-        longest_poll_s = self.longest_allowed_poll_s
+        longest_poll_s = self.longest_allowed_poll_duration_s
         if silent_s > longest_poll_s:
             self._fail_stalled_consumer(f"the poll has not returned for {silent_s:.0f} s")
         elif (joining_s := self._joining_s(source, now_s)) > longest_poll_s:
             self._fail_stalled_consumer(f"the group has been rebalancing for {joining_s:.0f} s")
         elif stalled := self._stalled_partition(source, now_s):
             self._fail_stalled_consumer(
-                f"{stalled} has records to read, but its position has not moved for {self.stalled_after_s:.0f} s"
+                f"{stalled} has records to read, but its position has not moved for"
+                f" {self.partition_stalled_after_s:.0f} s"
             )
 
     def _joining_s(self, source: RecordSource, now_s: float) -> float:
@@ -183,7 +184,7 @@ class ConsumerWatchdog:
             known, since_s = unmoved.get(partition, (-1, now_s))
             since_s = since_s if known == position else now_s
             self._unmoved[partition] = (position, since_s)
-            if now_s - since_s > self.stalled_after_s:
+            if now_s - since_s > self.partition_stalled_after_s:
                 return f"{tp.topic}[{tp.partition}]"
         return None
 

@@ -26,7 +26,7 @@ from evkafka.runtime.attempt import (
     is_current_task,
     time_limit_s,
     timeout_error,
-    withdraw_thread_call_to_cancel,
+    withdraw_call_unless_thread_runs_it,
 )
 from evkafka.runtime.attempt_context import copy_context_for_attempts
 from evkafka.runtime.batch_executor import BatchRun
@@ -135,9 +135,9 @@ class Executor:
         self._start_task = lambda: self._tasks.start(
             name, self._run_lanes_and_restart_unless_killed(), on_end, context=self._context
         )
-        self._begin_new_task()
+        self._continue_in_new_task()
 
-    def _begin_new_task(self) -> None:
+    def _continue_in_new_task(self) -> None:
         """Continue in a new task: context variables and cancel scopes of earlier attempts do not reach it.
 
         A context variable that was not there before cannot be removed from a running task's context. And a task that
@@ -173,7 +173,7 @@ class Executor:
             return False
         self._finish_records_ended_in_thread()
         if self._cancel_reason is None:
-            if not withdraw_thread_call_to_cancel(self.slot):
+            if not withdraw_call_unless_thread_runs_it(self.slot):
                 return False
             self._cancel_reason = reason
             self._task.cancel()
@@ -195,12 +195,12 @@ class Executor:
             if not is_current_task(self._task):
                 raise
         if self._cancel_reason != "killed":
-            self._begin_new_task()
+            self._continue_in_new_task()
 
     async def _take_and_run_lanes(self) -> None:
         """Take lanes and run them, one after the other. Returns once an attempt has left something in this task."""
         scheduler, now, time_slice = self._scheduler, self._clock.now, self._time_slice
-        schedule_progress_handling = self._services.schedule_progress_handling
+        resume_reading_and_flush_reports_soon = self._services.resume_reading_and_flush_reports_soon
         while True:
             if not scheduler.has_ready_lane:
                 await scheduler.wait_until_lane_may_be_ready()
@@ -221,7 +221,7 @@ class Executor:
                 self.lane = self._batch = None
                 self.slot.record = None
                 scheduler.release_lane(lane)
-                schedule_progress_handling()
+                resume_reading_and_flush_reports_soon()
             if self._was_task_altered_by_attempt():
                 return
 
@@ -277,9 +277,10 @@ class Executor:
 
     async def _run_lane(self, lane: Lane) -> None:
         """Run the lane's records in order, until it is empty, must wait, or other lanes must have their turn."""
-        queue, finish = lane.queue, self._choose_finish_function(lane.partition)
+        queue, finish = lane.queue, self._choose_finish_with_or_without_sends(lane.partition)
         slot, call, now, report = self.slot, self._call, self._clock.now, self._report
-        skips_unmatched, durations_s = self._skips_unmatched, report.durations_to_extend(lane.partition.tp.topic)
+        skips_unmatched = self._skips_unmatched
+        durations_s = report.attempt_durations_to_append_to(lane.partition.tp.topic)
         assert self._task is not None
         cancelling, context, clean_context = self._task.cancelling, self._context, self._clean_context
         failed_attempts = lane.partition.failed_attempts
@@ -325,7 +326,7 @@ class Executor:
                 slice_ends = min(self._time_slice.ends_s, ended + LANE_SLICE_S)
             started = self.started_s = ended
 
-    def _choose_finish_function(self, partition: Partition) -> Callable[[int], bool]:
+    def _choose_finish_with_or_without_sends(self, partition: Partition) -> Callable[[int], bool]:
         """The function that finishes a record of this partition, by its offset, after an attempt that has succeeded."""
         if not self._dispatch.keeps_sends:
             return partition.ledger.finish
@@ -342,7 +343,7 @@ class Executor:
     # ------------------------------------------------------------------ several records for one hop to a thread
 
     @property
-    def thread_takes_records(self) -> bool:
+    def may_thread_take_lane_records(self) -> bool:
         """Whether a thread may take records out of the lane now: the lane may change at any time."""
         return self._thread_run is not None and self._thread_run.is_open
 
@@ -361,7 +362,7 @@ class Executor:
         """The attempt that was begun with this record has ended. Returns the record that its end belongs to: the thread
         may have finished this one and gone on with others."""
         if self._thread_run is not None:
-            self._thread_run.begin_no_further_record()
+            self._thread_run.stop_beginning_records()
             self._finish_records_ended_in_thread()
             self._thread_run = None
         return self.slot.record or record
@@ -371,7 +372,7 @@ class Executor:
         ended = run.take_ended() if run is not None else ()
         if not ended or lane is None:
             return
-        durations_s = self._report.durations_to_extend(lane.partition.tp.topic)
+        durations_s = self._report.attempt_durations_to_append_to(lane.partition.tp.topic)
         for record, duration_s, route, unmatched in ended:
             if unmatched is not None:
                 self._report.report_unmatched(record, unmatched)
@@ -379,7 +380,7 @@ class Executor:
                 self._report.report_dropped(route, record)
             elif durations_s is not None:
                 durations_s["skipped" if unmatched is not None else route].append(duration_s)
-        self._services.schedule_progress_handling()
+        self._services.resume_reading_and_flush_reports_soon()
 
     async def _run_batch(self, batch: Batch) -> None:
         run = self._batch = BatchRun(self, batch, self._services, self._decide, self._writes)
@@ -475,8 +476,8 @@ class Executor:
     async def _end_time_slice(self) -> None:
         """Let other tasks run if they must, and let flow control and reports see the progress."""
         self.slot.record = None  # no attempt runs, so that no time limit may cancel this wait
-        self._services.schedule_progress_handling()
-        if self._time_slice.is_over_unless_renewed():
+        self._services.resume_reading_and_flush_reports_soon()
+        if self._time_slice.must_yield_to_event_loop():
             try:
                 await self._time_slice.wait_for_next()
             except asyncio.CancelledError as unrelated:
@@ -509,7 +510,7 @@ class Executor:
             raise asyncio.CancelledError
         self._clear_cancel_requests()
 
-    async def run_cleanup_until_not_cancelled(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def run_cleanup_again_if_cancelled(self, step: Callable[[], Awaitable[None]]) -> None:
         """Run a step that cleans up after an attempt. Run it again if a cancellation has interrupted it."""
         with self._suspend_time_limit():
             while True:

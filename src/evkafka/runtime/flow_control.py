@@ -86,7 +86,7 @@ class FlowControl:
         if self._exceeds_share(partition, 1.0):
             self.add_reason(partition.tp, "full")
             self.room.clear()
-        if self._fills_metadata(partition, READ_UNTIL):
+        if self._do_finished_offsets_fill_metadata(partition, READ_UNTIL):
             self.add_reason(partition.tp, "metadata")
             self.room.clear()
 
@@ -102,7 +102,8 @@ class FlowControl:
             ):
                 self.remove_reason(tp, "full")
             if "metadata" in self._reasons.get(tp, ()) and (
-                (full := self._partitions.get(tp)) is None or not self._fills_metadata(full, READ_AGAIN)
+                (full := self._partitions.get(tp)) is None
+                or not self._do_finished_offsets_fill_metadata(full, READ_AGAIN)
             ):
                 self.remove_reason(tp, "metadata")
 
@@ -128,7 +129,7 @@ class FlowControl:
             polled_bytes.recount(ledger.open_offsets())
         return polled_bytes.total + sent >= size
 
-    def _fills_metadata(self, partition: Partition, share_of_bound: float) -> bool:
+    def _do_finished_offsets_fill_metadata(self, partition: Partition, share_of_bound: float) -> bool:
         """Whether the text about finished offsets takes this share of a commit's metadata."""
         if self._metadata_limit.max_bytes < LEAST_METADATA:
             return False
@@ -136,4 +137,4 @@ class FlowControl:
         if ledger.range_count_upper_bound * MOST_CHARACTERS < bound:
             return False
         base = ledger.oldest
-        return base is not None and range_text_length(base, ledger.finished_from(base)) >= bound
+        return base is not None and range_text_length(base, ledger.finished_ranges_from(base)) >= bound

@@ -24,7 +24,7 @@ class Reporter(Protocol):
 
     listening: bool
 
-    def durations_to_extend(self, topic: str) -> Mapping[AttemptKind, list[float]] | None:
+    def attempt_durations_to_append_to(self, topic: str) -> Mapping[AttemptKind, list[float]] | None:
         """The durations of this topic's attempts that need nothing more, to append to; None while nobody listens."""
 
     def report_finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None: ...
@@ -74,7 +74,7 @@ class ConsumerServices:
     """What the executors and the pending writes of one consumer share.
 
     Attributes:
-        schedule_progress_handling: called when a record has ended, and when an executor leaves its lane.
+        resume_reading_and_flush_reports_soon: called when a record has ended, and when an executor leaves its lane.
         close_partition_after_failed_record: called with a partition of which no more record may begin, and the records
             whose attempts stop the app.
         fail: called with the error that fails the consumer, or stops the app.
@@ -84,7 +84,7 @@ class ConsumerServices:
     report: Reporter
     clock: Clock
     tasks: SupervisedTasks
-    schedule_progress_handling: Callable[[], object]
+    resume_reading_and_flush_reports_soon: Callable[[], object]
     close_partition_after_failed_record: Callable[[Partition, Collection[Record]], object]
     fail: Callable[[BaseException], object]
 

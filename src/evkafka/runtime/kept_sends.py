@@ -121,12 +121,14 @@ class _KeepingBatch:
         self._batch = batch
         self._kept = kept
 
-    async def prepare(self) -> Mapping[int, FailureOutcome | None]:
-        prepared: Mapping[int, FailureOutcome | None] = await _await_keeping_sends(self._batch.prepare(), self._kept)
+    async def run_up_to_endpoint(self) -> Mapping[int, FailureOutcome | None]:
+        prepared: Mapping[int, FailureOutcome | None] = await _await_keeping_sends(
+            self._batch.run_up_to_endpoint(), self._kept
+        )
         return prepared
 
-    async def run(self, wanted: Sequence[int]) -> object:
-        return await _await_keeping_sends(self._batch.run(wanted), self._kept)
+    async def run_endpoint(self, wanted: Sequence[int]) -> object:
+        return await _await_keeping_sends(self._batch.run_endpoint(wanted), self._kept)
 
     async def close(self) -> None:
         try:

@@ -20,7 +20,7 @@ class OffsetMisplaced(EVKafkaError):
     """An open offset is in no place, or in more than one."""
 
 
-def check_lost_or_doubled_by_count(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
+def check_open_offset_count_against_lanes(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
     """Compare each ledger's open offsets with the records in lanes and executors.
 
     It counts, and compares offset by offset only if the counts differ. Call it from a callback or task of its own:
@@ -29,7 +29,7 @@ def check_lost_or_doubled_by_count(partitions: Iterable[Partition], executors: I
     Raises:
         OffsetMisplaced: with both lists.
     """
-    running_by_partition = _executors_by_partition(executors)
+    running_by_partition = _running_executors_by_partition(executors)
     for partition in partitions:
         running = running_by_partition.get(partition, ())
         if not _is_partition_checkable(partition, running):
@@ -38,9 +38,9 @@ def check_lost_or_doubled_by_count(partitions: Iterable[Partition], executors: I
             _raise_if_offsets_lost_or_doubled(partition, running)
 
 
-def check_lost_or_doubled_by_offset(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
+def check_open_offsets_against_lanes(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
     """The same, always offset by offset: it also finds one record lost while another is doubled. For tests."""
-    running_by_partition = _executors_by_partition(executors)
+    running_by_partition = _running_executors_by_partition(executors)
     for partition in partitions:
         running = running_by_partition.get(partition, ())
         if _is_partition_checkable(partition, running):
@@ -53,10 +53,10 @@ def _is_partition_checkable(partition: Partition, running: Sequence[Executor]) -
     A revoked partition has dropped its records; a partition closed by a failing record fails its consumer anyway. And a
     thread may be taking records out of a lane.
     """
-    return not partition.forbids_retries and not any(executor.thread_takes_records for executor in running)
+    return not partition.forbids_retries and not any(executor.may_thread_take_lane_records for executor in running)
 
 
-def _executors_by_partition(executors: Iterable[Executor]) -> Mapping[Partition, Sequence[Executor]]:
+def _running_executors_by_partition(executors: Iterable[Executor]) -> Mapping[Partition, Sequence[Executor]]:
     running: dict[Partition, list[Executor]] = {}
     for executor in executors:
         if executor.lane is not None:

@@ -7,8 +7,8 @@ Everything else relies on these rules:
    offsets it was given and the position the client has reached; it never assumes that `last + 1` exists.
 3. A ledger belongs to one assignment. Once sealed, at the end of that assignment, it refuses `finish()`
    and has nothing committable: results of an old assignment are dropped, never committed.
-4. `finished_from()` never contains an unfinished record: neither one that is open, nor one that was not read yet,
-   unless an earlier owner of the partition has finished it.
+4. `finished_ranges_from()` never contains an unfinished record: neither one that is open, nor one that was not read
+   yet, unless an earlier owner of the partition has finished it.
 
 There is no asyncio, no Kafka and no clock in here: what can lose data depends on the calls alone.
 """
@@ -156,7 +156,7 @@ class OffsetLedger:
         if before is not None:
             yield before
 
-    def finished_from(self, base: int) -> Sequence[OffsetRange]:
+    def finished_ranges_from(self, base: int) -> Sequence[OffsetRange]:
         """The finished offsets from this one on, in ascending ranges.
 
         They contain the committable offset only until reading has passed the inherited ranges.
@@ -203,7 +203,7 @@ class OffsetLedger:
 
     @property
     def range_count_upper_bound(self) -> int:
-        """Upper bound of the number of ranges in `finished_from`."""
+        """Upper bound of the number of ranges in `finished_ranges_from`."""
         return len(self._early) + len(self._ranges)
 
     def is_open(self, offset: int) -> bool:

@@ -267,7 +267,7 @@ class PartitionState(Enum):
     ENDED = auto()  # its assignment is over; attempts that still run count for nothing
 
 
-PartitionEvent = Literal["close", "begin_revoke", "end"]
+PartitionEvent = Literal["close", "begin_revoke", "end_assignment"]
 
 TRANSITIONS: Mapping[PartitionEvent, Mapping[PartitionState, PartitionState]] = {
     "close": {
@@ -278,7 +278,7 @@ TRANSITIONS: Mapping[PartitionEvent, Mapping[PartitionState, PartitionState]] = 
         PartitionState.ACTIVE: PartitionState.LEAVING,
         PartitionState.STOPPED: PartitionState.CLOSED,
     },
-    "end": dict.fromkeys(PartitionState, PartitionState.ENDED),
+    "end_assignment": dict.fromkeys(PartitionState, PartitionState.ENDED),
 }
 """The next state by event; an event that does not list a state leaves it as it is."""
 
@@ -357,18 +357,18 @@ class Partition:
 
     def begin_revoke(self) -> None:
         """It is being revoked."""
-        self._apply_event("begin_revoke")
+        self._change_state_by_event("begin_revoke")
 
     def close(self) -> None:
         """No more of its records begin."""
-        self._apply_event("close")
+        self._change_state_by_event("close")
 
-    def end(self) -> None:
+    def end_assignment(self) -> None:
         """Its assignment is over."""
-        self._apply_event("end")
+        self._change_state_by_event("end_assignment")
         self.outbox.clear()
 
-    def _apply_event(self, event: PartitionEvent) -> None:
+    def _change_state_by_event(self, event: PartitionEvent) -> None:
         self.state = TRANSITIONS[event].get(self.state, self.state)
 
     @property
@@ -440,7 +440,7 @@ class Partition:
     def done_ahead_count(self) -> int:
         """How many offsets after its first unfinished one are finished."""
         base = self.first_unfinished_offset
-        return OffsetRanges(self.ledger.finished_from(base)).offset_count if base is not None else 0
+        return OffsetRanges(self.ledger.finished_ranges_from(base)).offset_count if base is not None else 0
 
     def attempts_by_offset(self, base: int) -> dict[int, int]:
         """How many attempts at its unfinished records from this offset on count, by offset."""

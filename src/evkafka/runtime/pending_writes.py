@@ -97,7 +97,7 @@ class PendingWrites:
             verdict,
             duration_s=duration_s,
             since_s=self._services.clock.now(),
-            on_abandoned=self._on_write_abandoned,
+            on_abandoned=self._report_abandoned_write_as_dropped,
         )
         self._pending.add(write)
         self._scheduler.add_pending_write(lane, write)
@@ -117,14 +117,14 @@ class PendingWrites:
         write.task.add_done_callback(partial(self._on_write_ended, write))
 
     def _create_write_coroutine(self, write: PendingWrite) -> Coroutine[Any, Any, Sequence[OutgoingRecord]]:
-        failed = partial(self._on_write_failed, write)
+        failed = partial(self._note_failed_write_or_abandon_it, write)
         match write.verdict:
             case SendToDeadLetter() as bury:
                 return self._dead_letters.send_to_dead_letter(write.record, write.slot, bury, failed)
             case SendToRetryTopic() as defer:
                 return self._dead_letters.send_to_retry_topic(write.record, write.slot, defer, failed)
 
-    def _on_write_failed(self, write: PendingWrite, topic: str, error: BaseException) -> None:
+    def _note_failed_write_or_abandon_it(self, write: PendingWrite, topic: str, error: BaseException) -> None:
         """It could not be written, and is tried again, unless its partition is being revoked."""
         write.topic, write.error, write.failed_writes = topic, error, write.failed_writes + 1
         if write.partition.forbids_retries and not write.ended and not self.at_most_once:
@@ -173,7 +173,7 @@ class PendingWrites:
         for settled in settled_after:
             self._finish_record(partition, settled)
         self._remove_from_lane(write, settled_after)
-        self._services.schedule_progress_handling()
+        self._services.resume_reading_and_flush_reports_soon()
 
     def _finish_record(
         self, partition: Partition, settled: SettledAfterWrite, kept: Sequence[OutgoingRecord] = ()
@@ -186,7 +186,7 @@ class PendingWrites:
     def _remove_from_lane(self, write: PendingWrite, settled_after: Sequence[SettledAfterWrite]) -> None:
         self._scheduler.remove_after_write(write.lane, [write.record, *(settled.record for settled in settled_after)])
 
-    def _on_write_abandoned(self, write: PendingWrite) -> None:
+    def _report_abandoned_write_as_dropped(self, write: PendingWrite) -> None:
         self._report.report_dropped(write.slot.route, write.record)
         settled_after, write.lane.settled_after_writes = write.lane.settled_after_writes, ()
         for settled in settled_after:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from evkafka.runtime.commit_metadata import CommitMetadata, group_and_partition_for_checksum
+from evkafka.runtime.commit_metadata import CommitMetadata, group_and_partition_text_for_checksum
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.transaction_outbox import Coverage, Sent
 
@@ -32,7 +32,7 @@ class PlannedCommit(NamedTuple):
         partition = self.partition
         partition.saved, partition.committed = (self.offset, self.metadata), self.offset
         if self.coverage is not None:
-            partition.outbox.confirm_written(self.coverage, self.sent)
+            partition.outbox.set_coverage_and_remove_written(self.coverage, self.sent)
 
 
 def plan_partition_commit(
@@ -48,7 +48,7 @@ def plan_partition_commit(
     metadata = _create_metadata(partition, topic_id, epoch)
     if metadata is None:
         return None
-    base, text = metadata.base, metadata.as_text(longest, group_and_partition_for_checksum(group, partition.tp))
+    base, text = metadata.base, metadata.as_text(longest, group_and_partition_text_for_checksum(group, partition.tp))
     return None if _changes_nothing(partition, base, text) else PlannedCommit(partition, base, text)
 
 
@@ -70,7 +70,7 @@ def plan_partition_transaction(
     if coverage is None:
         return None
     sent = outbox.covered_by(coverage)
-    text = metadata(coverage).as_text(longest, group_and_partition_for_checksum(group, partition.tp))
+    text = metadata(coverage).as_text(longest, group_and_partition_text_for_checksum(group, partition.tp))
     if not sent and _changes_nothing(partition, coverage.base, text):
         return None
     return PlannedCommit(partition, coverage.base, text, coverage, sent)
@@ -90,7 +90,7 @@ def _create_metadata(partition: Partition, topic_id: str, epoch: int) -> CommitM
         base,
         topic_id,
         max(epoch, inherited.epoch) if inherited is not None else epoch,
-        ledger.finished_from(base),
+        ledger.finished_ranges_from(base),
         partition.attempts_by_offset(base),
         partition.mark,
         rate.to_metadata_text() if rate is not None else inherited.rate if inherited is not None else "",

@@ -117,7 +117,7 @@ class Poller:
         committed first. A partition enters them in its ledger and lanes; or it holds them, until this owner's mark is
         committed (`PartitionTakeOver`) or until their time has come (retry topics)."""
         if self._commits_first:
-            await self._commit_and_hand_out(source, batches)
+            await self._commit_polled_then_hand_out(source, batches)
             return
         for tp, records in batches.items():
             self._hand_out_partition_records(source, tp, records)
@@ -127,7 +127,7 @@ class Poller:
             return
         partition = self._assignment.partitions.get(tp)
         if partition is None or not self._may_hand_out(partition):
-            self._seek_back_if_at_most_once(source, tp, records[0])
+            self._seek_to_dropped_records_if_at_most_once(source, tp, records[0])
             return
         if not self._inherit_commit_and_check_dead_letter_limit(partition):  # this call has stopped the app
             return
@@ -152,7 +152,7 @@ class Poller:
         being revoked run within the drain time too."""
         return not (partition.is_closed or (partition.is_being_revoked and not self._assignment.at_most_once))
 
-    def _seek_back_if_at_most_once(self, source: RecordSource, tp: TopicPartition, first: Record) -> None:
+    def _seek_to_dropped_records_if_at_most_once(self, source: RecordSource, tp: TopicPartition, first: Record) -> None:
         """A poll has returned records of a partition that was revoked meanwhile: they are dropped.
 
         In at-least-once mode nothing is to be done: they are not committed. In at-most-once mode the client commits its
@@ -163,7 +163,7 @@ class Poller:
         if self._assignment.at_most_once:
             source.seek(tp, first.offset)
 
-    async def _commit_and_hand_out(
+    async def _commit_polled_then_hand_out(
         self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]
     ) -> None:
         """In at-most-once mode with a commit for each poll: no record runs before its commit has been confirmed.
@@ -188,7 +188,7 @@ class Poller:
                 for tp, records in batches.items():
                     if records and assignment.partitions.get(tp) is assigned.get(tp):
                         # Otherwise the client would commit past them.
-                        self._seek_back_if_at_most_once(source, tp, records[0])
+                        self._seek_to_dropped_records_if_at_most_once(source, tp, records[0])
                 return
             for tp, records in batches.items():
                 if (partition := assignment.partitions.get(tp)) is assigned.get(tp):  # else a user has called seek
@@ -196,7 +196,7 @@ class Poller:
                         partition.committed = offsets[tp]
                     self._hand_out_partition_records(source, tp, records)
                 elif partition is None and tp in offsets:  # revoked before the response came
-                    assignment.report_read_but_unhandled_records(records)
+                    assignment.report_records_as_lost(records)
 
     async def _commit_positions_if_moved(self, source: RecordSource) -> None:
         """In at-most-once mode with a commit for each poll: commit also the offsets after the last record (transaction

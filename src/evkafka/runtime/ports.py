@@ -103,7 +103,7 @@ class SourceListener(Protocol):
     def on_reset(self, reset: OffsetReset) -> None:
         """The reset rule has set a partition's position. Called before any of its records is handed out."""
 
-    def on_unreadable(self, unreadable: Unreadable) -> None:
+    def on_unreadable_records(self, unreadable: Unreadable) -> None:
         """The next record of a partition cannot be read. The consumer seeks past it, or polls without the partition."""
 
 
@@ -530,11 +530,11 @@ class Dispatch:
 class BatchAttempt(Protocol):
     """One attempt at a batch. Indices are positions in the records that it was opened with."""
 
-    async def prepare(self) -> Mapping[int, FailureOutcome | None]:
-        """Decode; returns the outcomes of records that ended before the endpoint ran, such as one whose value cannot be
-        decoded (None: done, by the middleware stack alone)."""
+    async def run_up_to_endpoint(self) -> Mapping[int, FailureOutcome | None]:
+        """Do all that comes before the endpoint's call: decode, run the middleware. Returns the outcomes of records
+        that ended in it, such as one whose value cannot be decoded (None: done, by the middleware stack alone)."""
 
-    async def run(self, wanted: Sequence[int]) -> object:
+    async def run_endpoint(self, wanted: Sequence[int]) -> object:
         """Run the endpoint with these records, in this order; the others are dropped.
 
         Returns `PartialFailure` if the records ended differently, else what the endpoint returned, which is the outcome

@@ -16,7 +16,7 @@ class Progress:
         self._report = report
         self._noted = False
 
-    def schedule_progress_handling(self) -> None:
+    def resume_reading_and_flush_reports_soon(self) -> None:
         """An executor has made progress. It is handled once for all executors, in the event loop's next round."""
         if not self._noted:
             self._noted = True

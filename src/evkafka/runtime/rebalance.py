@@ -53,7 +53,7 @@ class RebalanceListener:
     async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Let running attempts end within the drain time, commit them, and give these partitions back."""
         assignment = self._assignment
-        drain_s = await self._wait_until_committed_are_in_lanes(assignment.settings.revoke_drain_timeout_s)
+        drain_s = await self._wait_until_polled_records_are_in_lanes(assignment.settings.revoke_drain_timeout_s)
         revoked = [assignment.partitions[tp] for tp in partitions if tp in assignment.partitions]
         try:
             await self.release_partitions(revoked, drain_s, lambda: COMMIT_TIMEOUT_S)
@@ -68,7 +68,7 @@ class RebalanceListener:
         assignment = self._assignment
         lost = [assignment.partitions[tp] for tp in partitions if tp in assignment.partitions]
         self._corrupt_records.cancel_dead_letters(lost)
-        self._end_assignment_of_partitions(lost, self._cancel_unfinished(lost), lost=True)
+        self._end_assignment_and_report_revoked(lost, self._cancel_unfinished(lost), lost=True)
 
     async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
         """New ledgers for these partitions. What the last commit says about them is read when they are first read."""
@@ -109,17 +109,17 @@ class RebalanceListener:
         source.seek(reset.partition, done)
         return done
 
-    def on_unreadable(self, unreadable: Unreadable) -> None:
+    def on_unreadable_records(self, unreadable: Unreadable) -> None:
         self._corrupt_records.handle(unreadable)
 
     # ------------------------------------------------------------------ giving partitions back
 
     async def release_all_partitions(self, drain_s: float, commit_s: Callable[[], float]) -> None:
         """Give back everything, as `release_partitions` does."""
-        drain_s = await self._wait_until_committed_are_in_lanes(drain_s)
+        drain_s = await self._wait_until_polled_records_are_in_lanes(drain_s)
         await self.release_partitions(list(self._assignment.partitions.values()), drain_s, commit_s)
 
-    async def _wait_until_committed_are_in_lanes(self, drain_s: float) -> float:
+    async def _wait_until_polled_records_are_in_lanes(self, drain_s: float) -> float:
         """At most once, wait until the records of a poll that are being committed are in their lanes: they must run.
 
         Returns the drain time that is left. The wait is part of the drain, so that a commit without a response does not
@@ -163,7 +163,7 @@ class RebalanceListener:
             await self._wait_until_idle(revoked, CANCEL_S)
         if assignment.committer is not None and not assignment.at_most_once:
             await assignment.committer.commit(revoked, timeout_s=commit_s())
-        self._end_assignment_of_partitions(revoked, cut)
+        self._end_assignment_and_report_revoked(revoked, cut)
 
     def _cancel_unfinished(self, partitions: Collection[Partition]) -> int:
         """No more of their records begin, and what runs or is written is cancelled; returns how much that was."""
@@ -173,12 +173,14 @@ class RebalanceListener:
         cut = self._cancel_attempts(partitions)
         return cut + sum(len(scheduler.abandon_partition_writes(partition)) for partition in partitions)
 
-    def _end_assignment_of_partitions(self, partitions: Collection[Partition], cut: int, *, lost: bool = False) -> None:
+    def _end_assignment_and_report_revoked(
+        self, partitions: Collection[Partition], cut: int, *, lost: bool = False
+    ) -> None:
         """End the assignment of these partitions, unless a stop or a loss has ended it during the drain."""
         assignment = self._assignment
         ended = [partition for partition in partitions if not partition.ledger.sealed]
         # Before the reports of attempts that ended: a record whose attempt has ended is not open any more.
-        assignment.report_open_records_as_lost(ended)
+        assignment.report_open_as_lost_if_at_most_once(ended)
         for partition in ended:
             assignment.end_partition(partition)
         self._report.flush()

@@ -99,7 +99,7 @@ class TelemetryReporter:
         self._unmatched_warning = unmatched_warning
         self._unmatched: Counter[UnmatchedKind] = Counter()
 
-    def durations_to_extend(self, topic: str) -> Mapping[AttemptKind, list[float]] | None:
+    def attempt_durations_to_append_to(self, topic: str) -> Mapping[AttemptKind, list[float]] | None:
         """The mapping stays valid: a flush empties it and never replaces it. A method call for each record would cost
         as much as everything else that is done with its duration."""
         return self._plain_s[topic] if self.listening else None

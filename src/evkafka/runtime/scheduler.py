@@ -74,7 +74,7 @@ class LaneScheduler:
         return bool(self._turns) and not self.is_held
 
     @property
-    def needs_no_batch_or_permit(self) -> bool:
+    def does_no_lane_need_batch_or_permit(self) -> bool:
         """Whether no lane ever has to wait for a batch or for a permit."""
         return self._admission is None
 
@@ -104,7 +104,7 @@ class LaneScheduler:
             # An attempt of the same lane in an earlier assignment is still running (a thread cannot be cancelled).
             # Two attempts of one key at once would break its order, so this lane waits until that attempt ends.
             self._waiting_for_stragglers[lane.key] = lane
-            self.block(lane, "straggler")
+            self.block_lane(lane, "straggler")
             return
         if self._admission is not None and not self._admit_lane(lane, self._admission):
             return
@@ -130,7 +130,7 @@ class LaneScheduler:
             self._gather_into_batch(lane, route, route.batch)
             return False
         if not admission.acquire_permit_or_queue_lane(lane, route):
-            self.block(lane, "permit")
+            self.block_lane(lane, "permit")
             return False
         return True
 
@@ -140,7 +140,7 @@ class LaneScheduler:
         waiting = self._admission.release_permit_and_list_waiting_lanes(lane, lane.permit)
         while waiting:
             following = waiting.popleft()
-            self.unblock(following, "permit")
+            self.unblock_lane(following, "permit")
             if following.permit is not None:  # not taken if it has no records left, or its partition is paused
                 return
 
@@ -161,13 +161,13 @@ class LaneScheduler:
         """Put the lane's first records into the batch, and let the lane wait for it."""
         assert self._admission is not None
         partition = lane.partition
-        self._admission.move_first_records_to_batch(lane, batch)
+        self._admission.move_first_records_of_lane_to_batch(lane, batch)
         if lane.key is None:
             lane.state = LaneState.IDLE
             partition.forget_lane(lane)
         else:
             batch.members[lane] = None
-            self.block(lane, "in_batch")
+            self.block_lane(lane, "in_batch")
         if batch.is_full:
             partition.close_batch(batch)
             self._end_batch_wait(batch)
@@ -185,29 +185,29 @@ class LaneScheduler:
         if batch.timer is not None:
             batch.timer.cancel()
             batch.timer = None
-            self.unblock(batch, "gathering")
+            self.unblock_lane(batch, "gathering")
 
     def remove_lane_from_batch(self, batch: Batch, lane: Lane) -> None:
         """The batch, which may be tried again, has no record of this lane any more."""
         if lane in batch.members:
             del batch.members[lane]
-            self.unblock(lane, "in_batch")
+            self.unblock_lane(lane, "in_batch")
 
     # ------------------------------------------------------------------ reasons
 
-    def block(self, lane: Lane, reason: BlockReason) -> None:
+    def block_lane(self, lane: Lane, reason: BlockReason) -> None:
         """No record of it begins until this reason is removed. Called by the reason's owner only."""
         lane.reasons |= {reason}
         if lane.state is not LaneState.RUNNING:
             lane.state = LaneState.BLOCKED
 
-    def unblock(self, lane: Lane, reason: BlockReason) -> None:
+    def unblock_lane(self, lane: Lane, reason: BlockReason) -> None:
         """This reason is gone. If it was the last, the lane continues."""
         lane.reasons -= {reason}
         if lane.state is LaneState.BLOCKED:
-            self._update_lane_state(lane)
+            self._set_lane_blocked_ready_or_idle(lane)
 
-    def _update_lane_state(self, lane: Lane) -> None:
+    def _set_lane_blocked_ready_or_idle(self, lane: Lane) -> None:
         """Set its state from its reasons and records. No executor runs it, and it is not among the ready lanes."""
         if lane.reasons:
             lane.state = LaneState.BLOCKED
@@ -232,7 +232,7 @@ class LaneScheduler:
         for lane in partition.lanes():
             if lane.state is LaneState.RUNNING:
                 lane.withhold_records_from_running_executor()
-            self.block(lane, "paused")
+            self.block_lane(lane, "paused")
         for lane in ready:  # only after all are blocked: otherwise another lane of this partition would get the permits
             self._release_permit(lane)
 
@@ -242,7 +242,7 @@ class LaneScheduler:
             return
         partition.paused = False
         for lane in partition.lanes():
-            self.unblock(lane, "paused")
+            self.unblock_lane(lane, "paused")
 
     # ------------------------------------------------------------------ all lanes
 
@@ -306,27 +306,27 @@ class LaneScheduler:
             self._release_permit(lane)
         if lane.members and "retry_wait" not in lane.reasons:  # a batch that is tried again as a whole keeps its lanes
             for member in lane.members:
-                self.unblock(member, "in_batch")
-        self._update_lane_state(lane)
+                self.unblock_lane(member, "in_batch")
+        self._set_lane_blocked_ready_or_idle(lane)
         if partition.ledger.sealed:
             for ended in (lane, *lane.members):
-                self._on_straggler_ended(ended)
+                self._unblock_lane_behind_straggler(ended)
         partition.notify_waiters()
 
     def schedule_retry(self, lane: Lane, delay_s: float) -> None:
         """Try the lane's first record, or the batch's records, again after this time. The caller runs the lane, and has
         counted the failed attempt."""
-        self.block(lane, "retry_wait")
+        self.block_lane(lane, "retry_wait")
         lane.timer = self._clock.call_later(delay_s, lambda: self._end_retry_wait(lane))
 
     def _end_retry_wait(self, lane: Lane) -> None:
         lane.timer = None
-        self.unblock(lane, "retry_wait")
+        self.unblock_lane(lane, "retry_wait")
 
     def block_until_schema_known(self, lane: Lane, ready: asyncio.Future[None]) -> None:
         """Begin the lane's first record again once this is done. The caller runs the lane."""
-        self.block(lane, "schema")
-        ready.add_done_callback(lambda _: self.unblock(lane, "schema"))
+        self.block_lane(lane, "schema")
+        ready.add_done_callback(lambda _: self.unblock_lane(lane, "schema"))
 
     # ------------------------------------------------------------------ writes to other topics
 
@@ -338,7 +338,7 @@ class LaneScheduler:
         """
         lane.queue.appendleft(write.record)
         lane.writes = (*lane.writes, write)
-        self.block(lane, "writing")
+        self.block_lane(lane, "writing")
 
     def add_records_settled_after_write(self, lane: Lane, settled_after: Sequence[SettledAfterWrite]) -> None:
         """These records are settled, but wait for earlier records that are still being written."""
@@ -349,7 +349,7 @@ class LaneScheduler:
         """The write of these records has ended: they leave the lane, which continues after the last of its writes."""
         lane.remove_records(records)
         if not lane.writes:
-            self.unblock(lane, "writing")
+            self.unblock_lane(lane, "writing")
         lane.partition.notify_waiters()
 
     def _abandon_lane_writes(self, lane: Lane, *, failing: bool) -> list[Record]:
@@ -366,7 +366,7 @@ class LaneScheduler:
             write.abandon()
         taken = lane.remove_records(records)
         if not lane.writes:
-            self.unblock(lane, "writing")
+            self.unblock_lane(lane, "writing")
         return taken
 
     # ------------------------------------------------------------------ a partition ends
@@ -387,7 +387,7 @@ class LaneScheduler:
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
-            self.unblock(lane, "retry_wait")
+            self.unblock_lane(lane, "retry_wait")
         return self._abandon_lane_writes(lane, failing=True) + left
 
     def close_partition_and_drop_unbegun(self, partition: Partition) -> list[Record]:
@@ -405,13 +405,13 @@ class LaneScheduler:
         for lane in partition.lanes():
             if lane.state is LaneState.RUNNING:  # the lane of the next assignment waits until this attempt ends
                 self._stragglers.update(one.key for one in (lane, *lane.members) if one.key is not None)
-        partition.end()
+        partition.end_assignment()
         partition.ledger.seal()
         partition.notify_waiters()
 
-    def _on_straggler_ended(self, lane: Lane) -> None:
+    def _unblock_lane_behind_straggler(self, lane: Lane) -> None:
         if lane.key is not None:
             self._stragglers.discard(lane.key)
             waiting = self._waiting_for_stragglers.pop(lane.key, None)
             if waiting is not None:
-                self.unblock(waiting, "straggler")
+                self.unblock_lane(waiting, "straggler")

@@ -267,9 +267,9 @@ def consumer_status(
             _partition_status(assignment, one, running, blocking) for one in assignment.partitions.values()
         ),
         attempts=tuple(_attempt_status(executor, now_s, overran=executor in late) for executor in running),
-        silent_s=watchdog.silent_s,
+        silent_s=watchdog.current_poll_duration_s,
         joining_s=watchdog.joining_s,
-        longest_poll_s=watchdog.longest_allowed_poll_s,
+        longest_poll_s=watchdog.longest_allowed_poll_duration_s,
         rebuilds=rebuilds,
         stopping=stopping,
         now_ms=assignment.clock.timestamp_ms(),

@@ -124,7 +124,7 @@ class SuspectRecords:
             return
         offset, known = record.offset, record.offset == found.offset
         failed = partition.failed_attempts.get(offset, 0)
-        if not known or not self._settle_suspect_unless_retried(partition, record, found.deaths, failed):
+        if not known or not self._settle_suspect_by_error_policy(partition, record, found.deaths, failed):
             deaths = found.deaths if known or found.offset is None else 0
             failed += 0 if known else deaths
             # The attempt is counted before it begins, and in each commit until it has ended: if the process dies, the
@@ -153,7 +153,7 @@ class SuspectRecords:
             except BrokerRefused as error:
                 self._services.fail(error)
 
-    def _settle_suspect_unless_retried(self, partition: Partition, record: Record, deaths: int, failed: int) -> bool:
+    def _settle_suspect_by_error_policy(self, partition: Partition, record: Record, deaths: int, failed: int) -> bool:
         """Let the error policy decide on a record whose attempts are used up. False if it is to be tried again."""
         read, slot = self._intake.restore_if_from_retry_topic(record), self._new_slot()
         slot.route, slot.record, slot.attempt = self._dispatch.route(read), read, failed

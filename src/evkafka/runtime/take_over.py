@@ -77,28 +77,28 @@ class PartitionTakeOver:
         if partition.began_at is None and self._assignment.committer is not None and not self._assignment.at_most_once:
             partition.began_at = records[0].offset
             partition.hold_records(records)
-            self._start_mark_or_suspect_check(partition)
+            self._start_mark_commit_or_suspect_handling(partition)
         elif partition.is_held:
             partition.hold_records(records)
         else:
             self._hand_out(partition, records)
 
-    def _start_mark_or_suspect_check(self, partition: Partition) -> None:
+    def _start_mark_commit_or_suspect_handling(self, partition: Partition) -> None:
         """Start the task after which its held records are handed out. Until then it is not read."""
         self._assignment.flow.add_reason(partition.tp, "beginning")
         found = partition.inherited.mark if partition.inherited is not None else OPEN
         # A mark of our own is one that we could not take back, because the connection was lost: nobody has died.
         if found.ownership is not Ownership.OPEN and found.owner != self._owner:
             what = f"suspects-{partition.tp.topic}-{partition.tp.partition}"
-            self._start_step(what, lambda: self._handle_suspects(partition, found))
+            self._start_task_repeated_if_cancelled(what, lambda: self._handle_suspects(partition, found))
             return
         self._marks_due[partition] = None
         if self._marking is None or self._marking.done():
-            self._marking = self._start_step("mark", self._commit_owner_marks)
+            self._marking = self._start_task_repeated_if_cancelled("mark", self._commit_owner_marks)
 
-    def _start_step(self, what: str, step: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    def _start_task_repeated_if_cancelled(self, what: str, step: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Run a step in a task. After a cancellation from outside it runs again: its records would never begin."""
-        return self._tasks.start(what, self._tasks.run_step_until_not_cancelled(step), returns=True)
+        return self._tasks.start(what, self._tasks.run_step_again_if_cancelled(step), returns=True)
 
     async def _commit_owner_marks(self) -> None:
         """Commit the marks of all partitions that begin now, in one request."""

@@ -110,7 +110,7 @@ class ThreadRun:
         with self._lane.partition.taking:
             return bool(self._ended) or (not self._stopped and time.monotonic() <= self._ends_s)
 
-    def begin_no_further_record(self) -> None:
+    def stop_beginning_records(self) -> None:
         """No further record begins. Called on the event loop."""
         with self._lane.partition.taking:
             self._stopped = True

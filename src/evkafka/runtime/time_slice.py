@@ -35,7 +35,7 @@ class TimeSlice:
         self._waiting: list[asyncio.Future[None]] = []
         self.ends_s = 0.0
 
-    def is_over_unless_renewed(self) -> bool:
+    def must_yield_to_event_loop(self) -> bool:
         """Whether other tasks must get the event loop now. Begins the next time slice if they have had it."""
         if self._clock.now() <= self.ends_s:
             return False
@@ -47,7 +47,7 @@ class TimeSlice:
     async def wait_for_next(self) -> None:
         """Let other tasks run; returns in a later time slice."""
         await self._add_waiter(self._waiting)
-        while self.is_over_unless_renewed():
+        while self.must_yield_to_event_loop():
             await self._add_waiter(self._first)
 
     def _add_waiter(self, queue: list[asyncio.Future[None]]) -> asyncio.Future[None]:

@@ -88,7 +88,7 @@ class Outbox:
         """All that is not written."""
         return [] if self.in_doubt else list(self._sent)
 
-    def inherit_unwritten(self, sent: Iterable[Sent]) -> None:
+    def inherit_sends_of_earlier_outbox(self, sent: Iterable[Sent]) -> None:
         """The partition begins again at another offset. What was sent before is written with the next commit."""
         for one in sent:
             one.offsets = ()
@@ -107,7 +107,7 @@ class Outbox:
         covers = coverage.covers
         return [one for one in self._sent if not one.written and all(map(covers, one.offsets))]
 
-    def confirm_written(self, coverage: Coverage, sent: Iterable[Sent]) -> None:
+    def set_coverage_and_remove_written(self, coverage: Coverage, sent: Iterable[Sent]) -> None:
         """A transaction has committed this coverage, and written this."""
         self.covered = coverage
         for one in sent:

@@ -42,15 +42,17 @@ def wrap_dispatch_to_read_cloudevents(
 
     return Dispatch(
         call,
-        _wrap_lookup_to_read_cloudevents(traced.route, read),
-        _wrap_lookup_to_read_cloudevents(traced.limited_route, read) if traced.limited_route is not None else None,
+        _wrap_lookup_to_unwrap_cloudevent(traced.route, read),
+        _wrap_lookup_to_unwrap_cloudevent(traced.limited_route, read) if traced.limited_route is not None else None,
         open_batch,
         _wrap_thread_call_to_read_cloudevents(traced.thread_call, read) if traced.thread_call is not None else None,
-        _wrap_lookup_to_read_cloudevents(traced.awaited, read) if traced.awaited is not None else None,
+        _wrap_lookup_to_unwrap_cloudevent(traced.awaited, read) if traced.awaited is not None else None,
     )
 
 
-def _wrap_lookup_to_read_cloudevents(of: Callable[[Record], T | None], read: ReadEvent) -> Callable[[Record], T | None]:
+def _wrap_lookup_to_unwrap_cloudevent(
+    of: Callable[[Record], T | None], read: ReadEvent
+) -> Callable[[Record], T | None]:
     """What `of` says of the event in a record; None if it is not one."""
 
     def of_event(record: Record) -> T | None:

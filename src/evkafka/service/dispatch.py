@@ -75,9 +75,9 @@ def build_dispatch(
     raw_type = (
         _event_type_lookup_by_header_or_topic(header, topic_types)
         if formats is None
-        else _event_type_lookup_by_schema(header, topic_types, formats)
+        else _type_lookup_by_header_schema_or_topic(header, topic_types, formats)
     )
-    limited_route = _lookup_of_batch_or_limited_route(target, raw_type)
+    limited_route = _create_batch_or_limited_route_lookup(target, raw_type)
     if _is_default_stack(middleware):
         if formats is None:
             return _create_dispatch_without_middleware(target, header, topic_types, raw_type, limited_route, overrides)
@@ -119,7 +119,9 @@ def _event_type_lookup_by_header_or_topic(header: str, topic_types: Mapping[str,
     return raw_type
 
 
-def _event_type_lookup_by_schema(header: str, topic_types: Mapping[str, str], formats: ConsumerFormats) -> RawTypeOf:
+def _type_lookup_by_header_schema_or_topic(
+    header: str, topic_types: Mapping[str, str], formats: ConsumerFormats
+) -> RawTypeOf:
     """The same, except that before the topic the name of the value's schema decides. Raises NotReady while the schema
     is being asked for."""
     type_of = formats.event_type_reader(topic_types)
@@ -164,7 +166,9 @@ def _route_lookup(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], R
     return lambda record: by_type.get(raw_type(record), default)
 
 
-def _lookup_of_batch_or_limited_route(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None] | None:
+def _create_batch_or_limited_route_lookup(
+    handler: Handler, raw_type: RawTypeOf
+) -> Callable[[Record], Route | None] | None:
     """`Dispatch.limited_route`; None if no endpoint takes batches or has its own `concurrency`."""
     limited_endpoints: dict[bytes | None, Endpoint | None] = {}
     default: Endpoint | None = None
@@ -247,14 +251,18 @@ def _create_dispatch_without_middleware(
         return DirectBatch(slot.route, records, slot)
 
     routes = [_compile_route(endpoint, type_of, overrides) for endpoint in handler.endpoints]
-    call = _create_call_without_middleware(routes, header, _encode_event_types_of_topics(topic_types))
+    call = _create_dispatch_call_without_middleware(routes, header, _encode_event_types_of_topics(topic_types))
     route = _route_lookup(handler, raw_type)
     return Dispatch(
-        call, route, limited_route, open_batch, _create_thread_call_lookup(handler.endpoints, route, raw_type, type_of)
+        call,
+        route,
+        limited_route,
+        open_batch,
+        _create_lookup_of_thread_calls(handler.endpoints, route, raw_type, type_of),
     )
 
 
-def _create_thread_call_lookup(
+def _create_lookup_of_thread_calls(
     endpoints: Sequence[Endpoint],
     route: Callable[[Record], Route | None],
     raw_type: RawTypeOf,
@@ -287,7 +295,7 @@ def _index_by_type(routes: Sequence[CompiledRoute]) -> tuple[dict[bytes | None, 
     return {route.endpoint.encoded_event_type: route for route in routes if route is not default}, default
 
 
-def _create_call_without_middleware(
+def _create_dispatch_call_without_middleware(
     routes: Sequence[CompiledRoute], header: str, type_by_topic: Mapping[str, bytes]
 ) -> Callable[[Record, Slot], Awaitable[object] | Unmatched]:
     """`Dispatch.call`. With `Executor._run_lane`, this runs most often.
@@ -378,25 +386,25 @@ def _create_format_decoding_dispatch(
 
     routes = [_compile_route(endpoint, type_of, overrides, formats) for endpoint in handler.endpoints]
     route = _route_lookup(handler, raw_type)
-    thread_call = _create_thread_call_lookup(handler.endpoints, route, raw_type, type_of, formats)
+    thread_call = _create_lookup_of_thread_calls(handler.endpoints, route, raw_type, type_of, formats)
     return Dispatch(
-        _create_format_decoding_call(routes, raw_type, formats),
-        _wrap_route_lookup_to_need_known_schema(route, formats),
-        _wrap_route_lookup_to_need_known_schema(limited_route, formats) if limited_route is not None else None,
+        _create_dispatch_call_with_formats(routes, raw_type, formats),
+        _route_lookup_none_until_schema_known(route, formats),
+        _route_lookup_none_until_schema_known(limited_route, formats) if limited_route is not None else None,
         open_batch,
-        _wrap_thread_call_to_need_known_schema(thread_call, formats) if thread_call is not None else None,
+        _thread_call_none_until_schema_known(thread_call, formats) if thread_call is not None else None,
         formats.future_done_when_record_schema_known,
     )
 
 
-def _wrap_route_lookup_to_need_known_schema(
+def _route_lookup_none_until_schema_known(
     route: Callable[[Record], Route | None], formats: ConsumerFormats
 ) -> Callable[[Record], Route | None]:
     """The route; None while the record's schema is not known."""
     return lambda record: route(record) if formats.is_record_schema_known(record) else None
 
 
-def _wrap_thread_call_to_need_known_schema(
+def _thread_call_none_until_schema_known(
     thread_call: Callable[[Record, Slot], ThreadCall | Unmatched | None], formats: ConsumerFormats
 ) -> Callable[[Record, Slot], ThreadCall | Unmatched | None]:
     def call(record: Record, slot: Slot) -> ThreadCall | Unmatched | None:
@@ -407,10 +415,10 @@ def _wrap_thread_call_to_need_known_schema(
     return call
 
 
-def _create_format_decoding_call(
+def _create_dispatch_call_with_formats(
     routes: Sequence[CompiledRoute], raw_type: RawTypeOf, formats: ConsumerFormats
 ) -> Callable[[Record, Slot], Awaitable[object] | Unmatched]:
-    """`Dispatch.call`, as `_create_call_without_middleware`."""
+    """`Dispatch.call`, as `_create_dispatch_call_without_middleware`."""
     route_by_type, default = _index_by_type(routes)
     unmatched = UnmatchedTypes()
 
@@ -468,8 +476,8 @@ def _create_dispatch_through_middleware(
         return Dispatch(run_stack, route, limited_route, open_batch)
     return Dispatch(
         run_stack,
-        _wrap_route_lookup_to_need_known_schema(route, formats),
-        _wrap_route_lookup_to_need_known_schema(limited_route, formats) if limited_route is not None else None,
+        _route_lookup_none_until_schema_known(route, formats),
+        _route_lookup_none_until_schema_known(limited_route, formats) if limited_route is not None else None,
         open_batch,
         awaited=formats.future_done_when_record_schema_known,
     )

@@ -239,7 +239,7 @@ class DeclaredConsumer:
             overrides=overrides,
             formats=formats,
         )
-        dispatch, delayed_dispatch = self._wrap_dispatch_for_topics_and_retries(
+        dispatch, delayed_dispatch = self._create_topic_and_retry_dispatches(
             dispatch, spans.wrap_dispatch_with_spans if spans is not None else _return_unchanged
         )
         retries = None
@@ -264,7 +264,7 @@ class DeclaredConsumer:
             formats,
         )
 
-    def _wrap_dispatch_for_topics_and_retries(
+    def _create_topic_and_retry_dispatches(
         self, dispatch: Dispatch, trace: Callable[[Dispatch], Dispatch]
     ) -> tuple[Dispatch, Dispatch]:
         """The dispatches of its topics and of its retry topics, with tracing and envelope."""

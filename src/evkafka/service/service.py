@@ -379,7 +379,7 @@ class Service:
         stack.push_async_callback(stop_writer)
         spec = ConsumerSpec(
             plan.name,
-            _with_transactional_id(plan.settings),
+            _consumer_settings_with_transactional_id(plan.settings),
             plan.dispatch,
             policy_for=plan.policy_of_route,
             shortest_limit_s=plan.shortest_limit_s,
@@ -398,7 +398,7 @@ class Service:
             retry_spec = dataclasses.replace(
                 spec,
                 name=retries.name,
-                settings=_with_transactional_id(retries.settings),
+                settings=_consumer_settings_with_transactional_id(retries.settings),
                 dispatch=retries.dispatch,
                 dead_letters=DelayedRecordSink(dead_letters, retries.retry_topics),
                 paused=retries.paused(),
@@ -426,7 +426,7 @@ class Service:
             raise failure
 
 
-def _with_transactional_id(settings: ConsumerSettings) -> ConsumerSettings:
+def _consumer_settings_with_transactional_id(settings: ConsumerSettings) -> ConsumerSettings:
     """The settings, with the transactional id of this run. A source that replaces another one has the same id, so that
     it ends the transaction of that one."""
     if settings.transaction_settings is None or settings.transactional_id is not None:

@@ -22,7 +22,7 @@ from evkafka.runtime.attempt import (
     classify_result,
     time_limit_s,
     timeout_error,
-    withdraw_thread_call_to_cancel,
+    withdraw_call_unless_thread_runs_it,
 )
 from evkafka.runtime.attempt_context import copy_context_for_attempts
 from evkafka.runtime.deadline import remaining
@@ -144,7 +144,7 @@ class TimedAttempt:
 
     def _cancel_timed_out(self) -> None:
         """Cancel it. As in production, a plain `def` in its thread is waited for, and its result counts."""
-        if not withdraw_thread_call_to_cancel(self._slot):
+        if not withdraw_call_unless_thread_runs_it(self._slot):
             assert self._slot.route is not None
             self._overran = True
             logger.warning(
@@ -183,7 +183,7 @@ class SingleRecordCall:
         attempt = self._dispatch.call(record, self.slot)
         return attempt if isinstance(attempt, Unmatched) else await attempt
 
-    def results_by_record(self, result: object) -> list[object]:
+    def list_record_results(self, result: object) -> list[object]:
         """The attempt's result, record by record."""
         return [result]
 
@@ -207,13 +207,13 @@ class BatchCall:
             await wait_until_schemas_known(self._dispatch.awaited, self.records)
         batch = self._dispatch.open_batch(self.records, self.slot)
         try:
-            self._settled.update(await batch.prepare())
+            self._settled.update(await batch.run_up_to_endpoint())
             wanted = [index for index in range(len(self.records)) if index not in self._settled]
-            return await batch.run(wanted) if wanted else None
+            return await batch.run_endpoint(wanted) if wanted else None
         finally:
             await batch.close()
 
-    def results_by_record(self, result: object) -> list[object]:
+    def list_record_results(self, result: object) -> list[object]:
         """The attempt's result, record by record: of those settled before the endpoint ran, then of the others."""
         ends = result.ends if isinstance(result, PartialFailure) else None
         return [

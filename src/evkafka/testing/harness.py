@@ -283,7 +283,7 @@ class Harness:
             if isinstance(result, Fatal):
                 self._sent.add_or_drop_events_of_attempt(call.slot.kept, written=False)
                 return Deliveries(deliveries, result.error)
-            ended = [delivery_from_result(one) for one in call.results_by_record(result)]
+            ended = [delivery_from_result(one) for one in call.list_record_results(result)]
             self._sent.add_or_drop_events_of_attempt(
                 call.slot.kept, written=all(one.outcome in WRITTEN for one in ended)
             )

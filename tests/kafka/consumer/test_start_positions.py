@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerRefused
 from evkafka.records import OffsetReset, TopicPartition
-from evkafka.runtime.commit_metadata import CommitMetadata, group_and_partition_for_checksum
+from evkafka.runtime.commit_metadata import CommitMetadata, group_and_partition_text_for_checksum
 from evkafka.runtime.completed_offsets import OffsetRange
 from tests.support.fake_kafka import FakeKafka
 from tests.support.kafka_reader import Read
@@ -27,7 +27,7 @@ async def _leave_commit(
     await eventually(lambda: reader.source.assignment())
     texts = {
         tp: CommitMetadata(offset, reader.source.topic_id(topic), finished=finished).as_text(
-            500, group_and_partition_for_checksum(group, tp)
+            500, group_and_partition_text_for_checksum(group, tp)
         )
         for tp in reader.source.assignment()
     }

@@ -12,8 +12,8 @@ from evkafka.runtime.dead_letters.headers import (
     REDUCED_BYTES,
     Headers,
     TopicIncarnation,
+    build_dead_letter_id_from_address,
     dead_letter_headers,
-    dead_letter_id_of_record,
 )
 from evkafka.runtime.dead_letters.replay_signature import sign_replay
 from tests.support.dead_letters import FORGED, ID, Source, failure
@@ -151,7 +151,7 @@ class TestAnId:
     def test_contains_group_cluster_topic_with_its_id_partition_and_offset(
         self, incarnation: TopicIncarnation, id_: str
     ) -> None:
-        assert dead_letter_id_of_record("billing", Source(), incarnation) == id_
+        assert build_dead_letter_id_from_address("billing", Source(), incarnation) == id_
 
 
 HEADERS: Headers = [("x", b"1"), ("evkafka-dlq-topic", b"orders"), ("evkafka-dlq-replays", b"1")]

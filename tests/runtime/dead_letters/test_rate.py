@@ -30,7 +30,7 @@ def told(steps: Steps, window: int) -> DeadLetterRate:
 def follow(tally: DeadLetterRate, steps: Steps) -> None:
     for step in steps:
         if step:
-            tally.count_other(step)
+            tally.count_records_not_dead_lettered(step)
         else:
             tally.count_dead_letter()
 

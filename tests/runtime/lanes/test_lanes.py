@@ -76,8 +76,8 @@ def test_a_partition_that_ends_begins_nothing(event: PartitionEvent) -> None:
         (["begin_revoke"], False, True),
         (["begin_revoke", "begin_revoke"], False, True),
         (["begin_revoke", "close"], True, True),
-        (["begin_revoke", "close", "close", "end"], True, True),
-        (["end", "close", "begin_revoke"], True, True),
+        (["begin_revoke", "close", "close", "end_assignment"], True, True),
+        (["end_assignment", "close", "begin_revoke"], True, True),
     ],
 )
 def test_a_partition_never_goes_back(events: list[PartitionEvent], closed: bool, leaving: bool) -> None:

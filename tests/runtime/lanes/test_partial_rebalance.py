@@ -9,7 +9,7 @@ from typing import Any
 from evkafka import Handler, Request
 from evkafka.exceptions import BrokerUnavailable
 from evkafka.records import TopicPartition
-from evkafka.runtime.commit_metadata import CommitMetadata, OwnerMark, Ownership, group_and_partition_for_checksum
+from evkafka.runtime.commit_metadata import CommitMetadata, OwnerMark, Ownership, group_and_partition_text_for_checksum
 from evkafka.telemetry import OffsetsCommitted, PartitionsAssigned, PartitionsRevoked
 from tests.support.engine import GROUP, TOPIC, Bench, Gates
 
@@ -273,7 +273,7 @@ class TestAPartitionThatIsLostWhileItsRecordsAreHandledOneAtATime:
         """An earlier owner has died; all its records have run alone, and more are waited for when it is lost."""
         mark = OwnerMark(Ownership.BEGUN, deaths=1, owner="another")
         text = CommitMetadata(0, bench.kafka.topics.topic_id(TOPIC), mark=mark).as_text(
-            3_500, group_and_partition_for_checksum(GROUP, KEPT)
+            3_500, group_and_partition_text_for_checksum(GROUP, KEPT)
         )
         bench.kafka.commit(GROUP, TOPIC, KEPT.partition, offset=0, metadata=text)
         gates.open_all()

@@ -113,19 +113,19 @@ class TestAnyReason:
     @pytest.mark.parametrize("reason", REASONS)
     def test_keeps_a_lane_from_executors_until_it_is_removed(self, engine: Engine, reason: BlockReason) -> None:
         lane = engine.partition().new_lane_without_order()
-        engine.lanes.block(lane, reason)
+        engine.lanes.block_lane(lane, reason)
         engine.lanes.append_records_to_lane(lane, records(PLAIN, 0))
         assert engine.is_blocked(lane, reason)
-        engine.lanes.unblock(lane, reason)
+        engine.lanes.unblock_lane(lane, reason)
         assert engine.lanes.take_lane() is lane
 
     @pytest.mark.parametrize("reason", REASONS)
     def test_that_is_added_to_a_ready_lane_applies_at_once(self, engine: Engine, reason: BlockReason) -> None:
         lane = engine.partition().new_lane_without_order()
         engine.lanes.append_records_to_lane(lane, records(PLAIN, 0))
-        engine.lanes.block(lane, reason)
+        engine.lanes.block_lane(lane, reason)
         assert engine.is_blocked(lane, reason)
-        engine.lanes.unblock(lane, reason)
+        engine.lanes.unblock_lane(lane, reason)
         assert engine.lanes.take_lane() is lane
         assert engine.lanes.take_lane() is None
 
@@ -136,19 +136,19 @@ class TestAnyReason:
         engine.lanes.add_records(engine.partition(), records(PLAIN, 0, 1), 2)
         lane = engine.take()
         lane.queue.popleft()
-        engine.lanes.block(lane, reason)
+        engine.lanes.block_lane(lane, reason)
         assert lane.state is LaneState.RUNNING
         engine.lanes.release_lane(lane)
         assert engine.is_blocked(lane, reason)
-        engine.lanes.unblock(lane, reason)
+        engine.lanes.unblock_lane(lane, reason)
         assert engine.lanes.take_lane() is lane
 
     @pytest.mark.parametrize("reason", REASONS)
     def test_that_is_removed_while_the_lane_runs_has_no_effect(self, engine: Engine, reason: BlockReason) -> None:
         engine.lanes.add_records(engine.partition(), records(PLAIN, 0, 1), 2)
         lane = engine.take()
-        engine.lanes.block(lane, reason)
-        engine.lanes.unblock(lane, reason)
+        engine.lanes.block_lane(lane, reason)
+        engine.lanes.unblock_lane(lane, reason)
         assert lane.state is LaneState.RUNNING
         engine.lanes.release_lane(lane)
         assert engine.lanes.take_lane() is lane
@@ -156,19 +156,19 @@ class TestAnyReason:
     @pytest.mark.parametrize("reason", REASONS)
     def test_that_is_added_twice_is_removed_once(self, engine: Engine, reason: BlockReason) -> None:
         lane = engine.partition().new_lane_without_order()
-        engine.lanes.block(lane, reason)
-        engine.lanes.block(lane, reason)
+        engine.lanes.block_lane(lane, reason)
+        engine.lanes.block_lane(lane, reason)
         engine.lanes.append_records_to_lane(lane, records(PLAIN, 0))
-        engine.lanes.unblock(lane, reason)
+        engine.lanes.unblock_lane(lane, reason)
         assert engine.lanes.take_lane() is lane
 
     @pytest.mark.parametrize("reason", REASONS)
     def test_that_was_never_added_changes_nothing_when_it_is_removed(self, engine: Engine, reason: BlockReason) -> None:
         partition = engine.partition()
         lane = partition.new_lane_without_order()
-        engine.lanes.unblock(lane, reason)
+        engine.lanes.unblock_lane(lane, reason)
         engine.lanes.append_records_to_lane(lane, records(PLAIN, 0))
-        engine.lanes.unblock(lane, reason)
+        engine.lanes.unblock_lane(lane, reason)
         assert len(partition.ready) == 1
         assert engine.lanes.take_lane() is lane
 
@@ -176,9 +176,9 @@ class TestAnyReason:
     def test_that_is_the_last_removes_a_lane_without_records(self, engine: Engine, reason: BlockReason) -> None:
         partition = engine.partition()
         lane = partition.new_lane_without_order()
-        engine.lanes.block(lane, reason)
+        engine.lanes.block_lane(lane, reason)
         assert list(partition.lanes()) == [lane]
-        engine.lanes.unblock(lane, reason)
+        engine.lanes.unblock_lane(lane, reason)
         assert lane.state is LaneState.IDLE
         assert list(partition.lanes()) == []
 
@@ -190,14 +190,14 @@ class TestTwoReasons:
         self, engine: Engine, first: BlockReason, second: BlockReason, reverse: bool
     ) -> None:
         lane = engine.partition().new_lane_without_order()
-        engine.lanes.block(lane, first)
-        engine.lanes.block(lane, second)
+        engine.lanes.block_lane(lane, first)
+        engine.lanes.block_lane(lane, second)
         engine.lanes.append_records_to_lane(lane, records(PLAIN, 0))
         assert engine.is_blocked(lane, first, second)
         one, other = (second, first) if reverse else (first, second)
-        engine.lanes.unblock(lane, one)
+        engine.lanes.unblock_lane(lane, one)
         assert engine.is_blocked(lane, other)
-        engine.lanes.unblock(lane, other)
+        engine.lanes.unblock_lane(lane, other)
         assert engine.lanes.take_lane() is lane
 
     @pytest.mark.parametrize(("first", "second"), PAIRS)
@@ -206,12 +206,12 @@ class TestTwoReasons:
     ) -> None:
         engine.lanes.add_records(engine.partition(), records(PLAIN, 0, 1), 2)
         lane = engine.take()
-        engine.lanes.block(lane, first)
-        engine.lanes.block(lane, second)
-        engine.lanes.unblock(lane, first)
+        engine.lanes.block_lane(lane, first)
+        engine.lanes.block_lane(lane, second)
+        engine.lanes.unblock_lane(lane, first)
         engine.lanes.release_lane(lane)
         assert engine.is_blocked(lane, second)
-        engine.lanes.unblock(lane, second)
+        engine.lanes.unblock_lane(lane, second)
         assert engine.lanes.take_lane() is lane
 
 

@@ -7,7 +7,13 @@ from typing import Any
 
 from evkafka import Handler
 from evkafka.records import TopicPartition
-from evkafka.runtime.commit_metadata import OPEN, CommitMetadata, OwnerMark, Ownership, group_and_partition_for_checksum
+from evkafka.runtime.commit_metadata import (
+    OPEN,
+    CommitMetadata,
+    OwnerMark,
+    Ownership,
+    group_and_partition_text_for_checksum,
+)
 from evkafka.runtime.completed_offsets import OffsetRange
 from evkafka.runtime.status import PartitionStatus, SuspectRecordStatus
 from tests.support.engine import GROUP, TOPIC, Bench, Gates
@@ -22,7 +28,7 @@ def partition_0(bench: Bench) -> PartitionStatus:
 def committed(bench: Bench, *, finished: Sequence[OffsetRange] = (), mark: OwnerMark = OPEN) -> None:
     """An earlier owner of the partition has committed this with offset 0."""
     metadata = CommitMetadata(0, bench.kafka.topics.topic_id(TOPIC), finished=finished, mark=mark)
-    text = metadata.as_text(3_500, group_and_partition_for_checksum(GROUP, TopicPartition(TOPIC, 0)))
+    text = metadata.as_text(3_500, group_and_partition_text_for_checksum(GROUP, TopicPartition(TOPIC, 0)))
     bench.kafka.commit(GROUP, TOPIC, offset=0, metadata=text)
 
 

@@ -47,7 +47,7 @@ class TestCoveredBy:
         outbox = Outbox()
         outbox.add((1,), sent("1"))
         coverage = Coverage(2)
-        outbox.confirm_written(coverage, outbox.covered_by(coverage))
+        outbox.set_coverage_and_remove_written(coverage, outbox.covered_by(coverage))
         assert names(outbox, Coverage(9)) == []
         assert (len(outbox), outbox.size) == (0, 0)
 
@@ -56,8 +56,8 @@ class TestCoveredBy:
         before.add((1,), sent("1"))
         before.add((8,), sent("8"))
         in_flight = before.covered_by(Coverage(2))
-        after.inherit_unwritten(before.unwritten())
-        before.confirm_written(Coverage(2), in_flight)
+        after.inherit_sends_of_earlier_outbox(before.unwritten())
+        before.set_coverage_and_remove_written(Coverage(2), in_flight)
         assert names(after, Coverage(0)) == ["8"]
 
 
@@ -107,7 +107,7 @@ class TestFitting:
             now = [groups[(one.value or b"").decode()] for each in some for one in each.records]
             assert {offset for one in now for offset in one} == covered - before
             written += now
-            outbox.confirm_written(coverage, some)
+            outbox.set_coverage_and_remove_written(coverage, some)
             before = covered
         assert len(written) == len(set(written))
         assert outbox.largest_fitting_coverage(_coverage(finished), at_most(0)) is not None

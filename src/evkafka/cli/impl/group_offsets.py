@@ -24,7 +24,7 @@ from evkafka.kafka.admin.groups import (
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 from evkafka.kafka.admin.topics import all_topic_shapes
 from evkafka.records import TopicPartition
-from evkafka.runtime.commit_metadata import Unusable, group_and_partition_for_checksum, parse_metadata_or_raise
+from evkafka.runtime.commit_metadata import Unusable, group_and_partition_text_for_checksum, parse_metadata_or_raise
 from evkafka.runtime.completed_offsets import OffsetRanges
 
 NOTHING = OffsetRanges()
@@ -144,7 +144,7 @@ async def _find_finished_ranges(
     for at, (offset, metadata) in commits.items():
         with suppress(Unusable):  # another program's, or from before the topic was created again
             found = parse_metadata_or_raise(
-                metadata, offset, topic_ids.get(at.topic, ""), group_and_partition_for_checksum(query.group, at)
+                metadata, offset, topic_ids.get(at.topic, ""), group_and_partition_text_for_checksum(query.group, at)
             )
             finished[at] = OffsetRanges(found.finished)
     return finished

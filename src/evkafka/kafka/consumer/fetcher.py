@@ -141,7 +141,7 @@ class BufferingFetcher(RawFetcher):
         self,
         wanted: Collection[ClientPartition] | None,
         max_records: int,
-        on_unreadable: Callable[[Unreadable], object],
+        on_unreadable_records: Callable[[Unreadable], object],
     ) -> dict[ClientPartition, list[KafkaRecord]]:
         """Take buffered records of the wanted partitions, without a suspension.
 
@@ -156,7 +156,7 @@ class BufferingFetcher(RawFetcher):
             if isinstance(entry, BlockedPartition):
                 if not entry.reported:
                     entry.reported = True
-                    on_unreadable(entry.unreadable)
+                    on_unreadable_records(entry.unreadable)
                 continue
             if isinstance(entry, UnverifiedPosition):
                 continue
@@ -172,7 +172,7 @@ class BufferingFetcher(RawFetcher):
                 self._remove_exhausted_buffer(tp, entry)
                 if not records and tp in self._records:  # no record before the damage: report it in this call
                     self._records[tp].reported = True
-                    on_unreadable(self._records[tp].unreadable)
+                    on_unreadable_records(self._records[tp].unreadable)
             else:
                 self._records.move_to_end(tp)
             if records:

@@ -199,7 +199,7 @@ class KafkaSource:
             fetcher.forget_reported_resets()
         if wanted is not None and not wanted:
             return {}
-        return fetcher.take_records(wanted, max_records, self._listener.on_unreadable)
+        return fetcher.take_records(wanted, max_records, self._listener.on_unreadable_records)
 
     def _is_rebalancing(self, consumer: SourceConsumer) -> bool:
         if self._rebalance_state is not RebalanceState.READY:

@@ -30,7 +30,7 @@ from evkafka.kafka.consumer.leader_epochs import EpochOffset
 from evkafka.kafka.consumer.subscriptions import Subscriptions
 from evkafka.kafka.options import consumer_options, coordinator_options_from_consumer, fetcher_options_from_consumer
 from evkafka.records import TopicPartition
-from evkafka.runtime.commit_metadata import group_and_partition_for_checksum, has_finished_offsets_after
+from evkafka.runtime.commit_metadata import group_and_partition_text_for_checksum, has_finished_offsets_after
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.topic_pattern import TopicPattern
 
@@ -217,7 +217,7 @@ class SourceConsumer(AIOKafkaConsumer):
     def _has_finished_offsets_after(self, tp: ClientPartition, offset: int) -> bool:
         if self._group_id is None or self._settings.at_most_once:
             return False
-        place = group_and_partition_for_checksum(self._group_id, TopicPartition(*tp))
+        place = group_and_partition_text_for_checksum(self._group_id, TopicPartition(*tp))
         return self._member is not None and has_finished_offsets_after(
             self._member.looked_up_commits.get(tp), offset, place
         )

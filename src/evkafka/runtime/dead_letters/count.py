@@ -55,6 +55,6 @@ class DeadLetterCount:
         if self.rate is not None and not self._ledger.sealed:
             ended = self._read - self._ledger.unfinished_count
             if ended > self._counted:
-                self.rate.count_other(ended - self._counted)
+                self.rate.count_records_not_dead_lettered(ended - self._counted)
                 self._counted = ended
         return self.rate

@@ -89,7 +89,7 @@ def dead_letter_headers(
     them.
 
     Args:
-        id_: of the dead letter; see `dead_letter_id_of_record`.
+        id_: of the dead letter; see `build_dead_letter_id_from_address`.
         replayed: a valid signature proves that a replay wrote the record: its origin, id and count are kept.
         reduced: 0 for the full failure, else a step of `REDUCED_BYTES`, from 1.
     """
@@ -103,7 +103,7 @@ def dead_letter_headers(
             return headers.as_evkafka()
 
 
-def dead_letter_id_of_record(group_id: str, record: Record, incarnation: TopicIncarnation) -> str:
+def build_dead_letter_id_from_address(group_id: str, record: Record, incarnation: TopicIncarnation) -> str:
     """The id of a record's dead letter: group, cluster, topic with its id, partition, offset. Unknown parts are left
     out.
 
@@ -146,7 +146,7 @@ class UnreadableOrigin:
     value: None = None
 
 
-def origin_of_unreadable_record(unreadable: Unreadable) -> UnreadableOrigin:
+def record_with_address_of_unreadable(unreadable: Unreadable) -> UnreadableOrigin:
     tp, offsets = unreadable.partition, b"%d-%d" % (unreadable.offset, unreadable.next_offset - 1)
     return UnreadableOrigin(tp.topic, tp.partition, unreadable.offset, ((UNREADABLE, offsets),))
 

@@ -38,7 +38,7 @@ class DeadLetterProducer:
 
     async def start_sink_once(self) -> RecordSink:
         if self._sink is None:
-            await self._share_attempt("", self._start_sink)
+            await self._share_start_or_topic_look_up("", self._start_sink)
         assert self._sink is not None
         return self._sink
 
@@ -50,10 +50,12 @@ class DeadLetterProducer:
     async def choose_partition(self, topic: str, record: Record) -> int | None:
         """The record's own partition, if the topic has so many; None to let the key decide."""
         while topic not in self._partitions:  # another write may have dropped the count before this one continues
-            await self._share_attempt(topic, lambda: self.look_up_or_create_topics({topic: record.topic}))
+            await self._share_start_or_topic_look_up(
+                topic, lambda: self.look_up_or_create_topics({topic: record.topic})
+            )
         return record.partition if record.partition < self._partitions[topic] else None
 
-    async def refresh_and_detect_partition_change(self, topic: str, record: Record, partition: int | None) -> bool:
+    async def refresh_and_check_if_record_moves(self, topic: str, record: Record, partition: int | None) -> bool:
         """Look the topic up again, create it if it is gone, and return whether the record now belongs to another
         partition."""
         self.forget_partition_count(topic)
@@ -63,7 +65,7 @@ class DeadLetterProducer:
         """Look the topic up again before the next write: it may have been created again with fewer partitions."""
         self._partitions.pop(topic, None)
 
-    async def _share_attempt(self, topic: str, attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _share_start_or_topic_look_up(self, topic: str, attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Share one attempt among all callers that need it, and raise its failure in each of them. If they took turns,
         each would learn that nothing can be written only after the timeouts of all callers before it.
 
@@ -73,11 +75,11 @@ class DeadLetterProducer:
         task = self._running.get(topic)
         if task is None:
             task = self._running[topic] = asyncio.ensure_future(attempt())
-            task.add_done_callback(partial(self._forget_ended_attempt, topic))
+            task.add_done_callback(partial(self._forget_ended_start_or_look_up, topic))
         await asyncio.wait({task})
         await task
 
-    def _forget_ended_attempt(self, topic: str, task: asyncio.Task[None]) -> None:
+    def _forget_ended_start_or_look_up(self, topic: str, task: asyncio.Task[None]) -> None:
         del self._running[topic]
         # All callers may have been cancelled: asyncio would then report an error that nobody has retrieved.
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -39,21 +39,21 @@ class DeadLetterRate:
 
     # ------------------------------------------------------------------ counting
 
-    def count_other(self, records: int) -> None:
+    def count_records_not_dead_lettered(self, records: int) -> None:
         """So many more records have ended and are no dead letters."""
         if records > 0:
             self._ended += records
             self._row = 0
-            self._drop_dead_letters_outside_window()
+            self._drop_dead_letters_outside_record_window()
 
     def count_dead_letter(self) -> None:
         """One more record has become a dead letter."""
         self._ended += 1
         self._row += 1
         self._dead.append(self._ended)
-        self._drop_dead_letters_outside_window()
+        self._drop_dead_letters_outside_record_window()
 
-    def _drop_dead_letters_outside_window(self) -> None:
+    def _drop_dead_letters_outside_record_window(self) -> None:
         while self._dead and self._dead[0] <= self._ended - self._window:
             self._dead.popleft()
 
@@ -89,7 +89,7 @@ class DeadLetterRate:
         for number in self._dead:
             gaps.append(number - last)
             last = number
-        return f"{PREFIX} {int(self.stopped)} {self._row} {ended} {_pack_dead_letter_gaps(gaps)}"
+        return f"{PREFIX} {int(self.stopped)} {self._row} {ended} {_encode_dead_letter_gaps_as_text(gaps)}"
 
     @classmethod
     def from_metadata_text(cls, text: str, window: int) -> DeadLetterRate:
@@ -99,7 +99,7 @@ class DeadLetterRate:
             prefix, stopped, row, ended, packed = text.split(" ")
             if prefix != PREFIX:
                 return rate
-            number, gaps = 0, _unpack_dead_letter_gaps(packed)
+            number, gaps = 0, _decode_dead_letter_gaps_from_text(packed)
             for gap in gaps:
                 number += gap
                 rate._dead.append(number)
@@ -107,18 +107,18 @@ class DeadLetterRate:
             rate.stopped = stopped == "1"
         except (ValueError, binascii.Error, zlib.error):
             return cls(window)
-        rate._drop_dead_letters_outside_window()
+        rate._drop_dead_letters_outside_record_window()
         return rate
 
 
-def _pack_dead_letter_gaps(gaps: list[int]) -> str:
+def _encode_dead_letter_gaps_as_text(gaps: list[int]) -> str:
     """Seven bits per byte, compressed. If the text is too long, only the number of gaps and their sum are kept, and
     the dead letters are spread evenly when it is read."""
     text = base64.b64encode(zlib.compress(encode_varints(gaps), 9)).decode()
     return text if len(text) <= LONGEST_TEXT else f"~{len(gaps)}~{sum(gaps)}"
 
 
-def _unpack_dead_letter_gaps(text: str) -> list[int]:
+def _decode_dead_letter_gaps_from_text(text: str) -> list[int]:
     if text.startswith("~"):
         many, total = map(int, text[1:].split("~"))
         ends = [total * number // many for number in range(1, many + 1)] if 0 < many <= total else []

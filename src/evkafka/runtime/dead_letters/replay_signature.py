@@ -36,7 +36,7 @@ def state_topic(dead_letter_topic: str) -> str:
     return f"{dead_letter_topic}.state"
 
 
-def encode_signing_key(key: bytes) -> bytes:
+def encode_signing_key_as_record_value(key: bytes) -> bytes:
     return json.dumps({"signing_key": key.hex()}).encode()
 
 

@@ -20,9 +20,9 @@ from evkafka.runtime.dead_letters.headers import (
     REDUCED_BYTES,
     FailureInfo,
     Headers,
+    build_dead_letter_id_from_address,
     dead_letter_headers,
-    dead_letter_id_of_record,
-    origin_of_unreadable_record,
+    record_with_address_of_unreadable,
 )
 from evkafka.runtime.dead_letters.producers import DeadLetterProducer
 from evkafka.runtime.dead_letters.replay_signature import ReplaySignatureVerifier
@@ -157,7 +157,7 @@ class DeadLetterWriter:
         Raises:
             StopApp: its dead-letter topic has an illegal name.
         """
-        record, policy = origin_of_unreadable_record(unreadable), self._policy_for(None)
+        record, policy = record_with_address_of_unreadable(unreadable), self._policy_for(None)
         error = unreadable.error
         failure = FailureInfo(self._group_id, None, 1, f"the record cannot be read: {error!r}", error, self._now())
         return await self._write_until_confirmed(
@@ -238,7 +238,9 @@ class DeadLetterWriter:
         """The id of the record's dead letter. A delayed record has had one since it was written to a retry topic."""
         if isinstance(record, Origin) and record.id is not None:
             return record.id
-        return dead_letter_id_of_record(self._group_id, record, await self._incarnations.incarnation_of(record))
+        return build_dead_letter_id_from_address(
+            self._group_id, record, await self._incarnations.incarnation_of(record)
+        )
 
     def _failure_info(self, slot: Slot, verdict: SendToDeadLetter | SendToRetryTopic) -> FailureInfo:
         event_type = slot.route.event_type if slot.route is not None else None
@@ -294,16 +296,16 @@ class DeadLetterWriter:
                 return
             # The topic may have been deleted. It is created again, and the client sends to the new one. If the new one
             # has fewer partitions, the client would wait for a partition that does not exist.
-            if await self._refresh_and_detect_partition_change(write, outgoing.partition):
+            if await self._refresh_and_check_if_record_moves(write, outgoing.partition):
                 raise TopicChanged(f"{write.topic} has a different number of partitions than before")
             await wait_for(self._clock, confirmed, SEND_TIMEOUT_S - LOOK_AGAIN_S)
         finally:
             if not confirmed.done():
                 confirmed.cancel()
 
-    async def _refresh_and_detect_partition_change(self, write: TopicWrite, partition: int | None) -> bool:
+    async def _refresh_and_check_if_record_moves(self, write: TopicWrite, partition: int | None) -> bool:
         try:
-            return await write.producer.refresh_and_detect_partition_change(write.topic, write.record, partition)
+            return await write.producer.refresh_and_check_if_record_moves(write.topic, write.record, partition)
         except EVKafkaError as error:
             logger.debug(
                 "cannot find out whether topic %s has changed: %s", write.topic, error

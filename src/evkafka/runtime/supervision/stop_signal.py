@@ -59,7 +59,7 @@ class StopSignal:
         """The failure was handled, and a new source follows."""
         self.failure = asyncio.get_running_loop().create_future()
 
-    def later_stop_app_or_given_failure(self, failure: BaseException | None) -> BaseException | None:
+    def stored_stop_app_else_given_failure(self, failure: BaseException | None) -> BaseException | None:
         """The given failure, or a record's verdict that came while draining, which takes precedence."""
         if self.failure.done() and isinstance(later := self.failure.exception(), StopApp):
             return later

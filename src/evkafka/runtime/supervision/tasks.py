@@ -149,7 +149,7 @@ class SupervisedTasks:
             for task in self.running_tasks:
                 task.cancel()
 
-    async def run_step_until_not_cancelled(self, step: Callable[[], Awaitable[T]]) -> T:
+    async def run_step_again_if_cancelled(self, step: Callable[[], Awaitable[T]]) -> T:
         """Run a step to its end. A cancellation from outside starts it again, so the step must allow that."""
         while True:
             try:

@@ -8,7 +8,7 @@ from typing import Literal
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerRefused
 from evkafka.records import OffsetReset, Record, TopicPartition, Unreadable
-from evkafka.runtime.commit_metadata import group_and_partition_for_checksum, has_finished_offsets_after
+from evkafka.runtime.commit_metadata import group_and_partition_text_for_checksum, has_finished_offsets_after
 from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
 from evkafka.runtime.ports import SourceListener
 from evkafka.testing.memory.group import Group
@@ -104,7 +104,7 @@ class PartitionReader:
         return has_finished_offsets_after(
             self.last_commit_before_assignment(tp),
             offset,
-            group_and_partition_for_checksum(self._settings.group_id, tp),
+            group_and_partition_text_for_checksum(self._settings.group_id, tp),
         )
 
     def _reset_position_and_tell_listener(self, tp: TopicPartition, reset: OffsetReset) -> None:
@@ -156,7 +156,7 @@ class PartitionReader:
             return records
         blocked = log.next_unreadable_offset(position)
         if blocked is not None:
-            self.listener.on_unreadable(Unreadable(tp, blocked, blocked + 1, ValueError("a bad checksum")))
+            self.listener.on_unreadable_records(Unreadable(tp, blocked, blocked + 1, ValueError("a bad checksum")))
         else:
             self.positions[tp] = log.next_position(position, self.isolation)
         return []
