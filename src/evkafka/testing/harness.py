@@ -38,7 +38,7 @@ from evkafka.service.single_attempt import (
     wait_until_schemas_known,
 )
 from evkafka.testing.memory.partition_log import MemoryRecord
-from evkafka.testing.recording import OffsetCounter, ProducerOnlyCluster, SentEvent, SentEvents
+from evkafka.testing.recording import OffsetCounter, ProducerClusterWithoutTopics, SentEvent, SentEvents
 
 WRITTEN: Collection[OutcomeName] = ("done", "skip", "unmatched")
 """The outcomes after which an exactly-once consumer writes what the attempt has sent."""
@@ -116,7 +116,7 @@ class Harness:
         self._offset_counter = OffsetCounter()
         self._consumers: dict[str, CompiledConsumer] = {}
         self._state: Mapping[str, Any] = {}
-        self.backend = Backend(ProducerOnlyCluster(self._sent, self._offset_counter), SystemClock())
+        self.backend = Backend(ProducerClusterWithoutTopics(self._sent, self._offset_counter), SystemClock())
         self.context = Context()
 
     # ------------------------------------------------------------------ life
@@ -155,7 +155,7 @@ class Harness:
     async def _start_producers(self, stack: AsyncExitStack) -> None:
         joins_transactions = any(one.plan.settings.transaction_settings is not None for one in self._consumers.values())
         for declared in self._app.producers.values():
-            cluster = ProducerOnlyCluster(self._sent, self._offset_counter, declared.name, declared.sender)
+            cluster = ProducerClusterWithoutTopics(self._sent, self._offset_counter, declared.name, declared.sender)
             producer = EVKafkaProducer(
                 declared.config, cluster=cluster, name=declared.name, joins_transactions=joins_transactions
             )

@@ -91,8 +91,8 @@ class SentEvents:
             self._visible += events[: len(kept.records)]  # the others came after its end, and were refused
 
 
-class ProducerOnlyCluster:
-    """A cluster for producers only: its sinks append to a list, and there is nothing to read.
+class ProducerClusterWithoutTopics:
+    """A cluster for producers only: its sinks append to a list. It has no topics, so there is nothing to read.
 
     Args:
         producer: the app's name for the producer; None for producers that the user's code creates itself.
