@@ -437,7 +437,7 @@ POLLER = [
     Breakage(
         "a corrupt record is passed before its dead letter is confirmed",
         "runtime/corrupt_records.py",
-        "        kept = await self._dead_letters.send_unreadable(unreadable)\n",
+        "        kept = await self._dead_letters.send_dead_letter_of_unreadable(unreadable)\n",
         "        kept = ()\n",
         "the record is lost without a trace",
         ("tests/runtime/dead_letters/test_unreadable.py",),

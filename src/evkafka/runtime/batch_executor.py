@@ -38,7 +38,7 @@ class AttemptRunner(Protocol):
     started_s: float
 
     def classify_raised(self, error: BaseException, record: Record) -> object: ...
-    async def clear_cancellation(self) -> None: ...
+    async def clear_cancellation_of_ended_attempt(self) -> None: ...
     async def run_cleanup_again_if_cancelled(self, step: Callable[[], Awaitable[None]]) -> None: ...
 
 
@@ -119,7 +119,7 @@ class BatchRun:
             result = await step
         except BaseException as error:  # the executor decides what it means, or raises it again
             result = self._runner.classify_raised(error, self._records[0])
-        await self._runner.clear_cancellation()
+        await self._runner.clear_cancellation_of_ended_attempt()
         return result
 
     def _runnable_indexes(self) -> list[int]:
@@ -240,7 +240,7 @@ class BatchRun:
                 self._waits.append((index, verdict.delay_s))
         for index, end, verdict in judged:
             if isinstance(verdict, SendToRetryTopic | SendToDeadLetter):
-                self._begin_write_of_failed_record(index, end, verdict, share_s)
+                self._begin_dead_letter_or_retry_topic_write(index, end, verdict, share_s)
         for lane, settled in settled_after.items():
             self._writes.add_records_settled_after_write(lane, settled)
         for index, end, verdict in judged:
@@ -272,7 +272,7 @@ class BatchRun:
                 self._written.setdefault(owner, index)
             yield index, end, verdict
 
-    def _begin_write_of_failed_record(
+    def _begin_dead_letter_or_retry_topic_write(
         self, index: int, end: FailureOutcome | None, verdict: SendToRetryTopic | SendToDeadLetter, share_s: float
     ) -> None:
         """The record waits in its own lane, which continues when the record is written and the batch is over."""

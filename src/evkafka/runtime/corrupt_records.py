@@ -96,7 +96,7 @@ class CorruptRecords:
 
     async def _send_to_dead_letter(self, partition: Partition, unreadable: Unreadable) -> None:
         assignment, tp = self._assignment, partition.tp
-        kept = await self._dead_letters.send_unreadable(unreadable)
+        kept = await self._dead_letters.send_dead_letter_of_unreadable(unreadable)
         if assignment.partitions.get(tp) is not partition or partition.is_being_revoked or assignment.source is None:
             return  # the partition was revoked or assigned again: its next reader handles the record again
         partition.outbox.add((unreadable.offset,), kept)

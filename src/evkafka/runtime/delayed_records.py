@@ -113,7 +113,7 @@ def wrap_dispatch_to_unwrap_delayed_records(dispatch: Dispatch) -> Dispatch:
 class SourceDeadLetterSink(DeadLetterSink, Protocol):
     """Also takes unreadable records on behalf of another topic."""
 
-    async def send_unreadable(
+    async def send_dead_letter_of_unreadable(
         self, unreadable: Unreadable, *, source: str | None = None
     ) -> Sequence[OutgoingRecord]: ...
 
@@ -135,10 +135,10 @@ class DelayedRecordSink:
     ) -> Sequence[OutgoingRecord]:
         return await self._sink.send_to_dead_letter(_cast_delayed_record(record).origin, slot, verdict, failed)
 
-    async def send_unreadable(self, unreadable: Unreadable) -> Sequence[OutgoingRecord]:
+    async def send_dead_letter_of_unreadable(self, unreadable: Unreadable) -> Sequence[OutgoingRecord]:
         """The record that failed first is unknown: the dead letter has the address in the retry topic."""
         source = self._retry_topics[unreadable.partition.topic].source
-        return await self._sink.send_unreadable(unreadable, source=source)
+        return await self._sink.send_dead_letter_of_unreadable(unreadable, source=source)
 
 
 def _cast_delayed_record(record: Record) -> DelayedRecord:

@@ -414,7 +414,7 @@ class Executor:
     async def _settle_result(self, lane: Lane, record: Record, result: object, duration_s: float) -> bool:
         """From an attempt's result to an outcome, from that to a verdict, which is carried out. False if the run
         of the lane must end here."""
-        await self.clear_cancellation()
+        await self.clear_cancellation_of_ended_attempt()
         slot = self.slot
         if isinstance(result, NotAdmitted | NotReady):
             self._put_back_unbegun_record(lane, record, result)
@@ -483,7 +483,7 @@ class Executor:
             except asyncio.CancelledError as unrelated:
                 self._ignore_cancellation_unless_killed(unrelated)
 
-    async def clear_cancellation(self) -> None:
+    async def clear_cancellation_of_ended_attempt(self) -> None:
         """Forget the cancellation of the attempt that has just ended, regardless of its source.
 
         It has already taken effect.
@@ -521,7 +521,7 @@ class Executor:
                         self._ignore_cancellation_unless_killed(error)
                 else:
                     break
-        await self.clear_cancellation()
+        await self.clear_cancellation_of_ended_attempt()
 
     @contextmanager
     def _suspend_time_limit(self) -> Iterator[None]:

@@ -61,7 +61,7 @@ class DeadLetterSink(Protocol):
     ) -> Sequence[OutgoingRecord]:
         """Write the dead letter and wait for its confirmation; try again until it is written."""
 
-    async def send_unreadable(self, unreadable: Unreadable) -> Sequence[OutgoingRecord]:
+    async def send_dead_letter_of_unreadable(self, unreadable: Unreadable) -> Sequence[OutgoingRecord]:
         """The same for a record that the client cannot read: the dead letter has its address, and no value."""
 
 

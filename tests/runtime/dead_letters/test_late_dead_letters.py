@@ -27,7 +27,7 @@ class SlowDeadLetters:
     def __init__(self) -> None:
         self.begun, self.confirmed = asyncio.Event(), asyncio.Event()
 
-    async def send_unreadable(self, unreadable: Unreadable, **_: object) -> None:
+    async def send_dead_letter_of_unreadable(self, unreadable: Unreadable, **_: object) -> None:
         self.begun.set()
         await self.confirmed.wait()
 

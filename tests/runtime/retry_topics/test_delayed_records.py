@@ -209,7 +209,9 @@ class TestDelayedRecordSink:
             ) -> None:
                 written.append((record.topic, record.offset, verdict.reason))
 
-            async def send_unreadable(self, unreadable: Unreadable, *, source: str | None = None) -> None:
+            async def send_dead_letter_of_unreadable(
+                self, unreadable: Unreadable, *, source: str | None = None
+            ) -> None:
                 written.append((unreadable.partition.topic, source))
 
         sink = DelayedRecordSink(cast(Any, Sink()), {TOPIC: RETRY_TOPIC})
@@ -217,5 +219,5 @@ class TestDelayedRecordSink:
             delayed_record(41), slot(), SendToRetryTopic(60_000, "why", None), lambda *_: None
         )
         await sink.send_to_dead_letter(delayed_record(42), slot(), SendToDeadLetter("why", None), lambda *_: None)
-        await sink.send_unreadable(cast(Any, SimpleNamespace(partition=TP)))
+        await sink.send_dead_letter_of_unreadable(cast(Any, SimpleNamespace(partition=TP)))
         assert written == [("orders", 41, 60_000), ("orders", 42, "why"), (TOPIC, "orders")]

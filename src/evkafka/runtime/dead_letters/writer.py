@@ -147,7 +147,9 @@ class DeadLetterWriter:
 
     # ------------------------------------------------------------------ writing
 
-    async def send_unreadable(self, unreadable: Unreadable, *, source: str | None = None) -> Sequence[OutgoingRecord]:
+    async def send_dead_letter_of_unreadable(
+        self, unreadable: Unreadable, *, source: str | None = None
+    ) -> Sequence[OutgoingRecord]:
         """Write a dead letter for a record that the client cannot read, with the same promises. It has the address of
         the record and the error, and no value.
 
