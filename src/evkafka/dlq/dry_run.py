@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from evkafka.config.settings import ConsumerSettings
 from evkafka.dlq.dead_letter import DeadLetterRecord, original_record
@@ -37,32 +37,49 @@ class CheckedConsumer(Protocol):
 
 
 def predict_outcome(
-    handler: Handler | None,
-    *,
-    event_type: str | None,
-    value: bytes | None,
-    decodes: bool = True,
-    decode: Callable[[Endpoint, bytes], Any] = lambda endpoint, value: endpoint.resolve_decoder().from_bytes(value),
+    consumer: CheckedConsumer, formats: ConsumerFormats | None, event: Record, *, failed_as: str | None = None
 ) -> tuple[str, str | None]:
-    """The outcome in a few words, and why the record would fail, or None.
+    """The outcome of an attempt in a few words, and why the record would fail, or None.
+
+    A record would run if its schema is not known yet, or if an app callable takes it. Middleware of the consumer's own
+    may change payload and event type: values are not decoded then.
 
     Args:
-        handler: the consumer's; None if an app callable takes its records.
-        decodes: False if a middleware changes the payload, so that decoding it here would mean nothing.
-        decode: decodes a value for an endpoint; default: as JSON.
+        formats: the consumer's; None if all values are JSON.
+        event: the record, without the envelope of a CloudEvent.
+        failed_as: the event type of an earlier attempt; it counts if middleware may have given it.
     """
-    if handler is None:
+    has_own_middleware = any(layer.cls is not JsonTypedDecoderMiddleware for layer in consumer.middleware or ())
+    header = dict(reversed(event.headers)).get(consumer.stack_type_header)
+    event_type = header.decode(errors="replace") if header is not None else None
+    if event_type is None and has_own_middleware:
+        event_type = failed_as
+    topic_types = consumer.default_event_type_by_topic
+    if formats is None:
+        event_type = topic_types.get(event.topic) if event_type is None else event_type
+    elif not formats.is_record_schema_known(event):
         return WOULD_RUN, None
-    endpoint = handler.find_endpoint(event_type)
+    elif event_type is None:
+        if (fault := formats.undecodable_error(event)) is not None:
+            return "would fail", str(fault)
+        event_type = formats.event_type_reader(topic_types)(event)
+    if consumer.handler is None:
+        return WOULD_RUN, None
+    endpoint = consumer.handler.find_endpoint(event_type)
     if endpoint is None:
         return f"no endpoint for {event_type}" if event_type else "no event type", None
+    return (WOULD_RUN, None) if has_own_middleware else _predict_decoding(endpoint, formats, event)
+
+
+def _predict_decoding(endpoint: Endpoint, formats: ConsumerFormats | None, event: Record) -> tuple[str, str | None]:
     decoder = endpoint.resolve_decoder()
-    if value is None:
-        return (WOULD_RUN, None) if decoder.admits_none or not decodes else ("tombstone", None)
-    if not decodes:
-        return WOULD_RUN, None
+    if event.value is None:
+        return (WOULD_RUN if decoder.admits_none else "tombstone"), None
     try:
-        decode(endpoint, value)
+        if formats is None:
+            decoder.from_bytes(event.value)
+        else:
+            endpoint.decoder_for_formats(formats)(event.value, event)
     except Exception as error:  # a user's validator may raise anything; BaseException ends the command
         return (
             "would fail",
@@ -71,39 +88,8 @@ def predict_outcome(
     return WOULD_RUN, None
 
 
-def predict_outcome_with_schema(
-    handler: Handler | None,
-    formats: ConsumerFormats,
-    record: Record,
-    *,
-    event_type: str | None,
-    default_event_type_by_topic: Mapping[str, str],
-    decodes: bool = True,
-) -> tuple[str, str | None]:
-    """The same for a record whose value may have a schema. Its schema must be known, or nothing is predicted.
-
-    Args:
-        event_type: of its header; None if it has none.
-    """
-    if not formats.is_record_schema_known(record):
-        return WOULD_RUN, None
-    if event_type is None and (fault := formats.undecodable_error(record)) is not None:
-        return "would fail", str(fault)
-    return predict_outcome(
-        handler,
-        event_type=event_type
-        if event_type is not None
-        else formats.event_type_reader(default_event_type_by_topic)(record),
-        value=record.value,
-        decodes=decodes,
-        decode=lambda endpoint, value: endpoint.decoder_for_formats(formats)(value, record),
-    )
-
-
 def create_reaches_endpoint_check(consumer: CheckedConsumer) -> DryRunCheck:
     """A check whether a dead letter would reach an endpoint of this consumer."""
-    type_header, topic_types = consumer.stack_type_header, consumer.default_event_type_by_topic
-    is_default = all(layer.cls is JsonTypedDecoderMiddleware for layer in consumer.middleware or ())
     formats = consumer.formats()
 
     def check(dead_letter: DeadLetterRecord) -> str | None:
@@ -113,27 +99,8 @@ def create_reaches_endpoint_check(consumer: CheckedConsumer) -> DryRunCheck:
             record = consumer.record_without_cloudevents_envelope(dead_letter.record)
         except DecodeError as error:
             return str(error)
-        header = dict(reversed(record.headers)).get(type_header)
-        if formats is not None:
-            own_type = header.decode(errors="replace") if header is not None else dead_letter.event_type
-            outcome, reason = predict_outcome_with_schema(
-                consumer.handler,
-                formats,
-                original_record(dead_letter, record, record.headers),
-                event_type=own_type,
-                default_event_type_by_topic=topic_types,
-                decodes=is_default,
-            )
-            return reason or (None if outcome == WOULD_RUN else outcome)
-        if header is not None:
-            event_type: str | None = header.decode(errors="replace")
-        else:
-            event_type = topic_types.get(dead_letter.topic or "")
-        if not is_default:
-            event_type = event_type or dead_letter.event_type
-        outcome, reason = predict_outcome(
-            consumer.handler, event_type=event_type, value=record.value, decodes=is_default
-        )
+        event = original_record(dead_letter, record, record.headers)
+        outcome, reason = predict_outcome(consumer, formats, event, failed_as=dead_letter.event_type)
         return reason or (None if outcome == WOULD_RUN else outcome)
 
     return check

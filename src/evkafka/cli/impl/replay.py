@@ -16,7 +16,7 @@ from evkafka.cli.impl.tail import event_type_of
 from evkafka.cli.output import counted, print_json, show_progress_bar
 from evkafka.cli.position import LATEST, Position, look_up_offsets, look_up_topic_bounds
 from evkafka.cli.signals import interrupt_on_sigterm
-from evkafka.dlq.dry_run import predict_outcome, predict_outcome_with_schema
+from evkafka.dlq.dry_run import predict_outcome
 from evkafka.dlq.local_handler import create_attempt_runner, failure_reason
 from evkafka.exceptions import ConfigError, DecodeError
 from evkafka.kafka.admin.topic_reader import follow_topic
@@ -185,21 +185,14 @@ async def _create_record_runner(
 
 
 def _create_decoding_runner(declared: DeclaredConsumer, formats: ConsumerFormats | None) -> RecordRunner:
-    types = declared.default_event_type_by_topic
-
     async def decode(record: Record) -> tuple[str, str | None]:
         try:
             event = declared.record_without_cloudevents_envelope(record)
         except DecodeError as error:
             return "would fail", str(error)
-        event_type = event_type_of(event, declared.stack_type_header)
         if formats is not None:
             await wait_until_schemas_known(formats.future_done_when_record_schema_known, [event])
-            return predict_outcome_with_schema(
-                declared.handler, formats, event, event_type=event_type, default_event_type_by_topic=types
-            )
-        event_type = event_type or types.get(record.topic)
-        return predict_outcome(declared.handler, event_type=event_type, value=event.value)
+        return predict_outcome(declared, formats, event)
 
     return decode
 
