@@ -79,7 +79,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
     async def all_topic_shapes(*args: object, **options: object) -> dict[str, object]:
         return {}
 
-    async def partition_numbers(*args: object) -> dict[str, list[int]]:
+    async def partition_numbers_by_topic(*args: object) -> dict[str, list[int]]:
         return {"orders.shop.dlq": [0]}
 
     class Topic:
@@ -100,7 +100,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
 
     monkeypatch.setattr(browser, "read_page", read_page)
     monkeypatch.setattr(dead_letter_topics, "all_topic_shapes", all_topic_shapes)
-    monkeypatch.setattr(dead_letter_list, "partition_numbers", partition_numbers)
+    monkeypatch.setattr(dead_letter_list, "partition_numbers_by_topic", partition_numbers_by_topic)
     monkeypatch.setattr(dead_letters, "DeadLetterTopic", Topic)
     return there
 

@@ -158,7 +158,7 @@ def describe_cause(error: BaseException) -> str:
 def _describe_tls_error(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate was not accepted: {_describe_verification_error(error)}"
-    if _is_plaintext_port(error):
+    if _is_error_of_plaintext_port(error):
         return "the server does not speak TLS on this port (see security_protocol)"
     if _is_certificate_alert(error):
         return (
@@ -242,12 +242,12 @@ def was_closed_without_reason(error: BaseException) -> bool:
         case kafka.KafkaConnectionError():
             return "closed" in str(error)
         case ssl.SSLError():
-            return _is_plaintext_port(error)
+            return _is_error_of_plaintext_port(error)
         case _:
             return False
 
 
-def _is_plaintext_port(error: ssl.SSLError) -> bool:
+def _is_error_of_plaintext_port(error: ssl.SSLError) -> bool:
     return "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER_FAILURE" in str(error)
 
 

@@ -12,12 +12,14 @@ class LoginFilter(logging.Filter):
     """Replaces login requests and answers among a log record's arguments by the name of their type."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple) and any(map(_is_login, record.args)):
-            record.args = tuple(f"{type(arg).__name__}(<hidden>)" if _is_login(arg) else arg for arg in record.args)
+        if isinstance(record.args, tuple) and any(map(_is_sasl_message, record.args)):
+            record.args = tuple(
+                f"{type(arg).__name__}(<hidden>)" if _is_sasl_message(arg) else arg for arg in record.args
+            )
         return True
 
 
-def _is_login(argument: object) -> bool:
+def _is_sasl_message(argument: object) -> bool:
     return type(argument).__name__.startswith("Sasl")
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from evkafka.dlq import DeadLetterFilter, DeadLetterPosition, DeadLetterRecord, DeadLetterTopic
 from evkafka.dlq.dead_letter import OffsetRanges
 from evkafka.dlq.state_topic import Status
-from evkafka.kafka.admin.topic_reader import partition_numbers
+from evkafka.kafka.admin.topic_reader import partition_numbers_by_topic
 from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line, escape_multiline_text
 from evkafka.ui.models import DeadLetterCounts, DeadLetterGroup, DeadLetterRow, RecordAddress
 from evkafka.ui.payload_text import KEY_BYTES, headers_as_text, payload_as_text, unshowable_text
@@ -82,7 +82,7 @@ class DeadLetterLists:
 
     async def find_page(self, topic: DeadLetterTopic, query: ListQuery) -> Listed:
         """A page; an empty one if the topic does not exist yet: the first dead letter creates it."""
-        if not await partition_numbers(topic.connection, [topic.name]):
+        if not await partition_numbers_by_topic(topic.connection, [topic.name]):
             return Listed()
         search = self._last
         if search is None or not query.skip or not search.is_for_same_query(topic.name, query):

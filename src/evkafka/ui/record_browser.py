@@ -10,7 +10,7 @@ from functools import partial
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.log_pages import LogPage, PageLimits, read_page
-from evkafka.kafka.admin.topic_reader import partition_numbers
+from evkafka.kafka.admin.topic_reader import partition_numbers_by_topic
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.formats.plain_reader import PlainReader, event_type_without_type_header
@@ -60,7 +60,7 @@ async def list_topics(app: OperatedApp, background: BackgroundRunner) -> TopicLi
         connections[servers] = topic.connection
     rows: list[TopicRow] = []
     for servers, names in by_cluster.items():
-        read = partial(partition_numbers, connections[servers], names)
+        read = partial(partition_numbers_by_topic, connections[servers], names)
         existing = await background.run(read, timeout_s=READ_TIMEOUT_S)
         rows += [TopicRow(topic=name, partitions=list(numbers)) for name, numbers in existing.items()]
     return TopicList(topics=sorted(rows, key=lambda row: row["topic"]))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from evkafka.exceptions import BrokerError
-from evkafka.kafka.admin.topic_reader import partition_numbers
+from evkafka.kafka.admin.topic_reader import partition_numbers_by_topic
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.ui.app_topics import configured_dead_letter_topics
 from evkafka.ui.background import BackgroundRunner
@@ -51,7 +51,9 @@ async def _cluster_rows(
     servers = ",".join(settings.connection.bootstrap_servers)
     wanted = [*(topic.name for topic in settings.topics), *declared.retry_topics(), *dead_letter_topics]
     try:
-        known = await background.run(lambda: partition_numbers(settings.connection, wanted), timeout_s=READ_TIMEOUT_S)
+        known = await background.run(
+            lambda: partition_numbers_by_topic(settings.connection, wanted), timeout_s=READ_TIMEOUT_S
+        )
     except (BrokerError, TimeoutError) as error:
         reason = str(error) or f"no answer within {READ_TIMEOUT_S:g} s"
         return [

@@ -32,7 +32,7 @@ Address = tuple[int, int]
 
 def check_run(observations: Observations, *, max_duplicates: float | None = None) -> Report:
     """The report of a run. For `max_duplicates` see `describe_problems`."""
-    handled = _count_handled(observations.entries)
+    handled = _count_handlings_by_record(observations.entries)
     began_s = min((one.at_s for one in observations.sent), default=observations.finished_s)
     at_once, zombies = _find_concurrent_attempts(observations.entries, observations.promises.session_s)
     in_order = observations.promises.in_order
@@ -73,7 +73,7 @@ def check_run(observations: Observations, *, max_duplicates: float | None = None
 # ---------------------------------------------------------------------------- handling
 
 
-def _count_handled(entries: Iterable[Entry]) -> Counter[Address]:
+def _count_handlings_by_record(entries: Iterable[Entry]) -> Counter[Address]:
     return Counter((entry.partition, entry.offset) for entry in entries if entry.event == "end")
 
 

@@ -149,7 +149,7 @@ class _Run:
         )
 
     async def run(self) -> Report:
-        with self._kill_workers_at_exit():
+        with self._kill_workers_at_end_of_run():
             await self._create_topics()
             await self._start_processes()
             await self._run_load_and_faults()
@@ -352,7 +352,7 @@ class _Run:
         return outputs
 
     @contextmanager
-    def _kill_workers_at_exit(self) -> Iterator[None]:
+    def _kill_workers_at_end_of_run(self) -> Iterator[None]:
         """No process outlives the run."""
         try:
             yield

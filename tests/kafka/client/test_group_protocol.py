@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,7 +16,6 @@ from evkafka.kafka.client.group_protocol import (
 from evkafka.kafka.client.node_connections import NodeConnections
 from evkafka.kafka.client.offset_protocol import MemberOffsetFetchRequest
 from evkafka.kafka.client.protocol import TopicIdsByNameRequest
-from evkafka.kafka.client.topic_ids import request_topic_names
 from evkafka.kafka.errors import ErrorCode
 from tests.support.group_member import GroupMember
 from tests.support.kafka_topics import MakeTopic
@@ -42,7 +40,6 @@ class TestAMember:
         [(_, _, topic_id, *_)] = (await client.send_to_any_node(TopicIdsByNameRequest([member.topic]))).topics
         await member.join()
         assert member.partitions == {topic_id: {0, 1}}
-        assert await request_topic_names(client, [topic_id, uuid.uuid4()]) == {topic_id: member.topic}
 
         assert await member.commit(5, member.epoch, {member.topic: topic_id}) == 0
         assert await member.commit(6, member.epoch, {}) == 0

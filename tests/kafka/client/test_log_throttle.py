@@ -30,15 +30,15 @@ class TestOutages:
     def test_that_end_soon_are_no_warning(self, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
         outage = Outage(logger)
         for _ in range(3):
-            outage.note_failure("no coordinator")
+            outage.warn_if_failing_for_long("no coordinator")
             clock.now_s += GRACE_S - 1
-            outage.note_success()
+            outage.forget_failures()
         assert caplog.records == []
 
     def test_that_last_are_a_warning(self, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
         outage = Outage(logger)
-        outage.note_failure("no coordinator")
+        outage.warn_if_failing_for_long("no coordinator")
         clock.now_s += GRACE_S
-        outage.note_failure("no coordinator")
-        outage.note_failure("no coordinator")
+        outage.warn_if_failing_for_long("no coordinator")
+        outage.warn_if_failing_for_long("no coordinator")
         assert caplog.messages == ["no coordinator"]

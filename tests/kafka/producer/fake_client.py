@@ -52,13 +52,13 @@ class Client:
         self.code: int | None = None
 
     @property
-    def newest(self) -> Any:
+    def newest_producer(self) -> Any:
         return self
 
-    def current(self) -> Any:
+    def current_producer(self) -> Any:
         return self
 
-    def replace(self, *_: object) -> None: ...
+    def replace_producer(self, *_: object) -> None: ...
     def close_producer_if_drained(self, *_: object) -> None: ...
 
     def reason_nothing_can_be_sent(self) -> str:

@@ -45,10 +45,10 @@ def sent(*records: PendingRecord) -> CountingClient:
     """These records as one batch, which has been sent once."""
     client = CountingClient()
     queue = PartitionQueue(TopicPartition("t", 0), client, standard_timeout_s=10.0)
-    client.current = lambda: None  # type: ignore[method-assign]  # until all are in the batch
+    client.current_producer = lambda: None  # type: ignore[method-assign]  # until all are in the batch
     for one in records:
         queue.add_to_batch_or_waiting_records(one)
-    client.current = lambda: client  # type: ignore[method-assign]
+    client.current_producer = lambda: client  # type: ignore[method-assign]
     queue.submit_next()
     client.sent[0].retry_count = 1
     return client

@@ -162,7 +162,7 @@ async def read_page(
     """
     async with reader_session(connection, f"reading topic {topic!r}", timeout_s) as reader:
         wanted = await _choose_partitions(reader, topic, partition, limits.partitions)
-        partitions = await _create_progress(reader, wanted, start, min(limits.records, WINDOW_MAX))
+        partitions = await _create_progress_per_partition(reader, wanted, start, min(limits.records, WINDOW_MAX))
         backward = isinstance(start, Newest | Before)
         page = _PageReader(reader, partitions, limits, matches, decode or _return_unchanged, backward=backward)
         await page.fill_page()
@@ -186,7 +186,7 @@ async def _choose_partitions(reader: Reader, topic: str, partition: int | None, 
     return known
 
 
-async def _create_progress(
+async def _create_progress_per_partition(
     reader: Reader, wanted: Sequence[ClientPartition], start: Start, window: int
 ) -> list[_PartitionProgress]:
     firsts: Mapping[ClientPartition, int] = await reader.beginning_offsets(wanted)

@@ -75,7 +75,7 @@ class PermissionProbe:
             reader.assign_at(await reader.end_offsets(partitions))
             await reader.getmany(timeout_ms=round(REQUEST_S * 1000))
         except REFUSALS as error:
-            return f"READ of topic {_join_names_in_error(error) or ', '.join(sorted(topics))}"
+            return f"READ of topic {_join_names_from_error(error) or ', '.join(sorted(topics))}"
         finally:
             await reader.stop()
         return None
@@ -96,7 +96,7 @@ class PermissionProbe:
         return f"WRITE of topic {topic!r}" if refused else None
 
 
-def _join_names_in_error(error: BaseException) -> str:
+def _join_names_from_error(error: BaseException) -> str:
     return ", ".join(str(arg) for arg in error.args if isinstance(arg, str))
 
 

@@ -156,7 +156,7 @@ async def end_offsets(connection: ConnectionSettings, topic: str, *, timeout_s: 
     return {at.partition: offset for at, offset in ends.items()}
 
 
-async def partition_numbers(
+async def partition_numbers_by_topic(
     connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float = 15.0
 ) -> Mapping[str, Sequence[int]]:
     """The partitions of each of these topics; a topic that does not exist is left out.

@@ -59,14 +59,14 @@ class CoordinatorConnection:
         except kafka.KafkaError as error:
             if not error.retriable:
                 raise
-            self._outage.note_failure(
+            self._outage.warn_if_failing_for_long(
                 f"{self._kind} {self.key!r} has no coordinator: {describe_cause(error)}; trying again"
             )
             await self._client.force_metadata_update()
             return False
         if not await self._client.ready(node_id, group=ConnectionGroup.COORDINATION):
             return False
-        self._outage.note_success()
+        self._outage.forget_failures()
         self.coordinator_id = node_id
         logger.debug("node %d is the coordinator of %s %r", node_id, self._kind, self.key)
         return True

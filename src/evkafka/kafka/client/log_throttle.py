@@ -40,8 +40,8 @@ class Outage:
         self._warnings = LogThrottle(logger)
         self._since_s: float | None = None
 
-    def note_failure(self, message: str) -> None:
-        """It has failed again."""
+    def warn_if_failing_for_long(self, message: str) -> None:
+        """It has failed again: log that, as a warning once it has failed for `GRACE_S`."""
         now_s = time.monotonic()
         if self._since_s is None:
             self._since_s = now_s
@@ -50,6 +50,6 @@ class Outage:
         else:
             self._warnings.warn(message)
 
-    def note_success(self) -> None:
-        """It has succeeded."""
+    def forget_failures(self) -> None:
+        """It has succeeded: the next failure is the first of a new outage."""
         self._since_s = None

@@ -354,15 +354,3 @@ class TopicIdsByNameRequest(Request[MetadataRequest_v11 | MetadataRequest_v12]):
 
     def build(self, request_struct_class: Any) -> Any:
         return request_struct_class([(NO_TOPIC_ID, name) for name in sorted(self._topics)], False, False)
-
-
-class TopicNamesByIdRequest(Request[MetadataRequest_v12]):
-    """Metadata of these topics by id. Brokers before 3.1 do not support it: NotImplementedError."""
-
-    API_KEY = 3
-
-    def __init__(self, topic_ids: Collection[uuid.UUID]) -> None:
-        self._topic_ids = topic_ids
-
-    def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class([(topic_id, None) for topic_id in self._topic_ids], False, False)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from aiokafka.protocol.metadata import MetadataRequest
 
-from evkafka.kafka.client.protocol import NO_TOPIC_ID, TopicIdsByNameRequest, TopicNamesByIdRequest
+from evkafka.kafka.client.protocol import NO_TOPIC_ID, TopicIdsByNameRequest
 from evkafka.runtime.ports import TopicIds
 
 
@@ -27,16 +27,6 @@ async def request_topic_ids(client: Any, topics: Collection[str]) -> TopicIds:
         return TopicIds(getattr(answer, "cluster_id", None), {})
     found = {name: id_ for code, name, id_, *_ in answer.topics if code == 0 and id_ != NO_TOPIC_ID}
     return TopicIds(answer.cluster_id, {name: format_topic_id(id_) for name, id_ in found.items()})
-
-
-async def request_topic_names(client: Any, topic_ids: Collection[uuid.UUID]) -> Mapping[uuid.UUID, str]:
-    """The names of the topics with these ids. A topic that does not exist, or that may not be described, is left out.
-
-    Raises:
-        KafkaError: there was no answer.
-    """
-    answer = await client.send_to_any_node(TopicNamesByIdRequest(topic_ids))
-    return {id_: name for code, name, id_, *_ in answer.topics if code == 0 and name is not None}
 
 
 def format_topic_id(id_: uuid.UUID) -> str:

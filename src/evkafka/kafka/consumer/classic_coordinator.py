@@ -98,8 +98,10 @@ class ClassicCoordinator(GroupCoordinator):
                 self.confirmed_at_s = sent_s
             elif isinstance(request, SyncGroupRequest):  # its answer waits for the group's leader, and begins a session
                 self.confirmed_at_s = self._client.now_s()
-        if code == ErrorCode.FENCED_INSTANCE_ID:
-            self.on_fenced()
+        if code == ErrorCode.FENCED_INSTANCE_ID and self.is_static:
+            self.fail_as_fenced()
+        elif code == ErrorCode.FENCED_INSTANCE_ID:
+            self.reset_generation()  # without an instance id nobody can have taken ours: join as a new member
         elif code == ErrorCode.UNKNOWN_MEMBER_ID and self.is_static:
             self._note_expulsion_and_fail_if_repeated()
         elif code not in (0, ErrorCode.GROUP_ID_NOT_FOUND) and isinstance(request, OFFSET_FETCHES):
@@ -111,10 +113,8 @@ class ClassicCoordinator(GroupCoordinator):
             raise error
         return answer
 
-    def on_fenced(self) -> None:
-        if not self.is_static:
-            self.reset_generation()  # without an instance id nobody can have taken ours: join as a new member
-            return
+    def fail_as_fenced(self) -> None:
+        """Fail: another process has taken the instance id of this static member."""
         self._on_failure(
             BrokerRefused(
                 f"group {self.group_id!r} has fenced this member: another running process joined with the same"
@@ -243,7 +243,7 @@ class ClassicCoordinator(GroupCoordinator):
         """Join the group again, as a new member unless this answer says that the group is rebalancing."""
         self.request_rejoin() if code == ErrorCode.REBALANCE_IN_PROGRESS else self.reset_generation()
 
-    def request_new_epoch_if_supported(self) -> bool:
+    def request_new_member_epoch_if_supported(self) -> bool:
         """Return False, and do nothing: the classic protocol has generations instead of epochs."""
         return False
 
@@ -420,7 +420,7 @@ class ClassicCoordinator(GroupCoordinator):
         }
         return self._build_commit_request(request._consumer_group_generation_id, request._consumer_id, offsets)
 
-    def commit_request(
+    def create_commit_request(
         self, assignment: MemberAssignment, offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> OffsetCommitWithEpochsRequest:
         """A commit of offsets with their metadata and the leader epochs of the records before them."""

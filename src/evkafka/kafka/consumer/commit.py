@@ -70,7 +70,7 @@ class CommittingMember(Protocol[A_contra]):
 
     def is_assignment_current(self, assignment: A_contra) -> bool: ...
 
-    def commit_request(
+    def create_commit_request(
         self, assignment: A_contra, offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> Request[Any]: ...
 
@@ -86,11 +86,11 @@ class CommittingMember(Protocol[A_contra]):
 
     def coordinator_dead(self) -> None: ...
 
-    def request_new_epoch_if_supported(self) -> bool: ...
+    def request_new_member_epoch_if_supported(self) -> bool: ...
 
     def rejoin_if_membership_lost(self, code: int) -> None: ...
 
-    def on_fenced(self) -> None: ...
+    def fail_as_fenced(self) -> None: ...
 
 
 A = TypeVar("A")
@@ -128,7 +128,7 @@ class Commit(Generic[A]):
         await member.ensure_coordinator_known()
         async with member.commit_lock:
             try:
-                request = member.commit_request(self._assignment, self._offsets)
+                request = member.create_commit_request(self._assignment, self._offsets)
                 answering = await member.send_unless_check_raises(request, check=self._refuse_if_revoked)
                 self._unanswered = True
                 answer = await answering
@@ -155,7 +155,7 @@ class Commit(Generic[A]):
             case ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
                 self._last_error, self._unanswered = code_name(code), False
                 return False
-            case ErrorCode.STALE_MEMBER_EPOCH if member.request_new_epoch_if_supported():
+            case ErrorCode.STALE_MEMBER_EPOCH if member.request_new_member_epoch_if_supported():
                 # The group has moved on; the same commit is sent with the epoch of the next heartbeat's answer.
                 self._last_error, self._unanswered = code_name(code), False
                 return False
@@ -172,12 +172,12 @@ class Commit(Generic[A]):
                 raise MetadataTooLarge(f"{what}; another try needs less metadata")
             case _ if code in NOT_AUTHORIZED:
                 raise translate_error(
-                    kafka.for_code(code)(self._unauthorized_group_or_topics(code)), "committing offsets"
+                    kafka.for_code(code)(self._format_unauthorized_group_or_topics(code)), "committing offsets"
                 )
             case _:
                 raise BrokerError(f"{what}; nothing was written")
 
-    def _unauthorized_group_or_topics(self, code: int) -> str:
+    def _format_unauthorized_group_or_topics(self, code: int) -> str:
         if code == ErrorCode.GROUP_AUTHORIZATION_FAILED:
             return str(self._member.group_id)
         return ", ".join(sorted({tp.topic for tp in self._offsets}))
@@ -186,7 +186,7 @@ class Commit(Generic[A]):
 def rejoin_group_and_return_error(member: CommittingMember[A], assignment: A, code: int, what: str) -> BrokerError:
     """The error for an answer after which the partitions may be another member's. The member joins again."""
     if code == ErrorCode.FENCED_INSTANCE_ID and member.is_static:
-        member.on_fenced()
+        member.fail_as_fenced()
         return BrokerRefused(f"{what}: another process uses this group_instance_id")
     if member.is_assignment_current(assignment):
         # Only while it is still this member: a late answer must not reset a later membership.

@@ -208,7 +208,7 @@ class ConsumerProtocolCoordinator:
         failure = translate_error(error, f"heartbeat of group {self.group_id!r}")
         if not isinstance(failure, BrokerUnavailable):
             raise failure
-        self._outage.note_failure(f"{failure}; trying again")
+        self._outage.warn_if_failing_for_long(f"{failure}; trying again")
         self._connection.mark_coordinator_unknown()
         self._membership.schedule_heartbeat_retry(self._client.now_s())
 
@@ -217,7 +217,7 @@ class ConsumerProtocolCoordinator:
         code = answer.error_code
         match self._membership.on_answer(_heartbeat_answer_from_response(answer), self._client.now_s()):
             case AnswerKind.ACCEPTED:
-                self._outage.note_success()
+                self._outage.forget_failures()
                 self._reconciler.wake()
             case AnswerKind.RETRY:
                 logger.debug("heartbeat of group %r: %s; trying again", self.group_id, code_name(code))

@@ -361,7 +361,7 @@ class BufferingFetcher(RawFetcher):
             if isinstance(error, StaleMemberError):
                 logger.debug("%s; trying again", failure)
             elif isinstance(error, UnstableOffsetError):
-                self._unstable.note_failure(f"{failure}; waiting until it ends")
+                self._unstable.warn_if_failing_for_long(f"{failure}; waiting until it ends")
             elif isinstance(failure, BrokerRefused) or not getattr(error, "retriable", False):
                 self._on_failure(failure)
             else:
@@ -383,7 +383,7 @@ class BufferingFetcher(RawFetcher):
             if not assignment.state_value(tp).awaiting_reset:
                 self._out_of_range.pop(tp, None)  # left over from an earlier assignment
         committed = await self._committed([tp for tp in open_ if tp not in self._out_of_range])
-        self._unstable.note_success()
+        self._unstable.forget_failures()
         leaders = {tp: self._client.leader_and_epoch(tp) for tp in tps}
         positions = self._current_or_committed_positions(assignment, tps, committed)
         diverged = await find_divergences(

@@ -184,7 +184,7 @@ class MemberOffsets:
         """Whether all of these partitions are still the same assignment."""
         return all(self.committable.get(tp) is one and not one.deleted for tp, one in assigned.items())
 
-    def commit_request(
+    def create_commit_request(
         self, assigned: Mapping[ClientPartition, AssignedPartition], offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> MemberCommitRequest:
         """A commit under the present epoch. Topics go by id where the broker has that."""
@@ -213,7 +213,7 @@ class MemberOffsets:
     def coordinator_dead(self) -> None:
         self._connection.mark_coordinator_unknown()
 
-    def request_new_epoch_if_supported(self) -> bool:
+    def request_new_member_epoch_if_supported(self) -> bool:
         """Return True, and make the next heartbeat due: its answer, or one that is on its way, has the new epoch."""
         self._schedule_heartbeat_now()
         return True
@@ -222,5 +222,5 @@ class MemberOffsets:
         """Send a heartbeat at once: its answer says whether the member has to join again."""
         self._schedule_heartbeat_now()
 
-    def on_fenced(self) -> None:
+    def fail_as_fenced(self) -> None:
         self._on_fenced()

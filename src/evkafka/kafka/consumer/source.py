@@ -100,7 +100,7 @@ class KafkaSource:
             raise translate_error(error, f"connecting to {self._servers}") from error
         await self._check_rights(consumer)
         if (transactions := settings.transaction_settings) is not None:
-            self._producer = producer = _transactional_producer(settings, transactions)
+            self._producer = producer = _create_transactional_producer(settings, transactions)
             left_s = max(deadline_s - loop.time(), preflight.MIN_START_S)
             await producer.start(first=first, timeout_s=left_s, limit=limit)
         ends = EndOffsets(
@@ -432,7 +432,9 @@ class KafkaSource:
                 client.force_metadata_update()
 
 
-def _transactional_producer(settings: ConsumerSettings, transactions: TransactionSettings) -> TransactionalProducer:
+def _create_transactional_producer(
+    settings: ConsumerSettings, transactions: TransactionSettings
+) -> TransactionalProducer:
     from evkafka.kafka.producer.transactional_producer import TransactionalProducer  # others do not load it
 
     assert transactions.transactional_id is not None, "the service gives each consumer one"

@@ -49,7 +49,7 @@ class MemberTransactionOffsets(Generic[A]):
         return (
             code in OLD_EPOCH
             and self._member.is_assignment_current(self._assignment)
-            and self._member.request_new_epoch_if_supported()
+            and self._member.request_new_member_epoch_if_supported()
         )
 
     def rejoin_group_and_return_error(self, code: int) -> BrokerError:

@@ -58,7 +58,7 @@ class OutputQueue:
         return bool(self._records)
 
     @property
-    def first(self) -> OutgoingRecord:
+    def first_record(self) -> OutgoingRecord:
         """The first record of the batch."""
         return self._records[0]
 
@@ -71,7 +71,7 @@ class OutputQueue:
             sequence: of its first record.
         """
         if self._batch is None:
-            compression = self.first.compression_type
+            compression = self.first_record.compression_type
             size = BATCH_BYTES if compression is None else COMPRESSED_BATCH_BYTES
             codec = CODECS[compression]
             builder = DefaultRecordBatchBuilder(MAGIC, codec, IS_TRANSACTIONAL, *producer, sequence, size)

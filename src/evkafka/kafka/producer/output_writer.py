@@ -73,7 +73,7 @@ class OutputWriter:
         for queue in queues:
             batch = queue.build_batch(state.producer, state.sequences[queue.partition])
             by_topic[queue.partition.topic].append((queue.partition.partition, batch))
-            if queue.first.compression_type is not None:
+            if queue.first_record.compression_type is not None:
                 await asyncio.sleep(0)  # gzip takes up to 8 ms for a batch: endpoints and heartbeats go on between two
         timeout_ms = to_ms(connection.attempt_s)
         request = ProduceRequest(self._transactional_id, -1, timeout_ms, list(by_topic.items()))

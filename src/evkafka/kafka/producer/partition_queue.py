@@ -79,13 +79,13 @@ class Producers(Protocol):
     """The producers of a sink, as its queues use them."""
 
     @property
-    def newest(self) -> IdempotentProducer:
+    def newest_producer(self) -> IdempotentProducer:
         """The newest producer. It creates builders even after it has been retired."""
 
-    def current(self) -> IdempotentProducer | None:
+    def current_producer(self) -> IdempotentProducer | None:
         """The producer that takes batches; None while it is being replaced."""
 
-    def replace(self, producer: IdempotentProducer, why: Refusal) -> None:
+    def replace_producer(self, producer: IdempotentProducer, why: Refusal) -> None:
         """Replace this producer, because its sequence is broken."""
 
     def close_producer_if_drained(self, producer: IdempotentProducer) -> None:
@@ -144,13 +144,13 @@ class PartitionQueue:
         return not self._filling.builder.closed() and self._filling.try_to_add_record(record)
 
     def _create_builder(self) -> Any:
-        return self._producers.newest.create_builder(self._max_bytes)
+        return self._producers.newest_producer.create_builder(self._max_bytes)
 
     # ------------------------------------------------------------------ submitting batches
 
     def submit_next(self) -> None:
         """Submit the next batch, unless one is submitted already or there is no producer."""
-        producer = self._producers.current()
+        producer = self._producers.current_producer()
         if self._submitted is not None or producer is None:
             return
         batch = self._next_batch()
@@ -232,7 +232,7 @@ class PartitionQueue:
         sent_once = batch.sent.retry_count == 1
         refusal = producer.refusal_of_last_batch(self.partition, error)
         if producer.broke_sequence(batch.sent):
-            self._producers.replace(producer, refusal)
+            self._producers.replace_producer(producer, refusal)
         if not was_sent(batch.sent):
             # The producer ended with the batch still in its queue.
             self._resend.appendleft((batch.records, batch.tries))
@@ -289,7 +289,7 @@ class PartitionQueue:
     def _fail_overdue_in_all_batches(self, now_s: float) -> None:
         submitted, taken_back = self._submitted, False
         if submitted is not None and _is_any_record_overdue(submitted.records, now_s):
-            taken_back = self._take_back(submitted)
+            taken_back = self._take_batch_back_if_unsent(submitted)
             self._fail_each_overdue(submitted.records, now_s, may_have_been_written=not taken_back)
         unsent = [record for records, _ in self._resend for record in records]
         unsent += self._filling.records if self._filling is not None else []
@@ -300,7 +300,7 @@ class PartitionQueue:
         if taken_back:
             self.submit_next()
 
-    def _take_back(self, submitted: Batch) -> bool:
+    def _take_batch_back_if_unsent(self, submitted: Batch) -> bool:
         assert submitted.producer is not None
         if not submitted.producer.remove_batch_if_unsent(self.partition, submitted.sent):
             return False

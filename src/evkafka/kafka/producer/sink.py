@@ -145,7 +145,7 @@ class KafkaSink:
             )
         await self._end_tasks(close_s)
         left_s = max(deadline_s - time.monotonic(), 0.1)
-        producers = {self.newest, *self._draining}
+        producers = {self.newest_producer, *self._draining}
         await asyncio.gather(*(producer.close_without_flush(timeout_s=left_s) for producer in producers))
 
     async def _flush(self, timeout_s: float | None) -> None:
@@ -200,7 +200,10 @@ class KafkaSink:
         """
         limit_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
         partition = await self._choose_partition(record, limit_s)
-        if self.newest.max_request_size > MOST_BYTES and (why := reason_too_large_for_any_topic(record)) is not None:
+        if (
+            self.newest_producer.max_request_size > MOST_BYTES
+            and (why := reason_too_large_for_any_topic(record)) is not None
+        ):
             where = f"topic {record.topic!r}"
             raise delivery_error(why, record.topic, where, record.event_type, False, kind=RecordTooLarge)
         return record._replace(partition=partition, compression_type=self._settings.options.get("compression_type"))
@@ -211,7 +214,7 @@ class KafkaSink:
 
     async def _choose_partition(self, record: OutgoingRecord, timeout_s: float) -> int:
         topic, value, key, partition, _, headers, event_type, *_ = record
-        producer = self.newest
+        producer = self.newest_producer
         if (size := estimate(key, value, headers)) > producer.max_request_size:
             why = f"the record, {size} bytes, is larger than max_request_size, {producer.max_request_size} bytes"
             raise delivery_error(
@@ -258,7 +261,7 @@ class KafkaSink:
             await asyncio.wait({lookup}, timeout=until_s - self._loop.time())
             if not lookup.cancelled() or self._stopping:
                 break  # otherwise it was cancelled from outside: start another one
-        known = self.newest.topic(topic)
+        known = self.newest_producer.topic(topic)
         if known is not None and (partition is None or partition in known.partitions):
             return known
         if known is not None:
@@ -284,7 +287,7 @@ class KafkaSink:
         absent_since_s: float | None = None
         wait_s = FIRST_WAIT_S
         while True:
-            producer = self.newest
+            producer = self.newest_producer
             answered = await producer.request_topic(topic)
             if producer.topic(topic) is not None:
                 return ""
@@ -302,17 +305,17 @@ class KafkaSink:
     # ------------------------------------------------------------------ producers
 
     @property
-    def newest(self) -> IdempotentProducer:
+    def newest_producer(self) -> IdempotentProducer:
         """The producer started last. Its metadata are used also while it is being replaced."""
         assert self._newest is not None
         return self._newest
 
-    def current(self) -> IdempotentProducer | None:
+    def current_producer(self) -> IdempotentProducer | None:
         """The producer that takes batches; None while it is being replaced."""
-        newest = self.newest
+        newest = self.newest_producer
         return None if newest.retired or self._closed else newest
 
-    def replace(self, producer: IdempotentProducer, why: Refusal) -> None:
+    def replace_producer(self, producer: IdempotentProducer, why: Refusal) -> None:
         """Retire a producer and start the next one. A second call for the same producer changes nothing."""
         if producer.retired or self._closed:
             return
@@ -323,7 +326,7 @@ class KafkaSink:
 
     def _replace_dead_producer(self, producer: IdempotentProducer) -> None:
         if not loop_is_closing():
-            self.replace(producer, Refusal(None, "a task of the client has ended unexpectedly"))
+            self.replace_producer(producer, Refusal(None, "a task of the client has ended unexpectedly"))
 
     def _start_replacing(self) -> None:
         def ended(task: asyncio.Task[None]) -> None:
@@ -392,7 +395,7 @@ class KafkaSink:
 
     def reason_nothing_can_be_sent(self) -> str:
         """Why nothing can be sent at the moment, for an error message; empty if unknown."""
-        newest = self.newest
+        newest = self.newest_producer
         if newest.retired and self._last_start_error:
             return f"a new producer could not be started ({self._last_start_error})"
         return str(newest.client.last_error or "")

@@ -47,14 +47,14 @@ def output_error(kind: AnswerKind, code: int, doing: str, queue: OutputQueue) ->
     """The error for an answer about one partition of the outputs."""
     match kind:
         case AnswerKind.RECORD:
-            refusal, output = Refusal(code, f"the broker refused it: {code_name(code)}"), queue.first
+            refusal, output = Refusal(code, f"the broker refused it: {code_name(code)}"), queue.first_record
             why = describe_topic_refusal(refusal, size_as_single_record_batch(output), lacks_key=output.key is None)
             return refused_output_error(output, why, ONE_RECORD.get(code, DeliveryError))
         case AnswerKind.MISSING:
-            return refused_output_error(queue.first, "the topic does not exist; create it, or check the name")
+            return refused_output_error(queue.first_record, "the topic does not exist; create it, or check the name")
         case AnswerKind.REFUSED if code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:
             return refused_output_error(
-                queue.first, describe_cause(kafka.TopicAuthorizationFailedError(queue.partition.topic))
+                queue.first_record, describe_cause(kafka.TopicAuthorizationFailedError(queue.partition.topic))
             )
         case _:
             topic, partition = queue.partition

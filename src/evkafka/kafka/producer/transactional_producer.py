@@ -216,7 +216,7 @@ class TransactionalProducer:
         if offsets is not None:
             await self._add_group(offsets.group_id)
         # Both are waited for, also if one fails: a request that is late could be carried out after the abort.
-        work = [self._write(queues)] if queues else []
+        work = [self._write_outputs(queues)] if queues else []
         work += [self._add_offsets(offsets)] if offsets is not None else []
         for error in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(error, asyncio.CancelledError):  # not of this task: that would have cancelled `gather`
@@ -260,7 +260,7 @@ class TransactionalProducer:
             )
         self._state.on_opened()
 
-    async def _write(self, queues: Collection[OutputQueue]) -> None:
+    async def _write_outputs(self, queues: Collection[OutputQueue]) -> None:
         refusal = await self._writer.write(queues)
         if refusal is not None:
             queue, code = refusal
