@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from evkafka.asyncapi import AppContract, Info, build_document
 from evkafka.config import ConsumerConfig, ProducerConfig, consumer_settings
-from evkafka.config.arguments import is_text, str_subclass_to_str
+from evkafka.config.arguments import is_nonempty_text, str_subclass_to_str
 from evkafka.config.keys import ErrorPolicy
 from evkafka.context import App
 from evkafka.control import ConsumerControl
@@ -254,7 +254,7 @@ class EVKafkaApp:
             while f"{kind}-{number}" in taken:
                 number += 1
             return f"{kind}-{number}"
-        if not is_text(name):
+        if not is_nonempty_text(name):
             raise ConfigError(f"the name of a {kind} is a non-empty string, not {name!r}")
         if name in taken:
             raise ConfigError(f"this app already has a {kind} named {name!r}: use another name")

@@ -104,7 +104,7 @@ class ConsumerControl:
         if running is None:
             return False
         loop, consumer = running
-        if _running_loop() is loop:
+        if _running_loop_or_none() is loop:
             call(consumer)
             return True
 
@@ -126,7 +126,7 @@ class ConsumerControl:
         return TopicPartition(topic, partition)
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def _running_loop_or_none() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

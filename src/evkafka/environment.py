@@ -208,7 +208,7 @@ def _load_configuration(
     for prefix in prefixes:
         values = _merge_nested(values, _read_environment(kind, prefix, env_file))
     _warn_of_misspelt_variables()
-    return _create_ssl_context(values)
+    return _replace_tls_files_by_ssl_context(values)
 
 
 def _merge_nested(below: Mapping[str, Any], above: Mapping[str, Any]) -> _Values:
@@ -317,7 +317,7 @@ def _warn_of_misspelt_variables() -> None:
 # ---------------------------------------------------------------------------- TLS
 
 
-def _create_ssl_context(values: _Values) -> _Values:
+def _replace_tls_files_by_ssl_context(values: _Values) -> _Values:
     """Create the `ssl_context` from the TLS files, and remove their keys."""
     given = {key: values.pop(key) for key in TLS if key in values}
     protocol = str(values.get("security_protocol", "PLAINTEXT"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
-from evkafka.config.arguments import is_text, is_whole_number, str_subclass_to_str
+from evkafka.config.arguments import is_nonempty_text, is_whole_number, str_subclass_to_str
 from evkafka.config.keys import ErrorPolicy
 from evkafka.context import Context
 from evkafka.endpoints.batch import join_batch_and_await_result
@@ -68,7 +68,7 @@ class Handler:
                 endpoint already.
             RuntimeError: the app has started.
         """
-        if not is_text(event_type):
+        if not is_nonempty_text(event_type):
             raise ConfigError(f'an event type is a non-empty string, not {event_type!r}: write @handler.event("Name")')
         event_type = str_subclass_to_str(event_type)
         where = f"event type {event_type!r}"
@@ -102,7 +102,7 @@ class Handler:
 
     def _create_decorator(self, event_type: str | None, options: EndpointOptions) -> Callable[[F], F]:
         def declare(function: F) -> F:
-            self._add_endpoints([Endpoint(function, event_type, options, local_names())])
+            self._add_to_self_and_including_handlers([Endpoint(function, event_type, options, local_names())])
             return function
 
         return declare
@@ -118,7 +118,7 @@ class Handler:
             raise ConfigError(f"include_handler takes a Handler, not {other!r}")
         if other is self:
             raise ConfigError("a handler cannot include itself")
-        self._add_endpoints(other.endpoints)
+        self._add_to_self_and_including_handlers(other.endpoints)
         if self not in other._included_in:
             other._included_in.append(self)
 
@@ -138,7 +138,7 @@ class Handler:
             raise ConfigError("\n".join(faults))
         self._frozen = True
 
-    def _add_endpoints(self, endpoints: Collection[Endpoint]) -> None:
+    def _add_to_self_and_including_handlers(self, endpoints: Collection[Endpoint]) -> None:
         """Add them to this handler and to all that include it: to every one of them, or to none."""
         handlers = self._self_and_handlers_including_it()
         for handler in handlers:
@@ -188,12 +188,12 @@ class Handler:
         """Run the endpoint for the context's record, and set `context.outcome`."""
         message = context.message
         if not message.event_type_set:
-            message.event_type = read_event_type(context, TYPE_HEADER)
+            message.event_type = read_event_type_of_record(context, TYPE_HEADER)
         event_type = message.event_type
         endpoint = self.find_endpoint(event_type)
         context.slot.route = endpoint
         if endpoint is None:
-            check_schema_is_known(context.record, context.slot.formats, event_type)
+            check_record_schema_is_known(context.record, context.slot.formats, event_type)
             context.outcome = unmatched_outcome(event_type, tombstone=message.value is None)
         elif message.value is None and not endpoint.resolve_decoder().admits_none:
             context.slot.route = None
@@ -204,7 +204,7 @@ class Handler:
             context.outcome = as_outcome(await endpoint.run(context))
 
 
-def read_event_type(context: Context, header: str) -> str | None:
+def read_event_type_of_record(context: Context, header: str) -> str | None:
     """The event type in the record's first header of this name; without one, its topic's event type."""
     for name, value in context.message.headers:
         if name == header:
@@ -214,7 +214,7 @@ def read_event_type(context: Context, header: str) -> str | None:
     return context.topic_event_type
 
 
-def check_schema_is_known(record: Record, formats: ConsumerFormats | None, event_type: str | None) -> None:
+def check_record_schema_is_known(record: Record, formats: ConsumerFormats | None, event_type: str | None) -> None:
     """Check that a record without an endpoint is not one whose schema, and so its type, is unknown.
 
     Raises:

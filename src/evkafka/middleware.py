@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ParamSpec, Protocol
 
-from evkafka.config.arguments import is_text
+from evkafka.config.arguments import is_nonempty_text
 from evkafka.context import App, Context
 from evkafka.exceptions import ConfigError
-from evkafka.handler import TYPE_HEADER, read_event_type
+from evkafka.handler import TYPE_HEADER, read_event_type_of_record
 
 __all__ = ["JsonTypedDecoderMiddleware", "Middleware", "build_stack", "type_header_name_of_stack"]
 
@@ -81,14 +81,14 @@ class JsonTypedDecoderMiddleware:
     type_header_name: str = TYPE_HEADER
 
     def __init__(self, app: App, type_header_name: str = TYPE_HEADER) -> None:
-        if not is_text(type_header_name):
+        if not is_nonempty_text(type_header_name):
             raise ConfigError(f"type_header_name is the name of a header, not {type_header_name!r}")
         self.app = app
         self.type_header_name = type_header_name
 
     async def __call__(self, context: Context) -> None:
         message = context.message
-        message.event_type = read_event_type(context, self.type_header_name)
+        message.event_type = read_event_type_of_record(context, self.type_header_name)
         await self.app(context)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
-from evkafka.config.arguments import is_text, str_subclass_to_str
+from evkafka.config.arguments import is_nonempty_text, str_subclass_to_str
 from evkafka.config.error_policy import topic_fault
 from evkafka.config.time_limits import time_limit_text
 from evkafka.endpoints.outbound import Outbound, name_and_docstring
@@ -465,7 +465,7 @@ def _check_and_return_value_format(given: object, where: str) -> ValueFormat | N
 
 
 def _check_event_options(event_type: str, topic: str | None, key: object, key_field: str | None) -> None:
-    if not is_text(event_type):
+    if not is_nonempty_text(event_type):
         raise ConfigError(f"an event type must be a non-empty str; got {event_type!r}: @sender.event('OrderPlaced')")
     if key is not None and key_field is not None:
         raise ConfigError(f"event {event_type!r}: give key or key_field, not both")

@@ -35,9 +35,9 @@ def example_of(schema: Any, schemas: Mapping[str, dict[str, Any]], depth: int = 
     if "$ref" in schema:
         return example_of(schemas.get(schema["$ref"].rpartition("/")[2]), schemas, depth + 1)
     if "allOf" in schema:
-        return _merge_schemas([example_of(part, schemas, depth) for part in schema["allOf"]])
+        return _merge_examples([example_of(part, schemas, depth) for part in schema["allOf"]])
     if arms := schema.get("anyOf") or schema.get("oneOf"):
-        return _example_of_first_arm(arms, schemas, depth)
+        return _first_example_of_arms(arms, schemas, depth)
     return _example_of_type(schema, schemas, depth)
 
 
@@ -107,13 +107,13 @@ def _example_object(schema: dict[str, Any], schemas: Mapping[str, dict[str, Any]
     return found
 
 
-def _example_of_first_arm(arms: list[Any], schemas: Mapping[str, dict[str, Any]], depth: int) -> Any:
+def _first_example_of_arms(arms: list[Any], schemas: Mapping[str, dict[str, Any]], depth: int) -> Any:
     """The example of the first arm that has one; null only if no arm has another."""
     found = [value for arm in arms if (value := example_of(arm, schemas, depth)) is not NO_EXAMPLE]
     return next((value for value in found if value is not None), found[0] if found else NO_EXAMPLE)
 
 
-def _merge_schemas(parts: list[Any]) -> Any:
+def _merge_examples(parts: list[Any]) -> Any:
     if len(parts) == 1:
         return parts[0]
     if not all(isinstance(part, dict) for part in parts):

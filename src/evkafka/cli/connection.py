@@ -208,7 +208,7 @@ def cluster_of_app(app: EVKafkaApp, consumer: str | None, topic: str | None) -> 
     """
     if consumer is not None:
         return _cluster_of_consumer(app, _require_consumer(app, consumer))
-    readers = [one for one in app.consumers.values() if topic is None or reads_topic(one, topic)]
+    readers = [one for one in app.consumers.values() if topic is None or consumer_reads_topic(one, topic)]
     if len(readers) == 1:
         return _cluster_of_consumer(app, readers[0])
     clusters = {one.settings.connection.bootstrap_servers: one for one in readers or app.consumers.values()}
@@ -235,7 +235,7 @@ def _require_consumer(app: EVKafkaApp, name: str) -> DeclaredConsumer:
     return app.consumers[name]
 
 
-def reads_topic(declared: DeclaredConsumer, topic: str) -> bool:
+def consumer_reads_topic(declared: DeclaredConsumer, topic: str) -> bool:
     settings = declared.settings
     if settings.topic_pattern is not None:
         return settings.topic_pattern.match(topic) is not None

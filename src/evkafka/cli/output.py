@@ -77,7 +77,7 @@ def escape_indented(text: str) -> str:
     return f"    {escape_indented_after_first(text)}"
 
 
-def bytes_to_json_text(data: bytes | None) -> str | dict[str, str] | None:
+def bytes_to_text_or_base64(data: bytes | None) -> str | dict[str, str] | None:
     """UTF-8 as text, anything else as base64."""
     if data is None:
         return None
@@ -97,19 +97,19 @@ def bytes_to_json_value(data: bytes | None) -> Any:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
-        return bytes_to_json_text(data)
-    return bytes_to_json_text(data) if value is None or isinstance(value, str) else value
+        return bytes_to_text_or_base64(data)
+    return bytes_to_text_or_base64(data) if value is None or isinstance(value, str) else value
 
 
-def json_value_text(value: Any) -> str:
-    """A value of `bytes_to_json_text` or `bytes_to_json_value`, for people."""
+def readable_text_of_value(value: Any) -> str:
+    """A value of `bytes_to_text_or_base64` or `bytes_to_json_value`, for people."""
     match value:
         case None:
             return "-"
         case {"base64": text}:
             return f"base64 {text}"
         case Mapping():
-            return ", ".join(f"{name} {json_value_text(part)}" for name, part in value.items())
+            return ", ".join(f"{name} {readable_text_of_value(part)}" for name, part in value.items())
         case _:
             return str(value)
 

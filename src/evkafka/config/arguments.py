@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def is_text(value: object) -> bool:
+def is_nonempty_text(value: object) -> bool:
     """Whether it is a str, and not empty."""
     return isinstance(value, str) and value != ""
 

@@ -210,7 +210,7 @@ class Section:
             return str.__str__(value)
         return default
 
-    def secret(self, key: str) -> str | None:
+    def secret_as_plain_text(self, key: str) -> str | None:
         """A credential, plain or in a `SecretStr`. Its value is in no error text."""
         value = self.value_or_missing(key)
         if value is MISSING or value is None:

@@ -114,7 +114,7 @@ class Credential(SettingType):
     shown: bool = False
 
     def read_from_section(self, section: Section, key: str, default: Any) -> Any:
-        return section.secret(key)
+        return section.secret_as_plain_text(key)
 
 
 @dataclass(frozen=True, slots=True)

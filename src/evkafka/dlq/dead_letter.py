@@ -267,7 +267,7 @@ class DeadLetterFilter:
         record = dead_letter.record
         return (
             (not self.event_types or dead_letter.event_type in self.event_types)
-            and (self.error is None or _has_error_class(dead_letter, self.error))
+            and (self.error is None or _error_matches_pattern(dead_letter, self.error))
             and (self.since is None or dead_letter.failed_at >= self.since)
             and (self.until is None or dead_letter.failed_at < self.until)
             and (self.partition is None or record.partition == self.partition)
@@ -292,7 +292,7 @@ def _has_text_in_id_type_or_error(dead_letter: DeadLetterRecord, lower_case: str
     return any(lower_case in field.lower() for field in fields if field)
 
 
-def _has_error_class(dead_letter: DeadLetterRecord, error: str) -> bool:
+def _error_matches_pattern(dead_letter: DeadLetterRecord, pattern: str) -> bool:
     name = dead_letter.error_type
     short_name = name.rpartition(".")[2]
-    return fnmatchcase(name, error) or fnmatchcase(short_name, error) or error in dead_letter.error_message
+    return fnmatchcase(name, pattern) or fnmatchcase(short_name, pattern) or pattern in dead_letter.error_message

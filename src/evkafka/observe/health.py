@@ -170,15 +170,15 @@ class HealthChecks:
         return (
             *_idle_notes(consumer),
             *consumer.awaited,
-            *self._blocked_notes(consumer),
+            *self._blocked_event_loop_notes(consumer),
             *_consumer_not_required_notes(consumer),
         )
 
     def _notes_on_consumer_and_its_partitions(self, consumer: ConsumerStatus) -> tuple[str, ...]:
         notes = (note for partition in consumer.partitions for note in _partition_notes(partition))
-        return (*notes, *consumer.awaited, *self._blocked_notes(consumer))
+        return (*notes, *consumer.awaited, *self._blocked_event_loop_notes(consumer))
 
-    def _blocked_notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
+    def _blocked_event_loop_notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
         if (blocked := self._blocked.get(consumer.name)) is not None:
             at_s, sentence = blocked
             if (ago_s := time.monotonic() - at_s) < BLOCKED_NOTE_S:

@@ -143,7 +143,7 @@ class _BatchWithTracedRun:
             context=Context(),
             kind=SpanKind.CONSUMER,
             attributes={**_process_attributes(first, self._slot), "messaging.batch.message_count": len(wanted)},
-            links=[link for index in wanted if (link := _link_to_sender(self._records[index])) is not None],
+            links=[link for index in wanted if (link := _create_link_to_sender_span(self._records[index])) is not None],
         )
         return await _run_in_span(span, self._batch.run_endpoint(wanted), self._slot)
 
@@ -151,7 +151,7 @@ class _BatchWithTracedRun:
         await self._batch.close()
 
 
-def _link_to_sender(record: Record) -> Link | None:
+def _create_link_to_sender_span(record: Record) -> Link | None:
     """A link to the span that sent this record; None if there is none."""
     sender = trace.get_current_span(extract(record.headers, context=Context(), getter=HEADERS)).get_span_context()
     return Link(sender) if sender.is_valid else None

@@ -15,7 +15,7 @@ from typing import Any
 from evkafka.context import App, Context
 from evkafka.endpoints.batch import DirectBatch, call_with_one_record, create_batch_through_middleware
 from evkafka.endpoints.endpoint import Call, Endpoint, TypeOf
-from evkafka.handler import Handler, check_schema_is_known, unmatched_outcome
+from evkafka.handler import Handler, check_record_schema_is_known, unmatched_outcome
 from evkafka.middleware import (
     DEFAULT_STACK,
     JsonTypedDecoderMiddleware,
@@ -428,7 +428,7 @@ def _create_dispatch_call_with_formats(
         route = route_by_type.get(event_type, default)
         if route is None or (payload is None and not route.admits_none):
             slot.route = None
-            check_schema_is_known(record, formats, None if event_type is None else "")
+            check_record_schema_is_known(record, formats, None if event_type is None else "")
             return unmatched[event_type, payload is None]
         slot.route = route.endpoint
         payload_call, by_format = route.payload_call, route.by_format

@@ -9,7 +9,7 @@ from evkafka.cli.options import AppOptions, AsJson
 
 
 @command("show", epilog="Example: evkafka schemas show shop.main:app")
-def show_command(app: AppOptions, as_json: AsJson = False) -> None:
+def show_schemas_command(app: AppOptions, as_json: AsJson = False) -> None:
     """Print the schemas of the events that the app sends, with their subjects. Connects to nothing."""
     from evkafka.cli.impl.schemas import show_sent_schemas
 
@@ -17,7 +17,7 @@ def show_command(app: AppOptions, as_json: AsJson = False) -> None:
 
 
 @command("register", epilog="Example: evkafka schemas register shop.main:app")
-def register_command(app: AppOptions, as_json: AsJson = False) -> None:
+def register_schemas_command(app: AppOptions, as_json: AsJson = False) -> None:
     """Register the schemas of the events that the app sends.
 
     Exits with code 1 if the registry refuses one; the others are registered.
@@ -28,7 +28,7 @@ def register_command(app: AppOptions, as_json: AsJson = False) -> None:
 
 
 @command("check", epilog="Example: evkafka schemas check shop.main:app")
-def check_command(app: AppOptions, as_json: AsJson = False) -> None:
+def check_schemas_command(app: AppOptions, as_json: AsJson = False) -> None:
     """Compare the schemas of the events that the app sends with the registry, before a deploy. Changes nothing.
 
     Exits with code 1 if a schema is incompatible with the latest version of its subject.
@@ -41,6 +41,6 @@ def check_command(app: AppOptions, as_json: AsJson = False) -> None:
 app = typer.Typer(
     name="schemas", help="Print, register or check the schemas of the events that an app sends.", no_args_is_help=True
 )
-show_command.add_to(app)
-register_command.add_to(app)
-check_command.add_to(app)
+show_schemas_command.add_to(app)
+register_schemas_command.add_to(app)
+check_schemas_command.add_to(app)

@@ -26,7 +26,10 @@ class ConfigFinding(NamedTuple):
 
 def config_findings(declared: DeclaredConsumer) -> list[ConfigFinding]:
     """The findings about one consumer; one `ok` if there is no other."""
-    findings = [*_check_times(declared.settings, _longest_time_limit_s(declared)), *_check_limits(declared.settings)]
+    findings = [
+        *_check_times(declared.settings, _longest_time_limit_s(declared)),
+        *_check_static_member_and_concurrency(declared.settings),
+    ]
     return findings or [ConfigFinding("ok", "timeouts are consistent")]
 
 
@@ -73,7 +76,7 @@ def _check_times(settings: ConsumerSettings, attempt_s: float) -> Iterator[Confi
         )
 
 
-def _check_limits(settings: ConsumerSettings) -> Iterator[ConfigFinding]:
+def _check_static_member_and_concurrency(settings: ConsumerSettings) -> Iterator[ConfigFinding]:
     is_classic = settings.group_protocol == "classic"
     if settings.group_instance_id is not None and is_classic and settings.session_timeout_s < KUBERNETES_GRACE_S:
         yield ConfigFinding(

@@ -15,12 +15,12 @@ from evkafka.cli.connection import FoundDeadLetterTopic
 from evkafka.cli.impl.dlq_table import error_text_of, origin_text_of, print_letters
 from evkafka.cli.impl.local_consumer import start_lifespan_and_producers
 from evkafka.cli.output import (
-    bytes_to_json_text,
+    bytes_to_text_or_base64,
     counted,
     escape_indented,
     escape_indented_after_first,
-    json_value_text,
     print_json,
+    readable_text_of_value,
     show_progress_bar,
     stdout_console,
 )
@@ -124,7 +124,7 @@ def _no_match_text(topic: str, total: int) -> str:
 
 def show_letter(dead_letters: FoundDeadLetterTopic, wanted: DeadLetterFilter, *, as_json: bool) -> None:
     """Print all of one letter; the last one, if several have the same id."""
-    found = asyncio.run(_find_last_letter(dead_letters, wanted))
+    found = asyncio.run(_find_last_matching_letter(dead_letters, wanted))
     if found is None:
         topic = dead_letters.topic
         raise ConfigError(f"{topic!r} has no such dead letter; `evkafka dlq list {topic} --all` lists them")
@@ -132,9 +132,9 @@ def show_letter(dead_letters: FoundDeadLetterTopic, wanted: DeadLetterFilter, *,
     record = letter.record
     fields = letter_json(letter, status) | {
         "traceback": letter.traceback,
-        "key": bytes_to_json_text(record.key),
-        "headers": [[name, bytes_to_json_text(value)] for name, value in record.headers],
-        "value": bytes_to_json_text(record.value),
+        "key": bytes_to_text_or_base64(record.key),
+        "headers": [[name, bytes_to_text_or_base64(value)] for name, value in record.headers],
+        "value": bytes_to_text_or_base64(record.value),
     }
     if as_json:
         print_json(fields)
@@ -144,14 +144,14 @@ def show_letter(dead_letters: FoundDeadLetterTopic, wanted: DeadLetterFilter, *,
             print("headers:")
             for header, text in value:
                 if "traceback" not in header and "stacktrace" not in header:
-                    print(f"  {escape_line(header)}: {escape_line(json_value_text(text))}")
+                    print(f"  {escape_line(header)}: {escape_line(readable_text_of_value(text))}")
         elif name == "traceback":
             print(f"traceback:\n{escape_indented(value.rstrip())}" if value else "traceback: none")
         else:
-            print(f"{name}: {escape_indented_after_first(json_value_text(value))}")
+            print(f"{name}: {escape_indented_after_first(readable_text_of_value(value))}")
 
 
-async def _find_last_letter(
+async def _find_last_matching_letter(
     dead_letters: FoundDeadLetterTopic, wanted: DeadLetterFilter
 ) -> tuple[DeadLetterRecord, Status] | None:
     found = None

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
-from evkafka.cli.connection import FoundCluster, reads_topic
+from evkafka.cli.connection import FoundCluster, consumer_reads_topic
 from evkafka.cli.impl.local_consumer import LocalConsumer, start_lifespan_and_producers
 from evkafka.cli.impl.tail import event_type_of
 from evkafka.cli.output import counted, print_json, show_progress_bar
@@ -99,7 +99,7 @@ def replay(found: FoundCluster, history: History, *, dry_run: bool, fail_fast: b
     return 1 if report.failed else 0
 
 
-def select_consumer(found: FoundCluster, topic: str) -> DeclaredConsumer:
+def consumer_for_replay_or_raise(found: FoundCluster, topic: str) -> DeclaredConsumer:
     """The consumer whose handler is run.
 
     Raises:
@@ -108,7 +108,7 @@ def select_consumer(found: FoundCluster, topic: str) -> DeclaredConsumer:
     assert found.app is not None
     if found.consumer is not None:
         return found.consumer
-    readers = [one.name for one in found.app.consumers.values() if reads_topic(one, topic)]
+    readers = [one.name for one in found.app.consumers.values() if consumer_reads_topic(one, topic)]
     if not readers:
         raise ConfigError(f"--topic {topic}: no consumer of this app reads it; choose one with --consumer")
     raise ConfigError(f"{', '.join(map(repr, readers))} read {topic!r}: choose one with --consumer")
@@ -117,7 +117,7 @@ def select_consumer(found: FoundCluster, topic: str) -> DeclaredConsumer:
 async def _replay_records(
     found: FoundCluster, history: History, report: Report, *, dry_run: bool, fail_fast: bool
 ) -> None:
-    declared = select_consumer(found, history.topic)
+    declared = consumer_for_replay_or_raise(found, history.topic)
     bounds = await look_up_topic_bounds(found.connection, history.topic, history.partition)
     starts = await look_up_offsets(found.connection, history.start, bounds)
     ends = await look_up_offsets(found.connection, history.end or Position(keyword=LATEST), bounds)

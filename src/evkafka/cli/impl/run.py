@@ -22,7 +22,7 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 class Supervisor(Protocol):
     """Whoever has started this process. It receives all reports before the app starts."""
 
-    def report_stop_limit(self, limit_s: float) -> None:
+    def report_stop_limit_s(self, limit_s: float) -> None:
         """How long a stop of the app may take."""
 
     def report_web_port(self, port: WebPort) -> None:
@@ -57,7 +57,7 @@ def run_app(options: RunOptions, *, supervisor: Supervisor | None = None) -> Non
         if supervisor is not None and port is not None:
             supervisor.report_web_port(port)
     if supervisor is not None:
-        supervisor.report_stop_limit(app.stop_limit_s())
+        supervisor.report_stop_limit_s(app.stop_limit_s())
     guard = app.start_process_stop_guard()
     exit_while_guard_watches(run_to_exit_code(app.serve, loop_factory=loop_factory, guard=guard))
 

@@ -87,7 +87,7 @@ def register_schemas(options: AppOptions, *, as_json: bool) -> int:
         RegistryError: the registry cannot be asked.
     """
     return _print_findings(
-        asyncio.run(_look_up_each(sent_schemas(load_env_file_and_app(options)), register_schema_if_unknown)),
+        asyncio.run(_call_for_each_schema(sent_schemas(load_env_file_and_app(options)), register_schema_if_unknown)),
         as_json=as_json,
     )
 
@@ -95,7 +95,7 @@ def register_schemas(options: AppOptions, *, as_json: bool) -> int:
 def compare_schemas(options: AppOptions, *, as_json: bool) -> int:
     """Compare them with the registry. Returns 1 if one is incompatible, else 0. Raises as `register_schemas`."""
     return _print_findings(
-        asyncio.run(_look_up_each(sent_schemas(load_env_file_and_app(options)), compare_schema_with_registry)),
+        asyncio.run(_call_for_each_schema(sent_schemas(load_env_file_and_app(options)), compare_schema_with_registry)),
         as_json=as_json,
     )
 
@@ -119,9 +119,11 @@ def sent_schemas(app: EVKafkaApp) -> list[SentSchema]:
 # ---------------------------------------------------------------------------- in the registry
 
 
-async def _look_up_each(found: Sequence[SentSchema], look: Callable[[SentSchema], Awaitable[Finding]]) -> list[Finding]:
+async def _call_for_each_schema(
+    found: Sequence[SentSchema], call: Callable[[SentSchema], Awaitable[Finding]]
+) -> list[Finding]:
     try:
-        return [await look(one) for one in found]
+        return [await call(one) for one in found]
     finally:
         for one in found:
             await one.value_format.close()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evkafka.cli.connection import FoundCluster, reads_topic
+from evkafka.cli.connection import FoundCluster, consumer_reads_topic
 from evkafka.cli.options import EventOptions, name_value_pairs
 from evkafka.cli.output import print_json
 from evkafka.cli.position import look_up_partition_and_replica_counts
@@ -135,7 +135,7 @@ def _endpoints_of_topic(found: FoundCluster, topic: str) -> dict[str, Endpoint] 
     None if one of the consumers has an app callable.
     """
     assert found.app is not None
-    readers = [one for one in found.app.consumers.values() if reads_topic(one, topic)]
+    readers = [one for one in found.app.consumers.values() if consumer_reads_topic(one, topic)]
     if not readers:
         names = sorted({one.name for declared in found.app.consumers.values() for one in declared.settings.topics})
         raise ConfigError(
@@ -184,7 +184,7 @@ def _check_payload(endpoint: Endpoint, decoder: Decoder, event: Event) -> None:
 async def _encode_events(found: FoundCluster, topic: str, events: Sequence[Event]) -> Sequence[Event]:
     """The events, with JSON values encoded in the format that the app's consumer reads from the topic."""
     readers = found.app.consumers.values() if found.app is not None else ()
-    declared = next((one for one in readers if reads_topic(one, topic) and one.formats() is not None), None)
+    declared = next((one for one in readers if consumer_reads_topic(one, topic) and one.formats() is not None), None)
     formats = declared.formats() if declared is not None else None
     value_format = formats.format_of_topic(topic) if formats is not None else None
     if declared is None or value_format is None:

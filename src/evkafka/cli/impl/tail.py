@@ -17,7 +17,12 @@ from rich.console import Console
 from rich.text import Text
 
 from evkafka.cli.connection import FoundCluster
-from evkafka.cli.output import bytes_to_json_text, bytes_to_json_value, json_value_text, print_json_line
+from evkafka.cli.output import (
+    bytes_to_json_value,
+    bytes_to_text_or_base64,
+    print_json_line,
+    readable_text_of_value,
+)
 from evkafka.cli.position import LATEST, Position, look_up_offsets, look_up_topic_bounds
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.kafka.admin.groups import Bounds
@@ -85,7 +90,7 @@ class RecordFilter:
         )
 
     def _has_fields(self, payload: Any) -> bool:
-        return all(_field_text(_field_value(payload, path)) == text for path, text in self.fields)
+        return all(_field_text_for_comparison(_field_value(payload, path)) == text for path, text in self.fields)
 
 
 def _field_value(value: Any, path: str) -> Any:
@@ -99,7 +104,7 @@ def _field_value(value: Any, path: str) -> Any:
     return value
 
 
-def _field_text(value: Any) -> str:
+def _field_text_for_comparison(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is MISSING else json.dumps(value)
 
 
@@ -169,7 +174,7 @@ class _Tail:
         bounds = await look_up_topic_bounds(connection, self._range.topic, self._range.partition)
         starts = await look_up_offsets(connection, start or Position(keyword=LATEST), bounds)
         if start is None and self._range.last:
-            self._print_all(await self._read_last_matching_records(bounds))
+            self._print_records_until_limit(await self._read_last_matching_records(bounds))
         if self._left == 0:
             return
         if self._range.follow and not self._printed:
@@ -178,7 +183,9 @@ class _Tail:
         begin = {at.partition: offset for at, offset in starts.items()}
         async with aclosing(follow_topic(connection, self._range.topic, begin, ends)) as batches:
             async for batch in batches:
-                self._print_all([one for one in await self._decode_with_registry(batch) if self._matches(one)])
+                self._print_records_until_limit(
+                    [one for one in await self._decode_records_with_registry(batch) if self._matches(one)]
+                )
                 if self._left == 0:
                     return
         if not self._printed:
@@ -196,7 +203,7 @@ class _Tail:
         ends = {at.partition: one.end for at, one in bounds.items()}
         kept: list[Record] = []
         async for batch in follow_topic(self._found.connection, self._range.topic, starts, ends):
-            kept += [one for one in await self._decode_with_registry(batch) if self._matches(one)]
+            kept += [one for one in await self._decode_records_with_registry(batch) if self._matches(one)]
         matches = Counter(one.partition for one in kept)
         if any(starts[at.partition] > one.first and matches[at.partition] < last for at, one in bounds.items()):
             return await self._search_back(ends, last)
@@ -212,21 +219,21 @@ class _Tail:
             if not told and asyncio.get_running_loop().time() > note_at_s:
                 print(f"searching {self._range.topic} for matching records; Ctrl-C stops", file=sys.stderr)
                 told = True
-            return await self._decode_with_registry(records)
+            return await self._decode_records_with_registry(records)
 
         limits = PageLimits(last, sys.maxsize, sys.maxsize, math.inf, sys.maxsize)
         where = (self._found.connection, self._range.topic, self._range.partition)
         page = await read_page(*where, Before(ends), limits, self._matches, decode=decode)
         return page.records
 
-    async def _decode_with_registry(self, records: Sequence[Record]) -> Sequence[Record]:
+    async def _decode_records_with_registry(self, records: Sequence[Record]) -> Sequence[Record]:
         """The records, with values that have a schema as JSON."""
         return records if self._reader is None else await self._reader.convert_record_values_to_json(records)
 
     def _matches(self, record: Record) -> bool:
         return self._wanted.matches(record, event_type_of(record, self._found.type_header))
 
-    def _print_all(self, records: Sequence[Record]) -> None:
+    def _print_records_until_limit(self, records: Sequence[Record]) -> None:
         for record in records[: self._left]:
             self._print(record)
             self._printed = True
@@ -245,7 +252,7 @@ class JsonPrinter:
         try:
             print_json_line(fields)
         except (ValueError, RecursionError):  # a number that JSON does not have, or nested too deep to be written
-            print_json_line(fields | {"value": bytes_to_json_text(record.value)})
+            print_json_line(fields | {"value": bytes_to_text_or_base64(record.value)})
 
     def _json_fields(self, record: Record) -> dict[str, Any]:
         time = timestamp_to_datetime(record.timestamp)
@@ -256,8 +263,8 @@ class JsonPrinter:
             "timestamp": None if time is None else time.isoformat(timespec="milliseconds"),
             "timestamp_ms": record.timestamp,
             "type": event_type_of(record, self._type_header),
-            "key": bytes_to_json_text(record.key),
-            "headers": [[name, bytes_to_json_text(value)] for name, value in record.headers],
+            "key": bytes_to_text_or_base64(record.key),
+            "headers": [[name, bytes_to_text_or_base64(value)] for name, value in record.headers],
             "value": bytes_to_json_value(record.value),
             **({"unreadable": str(record)} if isinstance(record, UnreadRecord) else {}),
             **({"not_decoded": record.fault} if isinstance(record, PlainRecord) and record.fault else {}),
@@ -279,7 +286,8 @@ class LinePrinter:
         line.append(f"  {escape_line(event_type_of(record, self._type_header) or '-', NAME_CHARACTERS)}", "bold cyan")
         if record.key is not None:
             line.append(
-                f"  key={escape_line(json_value_text(bytes_to_json_text(record.key)), NAME_CHARACTERS)}", "yellow"
+                f"  key={escape_line(readable_text_of_value(bytes_to_text_or_base64(record.key)), NAME_CHARACTERS)}",
+                "yellow",
             )
         line.append(f"  {escape_line(self._value_text(record), VALUE_CHARACTERS)}")
         if isinstance(record, PlainRecord) and record.fault:
@@ -294,6 +302,6 @@ class LinePrinter:
             return "tombstone"
         try:
             value = bytes_to_json_value(record.value)
-            return json_text(value, compact=False) if isinstance(value, (dict, list)) else json_value_text(value)
+            return json_text(value, compact=False) if isinstance(value, (dict, list)) else readable_text_of_value(value)
         except (ValueError, RecursionError):
-            return json_value_text(bytes_to_json_text(record.value))
+            return readable_text_of_value(bytes_to_text_or_base64(record.value))

@@ -32,16 +32,16 @@ class _Lifeline:
     def report_ready_and_watch(self) -> None:
         """Report that signals are handled, and watch for the end of the supervisor."""
         self._supervisor.send(SIGNALS_READY)
-        threading.Thread(target=self._wait_for_supervisor_end, daemon=True, name="evkafka-lifeline").start()
+        threading.Thread(target=self._stop_app_when_supervisor_ends, daemon=True, name="evkafka-lifeline").start()
 
-    def report_stop_limit(self, limit_s: float) -> None:
+    def report_stop_limit_s(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._supervisor.send(STOP_LIMIT_S, limit_s)
 
     def report_web_port(self, port: WebPort) -> None:
         self._supervisor.send(WEB_PORT, port)
 
-    def _wait_for_supervisor_end(self) -> None:
+    def _stop_app_when_supervisor_ends(self) -> None:
         """Block until the supervisor is gone. Then stop the app, and end the process if that takes too long."""
         self._supervisor.wait_for_end()
         for own, inherited in zip((1, 2), self._output, strict=False):
