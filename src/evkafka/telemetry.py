@@ -166,8 +166,8 @@ class RecordSkipped(Event):
 
 @dataclass(frozen=True, slots=True)
 class RecordsLost(Event):
-    """Addresses of records that were received, and of which no attempt ended: it had not begun, or was cancelled. Only
-    with pre-commit."""
+    """Addresses of records that were received, and of which no attempt ended before a revoke, a stop or a reset of the
+    position: it had not begun, was cancelled, or still ran. Only with pre-commit."""
 
     addresses: tuple[tuple[str, int, int], ...]
 
@@ -219,7 +219,8 @@ class EndpointBlocked(Event):
 
 @dataclass(frozen=True, slots=True)
 class ResultDropped(Event):
-    """An attempt ended, or was cancelled, after its partition was revoked: it is neither a success nor a failure."""
+    """An attempt ended, or was cancelled, after its partition was revoked or its position was changed: it is neither a
+    success nor a failure."""
 
     topic: str
     partition: int

@@ -185,6 +185,14 @@ ATTEMPTS = [
         ("tests/runtime/lanes/test_statuses.py",),
     ),
     Breakage(
+        "records that have not finished when a truncation resets the position are not reported as lost",
+        "runtime/rebalance.py",
+        "            assignment.report_open_as_lost_if_at_most_once((partition,))\n",
+        "",
+        "at most once, they are in no log line and no metric",
+        ("tests/runtime/lanes/test_statuses.py",),
+    ),
+    Breakage(
         "an attempt that was cancelled by its time limit has no result",
         "runtime/attempt.py",
         "            return Failed(make_timeout())",

@@ -230,8 +230,8 @@ def _log_skipped(event: RecordSkipped) -> None:
 
 def _log_lost_committed_records(event: RecordsLost) -> None:
     logger.error(
-        "consumer %s lost %d records that were already committed and could not be handled within the drain time"
-        " (pre-commit): %s",
+        "consumer %s lost %d records that were already committed and had not been handled when the drain time was over"
+        " or the position was reset (pre-commit): %s",
         event.consumer,
         len(event.addresses),
         ", ".join(f"{topic}[{partition}]@{offset}" for topic, partition, offset in event.addresses),
@@ -281,7 +281,8 @@ def _log_loop_blocked(event: EndpointBlocked) -> None:
 
 def _log_result_after_revoke(event: ResultDropped) -> None:
     logger.warning(
-        "the attempt of %s at %s[%d]@%d ended after its partition was revoked: its result is ignored",
+        "the attempt of %s at %s[%d]@%d ended after its partition was revoked or its position was changed: its result"
+        " is ignored",
         event.endpoint or "the middleware",
         event.topic,
         event.partition,

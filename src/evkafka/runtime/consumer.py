@@ -416,7 +416,7 @@ class Consumer:
                 f"consumer {self.name!r} cannot seek in {tp.topic}[{tp.partition}], which is not assigned to it; it is"
                 f" assigned {assigned}"
             )
-        # Records that were read and have not begun are not reported as lost: the user has asked to leave them.
+        # With pre-commit, unfinished records are not reported as lost: the user has asked to leave them.
         assignment.scheduler.close_partition_and_drop_unbegun(partition)
         partition = assignment.replace_partition_with_new_ledger(partition)
         source.seek(tp, offset)

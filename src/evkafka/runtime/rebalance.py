@@ -96,6 +96,7 @@ class RebalanceListener:
         assignment.inherit_last_commit(partition)
         if to_offset <= partition.last_read_offset:  # offsets will be read again: that needs a new ledger
             to_offset = self._seek_to_unfinished_after_truncation(partition, reset)
+            assignment.report_open_as_lost_if_at_most_once((partition,))
             partition = assignment.replace_partition_with_new_ledger(partition)
         partition.set_read_position(to_offset)
         assignment.commit_timer.due.set()

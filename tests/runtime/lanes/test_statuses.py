@@ -11,8 +11,9 @@ import pytest
 
 from evkafka import BatchError, DeadLetter, Handler, Request
 from evkafka.exceptions import StopApp
+from evkafka.records import TopicPartition
 from evkafka.telemetry import RecordsLost, RecordsProcessed
-from tests.support.engine import Bench
+from tests.support.engine import TOPIC, Bench
 
 STOP: Any = {"on_error": {"max_attempts": 1, "then": "stop"}}
 PRE: Any = {"auto_commit_mode": "pre-commit", "revoke_drain_timeout_ms": 100, "drain_timeout_ms": 100}
@@ -262,3 +263,43 @@ class TestASourceThatIsClosed:
             bench.consumer._assignment.end_all_partitions()
             assert counted.lost == [0, 1, 2]
         assert counted.lost == [0, 1, 2]
+
+
+class TestATruncatedLog:
+    async def test_reports_what_has_not_finished_as_lost_with_pre_commit(self, bench: Bench, counted: Counted) -> None:
+        """Records that the brokers still have are lost too: they are committed, and are not read again."""
+        handler, begun, released = Handler(), asyncio.Event(), asyncio.Event()
+
+        @handler.event("E")
+        async def on_e(value: bytes) -> None:
+            begun.set()
+            await released.wait()
+
+        await bench.send(*(b"%d" % number for number in range(6)))
+        async with bench.running(handler, **PRE):
+            await bench.until(begun.is_set)
+            bench.kafka.lose_records(TOPIC, after=4)
+            await bench.until(lambda: counted.lost)
+            assert counted.lost == [0, 1, 2, 3, 4, 5]
+            released.set()
+            await bench.send(b"new")
+            await bench.until(lambda: counted.statuses)
+        assert counted.lost == [0, 1, 2, 3, 4, 5]
+        assert counted.statuses == {"ok": 1}
+
+    async def test_reports_nothing_as_lost_after_a_seek(self, bench: Bench, counted: Counted) -> None:
+        handler, begun, released = Handler(), asyncio.Event(), asyncio.Event()
+
+        @handler.event("E")
+        async def on_e(value: bytes) -> None:
+            begun.set()
+            await released.wait()
+
+        await bench.send(b"0", b"1", b"2", b"3")
+        async with bench.running(handler, **PRE):
+            await bench.until(begun.is_set)
+            bench.consumer.seek(TopicPartition(TOPIC, 0), 3)
+            released.set()
+            await bench.until(lambda: counted.statuses)
+        assert counted.lost == []
+        assert counted.statuses == {"ok": 1}
