@@ -240,7 +240,7 @@ class OutboundEndpoint(Generic[T]):
             raise DeliveryError(
                 f"{self.name} sent event {self.event_type!r} from a thread, but the app's event loop has not answered"
                 f" within {time_limit_text(timeout_s, 'delivery_timeout_ms')}; it may have been written",
-                topic=self._topic_or_producer_default(producer),
+                topic=self._topic_to_send_to(producer),
                 event_type=self.event_type,
                 may_have_been_written=True,
             ) from None
@@ -254,7 +254,7 @@ class OutboundEndpoint(Generic[T]):
         timestamp_ms: int | None,
         headers: Headers | None,
     ) -> RecordMetadata:
-        topic = self._topic_or_producer_default(producer)
+        topic = self._topic_to_send_to(producer)
         value = self._outbound.value(event, topic)
         if key is UNSET:
             key = self._outbound.create_key(event, topic)
@@ -268,7 +268,7 @@ class OutboundEndpoint(Generic[T]):
         )
         return await queued
 
-    def _topic_or_producer_default(self, producer: EVKafkaProducer) -> str:
+    def _topic_to_send_to(self, producer: EVKafkaProducer) -> str:
         return self.topic or producer.settings.topic or ""
 
 

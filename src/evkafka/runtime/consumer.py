@@ -489,9 +489,9 @@ class Consumer:
         return self._assignment.has_uncommitted
 
     @property
-    def cancelled_at_stop_count(self) -> int:
+    def cancelled_attempt_count_of_stop(self) -> int:
         """How many attempts the stop's drain time was too short for."""
-        return self._rebalance_listener.cancelled_at_stop_count
+        return self._rebalance_listener.cancelled_attempt_count_of_stop
 
     @property
     def overrunning_executors(self) -> list[Executor]:

@@ -30,7 +30,7 @@ class RebalanceListener:
     """The listener of one consumer's sources; implements SourceListener.
 
     Attributes:
-        cancelled_at_stop_count: how many attempts the stop's drain time was too short for.
+        cancelled_attempt_count_of_stop: how many attempts the stop's drain time was too short for.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class RebalanceListener:
         self._executors = executors
         self._report = report
         self._corrupt_records = corrupt_records
-        self.cancelled_at_stop_count = 0
+        self.cancelled_attempt_count_of_stop = 0
 
     # ------------------------------------------------------------------ the source's calls
 
@@ -159,7 +159,7 @@ class RebalanceListener:
         await self._wait_until_idle(revoked, drain_s)
         cut = self._cancel_unfinished(revoked)
         if self._stop_signal.stopping.done():
-            self.cancelled_at_stop_count += cut
+            self.cancelled_attempt_count_of_stop += cut
         if cut:
             await self._wait_until_idle(revoked, CANCEL_S)
         if assignment.committer is not None and not assignment.at_most_once:

@@ -107,7 +107,7 @@ def _generate_pydantic_schemas(wanted: Sequence[Wanted]) -> tuple[Any, dict[str,
         inputs = [
             (one.key, MODES[one.direction], adapter_of(with_dict_type_arguments(one.annotation))) for one in wanted
         ]
-        return TypeAdapter.json_schemas(inputs, ref_template=REF, schema_generator=_Describe)
+        return TypeAdapter.json_schemas(inputs, ref_template=REF, schema_generator=_LenientJsonSchemaGenerator)
     except Exception as error:
         if len(wanted) > 1:
             for one in wanted:  # find the one that fails
@@ -128,7 +128,7 @@ def media_type_of_payload_type(annotation: Any) -> str:
     return "text/plain" if kind is str else "application/json"
 
 
-class _Describe(GenerateJsonSchema):
+class _LenientJsonSchemaGenerator(GenerateJsonSchema):
     """Describes a type that has no JSON Schema as `{}`, instead of raising."""
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as pydantic declares it

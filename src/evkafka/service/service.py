@@ -218,7 +218,7 @@ class Service:
     @property
     def cancelled_attempt_count(self) -> int:
         """How many attempts were cancelled because the stop's drain time was over."""
-        return sum(consumer.cancelled_at_stop_count for consumer in self.consumers.values())
+        return sum(consumer.cancelled_attempt_count_of_stop for consumer in self.consumers.values())
 
     def abandon(self) -> None:
         """Drop everything without drain, commit or leaving the group, like a killed process. For tests of crashes."""

@@ -78,7 +78,7 @@ class Window:
     def rates(self, ring: Ring) -> list[float | None]:
         """Sums as values per second. A step that nothing was added to is unknown."""
         return [
-            None if isnan(total) else round(total / self._step_length_s(step), 3)
+            None if isnan(total) else round(total / self._elapsed_step_time_s(step), 3)
             for step, total in zip(self.steps, ring.values(self.steps), strict=True)
         ]
 
@@ -99,7 +99,7 @@ class Window:
             found.append(None if isnan(known) or age >= most else known)
         return found
 
-    def _step_length_s(self, step: int) -> float:
+    def _elapsed_step_time_s(self, step: int) -> float:
         """How long the step was, or has been so far."""
         step_s = self.resolution.step_s
         begin_s, end_s = max(step * step_s, self.started_s), min((step + 1) * step_s, self.now_s)

@@ -85,8 +85,8 @@ class Items(CompactArray):
     def decode(self, data: BytesIO) -> list[Any] | None:
         length = VarUInt.decode(data) - 1
         _refuse_unexpected_null(length < 0, self.nullable)
-        if length > _remaining_bytes(data):  # every element has a byte at least
-            raise ValueError(f"an array of {length} elements in {_remaining_bytes(data)} bytes")
+        if length > _count_remaining_bytes(data):  # every element has a byte at least
+            raise ValueError(f"an array of {length} elements in {_count_remaining_bytes(data)} bytes")
         return [self.array_of.decode(data) for _ in range(length)] if length >= 0 else None
 
 
@@ -159,7 +159,7 @@ def _read_bytes(data: BytesIO, size: int) -> bytes:
     return taken
 
 
-def _remaining_bytes(data: BytesIO) -> int:
+def _count_remaining_bytes(data: BytesIO) -> int:
     return data.getbuffer().nbytes - data.tell()
 
 

@@ -202,7 +202,7 @@ class SourceConsumer(AIOKafkaConsumer):
             self._subscription,
             committed=self._look_up_committed_offsets,
             epochs=self.epochs,
-            is_new=self._is_new_partition,
+            is_new=self._is_partition_newer_than_group,
             has_finished_offsets_after=self._has_finished_offsets_after,
             settings=self._settings,
             on_failure=self._on_failure,
@@ -273,7 +273,7 @@ class SourceConsumer(AIOKafkaConsumer):
             counts = {topic: len(existing(topic) or ()) for topic in self._subscription.topics}
             self._partitions_at_start = {topic: count for topic, count in counts.items() if count}
 
-    def _is_new_partition(self, tp: ClientPartition) -> bool:
+    def _is_partition_newer_than_group(self, tp: ClientPartition) -> bool:
         """Whether a partition without a committed offset appeared after the group's start.
 
         It did if the group had committed offsets of its topic before we joined, or if it did not exist then.

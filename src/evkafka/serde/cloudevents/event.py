@@ -112,7 +112,7 @@ def is_content_type_header(header: str) -> bool:
     return header.lower() == CONTENT_TYPE
 
 
-def is_structured(content_type: bytes) -> bool:
+def is_structured_content_type(content_type: bytes) -> bool:
     """Whether a record with this header `content-type` has the whole event as its value."""
     return content_type[: len(STRUCTURED)].lower() == STRUCTURED.encode()
 
@@ -122,9 +122,9 @@ def content_type_values(headers: Sequence[tuple[str, bytes | None]]) -> list[byt
     return [text for name, text in headers if is_content_type_header(name) and text is not None]
 
 
-def has_structured_mode(headers: Sequence[tuple[str, bytes | None]]) -> bool:
+def has_structured_content_type(headers: Sequence[tuple[str, bytes | None]]) -> bool:
     """Whether a record with these headers has the whole event as its value."""
-    return any(map(is_structured, content_type_values(headers)))
+    return any(map(is_structured_content_type, content_type_values(headers)))
 
 
 def is_json(datacontenttype: str | None) -> bool:

@@ -20,10 +20,10 @@ from evkafka.serde.cloudevents.event import (
     CloudEvent,
     EventFault,
     event_from_attributes,
-    has_structured_mode,
+    has_structured_content_type,
     is_content_type_header,
     is_json,
-    is_structured,
+    is_structured_content_type,
     is_valid_utf8,
 )
 
@@ -100,7 +100,7 @@ def _event_and_data(record: Record) -> tuple[CloudEvent, bytes | None]:
             if name[:_PREFIX_LENGTH] == HEADER_PREFIX:
                 attributes.setdefault(name[_PREFIX_LENGTH:], value.decode())
             elif content_type is None and is_content_type_header(name):
-                if is_structured(value):
+                if is_structured_content_type(value):
                     _check_structured_format(value[len(STRUCTURED) :])
                     return _read_structured(record.value, record.key)
                 content_type = value
@@ -120,7 +120,7 @@ def _set_default_partition_key(attributes: dict[str, AttributeValue], key: bytes
 
 def event_data_or_value(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> bytes | None:
     """The data of a CloudEvent in structured mode; of any other record, the value."""
-    if not has_structured_mode(headers):
+    if not has_structured_content_type(headers):
         return value
     try:
         return _read_structured(value, None)[1]
@@ -130,7 +130,7 @@ def event_data_or_value(value: bytes | None, headers: Sequence[tuple[str, bytes 
 
 def structured_event_type(record: Record) -> str | None:
     """The type of a CloudEvent in structured mode; None for any other record. It is not in a header."""
-    if not has_structured_mode(record.headers):
+    if not has_structured_content_type(record.headers):
         return None
     try:
         return _event_and_data(record)[0].type

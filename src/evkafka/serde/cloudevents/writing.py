@@ -23,10 +23,10 @@ from evkafka.serde.cloudevents.event import (
     STRUCTURED_JSON,
     TRACE_ATTRIBUTES,
     content_type_values,
-    has_structured_mode,
+    has_structured_content_type,
     is_content_type_header,
     is_json,
-    is_structured,
+    is_structured_content_type,
     is_valid_utf8,
     parse_time,
 )
@@ -92,7 +92,7 @@ class CloudEventsEnvelope:
         for text in content_type_values(headers):
             if not is_valid_utf8(text):
                 raise ValueError(f"the header {CONTENT_TYPE} is not valid UTF-8")
-            if self.mode == "binary" and is_structured(text):
+            if self.mode == "binary" and is_structured_content_type(text):
                 raise ValueError(
                     f"the header {CONTENT_TYPE} begins with {STRUCTURED}, which marks the structured mode, but this"
                     " sender writes the binary mode: leave the header out, give it the media type of the data, or"
@@ -138,7 +138,7 @@ def add_missing_specversion_id_and_source(headers: Pairs, *, source: str) -> Pai
     """The headers with the required attributes that they lack, except the type, unless they are of the structured
     mode."""
     names = {name for name, _ in headers}
-    if has_structured_mode(headers):
+    if has_structured_content_type(headers):
         return headers
     defaults = {"specversion": SPECVERSION, "id": str(uuid.uuid4()), "source": source}
     missing = [name for name in defaults if HEADER_PREFIX + name not in names]

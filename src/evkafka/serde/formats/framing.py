@@ -34,7 +34,7 @@ class Frame(NamedTuple):
     rest: bytes | None
 
 
-def schema_id_header(record: Record) -> bytes | None:
+def read_schema_id_header(record: Record) -> bytes | None:
     """The header with the schema of its value, if it has one."""
     for name, value in record.headers:
         if name == SCHEMA_ID_HEADER:

@@ -13,7 +13,7 @@ from evkafka.exceptions import ConfigError, RegistryError
 from evkafka.records import Record
 from evkafka.serde.cloudevents.reading import structured_event_type
 from evkafka.serde.formats.avro import AvroLanguage
-from evkafka.serde.formats.framing import read_frame, schema_id_header
+from evkafka.serde.formats.framing import read_frame, read_schema_id_header
 from evkafka.serde.formats.interface import FormatError
 from evkafka.serde.formats.json_schema import JsonSchemaLanguage
 from evkafka.serde.formats.protobuf import ProtobufLanguage
@@ -84,7 +84,7 @@ class PlainReader:
 
     async def _convert_record_value_to_json(self, record: Record) -> Record:
         value = record.value
-        frame = None if value is None else read_frame(value, schema_id_header(record))
+        frame = None if value is None else read_frame(value, read_schema_id_header(record))
         if value is None or frame is None:
             return record
         compiled = self._compiled.get(frame.key)

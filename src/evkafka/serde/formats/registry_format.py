@@ -14,7 +14,14 @@ from evkafka.exceptions import ConfigError, RegistryRefused, SchemaNotFound
 from evkafka.records import Record
 from evkafka.serde.annotations import bytes_or_str_type
 from evkafka.serde.decoding import Decoder, decoder_for_schema_values
-from evkafka.serde.formats.framing import ID_BYTES, SCHEMA_ID_HEADER, Frame, frame_prefix, read_frame, schema_id_header
+from evkafka.serde.formats.framing import (
+    ID_BYTES,
+    SCHEMA_ID_HEADER,
+    Frame,
+    frame_prefix,
+    read_frame,
+    read_schema_id_header,
+)
 from evkafka.serde.formats.interface import DecodeValue, Encode, FormatError, Outgoing, Schema, StoredSchema
 from evkafka.serde.formats.registry import SchemaRegistry
 from evkafka.serde.formats.schema_cache import Key
@@ -207,7 +214,7 @@ class RegistryFormat:
 
         def decode(value: bytes, record: Record) -> Any:
             header = None
-            for name, content in record.headers:  # as `schema_id_header`, without a call
+            for name, content in record.headers:  # as `read_schema_id_header`, without a call
                 if name == SCHEMA_ID_HEADER:
                     header = content
                     break
@@ -242,7 +249,7 @@ class RegistryFormat:
             kept, key = (by_prefix, value[: frame.start]) if header is None else (by_header, header)
             found = kept.get(key)
             if found is None:
-                found = compile_(self._stored_schema(frame)), frame
+                found = compile_(self._schema_of_frame(frame)), frame
                 if len(kept) >= MOST_READERS:
                     kept.clear()
                 kept[key] = found
@@ -250,7 +257,7 @@ class RegistryFormat:
 
         return compiled
 
-    def _stored_schema(self, frame: Frame) -> StoredSchema:
+    def _schema_of_frame(self, frame: Frame) -> StoredSchema:
         stored = self.registry.get_known_or_ask(frame.key)
         if stored.schema.type != self.language.type:
             raise FormatError(f"its schema {frame.key} is of type {stored.schema.type}, not {self.language.type}")
@@ -267,7 +274,7 @@ class RegistryFormat:
             if value is None:
                 return None
             header = None
-            for name, content in record.headers:  # as `schema_id_header`, without a call
+            for name, content in record.headers:  # as `read_schema_id_header`, without a call
                 if name == SCHEMA_ID_HEADER:
                     header = content
                     break
@@ -426,7 +433,7 @@ def _schema_key_of_record(record: Record) -> Key | None:
     if record.value is None:
         return None
     try:
-        frame = read_frame(record.value, schema_id_header(record))
+        frame = read_frame(record.value, read_schema_id_header(record))
     except FormatError:
         return None
     return None if frame is None else frame.key

@@ -65,10 +65,10 @@ class PartitionQueue:
                 return None
             case "timed out, written":
                 self._append_record_to_log(record)
-                await self._wait_for_deadline(record)
+                await self._wait_until_record_times_out(record)
                 return None
             case "timed out, lost":
-                await self._wait_for_deadline(record)
+                await self._wait_until_record_times_out(record)
                 return None
         try:
             return self._append_record_to_log(record)
@@ -87,7 +87,7 @@ class PartitionQueue:
         ).offset
 
     @staticmethod
-    async def _wait_for_deadline(record: PendingRecord) -> None:
+    async def _wait_until_record_times_out(record: PendingRecord) -> None:
         """No later record may follow while the outcome of this one is unknown: wait until its deadline has passed."""
         await asyncio.wait({record.answer})
 

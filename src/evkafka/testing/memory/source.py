@@ -94,7 +94,7 @@ class MemorySource:
         await self._cluster.check_reachable()
         self._listener = self._reader.listener = listener
         if self._transactions is not None:
-            self._transactions.start()
+            self._transactions.begin_new_producer_epoch()
         for topic in self._settings.topics:
             self._cluster.topics.ensure_exists(topic.name)
         self._reader.known_topics = frozenset(self.subscribed_topics())
@@ -111,7 +111,8 @@ class MemorySource:
             self.crash()  # the group cannot be told that it leaves
             return
         if self._transactions is not None:
-            self._transactions.stop()  # first: once this member has left, others wait for its open transaction
+            # First: once this member has left, others wait for its open transaction.
+            self._transactions.abort_open_transaction()
         self._commits.commit_positions()
         self.alive, self.left = False, True
         self._commits.stop_interval_commits()

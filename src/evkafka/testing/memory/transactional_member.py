@@ -53,12 +53,12 @@ class TransactionalMember:
         self._epoch: int | None = None  # None: the next transaction begins with a new producer
         self._last: OpenTransaction | None = None
 
-    def start(self) -> None:
-        """End the open transaction of an earlier member with this transactional id."""
+    def begin_new_producer_epoch(self) -> None:
+        """Begin a new epoch of the transactional id, which ends the open transaction of an earlier member with it."""
         self._epoch = self._cluster.transactions.init_producer(self._producer)
 
-    def stop(self) -> None:
-        """Abort what is open."""
+    def abort_open_transaction(self) -> None:
+        """Abort the last transaction if it is still open."""
         if self._last is not None:
             self._cluster.transactions.abort(self._last)
 
@@ -96,7 +96,7 @@ class TransactionalMember:
         fault, latency_s = cluster.faults.take_commit_fault(), cluster.faults.draw_latency_s(cluster.faults.commit_s)
         await cluster.check_reachable()
         if self._epoch is None:
-            self.start()
+            self.begin_new_producer_epoch()
         assert self._epoch is not None
         transaction = self._last = cluster.transactions.begin(self._producer, self._epoch, self._timeout_s)
         self._write_outputs(transaction, outputs)
