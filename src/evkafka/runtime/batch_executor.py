@@ -104,8 +104,8 @@ class BatchRun:
         return self._open.values()
 
     def records_whose_attempt_failed(self) -> Sequence[Record]:
-        """A record stops the app: the records of the same step that have ended with it, and were not reported. Those
-        after a failed record of their lane were not attempted, as far as is known."""
+        """When a record stops the app: the records that were attempted with it, and are neither settled nor to be tried
+        again. Those after a failed record of their lane count as not attempted."""
         waiting = {index for index, _ in self._waits}
         return [self._records[index] for index in self._attempted if index in self._open and index not in waiting]
 

@@ -183,7 +183,7 @@ class Consumer:
             await self._tasks.run_step_again_if_cancelled(self._end_tasks)
             self._telemetry.emit(ConsumerStopped(self.name, failure))
 
-    async def disconnect_source(self) -> None:
+    async def close_source_if_connected(self) -> None:
         """Close the source of a consumer that has connected and is not run."""
         source, self._assignment.source = self._assignment.source, None
         if source is not None:
@@ -374,7 +374,7 @@ class Consumer:
     async def _end_tasks(self) -> None:
         """End every task of this consumer. Only threads that cannot be stopped run on."""
         # Stopped before its first turn, it still has the source of `connect_and_subscribe`.
-        await self.disconnect_source()
+        await self.close_source_if_connected()
         self._assignment.commit_timer.stop()
         self._watchdog.stop()
         self._corrupt_records.cancel_all_dead_letters()

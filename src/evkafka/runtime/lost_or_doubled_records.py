@@ -34,7 +34,7 @@ def check_open_offset_count_against_lanes(partitions: Iterable[Partition], execu
         running = running_by_partition.get(partition, ())
         if not _is_partition_checkable(partition, running):
             continue
-        if partition.ledger.unfinished_count != _count_in_lanes_and_executors(partition, running):
+        if partition.ledger.unfinished_count != _count_records_in_lanes_and_executors(partition, running):
             _raise_if_offsets_lost_or_doubled(partition, running)
 
 
@@ -64,7 +64,7 @@ def _running_executors_by_partition(executors: Iterable[Executor]) -> Mapping[Pa
     return running
 
 
-def _count_in_lanes_and_executors(partition: Partition, running: Sequence[Executor]) -> int:
+def _count_records_in_lanes_and_executors(partition: Partition, running: Sequence[Executor]) -> int:
     waiting = sum([len(lane.queue) for lane in partition.lanes()])
     return waiting + sum([len(executor.records_in_flight) for executor in running])
 

@@ -138,7 +138,7 @@ class Poller:
             )
         unfinished = self._take_over.drop_finished_by_earlier_owner(source, partition, records)
         if unfinished:
-            self._take_over.hand_out_once_marked(partition, unfinished)
+            self._take_over.hand_out_once_owner_mark_committed(partition, unfinished)
         else:
             partition.set_read_position(source.position(tp))
 

@@ -410,6 +410,7 @@ class LaneScheduler:
         partition.notify_waiters()
 
     def _unblock_lane_behind_straggler(self, lane: Lane) -> None:
+        """This lane's attempt, of an assignment that is over, has ended: the current lane of its key may run."""
         if lane.key is not None:
             self._stragglers.discard(lane.key)
             waiting = self._waiting_for_stragglers.pop(lane.key, None)

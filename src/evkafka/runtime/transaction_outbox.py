@@ -89,7 +89,7 @@ class Outbox:
         return [] if self.in_doubt else list(self._sent)
 
     def inherit_sends_of_earlier_outbox(self, sent: Iterable[Sent]) -> None:
-        """The partition begins again at another offset. What was sent before is written with the next commit."""
+        """Take over what was sent before the partition began again at another offset: the next commit writes it."""
         for one in sent:
             one.offsets = ()
             self._sent.append(one)
@@ -108,7 +108,7 @@ class Outbox:
         return [one for one in self._sent if not one.written and all(map(covers, one.offsets))]
 
     def set_coverage_and_remove_written(self, coverage: Coverage, sent: Iterable[Sent]) -> None:
-        """A transaction has committed this coverage, and written this."""
+        """A transaction has committed this coverage and written these sends: keep them no longer."""
         self.covered = coverage
         for one in sent:
             one.written = True

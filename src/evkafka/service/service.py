@@ -339,7 +339,7 @@ class Service:
             )
         finally:
             if not connected:
-                await asyncio.gather(*(consumer.disconnect_source() for consumer in self.consumers.values()))
+                await asyncio.gather(*(consumer.close_source_if_connected() for consumer in self.consumers.values()))
         return connected
 
     async def _connect_consumer(self, plan: ConsumerPlan) -> None:
