@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from evkafka.cli.impl.check_config import ConfigFinding
 from evkafka.cli.impl.check_protocol import protocol_findings
 from evkafka.kafka.admin.groups import Group, Member
 from evkafka.kafka.client.consumer_protocol_offer import FEATURE_OFF, TOO_OLD, ConsumerProtocolOffer
+from evkafka.service.config_checks import ConfigFinding
 from tests.support.configurations import consumer
 
 OFFERED = ConsumerProtocolOffer(1, 1, None)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import pytest
 
 from evkafka.broker import KafkaBroker
-from evkafka.cli.impl.check_config import ConfigFinding
 from evkafka.cli.impl.check_transactions import transaction_findings
 from evkafka.config.settings import ConnectionSettings, TransactionSettings
 from evkafka.kafka.admin.transactions import TransactionSupport, look_up_transaction_support
+from evkafka.service.config_checks import ConfigFinding
 
 GOOD = TransactionSupport(is_offered=True, missing_right=None, brokers=3, replicas=3, min_isr=2)
 

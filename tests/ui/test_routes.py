@@ -270,4 +270,4 @@ class TestReadingRecords:
         checks = {one["name"]: one for one in (await page.ask("check"))["checks"]}
         assert checks["shop: connection"]["result"] == "ok"
         assert checks[f"shop: topic {page.topic}"]["sentence"] == "2 partitions"
-        assert checks["shop: timeouts"]["result"] == "note"
+        assert checks["shop: configuration"]["result"] == "note"

@@ -8,11 +8,13 @@ from typing import Literal
 
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.topic_reader import partition_numbers_by_topic
+from evkafka.service.config_checks import config_findings
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.ui.app_topics import configured_dead_letter_topics
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.models import CheckRow, SelfCheckResult
 from evkafka.ui.operated_app import OperatedApp
+from evkafka.ui.status_text import plural
 
 READ_TIMEOUT_S = 20.0
 
@@ -30,7 +32,7 @@ async def run_self_check(app: OperatedApp, background: BackgroundRunner) -> Self
     for declared in app.consumers.values():
         own = [name for name, topic in dead_letter_topics.items() if topic.consumer == declared.name]
         found += await _cluster_rows(declared, own, background)
-        found += _timeout_rows(declared)
+        found += _config_rows(declared)
     return SelfCheckResult(at_ms=int(time.time() * 1000), checks=found)
 
 
@@ -76,12 +78,12 @@ def _consumer_topic_rows(
     settings, name = declared.settings, declared.name
     for topic in settings.topics:
         if topic.name in known:
-            yield _ok_row(f"{name}: topic {topic.name}", _partitions_text(known[topic.name]))
+            yield _ok_row(f"{name}: topic {topic.name}", plural(len(known[topic.name]), "partition"))
         else:
             yield _missing_topic_row(name, topic.name, "The consumer reads nothing until it exists.")
     for topic_name in (*declared.retry_topics(), *dead_letter_topics):
         if topic_name in known:
-            yield _ok_row(f"{name}: topic {topic_name}", _partitions_text(known[topic_name]))
+            yield _ok_row(f"{name}: topic {topic_name}", plural(len(known[topic_name]), "partition"))
         else:
             yield _missing_topic_row(
                 name, topic_name, "It is created when it is first needed, if the brokers allow that.", "note"
@@ -96,25 +98,20 @@ def _consumer_topic_rows(
         )
 
 
-def _timeout_rows(declared: DeclaredConsumer) -> Iterator[CheckRow]:
-    settings, name = declared.settings, f"{declared.name}: timeouts"
-    found = []
-    if settings.heartbeat_interval_s * 3 > settings.session_timeout_s:
-        found.append(
-            "heartbeat_interval_ms is more than a third of session_timeout_ms: two lost heartbeats end the session"
-        )
-    if settings.drain_timeout_s > 20:
-        found.append("drain_timeout_ms is above 20 000: the platform must allow more than 30 s for a stop")
+def _config_rows(declared: DeclaredConsumer) -> Iterator[CheckRow]:
+    settings, name = declared.settings, f"{declared.name}: configuration"
+    rows = [
+        _problem_row(name, "bad" if found.level == "error" else "warn", found.problem, found.fix)
+        for found in config_findings(declared)
+    ]
     if settings.max_endpoint_exec_time_s > settings.revoke_drain_timeout_s:
         sentence = (
             f"An attempt may take {settings.max_endpoint_exec_time_s:g} s, and a rebalance waits"
             f" {settings.revoke_drain_timeout_s:g} s for it: a record that takes longer is handled twice"
         )
-        yield _problem_row(name, "note", sentence, "Lower max_endpoint_exec_time_ms, or raise revoke_drain_timeout_ms.")
-    for sentence in found:
-        yield _problem_row(name, "warn", sentence, "See the tuning guide of the documentation.")
-    if not found and settings.max_endpoint_exec_time_s <= settings.revoke_drain_timeout_s:
-        yield _ok_row(name, "Timeouts are consistent")
+        fix = "Lower max_endpoint_exec_time_ms, or raise revoke_drain_timeout_ms."
+        rows.append(_problem_row(name, "note", sentence, fix))
+    yield from rows or [_ok_row(name, "Timeouts are consistent")]
     if settings.auto_offset_reset == "latest":
         yield _problem_row(
             f"{declared.name}: auto_offset_reset",
@@ -132,10 +129,6 @@ def _missing_topic_row(consumer: str, topic: str, sentence: str, result: Result 
         fix="Create it.",
         command="evkafka topics create MODULE:APP",
     )
-
-
-def _partitions_text(numbers: Sequence[int]) -> str:
-    return f"{len(numbers)} partition{'' if len(numbers) == 1 else 's'}"
 
 
 def _ok_row(name: str, sentence: str) -> CheckRow:

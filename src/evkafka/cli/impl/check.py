@@ -17,7 +17,6 @@ from evkafka.app import EVKafkaApp
 from evkafka.cli.connection import load_evkafka_app, silence_client_log
 from evkafka.cli.dev_broker import redirect_app_to_dev_broker, use_dev_registry
 from evkafka.cli.env_file import load_env_file
-from evkafka.cli.impl.check_config import config_findings, metadata_findings
 from evkafka.cli.impl.check_protocol import protocol_findings
 from evkafka.cli.impl.check_schemas import schema_findings
 from evkafka.cli.impl.check_transactions import transaction_findings
@@ -34,6 +33,7 @@ from evkafka.kafka.admin.transactions import look_up_transaction_support
 from evkafka.kafka.client.preflight import find_reachable_server
 from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
 from evkafka.serde.safe_text import escape_line, escape_multiline_text
+from evkafka.service.config_checks import ConfigFinding, config_findings, metadata_findings
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.service.transaction_checks import shared_transactional_id_faults, weaker_producer_faults
 
@@ -116,7 +116,8 @@ async def _collect_findings(options: AppOptions, *, broker: bool) -> list[Findin
     parts = f"{counted(len(app.consumers), 'consumer')}, {counted(len(app.producers), 'producer')}"
     findings = [Finding("ok", "import", options.target, parts), *_check_wiring(app)]
     for declared in app.consumers.values():
-        findings += [Finding(level, "config", declared.name, *rest) for level, *rest in config_findings(declared)]
+        found = config_findings(declared) or [ConfigFinding("ok", "timeouts are consistent")]
+        findings += [Finding(level, "config", declared.name, *rest) for level, *rest in found]
         if not broker:
             findings += _check_commit_metadata(declared, None)
     if not any(one.level == "error" for one in findings):

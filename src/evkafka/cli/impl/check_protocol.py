@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from evkafka.cli.impl.check_config import ConfigFinding
 from evkafka.cli.output import counted
 from evkafka.config.settings import ConsumerSettings
 from evkafka.kafka.admin.groups import Group
 from evkafka.kafka.client.consumer_protocol_offer import ConsumerProtocolOffer
+from evkafka.service.config_checks import ConfigFinding
 
 MIGRATION_POLICY = "group.consumer.migration.policy"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from evkafka.cli.impl.check_config import ConfigFinding
 from evkafka.cli.output import counted
 from evkafka.config.settings import TransactionSettings
 from evkafka.kafka.admin.transactions import STATE_TOPIC, TransactionSupport
+from evkafka.service.config_checks import ConfigFinding
 
 MAX_TIMEOUT = "transaction.max.timeout.ms"
 

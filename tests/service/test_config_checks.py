@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from evkafka.cli.impl.check_config import metadata_findings
 from evkafka.config import consumer_settings
+from evkafka.service.config_checks import metadata_findings
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Checks a consumer's settings against each other, for `evkafka check`. Pure."""
+"""Checks a consumer's settings against each other, for `evkafka check` and the dashboard. Pure."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ class ConfigFinding(NamedTuple):
 
 
 def config_findings(declared: DeclaredConsumer) -> list[ConfigFinding]:
-    """The findings about one consumer; one `ok` if there is no other."""
-    findings = [
+    """The warnings and errors about one consumer."""
+    return [
         *_check_times(declared.settings, _longest_time_limit_s(declared)),
         *_check_static_member_and_concurrency(declared.settings),
     ]
-    return findings or [ConfigFinding("ok", "timeouts are consistent")]
 
 
 def _longest_time_limit_s(declared: DeclaredConsumer) -> float:
