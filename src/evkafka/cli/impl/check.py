@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -226,8 +226,8 @@ async def _check_clusters(app: EVKafkaApp) -> list[Finding]:
             broker_limit = (known or {}).get("offset.metadata.max.bytes")
             for one in consumers:
                 findings += _check_commit_metadata(one, int(broker_limit) if broker_limit is not None else None)
-                findings += await _check_group_protocol(one, known)
-                findings += await _check_transactions(one, known)
+                findings += await _ask_brokers("protocol", one, _check_group_protocol(one.settings, known))
+                findings += await _ask_brokers("transactions", one, _check_transactions(one.settings, known))
         findings += await _check_permissions(app, connection, [one for one in needs if one.topic in shapes])
     return findings
 
@@ -240,34 +240,33 @@ async def _read_broker_settings(connection: ConnectionSettings) -> Mapping[str, 
         return None
 
 
-async def _check_group_protocol(declared: DeclaredConsumer, known: Mapping[str, str] | None) -> list[Finding]:
-    settings, group_id = declared.settings, declared.settings.group_id
-    if group_id is None:
-        return []
+async def _ask_brokers(
+    check: str, declared: DeclaredConsumer, asked: Awaitable[Iterable[ConfigFinding]]
+) -> list[Finding]:
     try:
-        offer = await look_up_consumer_protocol_offer(settings.connection, group_id)
-        group = await describe_group(settings.connection, group_id)
+        found = await asked
     except BrokerRefused:
-        return []  # the check of the permissions says what is missing
+        found = []  # the check of the permissions says what is missing
     except BrokerError as error:
-        return [Finding("warning", "protocol", declared.name, f"not checked: {error}")]
-    found = protocol_findings(settings, offer, group, known)
-    return [Finding(level, "protocol", declared.name, *rest) for level, *rest in found]
+        found = [ConfigFinding("warning", f"not checked: {error}")]
+    return [Finding(level, check, declared.name, *rest) for level, *rest in found]
 
 
-async def _check_transactions(declared: DeclaredConsumer, known: Mapping[str, str] | None) -> list[Finding]:
-    settings, transactions = declared.settings, declared.settings.transaction_settings
+async def _check_group_protocol(settings: ConsumerSettings, known: Mapping[str, str] | None) -> Iterable[ConfigFinding]:
+    if settings.group_id is None:
+        return ()
+    offer = await look_up_consumer_protocol_offer(settings.connection, settings.group_id)
+    group = await describe_group(settings.connection, settings.group_id)
+    return protocol_findings(settings, offer, group, known)
+
+
+async def _check_transactions(settings: ConsumerSettings, known: Mapping[str, str] | None) -> Iterable[ConfigFinding]:
+    transactions = settings.transaction_settings
     if transactions is None or settings.group_id is None:
-        return []
+        return ()
     id_ = settings.transactional_id or settings.default_transactional_id("check")
-    try:
-        support = await look_up_transaction_support(settings.connection, id_, settings.group_id)
-    except BrokerRefused:
-        return []  # the check of the permissions says what is missing
-    except BrokerError as error:
-        return [Finding("warning", "transactions", declared.name, f"not checked: {error}")]
-    found = transaction_findings(transactions, support, known)
-    return [Finding(level, "transactions", declared.name, *rest) for level, *rest in found]
+    support = await look_up_transaction_support(settings.connection, id_, settings.group_id)
+    return transaction_findings(transactions, support, known)
 
 
 def _check_topic(need: Need, shape: TopicShape | None) -> Finding:
