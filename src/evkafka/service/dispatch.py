@@ -79,9 +79,9 @@ def build_dispatch(
     )
     limited_route = _create_batch_or_limited_route_lookup(target, raw_type)
     if _is_default_stack(middleware):
-        if formats is None:
-            return _create_dispatch_without_middleware(target, header, topic_types, raw_type, limited_route, overrides)
-        return _create_format_decoding_dispatch(target, raw_type, limited_route, overrides, formats)
+        return _create_dispatch_without_middleware(
+            target, header, topic_types, raw_type, limited_route, overrides, formats
+        )
     if limited_route is not None and not any(layer.type_header_name is not None for layer in middleware or ()):
         logger.warning(
             "batch endpoints and endpoints with their own `concurrency` are chosen by the header %r; if a middleware"
@@ -214,7 +214,7 @@ class CompiledRoute:
 
 
 def _compile_route(
-    endpoint: Endpoint, type_of: TypeOf, overrides: Overrides, formats: ConsumerFormats | None = None
+    endpoint: Endpoint, type_of: TypeOf, overrides: Overrides, formats: ConsumerFormats | None
 ) -> CompiledRoute:
     decoder = endpoint.resolve_decoder()
     call = (
@@ -241,24 +241,33 @@ def _create_dispatch_without_middleware(
     raw_type: RawTypeOf,
     limited_route: Callable[[Record], Route | None] | None,
     overrides: Overrides,
+    formats: ConsumerFormats | None,
 ) -> Dispatch:
-    """The default stack around a handler, compiled into one function."""
+    """The default stack around a handler, compiled into one function.
+
+    With formats, a record whose schema is not known yet raises NotReady, and is dispatched again once it is. Its
+    endpoint may be unknown until then: so it is neither admitted to a batch nor begun in a thread before.
+    """
     type_of = _event_type_text_lookup(raw_type)
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         assert isinstance(slot.route, Endpoint)
-        slot.overrides = overrides
+        slot.overrides, slot.formats = overrides, formats
         return DirectBatch(slot.route, records, slot)
 
-    routes = [_compile_route(endpoint, type_of, overrides) for endpoint in handler.endpoints]
-    call = _create_dispatch_call_without_middleware(routes, header, _encode_event_types_of_topics(topic_types))
+    routes = [_compile_route(endpoint, type_of, overrides, formats) for endpoint in handler.endpoints]
     route = _route_lookup(handler, raw_type)
+    thread_call = _create_lookup_of_thread_calls(handler.endpoints, route, raw_type, type_of, formats)
+    if formats is None:
+        call = _create_dispatch_call_without_middleware(routes, header, _encode_event_types_of_topics(topic_types))
+        return Dispatch(call, route, limited_route, open_batch, thread_call)
     return Dispatch(
-        call,
-        route,
-        limited_route,
+        _create_dispatch_call_with_formats(routes, raw_type, formats),
+        _route_lookup_none_until_schema_known(route, formats),
+        _route_lookup_none_until_schema_known(limited_route, formats) if limited_route is not None else None,
         open_batch,
-        _create_lookup_of_thread_calls(handler.endpoints, route, raw_type, type_of),
+        _thread_call_none_until_schema_known(thread_call, formats) if thread_call is not None else None,
+        formats.future_done_when_record_schema_known,
     )
 
 
@@ -267,7 +276,7 @@ def _create_lookup_of_thread_calls(
     route: Callable[[Record], Route | None],
     raw_type: RawTypeOf,
     type_of: TypeOf,
-    formats: ConsumerFormats | None = None,
+    formats: ConsumerFormats | None,
 ) -> Callable[[Record, Slot], ThreadCall | Unmatched | None] | None:
     """`Dispatch.thread_call`."""
     calls: dict[Route, Callable[[Record, Slot], ThreadCall]] = {
@@ -363,38 +372,6 @@ class UnmatchedTypes(dict[tuple[bytes | None, bool], Unmatched]):
 
 
 # ---------------------------------------------------------------------------- values with a schema
-
-
-def _create_format_decoding_dispatch(
-    handler: Handler,
-    raw_type: RawTypeOf,
-    limited_route: Callable[[Record], Route | None] | None,
-    overrides: Overrides,
-    formats: ConsumerFormats,
-) -> Dispatch:
-    """The default stack around a handler, for values that are not all JSON.
-
-    A record whose schema is not known yet raises NotReady, and is dispatched again once it is. Its endpoint may be
-    unknown until then: so it is neither admitted to a batch nor begun in a thread before.
-    """
-    type_of = _event_type_text_lookup(raw_type)
-
-    def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
-        assert isinstance(slot.route, Endpoint)
-        slot.overrides, slot.formats = overrides, formats
-        return DirectBatch(slot.route, records, slot)
-
-    routes = [_compile_route(endpoint, type_of, overrides, formats) for endpoint in handler.endpoints]
-    route = _route_lookup(handler, raw_type)
-    thread_call = _create_lookup_of_thread_calls(handler.endpoints, route, raw_type, type_of, formats)
-    return Dispatch(
-        _create_dispatch_call_with_formats(routes, raw_type, formats),
-        _route_lookup_none_until_schema_known(route, formats),
-        _route_lookup_none_until_schema_known(limited_route, formats) if limited_route is not None else None,
-        open_batch,
-        _thread_call_none_until_schema_known(thread_call, formats) if thread_call is not None else None,
-        formats.future_done_when_record_schema_known,
-    )
 
 
 def _route_lookup_none_until_schema_known(
