@@ -91,7 +91,7 @@ class _DocumentBuilder:
         channel = self._add_channel(operation)
         messages = []
         if operation.message is not None:
-            key = self._add_message(operation, payload)
+            key = self._add_message_and_return_key(operation, payload)
             self.channels[channel]["messages"].setdefault(key, reference_to("components", "messages", key))
             messages = [reference_to("channels", channel, "messages", key)]
         name = operation.message.name if operation.message is not None else None
@@ -123,7 +123,7 @@ class _DocumentBuilder:
             self.channels[key].setdefault("description", topic.description)
         return key
 
-    def _add_message(self, operation: Operation, payload: dict[str, Any]) -> str:
+    def _add_message_and_return_key(self, operation: Operation, payload: dict[str, Any]) -> str:
         """The key of the operation's message. Operations of one event type share it if their messages do not differ."""
         message = operation.message
         assert message is not None

@@ -199,7 +199,7 @@ async def drop_dead_letters(
         for first in range(0, len(dead_letters), BATCH_MAX_RECORDS):
             batch = dead_letters[first : first + BATCH_MAX_RECORDS]
             await transactions.write_records_in_one_transaction(
-                [_create_mark_record(topic.state_topic, dead_letter, "dropped") for dead_letter in batch]
+                [_create_closing_mark_record(topic.state_topic, dead_letter, "dropped") for dead_letter in batch]
             )
             report.done += len(batch)
             progress(report.done, report.chosen)
@@ -238,7 +238,9 @@ async def _open_transactional_writer(topic: DeadLetterTopic) -> AsyncIterator[Tr
             ) from error
 
 
-def _create_mark_record(state_topic: str, dead_letter: DeadLetterRecord, status: ClosedStatus) -> OutgoingRecord:
+def _create_closing_mark_record(
+    state_topic: str, dead_letter: DeadLetterRecord, status: ClosedStatus
+) -> OutgoingRecord:
     value = create_closing_mark(dead_letter, status).as_bytes()
     return OutgoingRecord(state_topic, value, str(dead_letter.position).encode(), partition=0)
 
@@ -268,7 +270,7 @@ class _SendToTopic:
             else:
                 records += (
                     self._create_replay_record(dead_letter),
-                    _create_mark_record(self._state_topic, dead_letter, "replayed"),
+                    _create_closing_mark_record(self._state_topic, dead_letter, "replayed"),
                 )
                 sent += 1
         if not sent:
@@ -307,7 +309,7 @@ class _HandleLocally:
                 report.add_failure(dead_letter, reason)
             else:
                 await self._transactions.write_records_in_one_transaction(
-                    [_create_mark_record(self._state_topic, dead_letter, "replayed")]
+                    [_create_closing_mark_record(self._state_topic, dead_letter, "replayed")]
                 )
                 report.done += 1
 

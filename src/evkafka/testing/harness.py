@@ -229,7 +229,7 @@ class Harness:
         )
         return Unencoded(event, event_type, record) if later else record
 
-    async def _encode_record(self, consumer: CompiledConsumer, given: Record | Unencoded) -> Record:
+    async def _encode_record_value(self, consumer: CompiledConsumer, given: Record | Unencoded) -> Record:
         if not isinstance(given, Unencoded):
             return given
         record, event_type = given.record, given.event_type
@@ -267,7 +267,7 @@ class Harness:
             stop_at_fault: deliver nothing after the first attempt that failed.
         """
         deliveries: list[Delivery] = []
-        records = [await self._encode_record(consumer, one) for one in given]
+        records = [await self._encode_record_value(consumer, one) for one in given]
         if consumer.plan.dispatch.awaited is not None:
             await wait_until_schemas_known(consumer.plan.dispatch.awaited, records)
         for call in calls_for(

@@ -111,11 +111,11 @@ class ProducerClusterWithoutTopics:
     def source(self, settings: ConsumerSettings) -> RecordSource:
         raise RuntimeError("a test client has no Kafka to read from: run the app on evkafka.testing.InMemoryKafka")
 
-    def sink(self, settings: ProducerSettings) -> RecordingSink:
+    def sink(self, settings: ProducerSettings) -> RecordingSinkWithoutKafka:
         name = self._producer or settings.connection.client_id
         endpoints = self._sender.endpoints if self._sender is not None else ()
         declared = {endpoint.event_type: decoder_of_outbound_endpoint(endpoint) for endpoint in endpoints}
-        return RecordingSink(self._sent, self._offset_counter, name, declared)
+        return RecordingSinkWithoutKafka(self._sent, self._offset_counter, name, declared)
 
     async def ensure_topics(
         self, connection: ConnectionSettings, wanted: Mapping[str, str], *, timeout_s: float
@@ -131,7 +131,7 @@ class ProducerClusterWithoutTopics:
         """There is nothing to read."""
 
 
-class RecordingSink:
+class RecordingSinkWithoutKafka:
     """The sink of one producer."""
 
     def __init__(

@@ -17,12 +17,12 @@ def app_option_text(app: OperatedApp) -> str:
         return app.started_as
     for module in list(sys.modules.values()):
         name = next((name for name, value in vars(module).items() if value is app), None)
-        if name is not None and (importable := _importable_name(module)) is not None:
+        if name is not None and (importable := _importable_module_name(module)) is not None:
             return f"--app {importable}:{name}"
     return UNKNOWN
 
 
-def _importable_name(module: ModuleType) -> str | None:
+def _importable_module_name(module: ModuleType) -> str | None:
     if module.__name__ != "__main__":
         return module.__name__
     if module.__spec__ is not None:  # python -m

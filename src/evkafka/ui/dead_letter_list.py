@@ -94,7 +94,7 @@ class DeadLetterLists:
                 rows[dead_letter.position] = dead_letter_row(dead_letter, page[dead_letter.position])
         return Listed(
             rows=[rows[position] for position in page if position in rows],
-            counts=search.counts(),
+            counts=search.counts_by_status(),
             open=search.open,
             groups=search.groups.largest_groups(),
             other=search.groups.dead_letter_count_outside_largest_groups(),
@@ -145,7 +145,7 @@ class _Search:
             self.groups.add(dead_letter)
             self._found.append((_failed_at_ms(dead_letter), dead_letter.position, status))
 
-    def counts(self) -> DeadLetterCounts:
+    def counts_by_status(self) -> DeadLetterCounts:
         counts = self._counts
         return DeadLetterCounts(open=counts["open"], replayed=counts["replayed"], dropped=counts["dropped"])
 

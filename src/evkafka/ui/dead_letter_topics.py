@@ -63,7 +63,7 @@ async def dead_letter_topics(app: OperatedApp) -> dict[str, AppTopic]:
     found = configured_dead_letter_topics(app)
     existing: list[tuple[ConnectionSettings, Collection[str]]] = []  # a list: connections are not hashable
     for declared in app.consumers.values():
-        for name, connection in _name_patterns(declared):
+        for name, connection in _topic_name_patterns_of_consumer(declared):
             topics = next((topics for known, topics in existing if known == connection), None)
             if topics is None:
                 topics = await _all_topic_names_of_cluster(connection)
@@ -74,7 +74,9 @@ async def dead_letter_topics(app: OperatedApp) -> dict[str, AppTopic]:
     return found
 
 
-def _name_patterns(declared: DeclaredConsumer) -> Iterator[tuple[re.Pattern[str], ConnectionSettings]]:
+def _topic_name_patterns_of_consumer(
+    declared: DeclaredConsumer,
+) -> Iterator[tuple[re.Pattern[str], ConnectionSettings]]:
     """Patterns of the names of a consumer's dead-letter topics, each with the cluster that has them."""
     settings = declared.settings
     for event_type, policy in declared.policies():

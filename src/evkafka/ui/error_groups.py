@@ -90,7 +90,7 @@ class ErrorGroups:
         """The group of the newest error of this record, if it is known."""
         return next((id_ for id_, group in reversed(self._groups.items()) if record in group.row["records"]), None)
 
-    def newest_groups(self, now_s: float) -> list[ErrorGroup]:
+    def groups_newest_first(self, now_s: float) -> list[ErrorGroup]:
         """The groups, the newest first."""
         return [{**group.row, "counts": group.counts_by_minute(now_s)} for group in reversed(self._groups.values())]
 

@@ -59,7 +59,7 @@ def payload_as_text(data: bytes | None, *, most: int = SHOWN_BYTES) -> PayloadTe
     if size <= PARSED_BYTES and (found := _parse_payload(data)) is not None:
         writer = _JsonWriter(most)
         writer.write(found, 0)
-        return PayloadText(text=writer.text, kind="json", cut=writer.is_cut, size=size, masked=writer.masked)
+        return PayloadText(text=writer.written_text, kind="json", cut=writer.is_cut, size=size, masked=writer.masked)
     try:
         text = data[: 4 * most].decode(errors="strict" if size <= 4 * most else "ignore")
     except UnicodeDecodeError:
@@ -110,7 +110,7 @@ class _JsonWriter:
         self._left_out = False
 
     @property
-    def text(self) -> str:
+    def written_text(self) -> str:
         return "".join(self._parts)[: self._most]
 
     @property
@@ -198,7 +198,7 @@ def _string_without_secrets(text: str) -> tuple[str, bool]:
         inner = _JsonWriter(SHOWN_BYTES, levels=LEVELS // 4, indented=False)
         inner.write(parsed, 0)
         # A part that was left out may be a secret: then only the part that was checked is shown.
-        return (inner.text, True) if inner.masked or inner.is_cut else (text, False)
+        return (inner.written_text, True) if inner.masked or inner.is_cut else (text, False)
     return (HIDDEN, True) if _mentions_secret_name(text[:SHOWN_BYTES]) else (text, False)
 
 
@@ -229,13 +229,11 @@ def _header_text(name: str, value: bytes | None) -> str | None:
     if is_secret(name):
         return HIDDEN
     try:
-        text, _ = _string_without_secrets(
-            value[: 4 * HEADER_CHARACTERS].decode(errors=_codec_error_handler_name(value))
-        )
+        text, _ = _string_without_secrets(value[: 4 * HEADER_CHARACTERS].decode(errors=_decode_errors_argument(value)))
     except UnicodeDecodeError:
         return value[: HEADER_CHARACTERS // 3].hex(" ")
     return escape_line(text, HEADER_CHARACTERS)
 
 
-def _codec_error_handler_name(value: bytes) -> str:
+def _decode_errors_argument(value: bytes) -> str:
     return "strict" if len(value) <= 4 * HEADER_CHARACTERS else "ignore"

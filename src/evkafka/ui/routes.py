@@ -132,7 +132,7 @@ class OperationsPage:
         }
         return [
             Route("/ui", self._serve_page),
-            Route("/ui/", self._redirect_without_slash),
+            Route("/ui/", self._redirect_to_url_without_slash),
             Route("/ui/enter", self._log_in, methods=["POST"]),
             Route("/ui/leave", self._log_out, methods=["POST"]),
             Route("/ui/api/events", self._stream_snapshots),
@@ -174,7 +174,7 @@ class OperationsPage:
     def _app_option(self) -> str:
         return app_option_text(self._app)
 
-    async def _redirect_without_slash(self, request: Request) -> Response:
+    async def _redirect_to_url_without_slash(self, request: Request) -> Response:
         """A relative redirect: the Host header of the request cannot change where it leads."""
         return RedirectResponse("../ui", status_code=307)
 

@@ -31,7 +31,7 @@ async def run_self_check(app: OperatedApp, background: BackgroundRunner) -> Self
     dead_letter_topics = configured_dead_letter_topics(app)
     for declared in app.consumers.values():
         own = [name for name, topic in dead_letter_topics.items() if topic.consumer == declared.name]
-        found += await _cluster_rows(declared, own, background)
+        found += await _rows_of_consumer_cluster(declared, own, background)
         found += _config_rows(declared)
     return SelfCheckResult(at_ms=int(time.time() * 1000), checks=found)
 
@@ -46,7 +46,7 @@ def _health_rows(app: OperatedApp) -> Iterator[CheckRow]:
             yield _problem_row(name, "bad" if not health.ok else "warn", "; ".join(reasons), None)
 
 
-async def _cluster_rows(
+async def _rows_of_consumer_cluster(
     declared: DeclaredConsumer, dead_letter_topics: list[str], background: BackgroundRunner
 ) -> list[CheckRow]:
     settings, name = declared.settings, declared.name

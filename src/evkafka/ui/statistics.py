@@ -90,12 +90,12 @@ class Statistics:
             sample_s += some
         self.handled += handled
         self.failed += failed
-        self._keep_recent_durations(int(now_s), sample_s)
+        self._add_recent_durations(int(now_s), sample_s)
         self._history.count_attempts(
             now_s, event.consumer, event.topic, handled=handled, failed=failed, durations_s=sample_s
         )
 
-    def _keep_recent_durations(self, at_s: int, durations_s: list[float]) -> None:
+    def _add_recent_durations(self, at_s: int, durations_s: list[float]) -> None:
         if not self._recent or self._recent[-1][0] < at_s:
             self._recent.append((at_s, []))
         if len(self._recent[-1][1]) < DURATIONS_PER_SECOND:
@@ -151,7 +151,7 @@ class Statistics:
 
     def error_groups(self) -> list[ErrorGroup]:
         """The error groups, the newest first."""
-        return self._errors.newest_groups(self._now())
+        return self._errors.groups_newest_first(self._now())
 
     def error_id_of_record(self, topic: str, partition: int, offset: int) -> str | None:
         """The id of the newest error of this record, if it is known."""

@@ -90,10 +90,10 @@ class RunningApp:
         return self.service.running_consumers() if self.service is not None else []
 
     @property
-    def joined(self) -> bool:
+    def has_joined(self) -> bool:
         """True once its members have their partitions, or the app has failed."""
         failed = self.service is None or self.service.failure is not None
-        return failed or all(source.joined for source in self.view.sources if source.alive)
+        return failed or all(source.has_joined for source in self.view.sources if source.alive)
 
     def crash(self) -> None:
         """As `kill -9`: no drain, no commit, no leaving of the group, no flush."""

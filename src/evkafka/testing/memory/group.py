@@ -103,7 +103,7 @@ class Group:
             self.generation += 1
             self._reconciliation.compute_target(self.generation)
             return
-        self._reconciliation.deactivate()
+        self._reconciliation.end_reconciling()
         self._wanted = True
         if self._task is None or self._task.done():
             self.rebalancing = True
@@ -126,7 +126,7 @@ class Group:
                     continue  # a member joined or left meanwhile; those that have revoked have nothing left to revoke
                 self.generation += 1
                 if self._is_incremental:
-                    self._reconciliation.activate(self.generation)
+                    self._reconciliation.begin_reconciling(self.generation)
                     return
                 assignments = self._compute_assignments()
                 for member, share in assignments:

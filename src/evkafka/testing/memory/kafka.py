@@ -85,7 +85,7 @@ class InMemoryKafka(MemoryCluster):
                 state = await stack.enter_async_context(starts)
                 running.service, running.phase = app.service, "running"
                 if joined and not self.is_in_outage:
-                    await self._driver.advance_until_condition(lambda: running.joined, most_s=LONGEST_REBALANCE_S)
+                    await self._driver.advance_until_condition(lambda: running.has_joined, most_s=LONGEST_REBALANCE_S)
                 try:
                     yield state
                 finally:
@@ -122,7 +122,7 @@ class InMemoryKafka(MemoryCluster):
         if (due := self.clock.next_due()) is not None:
             self.clock.jump(due)
 
-    def _running_app(self, app: EVKafkaApp) -> RunningApp:
+    def _running_app_or_raise(self, app: EVKafkaApp) -> RunningApp:
         if app not in self._apps:
             raise RuntimeError(f"app {app.title!r} does not run on this Kafka: use `async with kafka.running(app):`")
         return self._apps[app]
@@ -133,7 +133,7 @@ class InMemoryKafka(MemoryCluster):
         Raises:
             RuntimeError: the app is not running here.
         """
-        running = self._running_app(app)
+        running = self._running_app_or_raise(app)
         running.crash()
         del self._apps[app]
         await self._driver.run_ready_tasks()
@@ -144,7 +144,7 @@ class InMemoryKafka(MemoryCluster):
         Raises:
             RuntimeError: the app is not running here.
         """
-        for source in self._running_app(app).view.sources:
+        for source in self._running_app_or_raise(app).view.sources:
             source.expire()
         await self._driver.run_ready_tasks()
 
@@ -166,9 +166,7 @@ class InMemoryKafka(MemoryCluster):
             lambda: all(group.settled for group in groups), most_s=LONGEST_REBALANCE_S
         )
         if not ended:
-            raise NotSettled(
-                f"the rebalance has not finished: {'; '.join(self._add_reasons_for_unfinished(self.unfinished()))}"
-            )
+            raise NotSettled(f"the rebalance has not finished: {'; '.join(self._unfinished_work_with_reasons())}")
 
     # ------------------------------------------------------------------ time
 
@@ -190,7 +188,7 @@ class InMemoryKafka(MemoryCluster):
         settled = await self._driver.advance_until_condition(lambda: not self.unfinished(), most_s=max_ms / 1000)
         self.raise_background_task_error()
         if not settled:
-            words = "\n- ".join(self._add_reasons_for_unfinished(self.unfinished()))
+            words = "\n- ".join(self._unfinished_work_with_reasons())
             raise NotSettled(f"not settled after {max_ms / 1000:g} s on the virtual clock:\n- {words}")
 
     def unfinished(self) -> list[str]:
@@ -204,10 +202,10 @@ class InMemoryKafka(MemoryCluster):
             words.append(f"{len(self.sending)} sends are not confirmed yet")
         return words
 
-    def _add_reasons_for_unfinished(self, words: list[str]) -> list[str]:
+    def _unfinished_work_with_reasons(self) -> list[str]:
         because = [word for running in self._apps.values() for word in running.explain_why_unfinished()]
         away = ["the in-memory Kafka is unavailable: `come_back()` ends the outage"] if self.is_in_outage else []
-        return [*because, *away, *words]
+        return [*because, *away, *self.unfinished()]
 
     def _running_attempts(self) -> list[Attempt]:
         tasks: set[object] = {record.task for record in self.sending}

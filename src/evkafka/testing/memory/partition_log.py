@@ -142,7 +142,7 @@ class PartitionLog:
         """A clean leader election: a new epoch begins, and no record is lost."""
         self.epochs.append(EpochStart(self.end, self.epoch + 1))
 
-    def epochs_from(self, first: int, last: int) -> list[EpochStart]:
+    def epochs_between_offsets(self, first: int, last: int) -> list[EpochStart]:
         """The epochs of the records from one offset to another."""
         starts = [start for start in self.epochs if start.offset <= last]
         return [
@@ -179,7 +179,7 @@ class PartitionLog:
                 return found[:index]
         return found
 
-    def next_position(self, position: int, isolation: Isolation = "read_committed") -> int:
+    def position_past_gap_at_end(self, position: int, isolation: Isolation = "read_committed") -> int:
         """The client's position once it has read up to here: after a gap at the end of the log."""
         return (
             position

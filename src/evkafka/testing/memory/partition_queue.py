@@ -26,12 +26,12 @@ class PartitionQueue:
         self._task: asyncio.Task[None] | None = None
 
     def put(self, record: PendingRecord) -> None:
-        record.timer = self._cluster.clock.call_later(record.timeout_s, lambda: self._on_deadline(record))
+        record.timer = self._cluster.clock.call_later(record.timeout_s, lambda: self._fail_record_at_deadline(record))
         self._queue.append(record)
         if self._task is None or self._task.done():
             self._task = self._cluster.run_in_background(self._write_queued_records())
 
-    def _on_deadline(self, record: PendingRecord) -> None:
+    def _fail_record_at_deadline(self, record: PendingRecord) -> None:
         away = ", because the in-memory Kafka is unavailable" if self._cluster.is_in_outage else ""
         record.fail(f"no answer within {seconds_text(record.timeout_s)}{away}", may_have_been_written=record.in_flight)
 

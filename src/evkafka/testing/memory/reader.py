@@ -117,7 +117,7 @@ class PartitionReader:
 
     # ------------------------------------------------------------------ records
 
-    def has_more(self, partitions: Collection[TopicPartition]) -> bool:
+    def any_partition_has_more_records(self, partitions: Collection[TopicPartition]) -> bool:
         """Whether one of these partitions has records at or after its position."""
         return any(
             self.positions[tp] < self._cluster.topics.log(tp).end_for_isolation(self.isolation) for tp in partitions
@@ -151,14 +151,14 @@ class PartitionReader:
             return []
         records = log.read(position, most, self.isolation)
         if records:
-            self.epochs.add_read(tp, log.epochs_from(records[0].offset, records[-1].offset))
-            self.positions[tp] = log.next_position(records[-1].offset + 1, self.isolation)
+            self.epochs.add_read(tp, log.epochs_between_offsets(records[0].offset, records[-1].offset))
+            self.positions[tp] = log.position_past_gap_at_end(records[-1].offset + 1, self.isolation)
             return records
         blocked = log.next_unreadable_offset(position)
         if blocked is not None:
             self.listener.on_unreadable_records(Unreadable(tp, blocked, blocked + 1, ValueError("a bad checksum")))
         else:
-            self.positions[tp] = log.next_position(position, self.isolation)
+            self.positions[tp] = log.position_past_gap_at_end(position, self.isolation)
         return []
 
     def next_fetched_timestamp_ms(self, partition: TopicPartition) -> int | None:

@@ -49,16 +49,16 @@ class Reconciliation:
 
     # ------------------------------------------------------------------ the target assignment
 
-    def activate(self, epoch: int) -> None:
-        """The group assigns by this protocol from now on. No member has anything."""
+    def begin_reconciling(self, epoch: int) -> None:
+        """The group assigns by the consumer protocol from now on. No member has a partition yet."""
         self.active = True
         self._target.clear()
         self._owners.clear()
         self._deleted.clear()
         self.compute_target(epoch)
 
-    def deactivate(self) -> None:
-        """The last member that speaks it has left."""
+    def end_reconciling(self) -> None:
+        """The group no longer assigns by the consumer protocol: the last member that uses it has left."""
         self.active = False
 
     def compute_target(self, epoch: int) -> None:
@@ -125,7 +125,7 @@ class Reconciliation:
         target, owned, epoch = self._target[member], self._owned_by(member), self._epoch
         if moving := sorted(owned - target | owned & self._deleted):
             await member.revoke(moving)
-            self._forget_owner(member, moving)
+            self._forget_owner_of_partitions(member, moving)
             return True
         free = sorted(tp for tp in target - owned if tp not in self._owners)
         if not free and member.generation == epoch:
@@ -137,7 +137,7 @@ class Reconciliation:
         if member.generation == self._epoch:
             return False
         await member.revoke()
-        self._forget_owner(member, self._owned_by(member))
+        self._forget_owner_of_partitions(member, self._owned_by(member))
         if not (self.active and member.alive and member in self._target):
             return False
         target = sorted(self._target[member])
@@ -158,7 +158,7 @@ class Reconciliation:
             self._cluster.trace.note("group %s: epoch %s gives %s: %s", self._group, epoch, member.name, given)
         await member.assign(partitions, epoch)
 
-    def _forget_owner(self, member: Member, partitions: Collection[TopicPartition]) -> None:
+    def _forget_owner_of_partitions(self, member: Member, partitions: Collection[TopicPartition]) -> None:
         """The member has reported that it has released them. A crashed one reports nothing."""
         released = [tp for tp in partitions if self._owners.get(tp) is member] if member.alive else []
         self._deleted.difference_update(released)

@@ -212,20 +212,20 @@ class MemorySource:
                 await self._listener.on_assigned(partitions)
                 self._has_changed = False
             existing = [tp for tp in partitions if self._topic_ids[tp.topic] == self._cluster.topics.topic_id(tp.topic)]
-            undecided = [tp for tp in existing if self._has_open_transaction(tp)]
+            undecided = [tp for tp in existing if self._has_offset_in_open_transaction(tp)]
             self._set_starting_positions([tp for tp in existing if tp not in undecided])
             for tp in undecided:
                 self._cluster.run_in_background(self._set_starting_position_when_stable(tp, generation))
             self.rejoining = False
         self._cluster.wake_waiters()
 
-    def _has_open_transaction(self, tp: TopicPartition) -> bool:
+    def _has_offset_in_open_transaction(self, tp: TopicPartition) -> bool:
         """Whether a transaction with an offset of it is open: the offset is not looked up before its end
         (require_stable)."""
         return self._transactions is not None and self._group is not None and bool(self._group.pending.get(tp))
 
     async def _set_starting_position_when_stable(self, tp: TopicPartition, generation: int) -> None:
-        while self._has_open_transaction(tp):
+        while self._has_offset_in_open_transaction(tp):
             await self._cluster.next_change_future()
         if self.alive and self.assigned_in.get(tp) == generation and tp not in self.positions:
             self._set_starting_positions([tp])
@@ -326,7 +326,7 @@ class MemorySource:
             self._fetched_at_s = None
             return False
         if self._fetched_at_s is None:
-            if not self._reader.has_more(partitions):
+            if not self._reader.any_partition_has_more_records(partitions):
                 return False
             self._fetched_at_s = now_s + faults.draw_latency_s(faults.fetch_s)
         if now_s < self._fetched_at_s:
@@ -409,7 +409,7 @@ class MemorySource:
         return list(self.positions)
 
     @property
-    def joined(self) -> bool:
+    def has_joined(self) -> bool:
         """True once it has its partitions."""
         return self.generation >= 0 and (self._group is None or self._group.settled)
 
@@ -424,7 +424,7 @@ class MemorySource:
         open_work = [
             f"{self.name} waits for the end of a transaction with an offset of {tp.topic}[{tp.partition}]"
             for tp in self.assigned_in
-            if self._has_open_transaction(tp) and tp not in self.positions
+            if self._has_offset_in_open_transaction(tp) and tp not in self.positions
         ]
         for tp, position in self.positions.items():
             log = self._cluster.topics.log(tp)

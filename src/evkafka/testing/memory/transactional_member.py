@@ -55,7 +55,7 @@ class TransactionalMember:
 
     def begin_new_producer_epoch(self) -> None:
         """Begin a new epoch of the transactional id, which ends the open transaction of an earlier member with it."""
-        self._epoch = self._cluster.transactions.init_producer(self._producer)
+        self._epoch = self._cluster.transactions.init_producer_and_return_epoch(self._producer)
 
     def abort_open_transaction(self) -> None:
         """Abort the last transaction if it is still open."""

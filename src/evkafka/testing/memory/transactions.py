@@ -42,7 +42,7 @@ class Transactions:
         self._epochs: dict[str, int] = {}
         self._open: dict[str, OpenTransaction] = {}
 
-    def init_producer(self, producer: str) -> int:
+    def init_producer_and_return_epoch(self, producer: str) -> int:
         """InitProducerId; returns the epoch of the new producer."""
         self._epochs[producer] = self._epochs.get(producer, -1) + 1
         if producer in self._open:

@@ -113,7 +113,7 @@ class InMemoryRegistry:
         """
         text = schema if isinstance(schema, str) else json.dumps(schema)
         with self._lock:
-            return self._subjects.register(subject, Schema(text, schema_type, tuple(references)))
+            return self._subjects.find_or_add_version(subject, Schema(text, schema_type, tuple(references)))
 
     def versions(self, subject: str) -> list[RegisteredSchema]:
         """The versions of a subject, oldest first; none if there is no such subject."""

@@ -71,7 +71,7 @@ def _answer_subjects_request(subjects: Subjects, method: str, parts: list[str], 
         case ("GET", [subject, "versions"]):
             return [one.version for one in subjects.schemas_of_subject(subject)]
         case ("POST", [subject, "versions"]):
-            return {"id": subjects.register(subject, _parse_schema(body)).id}
+            return {"id": subjects.find_or_add_version(subject, _parse_schema(body)).id}
         case ("GET", [subject, "versions", version]):
             return _version_response_fields(subjects.version(subject, version))
         case _:

@@ -168,7 +168,7 @@ class Subjects:
 
     # ------------------------------------------------------------------ changing
 
-    def register(self, subject: str, schema: Schema) -> RegisteredSchema:
+    def find_or_add_version(self, subject: str, schema: Schema) -> RegisteredSchema:
         """Add a version, or return the one that has this schema already.
 
         Raises:
