@@ -382,9 +382,9 @@ class Sender:
         """Send over this producer from now on. The app calls this once the producer has started.
 
         Raises:
-            ConfigError: as `check_events`, or another producer is bound.
+            ConfigError: as `check_declared_events`, or another producer is bound.
         """
-        self.check_events(producer)
+        self.check_declared_events(producer)
         if self._producer is not None:
             raise ConfigError("this Sender already uses another producer: create a second Sender")
         self._producer = producer
@@ -397,7 +397,7 @@ class Sender:
     def unbind(self) -> None:
         self._producer = None
 
-    def check_events(self, producer: EVKafkaProducer) -> None:
+    def check_declared_events(self, producer: EVKafkaProducer) -> None:
         """Check that every event can be sent over this producer.
 
         Raises:

@@ -38,7 +38,7 @@ def archive_of(tmp_path: Path, java: str = WRITES, *options: str) -> ClassArchiv
 
 
 def recorded(one: ClassArchive, home: Path, classes: int = 9_000) -> None:
-    [option] = one.recording_options(home)
+    [option] = one.options_to_record_class_list(home)
     Path(option.partition("=")[2]).write_text("java/lang/Object\n" * classes)
     one.keep_class_list(home)
 
@@ -50,10 +50,10 @@ class TestTheArchive:
         assert one.options() == []
         recorded(one, home)
         assert not list(home.iterdir())
-        assert one.options() == one.recording_options(home) == []
+        assert one.options() == one.options_to_record_class_list(home) == []
         one.create()
         assert one.options() == [f"-XX:SharedArchiveFile={one.file}", "-Xshare:auto"]
-        assert one.recording_options(home) == []
+        assert one.options_to_record_class_list(home) == []
         assert one.file.read_text() == "made\n"
 
     def test_is_not_created_from_the_list_of_a_kafka_that_did_not_start(
@@ -61,14 +61,14 @@ class TestTheArchive:
     ) -> None:
         one = archive_of(tmp_path)
         recorded(one, home, classes=100)
-        assert one.recording_options(home)
+        assert one.options_to_record_class_list(home)
 
     def test_is_not_tried_again_if_java_cannot_create_it(self, cache: Path, home: Path, tmp_path: Path) -> None:
         one = archive_of(tmp_path, FAILS)
         recorded(one, home)
         one.create()
         one.create()
-        assert one.options() == one.recording_options(home) == []
+        assert one.options() == one.options_to_record_class_list(home) == []
         assert "it cannot be done" in one.file.with_suffix(".log").read_text()
 
     def test_is_created_by_one_process_while_the_others_start_without(

@@ -71,8 +71,10 @@ class TestInstallation:
     ) -> None:
         jar = ensure_registry_jar()
         answers = iter([False])  # the first look is before the other process has finished
-        intact = registry_files._is_intact
-        monkeypatch.setattr(registry_files, "_is_intact", lambda files: next(answers, None) is None and intact(files))
+        intact = registry_files._are_unpacked_files_intact
+        monkeypatch.setattr(
+            registry_files, "_are_unpacked_files_intact", lambda files: next(answers, None) is None and intact(files)
+        )
         before = jar.stat().st_ino
         assert ensure_registry_jar().stat().st_ino == before
 

@@ -21,7 +21,7 @@ from evkafka.runtime.completed_offsets import (
     decode_ranges,
     encode_attempts,
     encode_ranges,
-    range_text_length,
+    text_length_of_ranges,
 )
 from evkafka.runtime.dead_letters.rate import DeadLetterRate
 
@@ -69,10 +69,10 @@ class TestRanges:
 
     def test_of_every_other_offset_take_one_bit_for_each(self) -> None:
         ranges = [OffsetRange(offset, offset + 1) for offset in range(1, 2_000, 2)]
-        assert range_text_length(0, ranges) == 1 + 336  # 2000 bits, six in a character
+        assert text_length_of_ranges(0, ranges) == 1 + 336  # 2000 bits, six in a character
 
     def test_one_range_of_ten_million_offsets_is_short(self) -> None:
-        assert range_text_length(0, [OffsetRange(1, 10_000_001)]) <= 12
+        assert text_length_of_ranges(0, [OffsetRange(1, 10_000_001)]) <= 12
 
     @pytest.mark.parametrize("text", ["", "x", "x====", "rAAA=", "r!", "rgA==", "rAQ=="])
     def test_a_text_that_is_none_is_refused(self, text: str) -> None:

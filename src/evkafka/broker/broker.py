@@ -127,7 +127,11 @@ class KafkaBroker(LocalServer):
         self._write_files()
         self._format_directory_once(command)
         self._note_log_start()
-        served = [*self._archive.recording_options(self.home), "kafka.Kafka", str(self.home / "server.properties")]
+        served = [
+            *self._archive.options_to_record_class_list(self.home),
+            "kafka.Kafka",
+            str(self.home / "server.properties"),
+        ]
         self._register_process(ChildProcess([*command, *served], self._log_file))
         self._wait_until_ready()
 

@@ -53,7 +53,7 @@ class ClassArchive:
 
     # ------------------------------------------------------------------ the class list
 
-    def recording_options(self, home: Path) -> list[str]:
+    def options_to_record_class_list(self, home: Path) -> list[str]:
         """The options that make Java write the class list into the broker's directory; none if it is not needed."""
         if self.file.exists() or self._list.exists() or self._failed.exists():
             return []

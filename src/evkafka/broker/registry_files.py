@@ -46,12 +46,12 @@ def ensure_registry_jar() -> Path:
     """
     home = cache_dir() / f"apicurio-registry-{REGISTRY_VERSION}"
     files = home / "files"
-    if not _is_intact(files):
+    if not _are_unpacked_files_intact(files):
         _download_and_unpack_files(home, files)
     return files / RUNNER
 
 
-def _is_intact(files: Path) -> bool:
+def _are_unpacked_files_intact(files: Path) -> bool:
     try:
         sums: dict[str, str] = json.loads((files / SUMS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -109,6 +109,6 @@ def _move_directory_into_place(files: Path, unpacked: Path) -> None:
     """Give the new directory its name. If another process was faster, its files stay."""
     with contextlib.suppress(OSError):
         unpacked.rename(files)
-    if not _is_intact(files):
+    if not _are_unpacked_files_intact(files):
         shutil.rmtree(files, ignore_errors=True)
         unpacked.rename(files)

@@ -20,7 +20,7 @@ from evkafka.runtime.ports import BatchAttempt, Slot
 from evkafka.serde.decoding import DECODE_FAILURES
 
 
-def failure_outcome(failure: object) -> FailureOutcome:
+def outcome_of_record_failure(failure: object) -> FailureOutcome:
     """A record's outcome for an exception, or for an outcome that a BatchError names. A class stands for an instance.
 
     Raises:
@@ -29,12 +29,12 @@ def failure_outcome(failure: object) -> FailureOutcome:
     """
     match failure:
         case type() if issubclass(failure, BaseException):
-            return failure_outcome(failure())
+            return outcome_of_record_failure(failure())
         case StopIteration():
             # A coroutine would raise a RuntimeError, too. A future refuses it, and each record of a stack awaits one.
             error = RuntimeError("BatchError gives StopIteration for a record")
             error.__cause__ = failure
-            return failure_outcome(error)
+            return outcome_of_record_failure(error)
         case BaseException():
             outcome = classify_exception(failure)
             if isinstance(outcome, Fatal):
@@ -55,7 +55,7 @@ def partial_failure_of_batch_error(error: BatchError, wanted: Sequence[int]) -> 
     for position, failure in failed.items():
         if not isinstance(position, int) or not 0 <= position < len(wanted):
             raise TypeError(f"BatchError names record {position!r}, but the batch has records 0 to {len(wanted) - 1}")
-        ends[wanted[position]] = failure_outcome(failure)
+        ends[wanted[position]] = outcome_of_record_failure(failure)
     return PartialFailure(ends)
 
 
@@ -111,7 +111,7 @@ class DirectBatch:
             try:
                 payloads[index] = decode(record)
             except DECODE_FAILURES as error:
-                faults[index] = failure_outcome(self._endpoint.to_decode_error(error, record))
+                faults[index] = outcome_of_record_failure(self._endpoint.to_decode_error(error, record))
         return faults
 
     async def run_endpoint(self, wanted: Sequence[int]) -> object:

@@ -154,7 +154,7 @@ class Endpoint:
         except DependencyFault as error:
             raise ConfigError(f"{self._describe_endpoint()}: {error}") from error
         except TypeError as error:
-            raise ConfigError(f"{self._describe_endpoint()}: {error}. {self._parameters_text}") from error
+            raise ConfigError(f"{self._describe_endpoint()}: {error}. {self._allowed_parameters_text}") from error
         if wraps_async(self.function) and not is_async(self.function):
             signature = _with_awaited_result(signature)
         self.payload, self._signature, self._decoder = signature.payload, signature, decoder
@@ -169,17 +169,19 @@ class Endpoint:
         return Dependencies(signature.dependencies, self._names, batch=self.batch is not None)
 
     @property
-    def _parameters_text(self) -> str:
+    def _allowed_parameters_text(self) -> str:
         return ALLOWED if self.batch is None else ALLOWED_BATCH
 
     def _check_callable(self) -> None:
         if isinstance(self.function, type) or not callable(self.function):
             raise ConfigError(
-                f"{self.function!r} cannot be an endpoint for event type {self.event_type!r}. {self._parameters_text}"
+                f"{self.function!r} cannot be an endpoint for event type {self.event_type!r}."
+                f" {self._allowed_parameters_text}"
             )
         if is_generator(self.function):
             raise ConfigError(
-                f"{self._describe_endpoint()}: it is a generator, so calling it runs nothing. {self._parameters_text}"
+                f"{self._describe_endpoint()}: it is a generator, so calling it runs nothing."
+                f" {self._allowed_parameters_text}"
             )
 
     def _describe_endpoint(self) -> str:

@@ -65,7 +65,7 @@ class Assignment:
         self.taken = 0
         self.committing_polled = asyncio.Lock()
         self.commit_timer = CommitTimer(
-            clock, settings, records_wait=self._has_waiting_records, work_runs=self._has_running_work
+            clock, settings, records_wait=self._is_any_record_waiting_for_executor, work_runs=self._has_running_work
         )
         self._ordering = "partition" if settings.concurrency == 1 else settings.ordering
 
@@ -195,7 +195,7 @@ class Assignment:
         """Records that were finished since the start."""
         return self.taken - sum(partition.ledger.unfinished_count for partition in self.partitions.values())
 
-    def _has_waiting_records(self) -> bool:
+    def _is_any_record_waiting_for_executor(self) -> bool:
         """Whether a lane waits for an executor, or records of a partition's only lane wait for its running one.
         Records that wait for an earlier one of their key do not count: there are executors that have time."""
         return self.scheduler.has_ready_lane or any(

@@ -70,7 +70,7 @@ def classify_result(result: object) -> Outcome | Unmatched | Failed | None:
             return None
 
 
-def classify_failure(
+def classify_attempt_exception(
     error: BaseException,
     reason: CancelReason | None,
     task: asyncio.Task[Any] | None,

@@ -19,7 +19,7 @@ from evkafka.runtime.completed_offsets import (
     decode_ranges,
     encode_attempts,
     encode_ranges,
-    range_text_length,
+    text_length_of_ranges,
 )
 from evkafka.runtime.dead_letters.rate import PREFIX as RATE_PREFIX
 
@@ -108,7 +108,7 @@ class CommitMetadata:
         if not self.finished:
             return True
         _, _, left = self._encode_head_and_rate(limit)
-        return range_text_length(self.base, self.finished) <= left - len(NONE)
+        return text_length_of_ranges(self.base, self.finished) <= left - len(NONE)
 
     def _encode_head_and_rate(self, limit: int) -> tuple[str, str, int]:
         """The text's first part, the rate in it, and how many characters are left beside them."""

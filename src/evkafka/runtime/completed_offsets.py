@@ -88,7 +88,7 @@ def decode_ranges(base: int, text: str) -> list[OffsetRange]:
     raise ValueError(f"unknown form {form!r}")
 
 
-def range_text_length(base: int, ranges: Sequence[OffsetRange]) -> int:
+def text_length_of_ranges(base: int, ranges: Sequence[OffsetRange]) -> int:
     """How long the text of all these ranges would be."""
     return len(_encode_shortest(base, ranges)) if ranges else 0
 

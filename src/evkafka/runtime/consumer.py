@@ -263,8 +263,8 @@ class Consumer:
         self._poller.running = True
         self._watchdog.set_watched_source(source)
         tasks = [
-            self._tasks.start("poll", self._poller.run(source, self._watchdog.note_poll)),
-            self._tasks.start("commit", self._commit_loop()),
+            self._tasks.start_task("poll", self._poller.run(source, self._watchdog.note_poll)),
+            self._tasks.start_task("commit", self._commit_loop()),
         ]
         try:
             failure = await self._tasks.run_step_again_if_cancelled(self._wait_for_stop_and_return_failure)
@@ -336,12 +336,14 @@ class Consumer:
         """A new source; None if the app stops meanwhile."""
         if self._assignment.source is not None:  # connected by an earlier call, which was cancelled from outside
             return self._assignment.source
-        connecting = self._tasks.start("connect", self._connect_source_once(), on_failure=lambda _: None, returns=True)
+        connecting = self._tasks.start_task(
+            "connect", self._connect_source_once(), on_failure=lambda _: None, returns=True
+        )
         try:
             await wait_any(self._clock, connecting, self._stop_signal.stopping, timeout_s=None)
         finally:
             if not connecting.done():
-                self._tasks.cancel(connecting)
+                self._tasks.cancel_and_allow_end(connecting)
                 await asyncio.wait({connecting}, timeout=LEAVE_S)
         if not connecting.done():
             return None
@@ -365,7 +367,7 @@ class Consumer:
             # A cancelled poll leaves the client unusable, which no longer matters once it is stopped; but a poll
             # that returns by itself lets the client end cleanly.
             await wait_any(self._clock, poll, timeout_s=self._leave_timeout_s() / 2)
-        self._tasks.cancel(*tasks)
+        self._tasks.cancel_and_allow_end(*tasks)
         await source.stop(timeout_s=self._leave_timeout_s())
         await asyncio.wait({asyncio.gather(*tasks, return_exceptions=True)}, timeout=CANCEL_S)
         self._assignment.end_all_partitions()  # what the group has assigned during the stop

@@ -64,7 +64,7 @@ class CorruptRecords:
             source.seek(tp, unreadable.next_offset)
         elif self._allow_dead_letter_or_stop_app(partition, unreadable):
             self._block_partition(partition)
-            task = self._tasks.start("unreadable", self._send_to_dead_letter(partition, unreadable), returns=True)
+            task = self._tasks.start_task("unreadable", self._send_to_dead_letter(partition, unreadable), returns=True)
             self._writing[partition] = task
             task.add_done_callback(partial(self._forget_ended_dead_letter_write, partition))
 
@@ -77,7 +77,7 @@ class CorruptRecords:
         """Cancel the dead letters of these partitions, which are being revoked: the next owner handles the records."""
         for partition in going:
             if (task := self._writing.pop(partition, None)) is not None:
-                self._tasks.cancel(task)
+                self._tasks.cancel_and_allow_end(task)
 
     def cancel_all_dead_letters(self) -> None:
         self.cancel_dead_letters(tuple(self._writing))

@@ -21,7 +21,7 @@ from evkafka.runtime.admission import LimitedRouteOf
 from evkafka.runtime.attempt import (
     ABANDONED,
     CancelReason,
-    classify_failure,
+    classify_attempt_exception,
     classify_result,
     is_current_task,
     time_limit_s,
@@ -132,7 +132,7 @@ class Executor:
         self._clean_context.run(remaining.set, self.time_left_s)  # once for all attempts: sends inside of them read it
         if self._dispatch.keeps_sends:
             self._clean_context.run(kept_sends.set, None)
-        self._start_task = lambda: self._tasks.start(
+        self._start_task = lambda: self._tasks.start_task(
             name, self._run_lanes_and_restart_unless_killed(), on_end, context=self._context
         )
         self._continue_in_new_task()
@@ -182,7 +182,7 @@ class Executor:
     def kill(self) -> asyncio.Task[None] | None:
         """End the executor, whatever it does. Nothing else ends it on purpose."""
         self._cancel_reason = "killed"
-        self._tasks.cancel(self._task)
+        self._tasks.cancel_and_allow_end(self._task)
         return self._task
 
     async def _run_lanes_and_restart_unless_killed(self) -> None:
@@ -402,7 +402,9 @@ class Executor:
             case GeneratorExit():
                 # GeneratorExit thrown by another task: coroutines here must not await any more.
                 self._needs_fresh_task = True
-        meaning = classify_failure(error, self._cancel_reason, self._task, lambda: self._timeout_error(record))
+        meaning = classify_attempt_exception(
+            error, self._cancel_reason, self._task, lambda: self._timeout_error(record)
+        )
         if isinstance(meaning, Fatal):
             # A KeyboardInterrupt or SystemExit that leaves a task is raised out of the event loop by asyncio, past the
             # drain and the last commit. As a StopApp it ends the app in order.

@@ -13,7 +13,7 @@ from typing import Literal
 from evkafka.config.settings import ConsumerSettings
 from evkafka.records import TopicPartition
 from evkafka.runtime.commit_metadata import MetadataLimit
-from evkafka.runtime.completed_offsets import range_text_length
+from evkafka.runtime.completed_offsets import text_length_of_ranges
 from evkafka.runtime.partition import Partition
 
 READ_UNTIL, READ_AGAIN = 0.75, 0.5
@@ -137,4 +137,4 @@ class FlowControl:
         if ledger.range_count_upper_bound * MOST_CHARACTERS < bound:
             return False
         base = ledger.oldest
-        return base is not None and range_text_length(base, ledger.finished_ranges_from(base)) >= bound
+        return base is not None and text_length_of_ranges(base, ledger.finished_ranges_from(base)) >= bound

@@ -58,7 +58,7 @@ class PendingWrites:
         """Cancel all writes: the consumer ends, or crashes."""
         for write in self._pending:
             if write.task is not None:
-                self._tasks.cancel(write.task)
+                self._tasks.cancel_and_allow_end(write.task)
 
     def begin_write(
         self,
@@ -112,7 +112,7 @@ class PendingWrites:
                 self._report.report_dropped(settled.slot.route, settled.record)
 
     def _start_write_task(self, write: PendingWrite) -> None:
-        write.task = self._tasks.start(f"write-{address_of(write.record)}", self._create_write_coroutine(write))
+        write.task = self._tasks.start_task(f"write-{address_of(write.record)}", self._create_write_coroutine(write))
         self._tasks.allow_end(write.task)  # `_on_write_ended` decides what its end means
         write.task.add_done_callback(partial(self._on_write_ended, write))
 

@@ -98,7 +98,7 @@ class PartitionTakeOver:
 
     def _start_task_repeated_if_cancelled(self, what: str, step: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Run a step in a task. After a cancellation from outside it runs again: its records would never begin."""
-        return self._tasks.start(what, self._tasks.run_step_again_if_cancelled(step), returns=True)
+        return self._tasks.start_task(what, self._tasks.run_step_again_if_cancelled(step), returns=True)
 
     async def _commit_owner_marks(self) -> None:
         """Commit the marks of all partitions that begin now, in one request."""

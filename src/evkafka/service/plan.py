@@ -349,10 +349,10 @@ class BoundProducer:
     def settings(self) -> ProducerSettings:
         return self.producer.settings
 
-    def check_events(self) -> None:
+    def check_declared_events(self) -> None:
         if self.sender.is_bound:
             raise ConfigError("its Sender already uses another app's producer: create a second Sender")
-        self.sender.check_events(self.producer)
+        self.sender.check_declared_events(self.producer)
 
     async def start(self) -> None:
         await self.sender.find_schemas_and_set_encoders(self.producer.settings.topic)

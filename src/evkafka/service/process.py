@@ -45,7 +45,7 @@ def run_to_exit_code(
     _configure_default_logging()
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            code = _run_app(runner, serve)
+            code = _run_app_and_return_exit_code(runner, serve)
             if guard is not None:
                 guard.set_exit_code(code)
                 guard.start_stop_deadline()
@@ -54,7 +54,7 @@ def run_to_exit_code(
     return code
 
 
-def _run_app(runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, None]]) -> int:
+def _run_app_and_return_exit_code(runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, None]]) -> int:
     try:
         runner.run(serve())
     except StartFailed as error:
@@ -65,9 +65,7 @@ def _run_app(runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, Non
         return forced.code
     except KeyboardInterrupt:  # a signal before our handlers were installed, or after they were removed
         return 128 + signal.SIGINT
-    except (
-        asyncio.CancelledError
-    ) as error:  # by a timeout that the lifespan has left open, or by other code on the loop
+    except asyncio.CancelledError as error:  # by a timeout that the lifespan left open, or by other code on the loop
         logger.critical("the app has failed: its main task was cancelled by code outside EVKafka", exc_info=error)
         return FAILED
     except StopApp as error:  # the log has the record's failure, with its traceback

@@ -49,7 +49,7 @@ class RunningProducer(Protocol):
     def name(self) -> str: ...
     @property
     def settings(self) -> ProducerSettings: ...
-    def check_events(self) -> None: ...  # raises ConfigError
+    def check_declared_events(self) -> None: ...  # raises ConfigError
     async def start(self) -> None: ...
     async def stop(self, *, timeout_s: float) -> None: ...
     def unavailable_reason(self) -> str: ...  # why nothing can be sent at the moment; empty while it can
@@ -249,7 +249,7 @@ class Service:
         faults += weaker_producer_faults(consumers, [(one.name, one.settings) for one in self._producers])
         for producer in self._producers:
             try:
-                producer.check_events()
+                producer.check_declared_events()
             except ConfigError as error:
                 faults.append(f"producer {producer.name!r}: {error}")
         if self._web is not None:
@@ -320,7 +320,7 @@ class Service:
 
     async def _start_consumers(self, stack: AsyncExitStack) -> None:
         for plan in self._plans:
-            self._create_consumers(plan, stack)
+            self._create_consumers_of_plan(plan, stack)
         if not await self._connect_consumers():
             return
         for consumer in self.consumers.values():
@@ -359,7 +359,7 @@ class Service:
                 error,
             )
 
-    def _create_consumers(self, plan: ConsumerPlan, stack: AsyncExitStack) -> None:
+    def _create_consumers_of_plan(self, plan: ConsumerPlan, stack: AsyncExitStack) -> None:
         """Create a plan's consumer, and that of its retry topics, which shares its dead-letter writer."""
         _warn_of_policies_without_effect(plan)
         scope = None

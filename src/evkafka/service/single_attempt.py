@@ -18,7 +18,7 @@ from evkafka.outcomes import BatchError, DeadLetter, Failed, FailureOutcome, Par
 from evkafka.records import Record
 from evkafka.runtime.attempt import (
     CancelReason,
-    classify_failure,
+    classify_attempt_exception,
     classify_result,
     time_limit_s,
     timeout_error,
@@ -122,9 +122,11 @@ class TimedAttempt:
         self._schedule_limit_check()
         try:
             return await call()
-        except BaseException as error:  # the one place: `classify_failure` decides what it means, or raises it again
+        except BaseException as error:  # `classify_attempt_exception` decides what it means, or raises it again
             # A fatal error is returned: raised in here, it would end the loop, and the test client with it.
-            return classify_failure(error, self._cancel_reason, self._task, partial(self._timeout_error, error))
+            return classify_attempt_exception(
+                error, self._cancel_reason, self._task, partial(self._timeout_error, error)
+            )
         finally:
             assert self._timer is not None
             self._timer.cancel()

@@ -49,7 +49,7 @@ class SupervisedTasks:
         except RuntimeError:  # no loop runs yet
             self._starter = None
 
-    def start(
+    def start_task(
         self,
         what: str,
         work: Coroutine[Any, Any, T],
@@ -87,7 +87,7 @@ class SupervisedTasks:
         """Expect these tasks to end: from now on their end is no failure."""
         self._expected.update(task for task in tasks if task is not None and not task.done())
 
-    def cancel(self, *tasks: asyncio.Task[Any] | None) -> None:
+    def cancel_and_allow_end(self, *tasks: asyncio.Task[Any] | None) -> None:
         """Cancel these tasks, and expect their end."""
         self.allow_end(*tasks)
         for task in tasks:
