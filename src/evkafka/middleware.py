@@ -32,22 +32,31 @@ class Middleware:
         self.cls: Any = cls
         self.args: tuple[Any, ...] = args
         self.options: dict[str, Any] = dict(options)
-        self._newest: App | None = None
+        self._was_created = False
+        self._type_header_name: str | None = None
 
     @property
     def type_header_name(self) -> str | None:
         """The header that it reads the event type from; None if it is not a `JsonTypedDecoderMiddleware`.
 
-        Only an instance knows it: a subclass may have a constructor of its own. It is the last one that was created;
-        before the first, as in a command that does not start the app, one is created that gets no records.
+        Only an instance knows it: a subclass may have a constructor of its own. It is that of the last instance. Before
+        the first one, as in a command that does not start the app, a subclass is instantiated for this question; a
+        function is not called.
 
         Raises:
             ConfigError: it cannot be created with its options.
         """
-        if isinstance(self.cls, type) and not issubclass(self.cls, JsonTypedDecoderMiddleware):
+        if not (self._was_created or self._is_typed_decoder_class()):
             return None
-        newest = self._newest if self._newest is not None else self.wrap(_do_nothing)
-        return newest.type_header_name if isinstance(newest, JsonTypedDecoderMiddleware) else None
+        if not self._was_created:
+            try:
+                self.wrap(_do_nothing)
+            except ConfigError:
+                raise
+            except Exception:  # it needs what only a started app has: the event loop, what the lifespan has opened
+                declared: str = self.options.get("type_header_name", self.cls.type_header_name)
+                return declared
+        return self._type_header_name
 
     def wrap(self, app: App) -> App:
         try:
@@ -56,8 +65,12 @@ class Middleware:
             raise ConfigError(f"middleware {self._class_name()} cannot be created with its options: {error}") from error
         if not callable(wrapped):
             raise ConfigError(f"middleware {self._class_name()} needs `async def __call__(self, context)`")
-        self._newest = wrapped
+        self._was_created = True
+        self._type_header_name = wrapped.type_header_name if isinstance(wrapped, JsonTypedDecoderMiddleware) else None
         return wrapped
+
+    def _is_typed_decoder_class(self) -> bool:
+        return isinstance(self.cls, type) and issubclass(self.cls, JsonTypedDecoderMiddleware)
 
     def _class_name(self) -> str:
         return str(getattr(self.cls, "__qualname__", self.cls))

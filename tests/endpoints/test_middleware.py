@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -188,11 +191,52 @@ class TestEventType:
         assert type_header_name_of_stack([Middleware(Own, "A"), Middleware(JsonTypedDecoderMiddleware, "B")]) == "B"
 
     def test_type_header_is_also_that_of_a_constructor_of_ones_own(self) -> None:
-        for layer in (Middleware(OwnHeader), Middleware(OwnDefault), Middleware(read_own_header)):
+        for layer in (Middleware(OwnHeader), Middleware(OwnDefault)):
             assert type_header_name_of_stack([layer, Middleware(Through)]) == "X-Type"
         assert type_header_name_of_stack([Middleware(OwnDefault, type_header_name="Z")]) == "Z"
         assert type_header_name_of_stack([Middleware(OwnDefault, "Z")]) == "Z"
         assert type_header_name_of_stack([Middleware(WithoutBase)]) == "Event-Type"
+
+    def test_type_header_of_a_function_is_known_when_the_app_has_called_it(self, handler: Handler) -> None:
+        layer = Middleware(read_own_header)
+        assert type_header_name_of_stack([layer]) == "Event-Type"
+        build_dispatch(handler, [layer])
+        assert type_header_name_of_stack([layer]) == "X-Type"
+
+    def test_type_header_is_the_declared_one_if_a_constructor_needs_a_started_app(self) -> None:
+        """`app.asyncapi()` and commands ask without an event loop, and before the lifespan has begun."""
+
+        class NeedsLoop(JsonTypedDecoderMiddleware):
+            def __init__(self, app: App, type_header_name: str = "X-Type") -> None:
+                super().__init__(app, type_header_name)
+                self.loop = asyncio.get_running_loop()
+
+        class NeedsLifespan(JsonTypedDecoderMiddleware):
+            type_header_name = "X-Type"
+
+            def __init__(self, app: App) -> None:
+                super().__init__(app, {}["opened by the lifespan"])
+
+        def read_opened(app: App) -> App:
+            return {}["opened by the lifespan"]
+
+        assert type_header_name_of_stack([Middleware(NeedsLoop)]) == "Event-Type"
+        assert type_header_name_of_stack([Middleware(NeedsLoop, type_header_name="Z")]) == "Z"
+        assert type_header_name_of_stack([Middleware(NeedsLifespan)]) == "X-Type"
+        assert type_header_name_of_stack([Middleware(read_opened)]) == "Event-Type"
+
+    def test_keeps_no_instance_alive(self, handler: Handler) -> None:
+        """The default stack is one object for all apps of a process."""
+
+        class Target:
+            async def __call__(self, context: Context) -> None: ...
+
+        target = Target()
+        dispatch = build_dispatch(target, None)
+        gone = weakref.ref(target)
+        del target, dispatch
+        gc.collect()
+        assert gone() is None
 
     def test_asking_for_the_type_header_of_a_built_stack_creates_nothing(self, handler: Handler) -> None:
         created: list[str] = []
