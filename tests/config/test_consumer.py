@@ -242,6 +242,8 @@ class TestContradictions:
             ({"max_decompressed_bytes": 2**21, "max_partition_fetch_bytes": 2**22}, "max_decompressed_bytes"),
             ({"rebalance_timeout_ms": 5_000, "revoke_drain_timeout_ms": 5_000}, "revoke_drain_timeout_ms"),
             ({"fetch_max_wait_ms": 65_000}, "fetch_max_wait_ms"),
+            ({"fetch_max_wait_ms": 300, "request_timeout_ms": 300}, "fetch_max_wait_ms"),
+            ({"request_timeout_ms": 500}, "request_timeout_ms"),
             ({"auto_commit_mode": "pre-commit", "on_error": {}}, "on_error"),
             ({"auto_commit_mode": "pre-commit", "unmatched": "stop"}, "unmatched"),
             ({"auto_commit_mode": "pre-commit", "commit_metadata_max_bytes": 3_500}, "commit_metadata_max_bytes"),

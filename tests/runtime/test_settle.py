@@ -151,13 +151,19 @@ class TestBackoff:
         wait = exponential_delay_s(attempt, first_s=0.5, multiplier=2, most_s=30, jitter=jitter, random=lambda: chance)
         assert 0 <= wait <= 30
 
+    @pytest.mark.parametrize("first_s", [0.5, 25, 27.5, 30, 60])
+    def test_makes_no_wait_shorter_by_more_than_the_jitter(self, first_s: float) -> None:
+        """Also not a constant wait, where the first one is the longest."""
+        wait = exponential_delay_s(1, first_s=first_s, multiplier=2, most_s=30, jitter=0.2, random=lambda: 0.0)
+        assert wait == pytest.approx(min(first_s, 30) * 0.8)
+
     def test_varies_the_longest_waits_evenly_below_the_most(self) -> None:
         chances = iter((0.0, 0.25, 0.5, 0.75))
         waits = [
             exponential_delay_s(n, first_s=0.5, multiplier=2, most_s=30, jitter=0.2, random=lambda: next(chances))
             for n in range(7, 11)
         ]
-        assert waits == pytest.approx([20, 22.5, 25, 27.5])
+        assert waits == pytest.approx([24, 25.5, 27, 28.5])
 
 
 class TestSupervision:
@@ -165,7 +171,7 @@ class TestSupervision:
         rule = RestartPolicy(lambda: 0.0, lambda: 0.5)
         waits = [rule.advance_backoff_s(BrokerUnavailable("away")) for _ in range(100)]
         assert waits[:3] == [0.5, 1.0, 2.0]
-        assert waits[-1] == 10.0 / 1.2  # with jitter at most 10 s
+        assert waits[-1] == 9.0  # between 8 and 10 s
 
     @pytest.mark.parametrize("error", [BrokerRefused("login"), StopApp("verdict")])
     def test_ends_the_app_for_what_waiting_cannot_help(self, error: Exception) -> None:

@@ -306,12 +306,12 @@ def _check_times(section: Section, settings: ConsumerSettings) -> None:
             f"revoke_drain_timeout_ms {drain_ms} is not below rebalance_timeout_ms {rebalance_ms}, so a draining"
             " consumer would be removed from its group; use a shorter drain or a longer rebalance timeout",
         )
-    wait_ms = settings.options.get("fetch_max_wait_ms", 0)
+    wait_ms = settings.options.get("fetch_max_wait_ms", 500)
     if section.are_keys_valid("fetch_max_wait_ms", "request_timeout_ms") and wait_ms >= request_ms:
         section.add_fault(
-            "fetch_max_wait_ms",
-            f"{wait_ms} is not below request_timeout_ms {request_ms}, so an idle fetch would always time out; use"
-            " less, for example 500",
+            "fetch_max_wait_ms" if section.is_given("fetch_max_wait_ms") else "request_timeout_ms",
+            f"fetch_max_wait_ms {wait_ms} is not below request_timeout_ms {request_ms}, so an idle fetch would always"
+            " time out; use a shorter wait or a longer timeout",
         )
 
 

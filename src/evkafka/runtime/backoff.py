@@ -16,17 +16,17 @@ def exponential_delay_s(
 ) -> float:
     """The wait after the given attempt (from 1): `first_s * multiplier ** (attempt - 1)`, and never above `most_s`.
 
-    The wait grows to `most_s / (1 + jitter)`, so that it is below `most_s` when jitter has made it longer. If longer
-    waits were cut at `most_s` instead, half of them would be equal, and records would be retried together.
+    The waits vary evenly between the shortest and the longest possible one. If longer waits were cut at `most_s`
+    instead, half of the last ones would be equal, and records would be retried together.
 
     Args:
         jitter: the share by which the wait may be longer or shorter, 0.2 for +-20 %, so that records which failed
             together are not all retried together.
         random: returns a number in [0, 1).
     """
-    grown_s = most_s / (1.0 + jitter)
     try:
-        wait_s = min(first_s * multiplier ** (attempt - 1), grown_s)
+        wait_s = min(first_s * multiplier ** (attempt - 1), most_s)
     except OverflowError:  # 2.0 ** 1024: a record that failed a thousand times
-        wait_s = grown_s
-    return max(0.0, min(wait_s * (1.0 + jitter * (2.0 * random() - 1.0)), most_s))
+        wait_s = most_s
+    shortest_s, longest_s = wait_s * (1.0 - jitter), min(wait_s * (1.0 + jitter), most_s)
+    return shortest_s + (longest_s - shortest_s) * random()
