@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiokafka import errors as kafka
@@ -74,20 +74,26 @@ class Client(NodeConnections):
             self.fetched[request] = answer
         return answer
 
-    async def send_unless_check_raises(self, node_id: Any, request: Any, *, check: Callable[[], None]) -> Any:
+    async def send_unless_check_raises(
+        self, node_id: int | None, request: Any, *, check: Callable[[], None]
+    ) -> Awaitable[Any]:
         """Send to a coordinator, with a last check in the step that writes to the socket.
 
         Args:
+            node_id: None if the coordinator is not known any more: nothing is sent.
             check: raises if the request must not be sent any more.
 
         Returns:
             An awaitable of the answer. An exception of this call itself means that nothing was sent.
         """
+        if node_id is None:
+            raise kafka.GroupCoordinatorNotAvailableError
         conn = await self._get_conn(node_id, group=ConnectionGroup.COORDINATION)
         if conn is None:
             raise self.last_error or kafka.NodeNotReadyError(f"node {node_id}")
         check()
-        return conn.send(request)
+        answering: Awaitable[Any] = conn.send(request)
+        return answering
 
     async def connect_until_metadata_known(self, *, first: tuple[str, int], retry_backoff_s: float) -> None:
         """Fetch metadata. The caller limits the time; `last_error` says why there are none.

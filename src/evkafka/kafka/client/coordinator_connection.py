@@ -91,12 +91,7 @@ class CoordinatorConnection:
 
     async def send_unless_check_raises(self, request: Any, *, check: Callable[[], None]) -> Awaitable[Any]:
         """Send a request with a last check; see `Client.send_unless_check_raises`."""
-        if self.coordinator_id is None:
-            raise kafka.GroupCoordinatorNotAvailableError
-        answering: Awaitable[Any] = await self._client.send_unless_check_raises(
-            self.coordinator_id, request, check=check
-        )
-        return answering
+        return await self._client.send_unless_check_raises(self.coordinator_id, request, check=check)
 
     @property
     def is_connected(self) -> bool:

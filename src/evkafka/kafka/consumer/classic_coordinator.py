@@ -16,7 +16,7 @@ from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest, SyncGro
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused
-from evkafka.kafka.client.offset_protocol import MemberIdentity, OffsetRow
+from evkafka.kafka.client.offset_protocol import MemberIdentity
 from evkafka.kafka.client.protocol import (
     OffsetCommitWithEpochsRequest,
     OffsetFetchWithEpochsRequest,
@@ -73,7 +73,7 @@ class ClassicCoordinator(GroupCoordinator):
         super().__init__(client, subscription, **options)
         self._looks_up_topics = looks_up_topics
         self._requires_stable = requires_stable
-        self._epochs = epochs
+        self.epochs = epochs
         self._on_failure = on_failure
         self._expelled_at_s: deque[float] = deque(maxlen=EXPULSIONS)
         self._last_code = 0
@@ -290,8 +290,6 @@ class ClassicCoordinator(GroupCoordinator):
         self, request: OffsetCommitWithEpochsRequest, *, check: Callable[[], None]
     ) -> Awaitable[Any]:
         """Send a request to the coordinator; see `Client.send_unless_check_raises`."""
-        if self.coordinator_id is None:
-            raise kafka.GroupCoordinatorNotAvailableError
         answering: Awaitable[Any] = await self._client.send_unless_check_raises(
             self.coordinator_id, request, check=check
         )
@@ -429,10 +427,5 @@ class ClassicCoordinator(GroupCoordinator):
     def _build_commit_request(
         self, generation: int, member_id: str, offsets: Mapping[ClientPartition, tuple[int, str]]
     ) -> OffsetCommitWithEpochsRequest:
-        return OffsetCommitWithEpochsRequest(self.group_id, generation, member_id, self.offset_rows_to_commit(offsets))
-
-    def offset_rows_to_commit(
-        self, offsets: Mapping[ClientPartition, tuple[int, str]]
-    ) -> list[tuple[str, list[OffsetRow]]]:
-        """The offsets by topic, with the leader epochs of the records before them."""
-        return offset_rows_to_commit(offsets, self._epochs)
+        rows = offset_rows_to_commit(offsets, self.epochs)
+        return OffsetCommitWithEpochsRequest(self.group_id, generation, member_id, rows)

@@ -58,6 +58,7 @@ class CommittingMember(Protocol[A_contra]):
     """The member that commits, as far as a commit needs it. An assignment is what it commits under."""
 
     group_id: str
+    epochs: LeaderEpochs
 
     @property
     def is_static(self) -> bool: ...
@@ -75,10 +76,6 @@ class CommittingMember(Protocol[A_contra]):
     ) -> Request[Any]: ...
 
     def member_identity(self, assignment: A_contra) -> MemberIdentity: ...
-
-    def offset_rows_to_commit(
-        self, offsets: Mapping[ClientPartition, tuple[int, str]]
-    ) -> Collection[tuple[str, Collection[OffsetRow]]]: ...
 
     async def ensure_coordinator_known(self) -> None: ...
 

@@ -17,7 +17,6 @@ from evkafka.kafka.client.offset_protocol import (
     MemberCommitRequest,
     MemberIdentity,
     MemberOffsetFetchRequest,
-    OffsetRow,
 )
 from evkafka.kafka.consumer.commit import Commit, format_partitions, offset_rows_to_commit
 from evkafka.kafka.consumer.leader_epochs import EpochOffset
@@ -77,7 +76,7 @@ class MemberOffsets:
         self._connection = connection
         self._membership = membership
         self._instance_id = instance_id
-        self._epochs = epochs
+        self.epochs = epochs
         self._schedule_heartbeat_now = schedule_heartbeat_now
         self._on_fenced = on_fenced
 
@@ -189,18 +188,13 @@ class MemberOffsets:
     ) -> MemberCommitRequest:
         """A commit under the present epoch. Topics go by id where the broker has that."""
         topic_ids = {tp.topic: one.topic_id for tp, one in assigned.items()}
-        return MemberCommitRequest(self.member_identity(assigned), self.offset_rows_to_commit(offsets), topic_ids)
+        rows = offset_rows_to_commit(offsets, self.epochs)
+        return MemberCommitRequest(self.member_identity(assigned), rows, topic_ids)
 
     def member_identity(self, assigned: Mapping[ClientPartition, AssignedPartition]) -> MemberIdentity:
         """This member with its present epoch: a partition that it has held all the time is its own in each of them."""
         membership = self._membership
         return MemberIdentity(self.group_id, membership.epoch, membership.member_id, self._instance_id)
-
-    def offset_rows_to_commit(
-        self, offsets: Mapping[ClientPartition, tuple[int, str]]
-    ) -> list[tuple[str, list[OffsetRow]]]:
-        """The offsets by topic, with the leader epochs of the records before them."""
-        return offset_rows_to_commit(offsets, self._epochs)
 
     async def ensure_coordinator_known(self) -> None:
         await self._connection.find_coordinator()

@@ -14,7 +14,12 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, CommitRefused
 from evkafka.kafka.client.transaction_protocol import MemberTxnOffsetCommitRequest, ProducerId
-from evkafka.kafka.consumer.commit import CommittingMember, describe_failed_commit, rejoin_group_and_return_error
+from evkafka.kafka.consumer.commit import (
+    CommittingMember,
+    describe_failed_commit,
+    offset_rows_to_commit,
+    rejoin_group_and_return_error,
+)
 from evkafka.kafka.errors import ErrorCode
 
 A = TypeVar("A")
@@ -42,7 +47,7 @@ class MemberTransactionOffsets(Generic[A]):
         member = self._member
         if not member.is_assignment_current(self._assignment):
             raise CommitRefused("the partitions were revoked before the transaction was committed; nothing was written")
-        identity, rows = member.member_identity(self._assignment), member.offset_rows_to_commit(self._offsets)
+        identity, rows = member.member_identity(self._assignment), offset_rows_to_commit(self._offsets, member.epochs)
         return MemberTxnOffsetCommitRequest(transactional_id, producer, identity, rows)
 
     def request_new_member_epoch_if_old(self, code: int) -> bool:
