@@ -88,9 +88,9 @@ class OutboundEndpoint(Generic[T]):
         return f"OutboundEndpoint({self.event_type!r}, {self.name})"
 
     @property
-    def payload(self) -> Any:
+    def payload_type(self) -> Any:
         """The payload's annotation; None if a name in it does not exist yet."""
-        return self._outbound.payload
+        return self._outbound.payload_type
 
     @property
     def payload_name(self) -> str:
@@ -112,9 +112,11 @@ class OutboundEndpoint(Generic[T]):
             ConfigError: a name in its annotation does not exist.
         """
         self.resolve_annotation()
-        if self.value_format is None or bytes_or_str_type(self.payload) is bytes:
+        if self.value_format is None or bytes_or_str_type(self.payload_type) is bytes:
             return None
-        return Outgoing(self._outbound.describe_for_errors(), self.topic or topic or "", self.event_type, self.payload)
+        return Outgoing(
+            self._outbound.describe_for_errors(), self.topic or topic or "", self.event_type, self.payload_type
+        )
 
     async def find_schema_and_set_encoder(self, topic: str | None) -> None:
         """Find the schema of its values in the registry.

@@ -60,7 +60,7 @@ class TestDeclaring:
         [endpoint] = outer.endpoints
         assert endpoint.batch is not None
         assert (endpoint.batch.max_records, endpoint.batch.max_wait_s, endpoint.concurrency) == (10, 0, 2)
-        assert endpoint.payload is Order
+        assert endpoint.payload_type is Order
 
     def test_the_app_takes_the_same_options(self) -> None:
         app = EVKafkaApp({"topics": ["t"], "group_id": "g"})

@@ -29,7 +29,7 @@ class TestEvent:
         handler.event("A", "sum", "what it does", ["x"], on_error={"max_attempts": 3}, timeout_ms=1500)(on_order)
         [endpoint] = handler.endpoints
         assert (endpoint.summary, endpoint.description, endpoint.tags) == ("sum", "what it does", ("x",))
-        assert (endpoint.on_error, endpoint.timeout_s, endpoint.payload) == ({"max_attempts": 3}, 1.5, Order)
+        assert (endpoint.on_error, endpoint.timeout_s, endpoint.payload_type) == ({"max_attempts": 3}, 1.5, Order)
         assert endpoint.name == "tests.endpoints.test_handler.on_order"
 
     def test_takes_the_description_from_the_docstring(self) -> None:

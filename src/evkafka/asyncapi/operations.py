@@ -107,7 +107,7 @@ def received_message(consumer: ConsumerContract, topic: ContractTopic, endpoint:
     return Message(
         title=event_type or "Any other event",
         name=event_type,
-        payload=endpoint.payload,
+        payload=endpoint.payload_type,
         direction="in",
         headers=cloudevents_headers_schema(event_type)
         if consumer.settings.envelope is not None
@@ -119,7 +119,7 @@ def received_message(consumer: ConsumerContract, topic: ContractTopic, endpoint:
         tags=endpoint.tags,
         tombstone=decoder.admits_none,
         value_format=_value_format_of_topic(consumer, topic)
-        if bytes_or_str_type(endpoint.payload) is not bytes
+        if bytes_or_str_type(endpoint.payload_type) is not bytes
         else None,
     )
 
@@ -178,13 +178,13 @@ def _sent_message(endpoint: OutboundEndpoint[Any], envelope: CloudEventsEnvelope
     return Message(
         title=endpoint.event_type,
         name=endpoint.event_type,
-        payload=endpoint.payload,
+        payload=endpoint.payload_type,
         direction="out",
         headers=headers,
         summary=endpoint.summary,
         description=endpoint.description,
         tags=endpoint.tags,
-        key=_key_schema(endpoint.key, endpoint.payload),
+        key=_key_schema(endpoint.key, endpoint.payload_type),
         structured=envelope if envelope is not None and envelope.mode == "structured" else None,
         value_format=endpoint.value_format if sent is not None else None,
         sent=sent,

@@ -45,7 +45,7 @@ __all__ = [
     "Secret",
     "TokenProvider",
     "TopicConfig",
-    "check_dead_letter_topics",
+    "check_consumer_reads_no_own_dead_letters",
     "checked_dead_letter_topic_name",
     "checked_retry_topic_name",
     "consumer_config",
@@ -170,7 +170,7 @@ def checked_dead_letter_topic_name(
     return dead_letter_topic_name(template, topic=topic, group_id=group_id, event_type=event_type)
 
 
-def check_dead_letter_topics(
+def check_consumer_reads_no_own_dead_letters(
     settings: ConsumerSettings,
     policies: Iterable[tuple[str | None, ErrorPolicySettings]],
     *,

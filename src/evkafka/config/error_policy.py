@@ -167,7 +167,7 @@ def dead_letter_topic_name(template: str, *, topic: str, group_id: str | None, e
     return template.format(topic=topic, group_id=group_id or "none", event_type=event_type)
 
 
-def parse_topic_template(text: str) -> Iterator[tuple[str, str | None]]:
+def parse_topic_template_into_parts(text: str) -> Iterator[tuple[str, str | None]]:
     """The parts of a topic name template: literal text, and the placeholder that follows it.
 
     Raises:
@@ -187,7 +187,7 @@ def _read_dead_letter_topic(section: Section, base: ErrorPolicySettings) -> str:
     if template == base.dead_letter_topic:
         return template
     try:
-        parts = list(parse_topic_template(template))
+        parts = list(parse_topic_template_into_parts(template))
     except ValueError as error:
         section.add_fault(key, f"{text_for_error(template)}: {error}")
         return base.dead_letter_topic

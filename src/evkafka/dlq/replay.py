@@ -170,7 +170,7 @@ async def replay_dead_letters(
         limiter = _RateLimiter(rate)
         async for batch in topic.read_in_batches(selected, batch_size):
             await limiter.wait_for_turn(len(batch))
-            await replayer.replay(batch, report)
+            await replayer.replay_batch(batch, report)
             progress(report.processed, report.chosen)
     return report
 
@@ -261,7 +261,7 @@ class _SendToTopic:
         self._key = key or secrets.token_bytes(KEY_BYTES)
         self._targets = targets
 
-    async def replay(self, dead_letters: Sequence[DeadLetterRecord], report: ReplayReport) -> None:
+    async def replay_batch(self, dead_letters: Sequence[DeadLetterRecord], report: ReplayReport) -> None:
         records: list[OutgoingRecord] = []
         sent = 0
         for dead_letter in dead_letters:
@@ -303,7 +303,7 @@ class _HandleLocally:
         self._handle = handle
         self._targets = targets
 
-    async def replay(self, dead_letters: Sequence[DeadLetterRecord], report: ReplayReport) -> None:
+    async def replay_batch(self, dead_letters: Sequence[DeadLetterRecord], report: ReplayReport) -> None:
         for dead_letter in dead_letters:
             if reason := await self._targets.replay_refusal_reason(dead_letter) or await self._handle(dead_letter):
                 report.add_failure(dead_letter, reason)

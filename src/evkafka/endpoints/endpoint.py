@@ -84,7 +84,7 @@ class Endpoint:
     Attributes:
         name: its name in logs and errors, `module.function`.
         event_type: the type of its records; `default` for a handler's default endpoint (`is_default`).
-        payload: the payload's annotation, of a batch endpoint the annotation of its list's elements. None until
+        payload_type: the payload's annotation, of a batch endpoint the annotation of its list's elements. None until
             `resolve_decoder` if it is not known at registration.
         threaded: True for a plain `def`, which runs in a thread.
         summary, description, tags, on_error, timeout_s, concurrency, batch: see `EndpointOptions`; the description
@@ -113,7 +113,7 @@ class Endpoint:
         self.timeout_s = options.timeout_s
         self.concurrency = options.concurrency
         self.threaded = not is_async(function) and not wraps_async(function)
-        self.payload: Any = None
+        self.payload_type: Any = None
         self._names = names
         self._signature: Signature | None = None
         self._dependencies: Dependencies | None = None
@@ -157,7 +157,7 @@ class Endpoint:
             raise ConfigError(f"{self._describe_endpoint()}: {error}. {self._allowed_parameters_text}") from error
         if wraps_async(self.function) and not is_async(self.function):
             signature = _with_awaited_result(signature)
-        self.payload, self._signature, self._decoder = signature.payload, signature, decoder
+        self.payload_type, self._signature, self._decoder = signature.payload, signature, decoder
         self._dependencies = dependencies
         needs_more = self.threaded or self.batch is not None or dependencies is not None
         self._alone = None if needs_more else signature.plain
@@ -198,7 +198,7 @@ class Endpoint:
     def decoder_for_formats(self, formats: ConsumerFormats) -> DecodeValue:
         """The payload's decoder for a consumer whose values are not all JSON. Its topics decide."""
         decoder = self.resolve_decoder()
-        return formats.decoder_of_endpoint(self, self.payload, decoder)
+        return formats.decoder_of_endpoint(self, self.payload_type, decoder)
 
     def compile_call(self, type_of: TypeOf, overrides: Overrides, formats: ConsumerFormats | None = None) -> Call:
         """Compile `record -> the awaitable of the user's function`, with no coroutine of ours around it.

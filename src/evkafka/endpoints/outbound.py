@@ -34,7 +34,7 @@ class Outbound:
         names: the local names where the event is declared, for annotations that are strings.
 
     Attributes:
-        payload: the payload's annotation; None until `resolve_encoder` if it is not known at registration.
+        payload_type: the payload's annotation; None until `resolve_encoder` if it is not known at registration.
         payload_name: the name of its parameter, by which it may be passed.
     """
 
@@ -56,7 +56,7 @@ class Outbound:
         self._encode: Callable[[Any], bytes | None] | None = None
         self._by_format: Callable[[Any], bytes] | None = None
         self._media_type = ""
-        self.payload: Any = None
+        self.payload_type: Any = None
         self.payload_name = self._one_parameter().name
         with contextlib.suppress(NotYetDefined):  # it may be defined further down: `resolve_encoder` reads again
             self._resolve_payload_type_and_encoder()
@@ -93,7 +93,7 @@ class Outbound:
             raise ConfigError(
                 f"{self.describe_for_errors()}: key_field {self._key_field!r} is not a field of its payload"
             )
-        self.payload, self._encode, self._names = payload, encode, None
+        self.payload_type, self._encode, self._names = payload, encode, None
 
     def _one_parameter(self) -> Parameter:
         try:
@@ -138,7 +138,7 @@ class Outbound:
         by_format = self._by_format
         try:
             if by_format is not None:
-                return None if event is None and admits_none(self.payload) else by_format(event)
+                return None if event is None and admits_none(self.payload_type) else by_format(event)
             return self.resolve_encoder()(event)
         except (TypeError, ValueError, RecursionError) as error:
             why = str(error) or type(error).__name__
@@ -174,7 +174,7 @@ class Outbound:
                 event_type=self._event_type,
                 key=encode_key(key),
                 value=value,
-                content_type=self._media_type or media_type_of_payload_type(self.payload),
+                content_type=self._media_type or media_type_of_payload_type(self.payload_type),
                 now_ms=now_ms,
             )
         except (TypeError, ValueError) as error:

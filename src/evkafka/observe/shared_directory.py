@@ -42,7 +42,7 @@ class SharedDirectory:
             unfinished.write_bytes(content)
             unfinished.replace(self.path / name)
         except OSError as error:
-            self._log_failure(error)
+            self._log_failure_or_recreate_directory(error)
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             return False
@@ -56,7 +56,7 @@ class SharedDirectory:
         with suppress(OSError):
             (self.path / name).unlink(missing_ok=True)
 
-    def _log_failure(self, error: OSError) -> None:
+    def _log_failure_or_recreate_directory(self, error: OSError) -> None:
         self._failures += 1
         if self._failures == 1:
             logger.warning(

@@ -52,7 +52,11 @@ async def create_json_to_topic_format_encoder(
     endpoint = target.endpoint
     decoder = endpoint.resolve_decoder() if endpoint is not None else None
     from_object = decoder.from_object if decoder is not None else None
-    annotation = endpoint.payload if endpoint is not None and bytes_or_str_type(endpoint.payload) is not bytes else dict
+    annotation = (
+        endpoint.payload_type
+        if endpoint is not None and bytes_or_str_type(endpoint.payload_type) is not bytes
+        else dict
+    )
     encode = await encoder(Outgoing(target.place, target.topic, target.event_type or "", annotation))
 
     def encode_json(text: str | bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from evkafka.asyncapi import ConsumerContract, ProducerContract
 from evkafka.config import (
-    check_dead_letter_topics,
+    check_consumer_reads_no_own_dead_letters,
     checked_dead_letter_topic_name,
     dead_letter_producer_settings,
     masked_settings,
@@ -126,7 +126,7 @@ class DeclaredConsumer:
         Raises:
             ConfigError: a policy is invalid.
         """
-        check_dead_letter_topics(self.settings, self.policies(), retry_topics=self.retry_topics())
+        check_consumer_reads_no_own_dead_letters(self.settings, self.policies(), retry_topics=self.retry_topics())
 
     def endpoint_policies(self) -> dict[Endpoint | None, ErrorPolicySettings]:
         """Each endpoint's error policy, merged over the consumer's; at None, the last key, the consumer's own.

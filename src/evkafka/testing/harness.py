@@ -244,7 +244,7 @@ class Harness:
                 and endpoint is not None
                 and (as_payload := endpoint.resolve_decoder().from_object)
             ):
-                event, kind = as_payload(event), endpoint.payload
+                event, kind = as_payload(event), endpoint.payload_type
             place = f"event {event_type!r} ({type(event).__name__})"
             encode_it = await value_format.encoder_by_latest_else_own_schema(
                 Outgoing(place, record.topic, event_type or "", kind)

@@ -190,7 +190,7 @@ class RecordingSinkWithoutKafka:
 def decoder_of_outbound_endpoint(endpoint: OutboundEndpoint[Any]) -> Decode:
     """Decodes the values of a declared event."""
     if endpoint.value_format is None:
-        return lambda value: decode_sent_value(value, endpoint.payload)
+        return lambda value: decode_sent_value(value, endpoint.payload_type)
     return partial(_decode_value_by_format, endpoint.value_format, endpoint.value_format.decoder_to_plain_objects())
 
 

@@ -388,7 +388,7 @@ class TestDeclaring:
 
         [endpoint] = sender.endpoints
         assert endpoint is send_order
-        assert (endpoint.event_type, endpoint.topic, endpoint.payload) == ("OrderPlaced", "orders", Order)
+        assert (endpoint.event_type, endpoint.topic, endpoint.payload_type) == ("OrderPlaced", "orders", Order)
         assert (endpoint.summary, endpoint.description, endpoint.tags) == ("Placed", "An order was placed.", ("a",))
         assert send_order.__doc__ == "An order was placed."
         assert send_order.__name__ == "send_order"  # type: ignore[attr-defined]

@@ -130,7 +130,7 @@ async def _collect_findings(options: AppOptions, *, broker: bool) -> list[Findin
     if not broker or any(one.level == "error" and one.check == "wiring" for one in findings):
         return findings
     schemas = [Finding(level, "schemas", *rest) for level, *rest in await schema_findings(app, options.target)]
-    return findings + schemas + await _check_clusters(app)
+    return findings + schemas + await _check_app_against_its_clusters(app)
 
 
 # ---------------------------------------------------------------------------- without a broker
@@ -202,7 +202,7 @@ def _check_commit_metadata(declared: DeclaredConsumer, broker_limit: int | None)
 # ---------------------------------------------------------------------------- with the brokers
 
 
-async def _check_clusters(app: EVKafkaApp) -> list[Finding]:
+async def _check_app_against_its_clusters(app: EVKafkaApp) -> list[Finding]:
     findings: list[Finding] = []
     connections = [one.settings.connection for one in app.consumers.values()]
     connections += [producer_settings(one.config).connection for one in app.producers.values()]
