@@ -40,8 +40,8 @@ Read = Callable[[bytes, Frame], Any]
 
 T = TypeVar("T")
 
-Compiled = dict[bytes, tuple[T, Frame]]
-"""What was compiled for schemas, by the bytes that values, or headers, begin with: the magic byte and the id."""
+Compiled = tuple[Callable[[bytes, Frame], T], Frame]
+"""What was compiled for a schema, and where it and the data are in its values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,38 +206,24 @@ class RegistryFormat:
         Args:
             from_json: decodes values without a schema's id.
         """
-        by_prefix: Compiled[Read] = {}
-        by_header: Compiled[Read] = {}
-        compiled = self._caching_compile_function(
-            lambda stored: self.language.compile_reader(stored, annotation, json), by_prefix, by_header
-        )
+        return self._build_reader(lambda stored: self.language.compile_reader(stored, annotation, json), from_json)
 
-        def decode(value: bytes, record: Record) -> Any:
-            header = None
-            for name, content in record.headers:  # as `read_schema_id_header`, without a call
-                if name == SCHEMA_ID_HEADER:
-                    header = content
-                    break
-            found = by_prefix.get(value[:ID_BYTES]) if header is None else by_header.get(header)
-            if found is None:
-                found = compiled(value, header)
-            if found is None:
-                return from_json(value)
-            read, frame = found
-            return read(value, frame)
-
-        return decode
-
-    def _caching_compile_function(
-        self, compile_: Callable[[StoredSchema], T], by_prefix: Compiled[T], by_header: Compiled[T]
-    ) -> Callable[[bytes, bytes | None], tuple[T, Frame] | None]:
-        """A function that compiles what the schema of a value needs, and keeps it for the next value of that schema. It
-        returns None for a value without a schema's id, which is JSON.
+    def _build_reader(
+        self, compile_: Callable[[StoredSchema], Callable[[bytes, Frame], T]], without_schema: Callable[[bytes], T]
+    ) -> Callable[[bytes, Record], T]:
+        """A function that reads values with what `compile_` returns for their schema; it is kept for the next value of
+        that schema.
 
         It raises NotReady while the schema is being asked for, and FormatError for a value that cannot be decoded.
-        """
 
-        def compiled(value: bytes, header: bytes | None) -> tuple[T, Frame] | None:
+        Args:
+            without_schema: reads values without a schema's id, which are JSON.
+        """
+        # By the bytes that values, or headers, begin with: the magic byte and the id.
+        by_prefix: dict[bytes, Compiled[T]] = {}
+        by_header: dict[bytes, Compiled[T]] = {}
+
+        def compiled(value: bytes, header: bytes | None) -> Compiled[T] | None:
             frame = read_frame(value, header)
             if frame is None and self.fallback is None:
                 raise FormatError(
@@ -255,24 +241,7 @@ class RegistryFormat:
                 kept[key] = found
             return found
 
-        return compiled
-
-    def _schema_of_frame(self, frame: Frame) -> StoredSchema:
-        stored = self.registry.get_known_or_ask(frame.key)
-        if stored.schema.type != self.language.type:
-            raise FormatError(f"its schema {frame.key} is of type {stored.schema.type}, not {self.language.type}")
-        return stored
-
-    def schema_name_reader(self) -> Callable[[Record], str | None]:
-        """See `ValueFormat.schema_name_reader`."""
-        by_prefix: Compiled[Names] = {}
-        by_header: Compiled[Names] = {}
-        compiled = self._caching_compile_function(self.language.compile_value_schema_name_reader, by_prefix, by_header)
-
-        def name_of(record: Record) -> str | None:
-            value = record.value
-            if value is None:
-                return None
+        def read_value(value: bytes, record: Record) -> T:
             header = None
             for name, content in record.headers:  # as `read_schema_id_header`, without a call
                 if name == SCHEMA_ID_HEADER:
@@ -282,11 +251,22 @@ class RegistryFormat:
             if found is None:
                 found = compiled(value, header)
             if found is None:
-                return None
-            names, frame = found
-            return names(value, frame)
+                return without_schema(value)
+            read, frame = found
+            return read(value, frame)
 
-        return name_of
+        return read_value
+
+    def _schema_of_frame(self, frame: Frame) -> StoredSchema:
+        stored = self.registry.get_known_or_ask(frame.key)
+        if stored.schema.type != self.language.type:
+            raise FormatError(f"its schema {frame.key} is of type {stored.schema.type}, not {self.language.type}")
+        return stored
+
+    def schema_name_reader(self) -> Callable[[Record], str | None]:
+        """See `ValueFormat.schema_name_reader`."""
+        read_name = self._build_reader(self.language.compile_value_schema_name_reader, lambda _: None)
+        return lambda record: read_name(record.value, record) if record.value is not None else None
 
     def is_record_schema_known(self, record: Record) -> bool:
         """See `ValueFormat.is_record_schema_known`."""
