@@ -10,6 +10,7 @@ from typing import Any
 from evkafka.exceptions import DeliveryError
 from evkafka.kafka.producer.idempotent_producer import IdempotentProducer
 from evkafka.records import RecordMetadata, TopicPartition
+from evkafka.runtime.delivery_error import delivery_error
 
 
 @dataclass(slots=True, eq=False)
@@ -51,30 +52,17 @@ class PendingRecord:
     ) -> None:
         """End it with an error, unless it is done already."""
         if not self.confirmed.done():
-            where = f"{partition.topic}[{partition.partition}]"
-            error = delivery_error(why, partition.topic, where, self.event_type, may_have_been_written, kind=kind)
+            error = delivery_error(
+                partition.topic,
+                self.event_type,
+                why,
+                may_have_been_written=may_have_been_written,
+                partition=partition.partition,
+                kind=kind,
+            )
             error.__cause__ = cause
             self.confirmed.set_exception(error)
         self.wake_caller_waiting_for_space()
-
-
-def delivery_error(
-    why: str,
-    topic: str,
-    where: str,
-    event_type: str | None,
-    may_have_been_written: bool,
-    *,
-    kind: type[DeliveryError] = DeliveryError,
-) -> DeliveryError:
-    what = f"event {event_type!r}" if event_type is not None else "a record"
-    written = "it may have been written" if may_have_been_written else "it was not written"
-    return kind(
-        f"{what} to {where} was not delivered: {why}; {written}",
-        topic=topic,
-        event_type=event_type,
-        may_have_been_written=may_have_been_written,
-    )
 
 
 @dataclass(slots=True, eq=False)

@@ -24,12 +24,13 @@ from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.preflight import MIN_START_S, find_reachable_server
 from evkafka.kafka.client.tasks import start_named_task
 from evkafka.kafka.errors import translate_error
-from evkafka.kafka.producer.batch import PendingRecord, delivery_error
+from evkafka.kafka.producer.batch import PendingRecord
 from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refusal, Topic
 from evkafka.kafka.producer.output_queue import MOST_BYTES, reason_too_large_for_any_topic, size_as_single_record_batch
 from evkafka.kafka.producer.partition_queue import PartitionQueue
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.backoff import exponential_delay_s
+from evkafka.runtime.delivery_error import delivery_error
 from evkafka.runtime.partitioner import partition_for
 from evkafka.runtime.ports import OutgoingRecord
 from evkafka.runtime.supervision.tasks import loop_is_closing
@@ -204,8 +205,7 @@ class KafkaSink:
             self.newest_producer.max_request_size > MOST_BYTES
             and (why := reason_too_large_for_any_topic(record)) is not None
         ):
-            where = f"topic {record.topic!r}"
-            raise delivery_error(why, record.topic, where, record.event_type, False, kind=RecordTooLarge)
+            raise delivery_error(record.topic, record.event_type, why, may_have_been_written=False, kind=RecordTooLarge)
         return record._replace(partition=partition, compression_type=self._settings.options.get("compression_type"))
 
     def size_as_single_record_batch(self, record: OutgoingRecord) -> int:
@@ -217,20 +217,18 @@ class KafkaSink:
         producer = self.newest_producer
         if (size := estimate(key, value, headers)) > producer.max_request_size:
             why = f"the record, {size} bytes, is larger than max_request_size, {producer.max_request_size} bytes"
-            raise delivery_error(
-                why, topic, f"topic {topic!r}", event_type, may_have_been_written=False, kind=RecordTooLarge
-            )
+            raise delivery_error(topic, event_type, why, may_have_been_written=False, kind=RecordTooLarge)
         known = producer.topic(topic)
         if known is None or (partition is not None and partition not in known.partitions):
             known = await self._wait_for_topic(topic, partition, event_type, timeout_s)
         if self._stopping:
             why = "the producer is being stopped"
-            raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
+            raise delivery_error(topic, event_type, why, may_have_been_written=False)
         if partition is None:
             partition = self._partitioner(key, known.partitions, known.available)
             if partition not in known.partitions:
                 why = f"the configured partitioner chose {partition!r}, but the partitions are {known.partitions}"
-                raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
+                raise delivery_error(topic, event_type, why, may_have_been_written=False)
         return partition
 
     def _new_queue(self, topic: str, partition: int) -> PartitionQueue:
@@ -274,7 +272,7 @@ class KafkaSink:
             cause = self.reason_nothing_can_be_sent() or "no broker has answered"
             limit = send_limit_text(timeout_s, self._settings.delivery_timeout_s)
             why = f"no metadata of the topic within {limit}: {cause}"
-        raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
+        raise delivery_error(topic, event_type, why, may_have_been_written=False)
 
     async def _reason_topic_cannot_be_found(self, topic: str) -> str:
         """Ask for the topic until it is known. Returns why it cannot be found, or an empty string."""

@@ -6,11 +6,11 @@ from aiokafka import errors as kafka
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused, DeliveryError
 from evkafka.kafka.errors import ErrorCode, code_name, describe_cause, translate_error
-from evkafka.kafka.producer.batch import delivery_error
 from evkafka.kafka.producer.idempotent_producer import Refusal
 from evkafka.kafka.producer.output_queue import OutputQueue, size_as_single_record_batch
 from evkafka.kafka.producer.partition_queue import ONE_RECORD, describe_topic_refusal
 from evkafka.kafka.producer.transaction_state import AnswerKind
+from evkafka.runtime.delivery_error import delivery_error
 from evkafka.runtime.ports import MetadataTooLarge, OutgoingRecord, OutputRefused
 
 
@@ -63,6 +63,7 @@ def output_error(kind: AnswerKind, code: int, doing: str, queue: OutputQueue) ->
 
 def refused_output_error(output: OutgoingRecord, why: str, kind: type[DeliveryError] = DeliveryError) -> OutputRefused:
     """The error for a record that can never be written."""
-    where = f"{output.topic}[{output.partition}]"
-    error = delivery_error(why, output.topic, where, output.event_type, may_have_been_written=False, kind=kind)
+    error = delivery_error(
+        output.topic, output.event_type, why, may_have_been_written=False, partition=output.partition, kind=kind
+    )
     return OutputRefused(output, error, size_as_single_record_batch(output))

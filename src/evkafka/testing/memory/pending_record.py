@@ -8,6 +8,7 @@ from typing import Any
 
 from evkafka.exceptions import DeliveryError, RecordTooLarge
 from evkafka.records import RecordMetadata, TopicPartition
+from evkafka.runtime.delivery_error import delivery_error
 from evkafka.runtime.ports import TimerHandle
 from evkafka.testing.memory.topics import TooLarge
 
@@ -48,7 +49,7 @@ class PendingRecord:
             kind = RecordTooLarge if isinstance(cause, TooLarge) else DeliveryError
             self.answer.set_exception(
                 delivery_error(
-                    self.event_type, self.tp.topic, why, may_have_been_written=may_have_been_written, kind=kind
+                    self.tp.topic, self.event_type, why, may_have_been_written=may_have_been_written, kind=kind
                 )
             )
             if cause is not None:
@@ -64,20 +65,3 @@ class PendingRecord:
         self.done = True
         if self.timer is not None:
             self.timer.cancel()
-
-
-def delivery_error(
-    event_type: str | None,
-    topic: str,
-    why: str,
-    *,
-    may_have_been_written: bool,
-    kind: type[DeliveryError] = DeliveryError,
-) -> DeliveryError:
-    written = "it may have been written" if may_have_been_written else "it was not written"
-    return kind(
-        f"event {event_type!r} to topic {topic!r} was not delivered: {why}; {written}",
-        topic=topic,
-        event_type=event_type,
-        may_have_been_written=may_have_been_written,
-    )

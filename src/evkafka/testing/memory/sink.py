@@ -9,9 +9,10 @@ from evkafka.config.time_limits import seconds_text
 from evkafka.exceptions import DeliveryError, EVKafkaError, RecordTooLarge
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.clock import wait_any
+from evkafka.runtime.delivery_error import delivery_error
 from evkafka.runtime.ports import OutgoingRecord
 from evkafka.testing.memory.partition_queue import PartitionQueue
-from evkafka.testing.memory.pending_record import PendingRecord, delivery_error
+from evkafka.testing.memory.pending_record import PendingRecord
 from evkafka.testing.memory.state import ClusterState
 from evkafka.testing.memory.topics import record_size
 
@@ -117,4 +118,4 @@ class MemorySink:
 
 
 def _refused_error(record: OutgoingRecord, why: str, kind: type[DeliveryError] = DeliveryError) -> DeliveryError:
-    return delivery_error(record.event_type, record.topic, why, may_have_been_written=False, kind=kind)
+    return delivery_error(record.topic, record.event_type, why, may_have_been_written=False, kind=kind)

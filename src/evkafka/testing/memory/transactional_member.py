@@ -16,9 +16,9 @@ from evkafka.exceptions import (
 )
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import sleep, wait_for
+from evkafka.runtime.delivery_error import delivery_error
 from evkafka.runtime.ports import MetadataTooLarge, OutgoingRecord, OutputRefused
 from evkafka.testing.memory.offsets import CommittingMember, OffsetCommits, OffsetRequest
-from evkafka.testing.memory.pending_record import delivery_error
 from evkafka.testing.memory.state import ClusterState
 from evkafka.testing.memory.topics import TooLarge, record_size
 from evkafka.testing.memory.transactions import OpenTransaction
@@ -132,7 +132,7 @@ class TransactionalMember:
                 if isinstance(error, TooLarge):
                     kind, largest_bytes = RecordTooLarge, error.largest_bytes
                 why = delivery_error(
-                    output.event_type, output.topic, str(error), may_have_been_written=False, kind=kind
+                    output.topic, output.event_type, str(error), may_have_been_written=False, kind=kind
                 )
                 size = record_size(output.key, output.value, output.headers)
                 raise OutputRefused(output, why, size, largest_bytes=largest_bytes) from error
