@@ -224,7 +224,7 @@ def _log_skipped(event: RecordSkipped) -> None:
         event.partition,
         event.offset,
         escape_line(event.reason, ERROR_CHARACTERS),
-        extra={**_address_fields(event), "handler": event.endpoint or None},
+        extra=_address_fields(event),
     )
 
 
@@ -258,7 +258,7 @@ def _log_overran(event: EndpointOverran) -> None:
         event.topic,
         event.partition,
         event.offset,
-        extra={**_address_fields(event), "handler": event.endpoint or None},
+        extra=_address_fields(event),
     )
 
 
@@ -271,11 +271,7 @@ def _log_loop_blocked(event: EndpointBlocked) -> None:
         event.topic,
         event.partition,
         event.offset,
-        extra={
-            **_address_fields(event),
-            "handler": event.endpoint or None,
-            "duration_ms": round(event.duration_s * 1000),
-        },
+        extra=_address_fields(event) | {"duration_ms": round(event.duration_s * 1000)},
     )
 
 
@@ -287,7 +283,7 @@ def _log_result_after_revoke(event: ResultDropped) -> None:
         event.topic,
         event.partition,
         event.offset,
-        extra={**_address_fields(event), "handler": event.endpoint or None},
+        extra=_address_fields(event),
     )
 
 
@@ -304,7 +300,13 @@ def _log_unreadable(event: PartitionBlocked) -> None:
 
 
 def _address_fields(event: EndpointOverran | EndpointBlocked | RecordSkipped | ResultDropped) -> dict[str, object]:
-    return {"consumer": event.consumer, "topic": event.topic, "partition": event.partition, "offset": event.offset}
+    return {
+        "consumer": event.consumer,
+        "topic": event.topic,
+        "partition": event.partition,
+        "offset": event.offset,
+        "handler": event.endpoint or None,
+    }
 
 
 def _partitions_text(partitions: tuple[tuple[str, int], ...]) -> str:
