@@ -118,7 +118,7 @@ class CreateTopicsByDefaultRequest(Request[CreateTopicsRequest_v4]):
 
 
 def _metadata_response_schema(version: int) -> Schema:
-    """The fields of a metadata answer. Version 11 and 12 are flexible (KIP-482), and have topic ids."""
+    """The fields of a metadata answer. Version 11 is flexible (KIP-482), and has topic ids."""
     flexible = version >= 11
     struct, array, text, text_or_null = (
         (Fields, Items, Text(), Text(nullable=True)) if flexible else (Schema, Array, TEXT, TEXT)
@@ -134,7 +134,7 @@ def _metadata_response_schema(version: int) -> Schema:
     ]
     topic = [
         ("error_code", Int16),
-        ("topic", text_or_null if version >= 12 else text),
+        ("topic", text),
         *([("topic_id", Uuid)] if flexible else []),
         ("is_internal", Boolean),
         ("partitions", array(*partition)),
@@ -330,21 +330,7 @@ class MetadataRequest_v11(RequestStruct):
     )
 
 
-class MetadataResponse_v12(FlexibleResponse):
-    API_KEY = 3
-    API_VERSION = 12
-    SCHEMA = _metadata_response_schema(version=12)
-
-
-class MetadataRequest_v12(RequestStruct):
-    API_KEY = 3
-    API_VERSION = 12
-    RESPONSE_TYPE = MetadataResponse_v12
-    FLEXIBLE_VERSION = True
-    SCHEMA = MetadataRequest_v11.SCHEMA
-
-
-class TopicIdsByNameRequest(Request[MetadataRequest_v11 | MetadataRequest_v12]):
+class TopicIdsByNameRequest(Request[MetadataRequest_v11]):
     """Metadata of these topics by name; creates none. Brokers before 2.8 do not support it: NotImplementedError."""
 
     API_KEY = 3
