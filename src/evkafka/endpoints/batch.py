@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 from evkafka.context import App, Context
@@ -306,7 +307,7 @@ def create_batch_through_middleware(
 
 
 def _copy_slot_for_record(slot: Slot, record: Record) -> Slot:
-    own = Slot(slot.consumer, slot.state, slot.threads)
-    own.attempt, own.record, own.route, own.overrides = slot.attempt, record, slot.route, slot.overrides
-    own.formats = slot.formats
+    own = copy(slot)
+    own.record = record
+    own.thread_future = own.open_run = own.kept = None  # of the executor's own attempt
     return own

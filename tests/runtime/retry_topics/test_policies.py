@@ -6,15 +6,27 @@ from typing import Any
 
 import pytest
 
-from evkafka import ConfigError, DeadLetter, EVKafkaApp, Handler, Request, Retry
+from evkafka import ConfigError, DeadLetter, EVKafkaApp, Handler, Middleware, Request, Retry
+from evkafka.context import Context
 from evkafka.exceptions import StartFailed, StopApp
+from evkafka.middleware import JsonTypedDecoderMiddleware
 from evkafka.telemetry import AttemptFailed, RecordsProcessed
 from evkafka.testing import InMemoryKafka
 from tests.runtime.retry_topics.apps import TIERS, Seen, app_of
 
 
-def app_with(handler: Handler, **config: Any) -> EVKafkaApp:
-    app = EVKafkaApp()
+class Through:
+    """A middleware of the user's, which changes nothing."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, context: Context) -> None:
+        await self._app(context)
+
+
+def app_with(handler: Handler, middleware: list[Middleware] | None = None, **config: Any) -> EVKafkaApp:
+    app = EVKafkaApp(middleware=middleware)
     base = {"topics": ["orders"], "group_id": "g", "auto_offset_reset": "earliest", "on_error": TIERS}
     app.add_consumer({**base, **config}, handler, "orders")  # type: ignore[typeddict-item]
     return app
@@ -196,7 +208,10 @@ class TestManyInFlight:
             first = next(one for one in kafka.records("orders") if one.value == record.value)
             assert (record.key, record.partition) == (first.key, first.partition)
 
-    async def test_failed_records_of_a_batch_wait_and_are_retried_as_a_batch(self) -> None:
+    @pytest.mark.parametrize("middleware", [None, [Middleware(Through), Middleware(JsonTypedDecoderMiddleware)]])
+    async def test_failed_records_of_a_batch_wait_and_are_retried_as_a_batch(
+        self, middleware: list[Middleware] | None
+    ) -> None:
         handler, batches = Handler(), []
 
         @handler.event("E", batch=True, max_records=10)
@@ -205,7 +220,7 @@ class TestManyInFlight:
             if requests[0].attempt < 4:
                 raise ConnectionError
 
-        async with InMemoryKafka(seed=1) as kafka, kafka.running(app_with(handler)):
+        async with InMemoryKafka(seed=1) as kafka, kafka.running(app_with(handler, middleware)):
             for number in range(3):
                 await kafka.send("orders", {"number": number}, event_type="E")
             await kafka.settle()
