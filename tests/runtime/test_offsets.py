@@ -8,6 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
+from evkafka.runtime.completed_offsets import OffsetRange
 from evkafka.runtime.offsets import OffsetLedger
 
 
@@ -83,6 +84,25 @@ class TestBegin:
         assert (ledger.unfinished_count, ledger.oldest) == (2, 1)
 
 
+class TestFailedAttempts:
+    def test_at_a_record_are_forgotten_when_it_is_finished(self) -> None:
+        ledger = OffsetLedger(0)
+        ledger.add_open_offsets([0, 1, 2])
+        ledger.failed_attempts.update({0: 1, 1: 2, 2: 3})
+        ledger.finish(1)
+        assert ledger.failed_attempts == {0: 1, 2: 3}
+        ledger.finish(0)
+        assert ledger.failed_attempts == {2: 3}
+
+    def test_from_an_offset_on_are_forgotten_with_what_is_finished_there(self) -> None:
+        ledger = OffsetLedger(0)
+        ledger.inherit_finished([OffsetRange(1, 3), OffsetRange(4, 6)])
+        ledger.failed_attempts.update({0: 1, 3: 2, 6: 3})
+        ledger.forget_inherited_at_or_after(3)
+        assert ledger.failed_attempts == {0: 1}
+        assert [offset for offset in range(7) if ledger.is_inherited(offset)] == [1, 2]
+
+
 class TestSeal:
     def test_refuses_records_that_finish_too_late(self) -> None:
         ledger = OffsetLedger()
@@ -134,6 +154,12 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.finish(offset)
         self.open.remove(offset)
 
+    @rule(data=st.data())
+    @precondition(lambda self: self.open)
+    def fail_any(self, data: st.DataObject) -> None:
+        offset = data.draw(st.sampled_from(sorted(self.open)))
+        self.ledger.failed_attempts[offset] = self.ledger.failed_attempts.get(offset, 0) + 1
+
     @rule(offset=consumes(unfinished))
     def finish_the_first_of_a_batch(self, offset: int) -> None:
         if offset in self.open:
@@ -167,6 +193,10 @@ class LedgerMachine(RuleBasedStateMachine):
         assert committable is not None
         assert committable >= self.last_committable
         self.last_committable = committable
+
+    @invariant()
+    def counts_the_attempts_of_open_records_alone(self) -> None:
+        assert self.ledger.failed_attempts.keys() <= self.open
 
     @invariant()
     def counts_the_open_records(self) -> None:

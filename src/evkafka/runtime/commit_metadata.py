@@ -64,8 +64,9 @@ class CommitMetadata:
     Attributes:
         base: the committed offset.
         topic_id: of the topic; empty if the brokers have no topic ids.
-        epoch: the highest leader epoch of the finished records; -1 if unknown. A record with a higher one was written
-            later, to a log that was truncated: it is not among the finished ones.
+        epoch: the highest leader epoch of the records that its owners have read; -1 if unknown. A record with a higher
+            one was written later: if this says something about its offset, the log was truncated, and it is another
+            record.
         finished: offsets from the base on that are finished.
         attempts: how often unfinished offsets have been tried.
         mark: how far its owner was.
@@ -84,6 +85,11 @@ class CommitMetadata:
     def is_plain(self) -> bool:
         """Whether it says nothing about offsets."""
         return not self.finished and not self.attempts and self.mark == OPEN
+
+    @property
+    def suspect_offset(self) -> int:
+        """The first offset that its owner may have died at."""
+        return self.base if self.mark.offset is None else self.mark.offset
 
     def as_text(self, limit: int, place: str) -> str:
         """The text, with at most so many characters: what does not fit is left out, last offsets first.

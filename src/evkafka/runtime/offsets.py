@@ -1,4 +1,5 @@
-"""The ledger of one partition: which records are open, how far it is safe to commit, and what is finished beyond that.
+"""The ledger of one partition: which records are open and how often they have failed, how far it is safe to commit, and
+what is finished beyond that.
 
 Everything else relies on these rules:
 
@@ -34,9 +35,15 @@ class OffsetLedger:
 
     Args:
         position: the offset at which reading starts, if it is known already.
+
+    Attributes:
+        failed_attempts: unfinished offset -> how many attempts have failed, earlier owners' included. Its entry is
+            removed when a record is finished.
     """
 
-    __slots__ = ("_committable", "_early", "_last", "_open", "_position", "_ranges", "_sealed", "_some_early")
+    __slots__ = (
+        "_committable", "_early", "_last", "_open", "_position", "_ranges", "_sealed", "_some_early", "failed_attempts",
+    )  # fmt: skip
 
     def __init__(self, position: int | None = None) -> None:
         self._open: deque[int] = deque()  # ascending; the head is the oldest unfinished record
@@ -47,6 +54,7 @@ class OffsetLedger:
         self._committable = position
         self._last = -1  # the highest offset ever begun
         self._sealed = False
+        self.failed_attempts: dict[int, int] = {}
 
     def inherit_finished(self, finished: Iterable[OffsetRange]) -> None:
         """These offsets were finished in an earlier assignment, and are not begun here. Called before any is begun."""
@@ -63,10 +71,12 @@ class OffsetLedger:
         return at >= 0 and self._ranges[at].end > offset
 
     def forget_inherited_at_or_after(self, offset: int) -> None:
-        """From this offset on, nothing of what was finished in an earlier assignment is valid."""
+        """From this offset on, nothing of what an earlier assignment has finished or tried is valid."""
         ranges = [one if one.end <= offset else OffsetRange(one.start, offset) for one in self._ranges]
         self._ranges = deque(one for one in ranges if one.start < offset)
         self._some_early = bool(self._early or self._ranges)
+        for at in [at for at in self.failed_attempts if at >= offset]:
+            del self.failed_attempts[at]
 
     def add_open_offsets(self, offsets: Sequence[int]) -> None:
         """These records have been read, in this order, and are open from now on.
@@ -87,6 +97,8 @@ class OffsetLedger:
 
     def finish(self, offset: int) -> bool:
         """This record needs nothing more. False if the ledger is sealed: the result comes too late."""
+        if self.failed_attempts:
+            self.failed_attempts.pop(offset, None)
         open_ = self._open
         if open_ and open_[0] == offset:
             open_.popleft()

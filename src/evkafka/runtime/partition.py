@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from heapq import heappush
 from operator import attrgetter
@@ -299,7 +299,7 @@ class Partition:
         mark: what its commits say about this owner. Written by `PartitionTakeOver` and `SuspectRecords`.
         began_at: the offset that the first records of this assignment begin at; None until they were read.
         was_reset: the reset rule has set its position.
-        failed_attempts: unfinished offset -> how many attempts have failed, earlier owners' included.
+        failed_attempts: the ledger's.
         counted: the record whose attempt its commits count before it has ended, and the number of that attempt; None
             if there is none. Written by `SuspectRecords`.
         held: records that were read and wait until this owner has committed its mark: they are not in the ledger.
@@ -332,7 +332,7 @@ class Partition:
         self.mark: OwnerMark = OPEN
         self.began_at: int | None = None
         self.was_reset = False
-        self.failed_attempts: dict[int, int] = {}
+        self.failed_attempts = self.ledger.failed_attempts
         self.counted: tuple[int, int] | None = None
         self.held: deque[Record] = deque()
         self.ready: list[tuple[int, int, Lane]] = []
@@ -420,6 +420,22 @@ class Partition:
         self.outbox.covered = Coverage(inherited.base, inherited.finished)
         self.failed_attempts.update(inherited.attempts)
 
+    @property
+    def inherited_mark(self) -> OwnerMark:
+        """How far the earlier owner was, as far as that is known."""
+        return self.inherited.mark if self.inherited is not None else OPEN
+
+    def forget_inherited_at_or_after(self, offset: int, epoch: int) -> None:
+        """The log was truncated, and has other records from this offset on: what an earlier owner has left there is not
+        about them. They were just read, with this leader epoch; none has begun."""
+        assert self.inherited is not None
+        self.ledger.forget_inherited_at_or_after(offset)
+        found = self.inherited.mark
+        if offset <= self.inherited.suspect_offset:
+            self.mark = OPEN if self.mark is found else self.mark
+            found = OPEN
+        self.inherited = replace(self.inherited, epoch=epoch, mark=found)
+
     def finish(self, offset: int, sent: Sequence[OutgoingRecord] = ()) -> bool:
         """This record needs nothing more but the commit, which writes what it has sent. False if its assignment is
         over: then nothing of it counts."""
@@ -492,7 +508,7 @@ class Partition:
     def clear_own_mark_and_attempt_before_revoke(self) -> None:
         """It is released in order: its last commit has no mark but an earlier owner's whose suspect record has not
         begun here, and does not count an attempt that it cuts short."""
-        if self.inherited is None or self.mark is not self.inherited.mark:
+        if self.mark is not self.inherited_mark:
             self.mark = OPEN
         self.counted = None
 

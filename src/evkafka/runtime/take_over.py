@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from evkafka.exceptions import BrokerRefused
 from evkafka.records import Record
 from evkafka.runtime.assignment import Assignment
-from evkafka.runtime.commit_metadata import OPEN, OwnerMark, Ownership
+from evkafka.runtime.commit_metadata import OwnerMark, Ownership
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import RecordSource
 from evkafka.runtime.supervision.tasks import SupervisedTasks
@@ -61,13 +61,16 @@ class PartitionTakeOver:
     ) -> Sequence[Record]:
         """Those of the records, which were just read, that no earlier owner has finished."""
         inherited, ledger, tp = partition.inherited, partition.ledger, partition.tp
-        if inherited is None or not ledger.has_inherited_at_or_after(records[0].offset):
-            return records
-        if -1 < inherited.epoch < source.leader_epoch_before(tp, records[-1].offset + 1):
-            # The log was truncated, and other records were written at these offsets (KIP-320).
-            ledger.forget_inherited_at_or_after(
-                next(one.offset for one in records if source.leader_epoch_before(tp, one.offset + 1) > inherited.epoch)
+        epoch = source.leader_epoch_before(tp, records[-1].offset + 1)
+        if inherited is not None and -1 < inherited.epoch < epoch:
+            # No earlier owner has read these. What it says about their offsets is about records that were there before
+            # the log was truncated (KIP-320).
+            partition.forget_inherited_at_or_after(
+                next(one.offset for one in records if source.leader_epoch_before(tp, one.offset + 1) > inherited.epoch),
+                epoch,
             )
+        if not ledger.has_inherited_at_or_after(records[0].offset):
+            return records
         return [one for one in records if not ledger.is_inherited(one.offset)]
 
     # ------------------------------------------------------------------ this owner's mark
@@ -86,7 +89,7 @@ class PartitionTakeOver:
     def _start_mark_commit_or_suspect_handling(self, partition: Partition) -> None:
         """Start the task after which its held records are handed out. Until then it is not read."""
         self._assignment.flow.add_reason(partition.tp, "beginning")
-        found = partition.inherited.mark if partition.inherited is not None else OPEN
+        found = partition.inherited_mark
         # A mark of our own is one that we could not take back, because the connection was lost: nobody has died.
         if found.ownership is not Ownership.OPEN and found.owner != self._owner:
             what = f"suspects-{partition.tp.topic}-{partition.tp.partition}"

@@ -317,6 +317,32 @@ class TestWhatClearsIt:
         assert sorted(seen.offsets()) == [3, *range(6, 16)]
         assert kafka.committed("billing", "orders") == 16
 
+    @pytest.mark.parametrize("truncated", [True, False])
+    async def test_attempts_at_a_record_of_a_truncated_log_do_not_count_for_the_record_in_its_place(
+        self, kafka: InMemoryKafka, truncated: bool
+    ) -> None:
+        begun: list[tuple[int, int]] = []
+
+        async def then(request: Request) -> None:
+            begun.append((request.offset, request.attempt))
+            raise ValueError("poison")
+
+        await send(kafka, 3)
+        app, _ = make_app(then, **LANES, on_error=NEVER_AGAIN)
+        async with kafka.running(app):
+            while len(begun) < 3:
+                await kafka.advance(ms=10)
+        if truncated:
+            kafka.lose_records("orders", after=1)
+        else:
+            kafka.elect_leader("orders")
+        await send(kafka, 2)
+        begun.clear()
+        app, _ = make_app(then, **LANES, on_error=NEVER_AGAIN)
+        async with kafka.running(app):
+            await kafka.advance(ms=1_000)
+        assert sorted(begun) == ([(0, 2), (1, 1), (2, 1)] if truncated else [(0, 2), (1, 2), (2, 2), (3, 1), (4, 1)])
+
     async def test_pre_commit_ignores_it(self, kafka: InMemoryKafka) -> None:
         await self.given_a_map(kafka)
         app, seen = make_app(auto_commit_mode="pre-commit", concurrency=8)
@@ -606,4 +632,70 @@ class TestARecordThatKillsItsProcess:
             await seen_all(kafka, seen_again, 1)
             await kafka.rebalance("billing")
             await seen_all(kafka, seen_again, 2)
+        assert "did not release it" not in caplog.text
+
+    @pytest.mark.parametrize("max_poll_records", [1, 500])
+    @pytest.mark.parametrize("truncated", [True, False])
+    async def test_is_not_the_record_in_its_place_after_the_log_was_truncated(
+        self, kafka: InMemoryKafka, caplog: pytest.LogCaptureFixture, truncated: bool, max_poll_records: int
+    ) -> None:
+        """Its attempts are used up: the next owner would settle it by its policy, without an attempt."""
+        await kafka.send("orders", b"x", "F", key="first")  # unfinished, so that the metadata says more than the offset
+        await send(kafka, 5)
+
+        async def life(*killers: int) -> list[tuple[int, int]]:
+            handler, begun, dies = Handler(), [], asyncio.Event()
+
+            @handler.event("F", on_error={"max_attempts": None, **NEVER_AGAIN})  # type: ignore[typeddict-item]
+            async def on_first(value: bytes) -> None:
+                raise ValueError
+
+            @handler.event("E")
+            async def on_event(value: bytes, request: Request) -> None:
+                begun.append((request.offset, request.attempt))
+                if request.offset in killers:
+                    dies.set()
+                    await asyncio.get_running_loop().create_future()
+
+            app = EVKafkaApp()
+            keys: Any = {**CONFIG, **LANES, "on_error": POLICY, "max_poll_records": max_poll_records}
+            app.add_consumer(keys, handler)
+            async with kafka.running(app):
+                for _ in range(400):
+                    await kafka.advance(ms=10)
+                    if dies.is_set():
+                        await kafka.crash(app)
+                        break
+            return begun
+
+        for attempt in (1, 2, 3):
+            assert (4, attempt) in await life(4)
+        if truncated:
+            kafka.lose_records("orders", after=3)
+            await send(kafka, 3)
+        else:
+            kafka.elect_leader("orders")
+        caplog.clear()
+        assert dict(await life()) == ({3: 1, 4: 1, 5: 1} if truncated else {})
+        letters = [letter.header("evkafka-dlq-offset") for letter in kafka.records("orders.billing.dlq")]
+        assert letters == ([] if truncated else [b"4"])
+        assert ("died while it was handled" in caplog.text) is not truncated
+        assert "the process died while it handled" not in caplog.text
+
+    async def test_at_the_beginning_of_a_partition_is_gone_after_the_log_was_truncated_there(
+        self, kafka: InMemoryKafka, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        attempts: list[int] = []
+
+        async def then(request: Request) -> None:
+            attempts.append(request.attempt)
+
+        await send(kafka, 3)
+        await self.lives(kafka, [0], 1)
+        kafka.lose_records("orders", after=0)
+        await send(kafka, 3)
+        app, _ = make_app(then, **LANES)
+        async with kafka.running(app):
+            await kafka.settle()
+        assert attempts == [1, 1, 1]
         assert "did not release it" not in caplog.text
