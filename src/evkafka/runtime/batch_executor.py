@@ -12,7 +12,7 @@ again without those.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from typing import Protocol
@@ -236,7 +236,7 @@ class BatchRun:
         for index, end, verdict in judged:
             if isinstance(verdict, Wait):
                 self._report_failed_record(index, end, verdict)
-                self._report.report_finished(self._runner.slot, self._records[index], "retried", share_s)
+                self._count_failed_attempt(index, share_s)
                 self._waits.append((index, verdict.delay_s))
         for index, end, verdict in judged:
             if isinstance(verdict, SendToRetryTopic | SendToDeadLetter):
@@ -316,8 +316,7 @@ class BatchRun:
         share_s = (self._clock.now() - self._runner.started_s) / len(wanted)
         self._report_failed_record(wanted[0], outcome, verdict)
         for index in wanted:
-            self._report.report_finished(self._runner.slot, self._records[index], "retried", share_s)
-        self._count_failed_attempts(wanted)
+            self._count_failed_attempt(index, share_s)
         if self._forbids_retries:
             return
         batch = self._batch
@@ -334,7 +333,6 @@ class BatchRun:
         Args:
             staying: lanes with records in this batch, which is tried again: they wait for it.
         """
-        self._count_failed_attempts(index for index, _ in self._waits)
         if self._forbids_retries:
             return
         left: dict[Lane, list[Record]] = {}
@@ -353,10 +351,12 @@ class BatchRun:
             if lane.state is LaneState.IDLE:  # a new lane, for a record that is handled again without a wait
                 self._scheduler.make_ready(lane)
 
-    def _count_failed_attempts(self, indexes: Iterable[int]) -> None:
-        """These records have failed. If their partition is being revoked, its next owner continues to count."""
-        for index in indexes:
-            self._batch.partition.failed_attempts[self._records[index].offset] = self._batch.attempt
+    def _count_failed_attempt(self, index: int, share_s: float) -> None:
+        """This record has failed and is to be tried again: here, or by the next owner of its partition, which continues
+        to count."""
+        record = self._records[index]
+        self._batch.partition.failed_attempts[record.offset] = self._batch.attempt
+        self._report.report_finished(self._runner.slot, record, "retried", share_s)
 
     def _new_lane_without_order(self, index: int) -> Lane:
         """A new lane, in which a record that needs no order waits."""

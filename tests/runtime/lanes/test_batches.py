@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from evkafka import BatchError, DeadLetter, Handler, Request, Retry, Skip
+from evkafka import BatchError, DeadLetter, EVKafkaApp, Handler, Middleware, Request, Retry, Skip
+from evkafka.context import Context
 from evkafka.exceptions import StopApp
-from evkafka.telemetry import RecordsProcessed
+from evkafka.middleware import JsonTypedDecoderMiddleware
+from evkafka.telemetry import AttemptFailed, RecordsProcessed
 from tests.support.engine import GROUP, TOPIC, Bench
 
 QUICK: dict[str, Any] = {"backoff_ms": 1000, "jitter": 0}
@@ -390,6 +393,131 @@ class TestUndecodable:
             await bench.kafka.advance(ms=10_000)
             assert seen == [[1, 2], [1, 2]]
             assert bench.committed() == 2
+
+
+class TestTheCountOfAttempts:
+    async def test_of_finished_records_does_not_stay_until_the_next_commit(self, bench: Bench) -> None:
+        handler = Handler()
+
+        @handler.event("E")
+        async def on_single(value: bytes, request: Request) -> None:
+            if request.attempt == 1 or value == b"poison":
+                raise ValueError
+
+        @handler.event("Thread")
+        def on_single_in_thread(value: bytes, request: Request) -> None:
+            if request.attempt == 1:
+                raise ValueError
+
+        @handler.event("Batch", batch=True)
+        async def on_batch(values: list[bytes], requests: list[Request]) -> None:
+            if requests[0].attempt == 1:
+                raise ValueError
+
+        @handler.event("Parts", batch=True)
+        async def on_parts(values: list[bytes], requests: list[Request]) -> None:
+            failed = {index: Skip() if request.attempt > 1 else ValueError() for index, request in enumerate(requests)}
+            raise BatchError(failed)
+
+        policy = {"backoff_ms": 10, "max_attempts": 2, "then": "dead_letter"}
+        for event_type in ("E", "Thread", "Batch", "Parts"):
+            for key in "abcd":
+                await bench.send(b"x", key=key, event_type=event_type)
+        await bench.send(b"poison", key="e")
+        async with bench.running(handler, concurrency=4, auto_commit_interval_ms=3_600_000, on_error=policy):
+            assignment = bench.consumer._assignment
+            await bench.until(lambda: assignment.total_finished_records() == 17)
+            counts = [partition.failed_attempts for partition in assignment.partitions.values()]
+            assert counts == [{}, {}]
+
+
+class Halt(Exception):
+    """Stops the app at once."""
+
+
+class FailsAtA:
+    """A middleware that fails for records of the key `a`."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, context: Context) -> None:
+        if context.message.key == b"a":
+            raise ValueError("by the middleware")
+        await self._app(context)
+
+
+async def waits() -> None:
+    await asyncio.Event().wait()
+
+
+async def fails() -> None:
+    raise ValueError
+
+
+async def runs_out_of_memory() -> None:
+    raise MemoryError
+
+
+async def halts() -> None:
+    raise BatchError({0: ValueError(), 1: Halt()})
+
+
+async def asks_for_dead_letters() -> None:
+    raise BatchError({0: ValueError(), 1: DeadLetter(), 2: DeadLetter()})
+
+
+class TestAFailedAttemptCountsForTheNextOwner:
+    """The first record of a batch has failed, and its app ends before it is tried again."""
+
+    async def failed_attempts(
+        self, bench: Bench, ends: Callable[[], Awaitable[None]], stack: list[Middleware] | None, policy: dict[str, Any]
+    ) -> list[int]:
+        """Run an app for a second, or until it stops; returns the first record's attempts that have failed."""
+        handler, failed = Handler(), []
+
+        @handler.event("E", batch=True, max_records=3)
+        async def on_orders(orders: list[Order]) -> None:
+            await ends()
+
+        def on_failed(event: AttemptFailed) -> None:
+            if event.offset == 0:
+                failed.append(event.attempt)
+
+        own = Bench(bench.kafka)
+        own.app = EVKafkaApp(middleware=stack)
+        own.app.telemetry.listen(AttemptFailed, on_failed)
+        with suppress(StopApp):
+            async with own.running(
+                handler, concurrency=2, drain_timeout_ms=100, on_error={"backoff_ms": 3_000, **policy}
+            ):
+                await bench.kafka.advance(ms=1_000)
+        return failed
+
+    @pytest.mark.parametrize("stack", [None, [Middleware(FailsAtA), Middleware(JsonTypedDecoderMiddleware)]])
+    @pytest.mark.parametrize("ends", [waits, runs_out_of_memory])
+    async def test_if_the_rest_of_the_batch_does_not_end(
+        self, bench: Bench, ends: Callable[[], Awaitable[None]], stack: list[Middleware] | None
+    ) -> None:
+        for key, value in {"a": b"no", "b": b'{"number": 2}', "c": b'{"number": 3}'}.items():
+            await bench.send(value, key=key)
+        assert await self.failed_attempts(bench, ends, stack, {}) == [1]
+        assert await self.failed_attempts(bench, fails, stack, {}) == [2]
+
+    @pytest.mark.parametrize(
+        ("ends", "policy"),
+        [
+            (halts, {"max_attempts": 9, "then": "stop", "non_retryable": [Halt]}),
+            (asks_for_dead_letters, {"max_attempts": 9, "dead_letter_limit": {"consecutive": 1}}),
+        ],
+    )
+    async def test_if_another_record_of_the_batch_stops_the_app(
+        self, bench: Bench, ends: Callable[[], Awaitable[None]], policy: dict[str, Any]
+    ) -> None:
+        for key in "abc":
+            await bench.send(b'{"number": 1}', key=key)
+        assert await self.failed_attempts(bench, ends, None, policy) == [1]
+        assert await self.failed_attempts(bench, fails, None, {**policy, "dead_letter_limit": None}) == [2]
 
 
 class TestGivingBack:
