@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 
 from aiokafka import ConsumerRebalanceListener
@@ -16,18 +17,12 @@ from evkafka.runtime.ports import SourceListener
 
 
 class RebalanceState(Enum):
-    """How far a source is with its assignment. Each method returns the state that follows an event."""
+    """How far a source is with its assignment."""
 
     NEVER_ASSIGNED = auto()
     ASSIGNED = auto()  # the group has assigned partitions; the listener is taking them over
     READY = auto()  # the listener has taken them over: records may be handed out
     REVOKED = auto()
-
-    def state_after_assigned(self) -> RebalanceState:
-        return RebalanceState.ASSIGNED
-
-    def state_after_listener_notified(self) -> RebalanceState:
-        return RebalanceState.READY
 
     def state_after_revoked(self) -> RebalanceState:
         """aiokafka also revokes before the first assignment; that changes nothing."""
@@ -69,53 +64,52 @@ class RebalanceForwarder(ConsumerRebalanceListener):
 
     async def on_partitions_revoked(self, revoked: Collection[ClientPartition]) -> None:
         try:
-            if revoked and self.state is RebalanceState.READY:
-                await self._listener.on_revoked([TopicPartition(*tp) for tp in revoked])
-                self._assigned = ()
-        except Exception as error:
-            self._on_failure(translate_error(error, "revoking partitions"))
+            with self._failing_source("revoking partitions"):
+                if revoked and self.state is RebalanceState.READY:
+                    await self._listener.on_revoked([TopicPartition(*tp) for tp in revoked])
+                    self._assigned = ()
         finally:
             self.state = self.state.state_after_revoked()
             self._consumer.refuse_commits_after_revoked()
 
     async def on_partitions_assigned(self, assigned: Collection[ClientPartition]) -> None:
         self._consumer.allow_commits_after_assigned()
-        self.state = self.state.state_after_assigned()
-        try:
+        self.state = RebalanceState.ASSIGNED
+        with self._failing_source("assigning partitions"):
             if self._looks_up_ids and assigned:
                 await self._consumer.load_topic_ids({tp.topic for tp in assigned})
             if self._assigned:  # they ended without a revoke
                 await self._listener.on_lost(self._assigned)
             self._assigned = [TopicPartition(*tp) for tp in assigned]
             await self._listener.on_assigned(self._assigned)
-        except Exception as error:
-            self._on_failure(translate_error(error, "assigning partitions"))
-        self.state = self.state.state_after_listener_notified()
+        self.state = RebalanceState.READY
         self._consumer.note_partitions_at_first_assignment()
 
     # ------------------------------------------------------------------ the consumer protocol: partitions come and go
 
     async def on_assigned(self, assigned: Collection[ClientPartition]) -> None:
         """These partitions are assigned in addition to the others."""
-        try:
+        with self._failing_source("assigning partitions"):
             await self._listener.on_assigned([TopicPartition(*tp) for tp in assigned])
-        except Exception as error:
-            self._on_failure(translate_error(error, "assigning partitions"))
-        self.state = self.state.state_after_assigned().state_after_listener_notified()
+        self.state = RebalanceState.READY
         self._consumer.note_partitions_at_first_assignment()
 
     async def on_revoked(self, revoked: Collection[ClientPartition]) -> None:
         """These partitions are given back when this returns."""
-        try:
+        with self._failing_source("revoking partitions"):
             await self._listener.on_revoked([TopicPartition(*tp) for tp in revoked])
-        except Exception as error:
-            self._on_failure(translate_error(error, "revoking partitions"))
 
     async def on_lost(self, lost: Collection[ClientPartition]) -> None:
         """These partitions, all that there were, have other owners already."""
         self.state = self.state.state_after_revoked()
-        try:
+        with self._failing_source("losing partitions"):
             if lost:
                 await self._listener.on_lost([TopicPartition(*tp) for tp in lost])
+
+    @contextmanager
+    def _failing_source(self, doing: str) -> Iterator[None]:
+        """An error in the block ends the source; what follows the block is done all the same."""
+        try:
+            yield
         except Exception as error:
-            self._on_failure(translate_error(error, "losing partitions"))
+            self._on_failure(translate_error(error, doing))
