@@ -112,6 +112,17 @@ class TestFinding:
         module("from evkafka.app import EVKafkaApp\napp = EVKafkaApp()\napp.stop()\n", preamble="")
         assert evkafka("run", "shop:app").returncode == 0
 
+    def test_a_configuration_that_only_the_start_finds_invalid_exits_with_2(self, evkafka, module):
+        """As one that the import finds: a supervisor does not restart after 2, because that would not help."""
+        module(
+            "from evkafka import EVKafkaApp, Handler\n"
+            "app = EVKafkaApp()\n"
+            "app.add_consumer({'topics': ['t']}, Handler())\n"
+        )
+        answer = evkafka("run", "shop:app")
+        assert "group_id" in answer.stderr
+        assert answer.returncode == 2
+
 
 class TestRefusing:
     @pytest.mark.parametrize("target", ["shop", ":app", "shop:", "a:b:c", "shop:app()"])

@@ -1,6 +1,7 @@
 """Runs an app as a process: signals, exit codes, the last log line.
 
-Exit codes: 0 clean stop; 1 failed while running; 3 could not start; 128+n if a second signal, the drain time or the
+Exit codes: 0 clean stop; 1 failed while running; 3 could not start (from the command line 2, if a configuration is
+invalid); 128+n if a second signal, the drain time or the
 deadline of the stop forced the end.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from evkafka.exceptions import ForcedExit, StartFailed, StopApp
+from evkafka.exceptions import ConfigError, ForcedExit, StartFailed, StopApp
 from evkafka.runtime.supervision.stacks import threads_blocking_exit
 from evkafka.service.standard_streams import open_standard_streams
 from evkafka.service.stop_guard import SignalHandler, StopGuard, force_exit
@@ -34,18 +35,20 @@ def run_to_exit_code(
     *,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     guard: StopGuard | None = None,
+    invalid_config_code: int = NOT_STARTED,
 ) -> int:
     """Run the app in a new loop until it ends; returns its exit code.
 
     Args:
         loop_factory: creates the loop; None for asyncio's own.
         guard: ends the process if the loop cannot be closed, because a task or a thread does not end.
+        invalid_config_code: the exit code if it could not start because of a ConfigError.
     """
     open_standard_streams()
     _configure_default_logging()
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            code = _run_app_and_return_exit_code(runner, serve)
+            code = _run_app_and_return_exit_code(runner, serve, invalid_config_code)
             if guard is not None:
                 guard.set_exit_code(code)
                 guard.start_stop_deadline()
@@ -54,12 +57,14 @@ def run_to_exit_code(
     return code
 
 
-def _run_app_and_return_exit_code(runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, None]]) -> int:
+def _run_app_and_return_exit_code(
+    runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, None]], invalid_config_code: int
+) -> int:
     try:
         runner.run(serve())
     except StartFailed as error:
         logger.critical("%s", error, exc_info=error.__cause__ if logger.isEnabledFor(logging.DEBUG) else None)
-        return NOT_STARTED
+        return invalid_config_code if isinstance(error.__cause__, ConfigError) else NOT_STARTED
     except ForcedExit as forced:
         logger.error("%s", forced)
         return forced.code

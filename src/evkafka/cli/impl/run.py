@@ -9,6 +9,7 @@ from typing import Protocol
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import RunnableApp, load_app
+from evkafka.cli.exit_codes import USAGE
 from evkafka.cli.impl.app_overrides import apply_options_to_app
 from evkafka.cli.impl.run_options import RunOptions, WebPort
 from evkafka.cli.logging import configure_logging
@@ -59,7 +60,9 @@ def run_app(options: RunOptions, *, supervisor: Supervisor | None = None) -> Non
     if supervisor is not None:
         supervisor.report_stop_limit_s(app.stop_limit_s())
     guard = app.start_process_stop_guard()
-    exit_while_guard_watches(run_to_exit_code(app.serve, loop_factory=loop_factory, guard=guard))
+    exit_while_guard_watches(
+        run_to_exit_code(app.serve, loop_factory=loop_factory, guard=guard, invalid_config_code=USAGE)
+    )
 
 
 def freeze_heap() -> None:
