@@ -85,6 +85,7 @@ class Committer:
         self._metadata_limit = metadata_limit
         self._transactions = transactions
         self.open_transaction: OpenTransaction | None = None
+        self._has_warned_of_left_out = False
         self._given_up = False  # the records of a transaction must be read again: no later one may be committed
 
     def next_commit_of_partition(self, partition: Partition) -> tuple[int, str] | None:
@@ -151,6 +152,7 @@ class Committer:
                 return self._report_failed_commit(offsets, error)
             for commit in commits.values():
                 commit.confirm()
+            self._warn_once_of_left_out_offsets(commits)
             self._telemetry.emit(OffsetsCommitted(self._consumer, offsets, self._clock.now() - began_s))
             return True
 
@@ -218,6 +220,20 @@ class Committer:
             self._consumer,
             length,
             error,
+            self._metadata_limit.max_bytes,
+        )
+
+    def _warn_once_of_left_out_offsets(self, commits: Mapping[TopicPartition, PlannedCommit]) -> None:
+        cut = [tp for tp, commit in commits.items() if commit.leaves_out_finished]
+        if not cut or self._has_warned_of_left_out:
+            return
+        self._has_warned_of_left_out = True
+        logger.warning(
+            "consumer %s: the finished offsets of %s[%d] do not all fit into the metadata of a commit (%d bytes)."
+            " Records that do not fit are handled again if the partition gets another owner now. Limit the attempts"
+            " of records that fail (`max_attempts` with `then`), or raise `commit_metadata_max_bytes`",
+            self._consumer,
+            *cut[0],
             self._metadata_limit.max_bytes,
         )
 

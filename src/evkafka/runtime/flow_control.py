@@ -16,9 +16,17 @@ from evkafka.runtime.commit_metadata import MetadataLimit
 from evkafka.runtime.completed_offsets import text_length_of_ranges
 from evkafka.runtime.partition import Partition
 
-READ_UNTIL, READ_AGAIN = 0.75, 0.5
+READ_UNTIL, READ_AGAIN = 0.7, 0.5
 """A partition is read until the text about its finished offsets takes this share of the metadata, and is read again at
-that one. Records that were read are still finished meanwhile."""
+that one. The rest is for the records of one more poll, for the count of dead letters and for what each text begins
+with."""
+
+BITS_IN_CHARACTER = 6
+"""Of the form with one bit for each offset (base64)."""
+
+CHARACTERS_FOR_RECORD = 4 / 3
+"""By how much that text grows at most with each record that is finished: of two neighbours one begins a new range,
+which takes two bytes."""
 
 LEAST_METADATA = 128
 """Less metadata has no room for finished offsets beside what each text begins with: a partition that waited for room
@@ -123,6 +131,8 @@ class FlowControl:
         if ledger.unfinished_count >= records * share_of_bound:
             return True
         size = self._settings.max_pending_bytes / count * share_of_bound
+        if self._may_finished_offsets_outgrow_metadata(partition, share_of_bound):
+            return True
         sent = partition.outbox.size  # finished, and still in memory
         polled_bytes.subtract_finished_polls(ledger.oldest)
         if polled_bytes.total + sent >= size and polled_bytes.is_recount_due(ledger.unfinished_count):
@@ -138,3 +148,19 @@ class FlowControl:
             return False
         base = ledger.oldest
         return base is not None and text_length_of_ranges(base, ledger.finished_ranges_from(base)) >= bound
+
+    def _may_finished_offsets_outgrow_metadata(self, partition: Partition, share_of_room: float) -> bool:
+        """Whether the finished offsets may fill the metadata when the records that were read are finished, in the worst
+        order. What does not fit into a commit is handled again after a restart.
+
+        Records that wait behind a failed one do not count: they are finished later, in order. As long as there is room
+        for one bit for each offset, the order does not matter.
+        """
+        ledger, room = partition.ledger, self._metadata_limit.max_bytes * READ_UNTIL
+        base = ledger.oldest
+        if base is None or (ledger.last - base) / BITS_IN_CHARACTER < room or room < LEAST_METADATA * READ_UNTIL:
+            return False
+        if ledger.range_count_upper_bound * MOST_CHARACTERS + ledger.unfinished_count * CHARACTERS_FOR_RECORD < room:
+            return False
+        left = room - text_length_of_ranges(base, ledger.finished_ranges_from(base))
+        return partition.count_records_of_unblocked_lanes() * CHARACTERS_FOR_RECORD >= left * share_of_room > 0

@@ -630,6 +630,13 @@ class Partition:
         if self._quiet is not None and not self.has_running_or_queued_records and not self._quiet.done():
             self._quiet.set_result(None)
 
+    def count_records_of_unblocked_lanes(self) -> int:
+        """Records that may be finished before others that were read earlier; 0 if the partition as a whole is kept in
+        order."""
+        if self._whole is not None:
+            return 0
+        return sum(len(lane.queue) for lane in self.lanes() if not lane.reasons)
+
     # ------------------------------------------------------------------ for the status
 
     def count_retrying_lanes(self) -> int:

@@ -19,6 +19,7 @@ class PlannedCommit(NamedTuple):
 
     Attributes:
         coverage, sent: the records that a transaction commits, and what it writes.
+        leaves_out_finished: whether finished offsets do not fit into the metadata.
     """
 
     partition: Partition
@@ -26,6 +27,7 @@ class PlannedCommit(NamedTuple):
     metadata: str
     coverage: Coverage | None = None
     sent: Sequence[Sent] = ()
+    leaves_out_finished: bool = False
 
     def confirm(self) -> None:
         """It was committed."""
@@ -49,7 +51,11 @@ def plan_partition_commit(
     if metadata is None:
         return None
     base, text = metadata.base, metadata.as_text(longest, group_and_partition_text_for_checksum(group, partition.tp))
-    return None if _changes_nothing(partition, base, text) else PlannedCommit(partition, base, text)
+    if _changes_nothing(partition, base, text):
+        return None
+    # A text that is not nearly full has left nothing out: then it is not measured.
+    leaves_out = len(text) * 2 > longest and not metadata.fits_into(longest)
+    return PlannedCommit(partition, base, text, leaves_out_finished=leaves_out)
 
 
 def plan_partition_transaction(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from typing import Any
 
-from evkafka import Handler
+import pytest
+
+from evkafka import EVKafkaApp, Handler, Request
 from evkafka.records import TopicPartition
 from tests.support.engine import TOPIC, Bench, Gates
 
@@ -77,3 +81,40 @@ class TestBounds:
             gates.open_all()
             await bench.kafka.settle()
         assert bench.committed() == 100
+
+
+class TestCommitMetadata:
+    @pytest.mark.parametrize("share", [3, 5, 20])
+    async def test_a_clean_stop_repeats_nothing_however_many_fail(self, bench: Bench, share: int) -> None:
+        """A small limit and few records stand for 3,500 bytes and tens of thousands. Each record that succeeds while
+        its neighbours fail or wait is a range of its own."""
+        handled: Counter[int] = Counter()
+        broken = True
+
+        handler = Handler()
+
+        @handler.event("E")
+        async def on_e(value: bytes, request: Request) -> None:
+            await asyncio.sleep(0)
+            if broken and request.offset % share == 0:
+                raise ValueError("by the test")
+            handled[request.offset] += 1
+
+        keys: dict[str, Any] = {"commit_metadata_max_bytes": 500, "max_poll_records": 50, "concurrency": 16}
+        keys |= {"on_error": {"backoff_ms": 600_000, "max_backoff_ms": 600_000}}
+        await bench.send(*(b"%d" % number for number in range(5_000)))
+        async with bench.running(handler, **keys):
+            await bench.until(lambda: partition_is_not_read(bench) and not bench.consumer.in_flight)
+        assert handled
+        broken = False
+        bench.app = EVKafkaApp()
+        async with bench.running(handler, **keys):
+            await bench.until(lambda: len(handled) == 5_000)
+        assert handled.total() == 5_000
+
+
+def partition_is_not_read(bench: Bench) -> bool:
+    """Whether it is not read any more, and all its records wait."""
+    partition = bench.consumer._assignment.partitions[TopicPartition(TOPIC, 0)]
+    waits = all(lane.reasons for lane in partition.lanes() if lane.queue)
+    return waits and bool(bench.consumer._assignment.flow.not_read_reasons(partition.tp))

@@ -16,8 +16,9 @@ from evkafka.runtime.completed_offsets import decode_varints, encode_varints
 
 PREFIX = "evkafka-dlq/1"
 
-LONGEST_TEXT = 2_000
-"""Brokers accept 4096 bytes by default (offset.metadata.max.bytes), for all metadata of a partition."""
+LONGEST_TEXT = 800
+"""Brokers accept 4096 bytes by default (offset.metadata.max.bytes), for all metadata of a partition. Most of it is for
+finished offsets."""
 
 
 class DeadLetterRate:
