@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -74,3 +75,37 @@ def test_a_search_that_takes_long_says_that_it_searches_once(
 ) -> None:
     monkeypatch.setattr(tail, "SEARCH_NOTE_S", -1)
     assert shown("--last", "1").err == f"searching {orders} for matching records; Ctrl-C stops\n"
+
+
+@pytest.fixture
+async def late(kafka_broker: KafkaBroker, topic: MakeTopic) -> str:
+    """A topic with a late record at the end of its first partition; its second one, older, has another type last."""
+    name, now_ms = await topic(partitions=2), int(time.time() * 1000)
+    async with AIOKafkaProducer(bootstrap_servers=kafka_broker.bootstrap_servers) as producer:
+
+        async def write(partition: int, seconds_ago: int, event_type: bytes = b"Order") -> None:
+            await producer.send_and_wait(
+                name,
+                b"%d" % seconds_ago,
+                partition=partition,
+                timestamp_ms=now_ms - 1000 * seconds_ago,
+                headers=[("Event-Type", event_type)],
+            )
+
+        for seconds_ago in (104, 103, 102, 101, 900):
+            await write(0, seconds_ago)
+        for seconds_ago in (204, 203, 202, 201):
+            await write(1, seconds_ago)
+        await write(1, 200, b"Other")
+    return name
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [((), [200, 102, 101]), (("--type", "Order"), [201, 102, 101])], ids=["all", "filtered"]
+)
+def test_a_late_record_at_the_end_of_a_partition_is_not_shown_instead_of_newer_ones(
+    late: str, kafka_broker: KafkaBroker, call: Call, options: tuple[str, ...], expected: list[int]
+) -> None:
+    servers = ("--bootstrap-servers", kafka_broker.bootstrap_servers)
+    shown = call("tail", late, "--no-follow", "--json", "--last", "3", *servers, *options)
+    assert [json.loads(line)["value"] for line in shown.out.splitlines()] == expected

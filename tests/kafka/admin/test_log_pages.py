@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from evkafka.kafka.admin.log_pages import (
     Newest,
     PageLimits,
     Start,
+    newest_by_time,
     read_page,
 )
 from evkafka.kafka.admin.session import reader_session
@@ -252,6 +253,64 @@ class TestLargeRecords:
             page = await read_page(connection, name, None, Before(begins(page)), bounds, lambda record: True)
         assert max(map(len, pages)) <= 4
         assert [offset for offsets in reversed(pages) for offset in offsets] == list(range(12))
+
+
+WriteTimes = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+async def write_times(kafka_broker: KafkaBroker, topic: MakeTopic) -> AsyncIterator[WriteTimes]:
+    """Create a topic with a record for each of these seconds, one list for each partition."""
+    async with AIOKafkaProducer(bootstrap_servers=kafka_broker.bootstrap_servers) as producer:
+
+        async def write_partitions(*partitions: Sequence[int]) -> str:
+            name = await topic(partitions=len(partitions))
+            for partition, seconds in enumerate(partitions):
+                for second in seconds:
+                    await write(producer, name, partition, second)
+            return name
+
+        yield write_partitions
+
+
+def addresses_at(page: LogPage) -> list[tuple[Address, int]]:
+    """Partition and offset of each record, and its second."""
+    return [((one.partition, one.offset), int(one.value or b"")) for one in page.records]
+
+
+class TestTimesThatAreNotInOrder:
+    async def test_a_page_of_the_newest_has_those_before_a_late_record_by_time(
+        self, connection: ConnectionSettings, write_times: WriteTimes
+    ) -> None:
+        name = await write_times((300, 301, 302, 303, 1), (200, 201, 202, 203, 204))
+        page = await read_page(connection, name, None, Newest(), limits(3), lambda record: True)
+        assert addresses_at(page) == [((0, 4), 1), ((0, 2), 302), ((0, 3), 303)]
+        page = await read_page(connection, name, None, Before(begins(page)), limits(3), lambda record: True)
+        assert addresses_at(page) == [((1, 4), 204), ((0, 0), 300), ((0, 1), 301)]
+
+    async def test_a_page_forward_has_those_after_a_late_record_by_time(
+        self, connection: ConnectionSettings, write_times: WriteTimes
+    ) -> None:
+        name = await write_times((200, 1, 201, 202), (100, 101, 203))
+        page = await read_page(connection, name, None, FromOffset(0), limits(4), lambda record: True)
+        assert addresses_at(page) == [((0, 1), 1), ((1, 0), 100), ((1, 1), 101), ((0, 0), 200)]
+        page = await read_page(connection, name, None, After(stops(page)), limits(4), lambda record: True)
+        assert addresses_at(page) == [((0, 2), 201), ((0, 3), 202), ((1, 2), 203)]
+
+    async def test_a_search_forward_reads_another_partition_up_to_the_latest_time_that_it_shows(
+        self, connection: ConnectionSettings, write_times: WriteTimes
+    ) -> None:
+        name = await write_times((200, 1, 2), (100, 101, 102))
+        page = await read_page(connection, name, None, FromOffset(0), limits(2), lambda record: record.value != b"100")
+        assert addresses_at(page) == [((1, 1), 101), ((1, 2), 102)]
+
+    def test_a_record_without_a_time_has_that_of_the_one_before_it(self) -> None:
+        def record(partition: int, offset: int, at_ms: int) -> Record:
+            return PlainRecord("orders", partition, offset, at_ms, None, b"", ())
+
+        records = [record(0, 0, 10), record(0, 1, 30), record(0, 2, -1), record(1, 0, 20), record(1, 1, 40)]
+        newest = newest_by_time(records, 3)
+        assert [(one.partition, one.offset) for one in newest] == [(0, 1), (0, 2), (1, 1)]
 
 
 class TestTimes:

@@ -142,6 +142,14 @@ class TestRecords:
             rows = page.get_by_role("button", name="Details of")
             await expect(rows).to_have_count(len(sampled.answers["records"]["records"]))
 
+    async def test_that_cannot_be_read_stays_behind_the_one_before_it(
+        self, sampled: Sampled, open_page: OpenPage
+    ) -> None:
+        answer = sampled.answers["records"]
+        answer["records"].append({**answer["records"][0], "offset": 952, "timestamp_ms": -1})
+        async with open_page(f"{sampled.url}ui#/records") as page:
+            await expect(page.locator(".record-rows tbody th")).to_have_text(["952", "951", "950"])
+
     async def test_can_be_searched_once_the_topics_are_loaded(self, sampled: Sampled, open_page: OpenPage) -> None:
         """Their arrival fills the form: a text that was typed before would be gone."""
         loaded = asyncio.Event()

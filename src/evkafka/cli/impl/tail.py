@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import os
 import sys
 from collections import Counter
@@ -26,7 +25,7 @@ from evkafka.cli.output import (
 from evkafka.cli.position import LATEST, Position, look_up_offsets, look_up_topic_bounds
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.kafka.admin.groups import Bounds
-from evkafka.kafka.admin.log_pages import Before, PageLimits, read_page
+from evkafka.kafka.admin.log_pages import newest_by_time, read_newest_matches
 from evkafka.kafka.admin.topic_reader import follow_topic
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.ports import UnreadRecord
@@ -192,7 +191,7 @@ class _Tail:
             print(f"no matching records in {self._range.topic}", file=sys.stderr)
 
     async def _read_last_matching_records(self, bounds: Mapping[TopicPartition, Bounds]) -> Sequence[Record]:
-        """The last matching records of all partitions, by time.
+        """The newest of the last matching records of each partition, by time.
 
         First, that many offsets of each partition are read, of all partitions at once. Offsets do not count records:
         transaction markers and compaction leave gaps. If a partition has fewer matches there, and more before, the
@@ -207,7 +206,7 @@ class _Tail:
         matches = Counter(one.partition for one in kept)
         if any(starts[at.partition] > one.first and matches[at.partition] < last for at, one in bounds.items()):
             return await self._search_back(ends, last)
-        return sorted(kept, key=lambda one: (one.timestamp, one.partition, one.offset))[-last:]
+        return newest_by_time(kept, last)
 
     async def _search_back(self, ends: Mapping[int, int], last: int) -> Sequence[Record]:
         """Search back from the ends until there are so many matches, or to the beginning of the topic."""
@@ -221,10 +220,8 @@ class _Tail:
                 told = True
             return await self._decode_records_with_registry(records)
 
-        limits = PageLimits(last, sys.maxsize, sys.maxsize, math.inf, sys.maxsize)
-        where = (self._found.connection, self._range.topic, self._range.partition)
-        page = await read_page(*where, Before(ends), limits, self._matches, decode=decode)
-        return page.records
+        where = (self._found.connection, self._range.topic)
+        return await read_newest_matches(*where, ends, last, self._matches, decode=decode)
 
     async def _decode_records_with_registry(self, records: Sequence[Record]) -> Sequence[Record]:
         """The records, with values that have a schema as JSON."""

@@ -4,6 +4,9 @@ A page begins at a place and continues in one direction until it has enough reco
 been read least far in time is read next, so a search among rare matches covers all partitions alike, and the merge
 needs no more of a partition than it shows. Kafka reads forward only: a page backward reads windows of offsets, each
 before the last one.
+
+The times of a partition need not increase. A page covers offsets without a gap, so a late record is chosen together
+with those before it; and the records of the page are then sorted by time.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
-from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+import sys
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import accumulate
 
 from aiokafka.structs import TopicPartition as ClientPartition
 
@@ -108,7 +112,7 @@ class LogPage:
     """A page.
 
     Attributes:
-        records: the oldest first; each partition's in order. One that cannot be read is an `UnreadRecord`.
+        records: by time, the oldest first. One that cannot be read is an `UnreadRecord`.
         ranges: partition -> its range.
         reached_ms: the page is complete up to this time (backward: down to it); None if nothing is left to read, or if
             a partition has shown no record yet.
@@ -138,6 +142,10 @@ class _PartitionProgress:
     found: deque[tuple[int, Record]] = field(default_factory=deque)
     edge_ms: int | None = None
 
+    def latest_times_ms(self) -> Iterator[int]:
+        """For each match the latest time up to it: unlike the times themselves, these never decrease."""
+        return accumulate((at_ms for at_ms, _ in self.found), max)
+
 
 async def read_page(
     connection: ConnectionSettings,
@@ -160,13 +168,66 @@ async def read_page(
         ConfigError: the partition does not exist, or the topic has more partitions than are merged.
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
+    page = await _read(connection, topic, partition, start, limits, matches, decode or _return_unchanged, timeout_s)
+    return page.result()
+
+
+async def read_newest_matches(
+    connection: ConnectionSettings,
+    topic: str,
+    ends: Mapping[int, int],
+    most: int,
+    matches: Callable[[Record], bool],
+    *,
+    decode: Decode,
+    timeout_s: float = 15.0,
+) -> Sequence[Record]:
+    """The newest of the last matches of each partition, the oldest first. The search goes back as far as needed.
+
+    Args:
+        ends: partition -> the offset after the last one to search.
+        timeout_s: how long the cluster may be silent.
+
+    Raises:
+        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
+    """
+    limits = PageLimits(most, sys.maxsize, sys.maxsize, math.inf, sys.maxsize)
+    page = await _read(connection, topic, None, Before(ends), limits, matches, decode, timeout_s)
+    return page.newest_matches()
+
+
+def newest_by_time(records: Iterable[Record], most: int) -> Sequence[Record]:
+    """The newest of these records, the oldest first.
+
+    Args:
+        records: those of a partition in order; one without a time has that of the one before it.
+    """
+    latest_ms: dict[int, int] = {}
+    timed: list[tuple[int, int, int, Record]] = []
+    for record in records:
+        at_ms = _record_time_or_previous_ms(record, latest_ms.get(record.partition))
+        latest_ms[record.partition] = at_ms
+        timed.append((at_ms, record.partition, record.offset, record))
+    return [record for *_, record in sorted(timed, key=lambda one: one[:3])[-most:]]
+
+
+async def _read(
+    connection: ConnectionSettings,
+    topic: str,
+    partition: int | None,
+    start: Start,
+    limits: PageLimits,
+    matches: Callable[[Record], bool],
+    decode: Decode,
+    timeout_s: float,
+) -> _PageReader:
     async with reader_session(connection, f"reading topic {topic!r}", timeout_s) as reader:
         wanted = await _choose_partitions(reader, topic, partition, limits.partitions)
         partitions = await _create_progress_per_partition(reader, wanted, start, min(limits.records, WINDOW_MAX))
         backward = isinstance(start, Newest | Before)
-        page = _PageReader(reader, partitions, limits, matches, decode or _return_unchanged, backward=backward)
+        page = _PageReader(reader, partitions, limits, matches, decode, backward=backward)
         await page.fill_page()
-        return page.result()
+        return page
 
 
 async def _return_unchanged(records: Sequence[Record]) -> Sequence[Record]:
@@ -244,12 +305,14 @@ class _PageReader:
         partition = self._least_advanced(self._unfinished_partitions())
         if partition is None or partition.edge_ms is None:
             return partition
-        times = [at_ms for one in self._partitions for at_ms, _ in one.found]
-        if len(times) < self._limits.records:
+        most = self._limits.records
+        if sum(len(one.found) for one in self._partitions) < most:
             return partition
         if self._backward:
-            return partition if partition.edge_ms > heapq.nlargest(self._limits.records, times)[-1] else None
-        return partition if partition.edge_ms < heapq.nsmallest(self._limits.records, times)[-1] else None
+            times_ms = (at_ms for one in self._partitions for at_ms, _ in one.found)
+            return partition if partition.edge_ms > heapq.nlargest(most, times_ms)[-1] else None
+        times_ms = (at_ms for one in self._partitions for at_ms in one.latest_times_ms())
+        return partition if partition.edge_ms < heapq.nsmallest(most, times_ms)[-1] else None
 
     def _unfinished_partitions(self) -> list[_PartitionProgress]:
         """The partitions that have more records in the direction of the page."""
@@ -319,23 +382,29 @@ class _PageReader:
         partition.begin = record.offset + 1
         return partition.found[0][0]
 
+    def newest_matches(self) -> Sequence[Record]:
+        """The newest of the last matches of each partition. Unlike a page, they may leave out some in between."""
+        most = self._limits.records
+        last = (record for partition in self._partitions for _, record in list(partition.found)[-most:])
+        return newest_by_time(last, most)
+
     def result(self) -> LogPage:
         """The first records in the direction of the page. The others are left to the next page."""
-        lists = [
-            reversed(partition.found) if self._backward else iter(partition.found) for partition in self._partitions
-        ]
-        merged = heapq.merge(*lists, key=lambda match: match[0], reverse=self._backward)
-        shown = [record for _, record in islice(merged, self._limits.records)]
-        taken = dict.fromkeys((partition.at.partition for partition in self._partitions), 0)
-        for record in shown:
-            taken[record.partition] += 1
+        merged = sorted(
+            (latest_ms, partition.at.partition, at, match)
+            for partition in self._partitions
+            for at, (latest_ms, match) in enumerate(zip(partition.latest_times_ms(), partition.found, strict=True))
+        )
+        shown = merged[-self._limits.records :] if self._backward else merged[: self._limits.records]
+        taken = Counter(partition for _, partition, _, _ in shown)
         for partition in self._partitions:
             self._defer_all_but_first_matches(partition, taken[partition.at.partition])
         ranges = {
             partition.at.partition: PartitionRange(partition.first, partition.end, partition.begin, partition.stop)
             for partition in self._partitions
         }
-        return LogPage(shown[::-1] if self._backward else shown, ranges, self._reached_ms())
+        by_time = sorted((match for *_, match in shown), key=lambda match: match[0])
+        return LogPage([record for _, record in by_time], ranges, self._reached_ms())
 
     def _defer_all_but_first_matches(self, partition: _PartitionProgress, taken: int) -> None:
         """Leave the matches after the first `taken` to the next page."""

@@ -63,7 +63,8 @@ export function records(params) {
       const received = await get("records", { ...form.query, limit: PAGE_SIZE, ...(cursor ? { cursor } : {}) });
       if (request !== requests) return; // a newer request was sent meanwhile
       answer = received;
-      found = [...(append ? found : []), ...answer.records].sort((one, other) => one.timestamp_ms - other.timestamp_ms);
+      const before = append ? found : [];
+      found = byTime(form.isNewest ? [...answer.records, ...before] : [...before, ...answer.records]);
       searched = (append ? searched : 0) + sum(answer.partitions, (one) => one.stop - one.begin);
       if (cursor && !form.isSearch && form.params.partition !== "all" && found.length) {
         line.setText(tailLine(form, PAGE_SIZE, Math.min(...found.map((one) => one.offset))));
@@ -127,6 +128,13 @@ export function records(params) {
 
 const sum = (items, value) => items.reduce((total, item) => total + value(item), 0);
 const positionOf = (one) => `${one.partition}@${one.offset}`;
+
+/** Records by time. One without a time, such as one that cannot be read, stays behind the one before it. */
+function byTime(all) {
+  let timeMs = 0;
+  const timed = all.map((one) => ({ one, timeMs: (timeMs = one.timestamp_ms < 0 ? timeMs : one.timestamp_ms) }));
+  return timed.sort((first, second) => first.timeMs - second.timeMs).map(({ one }) => one);
+}
 
 /** A link to an offset of one partition opens that record. */
 function openedIn(params) {
