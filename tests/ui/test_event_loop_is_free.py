@@ -71,7 +71,14 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
     there: list[OddRecord] = []
 
     async def read_page(
-        connection: object, topic: str, partition: object, start: object, limits: PageLimits, matches: Any
+        connection: object,
+        topic: str,
+        partition: object,
+        start: object,
+        limits: PageLimits,
+        matches: Any,
+        *,
+        decode: object,
     ) -> LogPage:
         shown = [record for record in there if matches(record)][: limits.records]
         return LogPage(shown, {0: PartitionRange(0, len(there), 0, len(there))}, None)
@@ -152,9 +159,11 @@ class TestRecords:
     ) -> None:
         found += [OddRecord("orders", 0, offset, 1, None, b"%d" % offset, ()) for offset in range(3)]
         for module in (browser, dead_letter_list):
-            shown = module.payload_as_text
+            shown = module.record_value_as_text
             monkeypatch.setattr(
-                module, "payload_as_text", lambda data, most, s=shown: 1 / 0 if data == b"1" else s(data, most=most)
+                module,
+                "record_value_as_text",
+                lambda record, most, s=shown: 1 / 0 if record.value == b"1" else s(record, most=most),
             )
         app = app_with_letters()
         async with InMemoryKafka() as kafka, kafka.running(app):

@@ -15,9 +15,11 @@ from evkafka.dlq import DeadLetterFilter, DeadLetterPosition, DeadLetterRecord, 
 from evkafka.dlq.dead_letter import OffsetRanges
 from evkafka.dlq.state_topic import Status
 from evkafka.kafka.admin.topic_reader import partition_numbers_by_topic
+from evkafka.serde.formats.plain_reader import open_record_decoder
+from evkafka.serde.formats.registry import SchemaRegistry
 from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line, escape_multiline_text
 from evkafka.ui.models import DeadLetterCounts, DeadLetterGroup, DeadLetterRow, RecordAddress
-from evkafka.ui.payload_text import KEY_BYTES, headers_as_text, payload_as_text, unshowable_text
+from evkafka.ui.payload_text import KEY_BYTES, headers_as_text, payload_as_text, record_value_as_text, unshowable_text
 
 logger = logging.getLogger("evkafka.web")
 
@@ -80,8 +82,14 @@ class DeadLetterLists:
     def __init__(self) -> None:
         self._last: _Search | None = None
 
-    async def find_page(self, topic: DeadLetterTopic, query: ListQuery) -> Listed:
-        """A page; an empty one if the topic does not exist yet: the first dead letter creates it."""
+    async def find_page(
+        self, topic: DeadLetterTopic, query: ListQuery, registry: SchemaRegistry | None = None
+    ) -> Listed:
+        """A page; an empty one if the topic does not exist yet: the first dead letter creates it.
+
+        Args:
+            registry: has the schemas of the values; None shows them as they are.
+        """
         if not await partition_numbers_by_topic(topic.connection, [topic.name]):
             return Listed()
         search = self._last
@@ -89,9 +97,12 @@ class DeadLetterLists:
             search = self._last = await _search_topic(topic, query)
         page = search.page(query.skip, query.limit)
         rows: dict[DeadLetterPosition, DeadLetterRow] = {}
-        async for batch in topic.read_in_batches(page, ROWS_MAX):
-            for dead_letter in batch:
-                rows[dead_letter.position] = dead_letter_row(dead_letter, page[dead_letter.position])
+        async with open_record_decoder(registry) as decode:
+            async for batch in topic.read_in_batches(page, ROWS_MAX):
+                decoded = await decode([dead_letter.record for dead_letter in batch])
+                for dead_letter, record in zip(batch, decoded, strict=True):
+                    row = dead_letter_row(replace(dead_letter, record=record), page[dead_letter.position])
+                    rows[dead_letter.position] = row
         return Listed(
             rows=[rows[position] for position in page if position in rows],
             counts=search.counts_by_status(),
@@ -207,7 +218,7 @@ def dead_letter_row(dead_letter: DeadLetterRecord, status: Status) -> DeadLetter
     """One row. If the content cannot be shown, the row says so, and the other rows of the list are shown."""
     record = dead_letter.record
     try:
-        key, value = payload_as_text(record.key, most=KEY_BYTES), payload_as_text(record.value, most=VALUE_BYTES)
+        key, value = payload_as_text(record.key, most=KEY_BYTES), record_value_as_text(record, most=VALUE_BYTES)
         headers = headers_as_text(record.headers)
     except Exception as error:
         logger.exception("dead letter %s[%d]@%d cannot be shown", record.topic, record.partition, record.offset)

@@ -22,6 +22,7 @@ from evkafka.dlq.targets import source_topics_of
 from evkafka.exceptions import ConfigError
 from evkafka.serde.safe_text import escape_multiline_text
 from evkafka.service.plan import DeclaredConsumer
+from evkafka.service.topic_registries import registry_of_topic
 from evkafka.ui.app_topics import AppTopic, dead_letter_topic_of
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.dead_letter_list import DeadLetterLists, Listed, ListQuery
@@ -86,9 +87,9 @@ class DeadLetterScreen:
         name = topic or self._default_topic(topics, consumer, source, query)
         found = Listed()
         if name is not None:
-            dead_letters = _require_dead_letter_topic(topics, name)
+            dead_letters, registry = _require_dead_letter_topic(topics, name), registry_of_topic(self._app, name)
             found = await self._background.run(
-                lambda: self._lists.find_page(dead_letters, query), timeout_s=READ_TIMEOUT_S
+                lambda: self._lists.find_page(dead_letters, query, registry), timeout_s=READ_TIMEOUT_S
             )
         return DeadLetterList(
             topics=list(topics),

@@ -10,13 +10,16 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
+from evkafka.serde.formats.plain_reader import PlainRecord
 from evkafka.serde.safe_text import CUT, NAME_CHARACTERS, escape_line, escape_multiline_text, truncate
 from evkafka.ui.models import PayloadText
 
 SHOWN_BYTES = 16 * 1024
 PARSED_BYTES = 64 * 1024
 KEY_BYTES = 1024
+FAULT_CHARACTERS = 1000
 LEVELS = 32
 """Deeper levels are shown as `…`."""
 
@@ -76,9 +79,26 @@ def unshowable_text(data: bytes | None, error: BaseException) -> PayloadText:
     return PayloadText(text=text, kind="text", cut=True, size=len(data or b""), masked=False)
 
 
-def unreadable_text(record: UnreadRecord) -> PayloadText:
-    """Shown instead of a record that the client could not read."""
-    return PayloadText(text=escape_line(str(record), NAME_CHARACTERS), kind="text", cut=True, size=0, masked=False)
+def record_value_as_text(record: Record, *, most: int = SHOWN_BYTES) -> PayloadText | None:
+    """The text of a record's value; if it cannot be shown, the reason."""
+    reason = unshown_value_reason(record)
+    if reason is None:
+        return payload_as_text(record.value, most=most)
+    return PayloadText(text=reason, kind="text", cut=True, size=len(record.value or b""), masked=False)
+
+
+def unshown_value_reason(record: Record) -> str | None:
+    """Why the value cannot be shown; None if it can.
+
+    One that cannot be decoded is not shown as bytes: its fields are not known, and so no secret could be hidden.
+    """
+    match record:
+        case UnreadRecord():
+            return escape_line(str(record), NAME_CHARACTERS)
+        case PlainRecord(fault=fault) if fault:
+            return escape_line(f"cannot be decoded: {fault}", FAULT_CHARACTERS)
+        case _:
+            return None
 
 
 def _parse_payload(data: bytes | str) -> Any:

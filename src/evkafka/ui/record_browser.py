@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
 from functools import partial
 
 from evkafka.config.settings import ConnectionSettings
@@ -13,8 +12,7 @@ from evkafka.kafka.admin.log_pages import LogPage, PageLimits, read_page
 from evkafka.kafka.admin.topic_reader import partition_numbers_by_topic
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
-from evkafka.serde.formats.plain_reader import PlainReader, event_type_without_type_header
-from evkafka.serde.formats.registry import SchemaRegistry
+from evkafka.serde.formats.plain_reader import event_type_without_type_header, open_record_decoder
 from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line
 from evkafka.service.topic_registries import registry_of_topic
 from evkafka.ui.app_topics import app_topics
@@ -26,7 +24,7 @@ from evkafka.ui.payload_text import (
     SHOWN_BYTES,
     headers_as_text,
     payload_as_text,
-    unreadable_text,
+    record_value_as_text,
     unshowable_text,
 )
 from evkafka.ui.record_query import PARTITIONS_MAX, RecordQuery, format_cursor
@@ -82,26 +80,14 @@ async def read_records(app: OperatedApp, background: BackgroundRunner, query: Re
     limits = PageLimits(query.limit, EXAMINED_MAX, READ_MAX_BYTES, SEARCH_S, PARTITIONS_MAX)
 
     async def read() -> Records:
-        page = await read_page(connection, query.topic, query.partition, query.start, limits, query.filter.matches)
-        records = await _convert_record_values_to_json(registry, page.records)
+        where = (connection, query.topic, query.partition)
+        async with open_record_decoder(registry) as decode:
+            page = await read_page(*where, query.start, limits, query.filter.matches, decode=decode)
         return _create_answer(
-            page, [record_row(record, type_header, ANSWER_BYTES // query.limit) for record in records]
+            page, [record_row(record, type_header, ANSWER_BYTES // query.limit) for record in page.records]
         )
 
     return await background.run(read, timeout_s=READ_TIMEOUT_S)
-
-
-async def _convert_record_values_to_json(
-    registry: SchemaRegistry | None, records: Sequence[Record]
-) -> Sequence[Record]:
-    """The records, with values that have a schema as JSON."""
-    if registry is None:
-        return records
-    reader = PlainReader(registry)
-    try:
-        return await reader.convert_record_values_to_json(records)
-    finally:
-        await reader.close()
 
 
 def _create_answer(page: LogPage, rows: list[RecordRow]) -> Records:
@@ -124,15 +110,13 @@ def record_row(record: Record, type_header: str, value_bytes: int) -> RecordRow:
     """One row. If the record cannot be shown, the row says so, and the other rows of the list are shown."""
     event_type, key, value, headers = None, None, None, []
     try:
-        if isinstance(record, UnreadRecord):
-            value = unreadable_text(record)
-        else:
+        value = record_value_as_text(record, most=min(value_bytes, SHOWN_BYTES))
+        if not isinstance(record, UnreadRecord):
             types = [value for name, value in record.headers if name == type_header and value is not None]
             event_type = types[0][: 4 * NAME_CHARACTERS].decode(errors="replace") if types else None
             if event_type is None:
                 event_type = event_type_without_type_header(record)
             key = payload_as_text(record.key, most=KEY_BYTES)
-            value = payload_as_text(record.value, most=min(value_bytes, SHOWN_BYTES))
             headers = headers_as_text(record.headers)
     except Exception as error:
         logger.exception("%s[%d]@%d cannot be shown", record.topic, record.partition, record.offset)

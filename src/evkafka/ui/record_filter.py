@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.safe_text import escape_multiline_text
-from evkafka.ui.payload_text import KEY_BYTES, PARSED_BYTES, headers_as_text, payload_as_text
+from evkafka.ui.payload_text import KEY_BYTES, PARSED_BYTES, headers_as_text, payload_as_text, unshown_value_reason
 
 logger = logging.getLogger("evkafka.web")
 
@@ -60,13 +60,11 @@ class RecordFilter:
         return shown is not None and not shown["masked"] and _remove_spaces(shown["text"]) == self.key
 
     def _has_text(self, record: Record) -> bool:
-        if isinstance(record, UnreadRecord):
-            return self.text in _casefold(str(record))
-        return (
-            self._payload_contains_text(record.value)
-            or self._payload_contains_text(record.key, most=KEY_BYTES)
-            or self._headers_contain_text(record.headers)
-        )
+        reason = unshown_value_reason(record)
+        in_value = self._payload_contains_text(record.value) if reason is None else self.text in _casefold(reason)
+        if in_value or isinstance(record, UnreadRecord):
+            return in_value
+        return self._payload_contains_text(record.key, most=KEY_BYTES) or self._headers_contain_text(record.headers)
 
     def _payload_contains_text(self, data: bytes | None, **options: int) -> bool:
         if data is None or not _may_contain(data, self.text):

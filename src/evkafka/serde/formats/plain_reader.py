@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +110,25 @@ class PlainReader:
 
     async def close(self) -> None:
         await self._registry.close()
+
+
+@asynccontextmanager
+async def open_record_decoder(
+    registry: SchemaRegistry | None,
+) -> AsyncIterator[Callable[[Sequence[Record]], Awaitable[Sequence[Record]]]]:
+    """A function that replaces the values of records by JSON; without a registry it returns them as they are."""
+    if registry is None:
+        yield _return_unchanged
+        return
+    reader = PlainReader(registry)
+    try:
+        yield reader.convert_record_values_to_json
+    finally:
+        await reader.close()
+
+
+async def _return_unchanged(records: Sequence[Record]) -> Sequence[Record]:
+    return records
 
 
 def _encode_json(plain: Any) -> bytes:
