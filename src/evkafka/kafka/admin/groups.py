@@ -77,13 +77,13 @@ class Group:
         return bool(self.members) or self.state not in ("Empty", "Dead")
 
 
-async def describe_group(connection: ConnectionSettings, group_id: str, *, timeout_s: float = 30.0) -> Group:
+async def describe_group(connection: ConnectionSettings, group_id: str) -> Group:
     """State and members of a group of either protocol.
 
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
-    async with admin_session(connection, f"describing group {group_id!r}", timeout_s) as admin:
+    async with admin_session(connection, f"describing group {group_id!r}") as admin:
         return await retry_until_coordinator_known(partial(_describe_any_group, admin, group_id))
 
 
@@ -153,15 +153,13 @@ def _has_user_data_in_assignment(assignment: bytes) -> bool:
         return True
 
 
-async def look_up_consumer_protocol_offer(
-    connection: ConnectionSettings, group_id: str, *, timeout_s: float = 30.0
-) -> ConsumerProtocolOffer:
+async def look_up_consumer_protocol_offer(connection: ConnectionSettings, group_id: str) -> ConsumerProtocolOffer:
     """Whether the brokers offer the consumer protocol to this group.
 
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
-    async with admin_session(connection, f"looking up the protocols of group {group_id!r}", timeout_s) as admin:
+    async with admin_session(connection, f"looking up the protocols of group {group_id!r}") as admin:
         return await retry_until_coordinator_known(partial(request_consumer_protocol_offer, admin.client, group_id))
 
 
@@ -227,7 +225,7 @@ class Bounds:
 
 
 async def offset_bounds_of_topics(
-    connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float = 30.0
+    connection: ConnectionSettings, topics: Collection[str]
 ) -> Mapping[TopicPartition, Bounds]:
     """The bounds of all partitions of these topics.
 
@@ -235,7 +233,7 @@ async def offset_bounds_of_topics(
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     doing = f"reading the first and last offsets of {', '.join(map(repr, sorted(topics)))}"
-    async with reader_session(connection, doing, timeout_s) as reader:
+    async with reader_session(connection, doing) as reader:
         partitions = [at for topic in sorted(topics) for at in await reader.partitions_of_topic(topic)]
         if not partitions:
             return {}
@@ -245,11 +243,7 @@ async def offset_bounds_of_topics(
 
 
 async def offsets_for_time(
-    connection: ConnectionSettings,
-    partitions: Collection[TopicPartition],
-    timestamp_ms: int,
-    *,
-    timeout_s: float = 30.0,
+    connection: ConnectionSettings, partitions: Collection[TopicPartition], timestamp_ms: int
 ) -> Mapping[TopicPartition, int]:
     """The first offset of that time or later; a partition without one is left out.
 
@@ -258,7 +252,7 @@ async def offsets_for_time(
     """
     if not partitions:
         return {}
-    async with reader_session(connection, "looking up offsets by timestamp", timeout_s) as reader:
+    async with reader_session(connection, "looking up offsets by timestamp") as reader:
         for topic in {at.topic for at in partitions}:
             await reader.partitions_of_topic(topic)
         asked = {ClientPartition(at.topic, at.partition): timestamp_ms for at in partitions}

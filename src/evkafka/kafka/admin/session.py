@@ -25,12 +25,17 @@ from evkafka.kafka.errors import translate_error
 
 Answer = TypeVar("Answer")
 
+OPERATION_S = 30.0
+"""The time limit of an operation whose caller sets none."""
+
 COORDINATOR_RETRY_S = 0.1
 """The wait before a coordinator is looked up again."""
 
 
 @asynccontextmanager
-async def admin_session(connection: ConnectionSettings, doing: str, timeout_s: float) -> AsyncIterator[Any]:
+async def admin_session(
+    connection: ConnectionSettings, doing: str, timeout_s: float = OPERATION_S
+) -> AsyncIterator[Any]:
     """An admin client for one operation.
 
     Args:
@@ -70,7 +75,9 @@ async def retry_until_coordinator_known(ask: Callable[[], Awaitable[Answer]]) ->
 
 
 @asynccontextmanager
-async def reader_session(connection: ConnectionSettings, doing: str, timeout_s: float) -> AsyncIterator[Reader]:
+async def reader_session(
+    connection: ConnectionSettings, doing: str, timeout_s: float = OPERATION_S
+) -> AsyncIterator[Reader]:
     """A reader of committed records for one operation; see `limit_operation` for time limit and errors."""
     reader = Reader(connection, isolation_level="read_committed")
     async with limit_operation(doing, timeout_s, reader):

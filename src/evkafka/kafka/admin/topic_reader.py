@@ -145,13 +145,13 @@ async def _read_batches(
             yield records
 
 
-async def end_offsets(connection: ConnectionSettings, topic: str, *, timeout_s: float = 30.0) -> Mapping[int, int]:
+async def end_offsets(connection: ConnectionSettings, topic: str) -> Mapping[int, int]:
     """The end of each partition of a topic: the offset of the next record to be written.
 
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
-    async with reader_session(connection, f"reading the end offsets of topic {topic!r}", timeout_s) as reader:
+    async with reader_session(connection, f"reading the end offsets of topic {topic!r}") as reader:
         ends = await reader.end_offsets(await reader.partitions_of_topic(topic))
     return {at.partition: offset for at, offset in ends.items()}
 

@@ -42,13 +42,13 @@ async def all_topic_shapes(connection: ConnectionSettings, *, timeout_s: float =
         }
 
 
-async def default_shape(connection: ConnectionSettings, *, timeout_s: float = 30.0) -> TopicShape:
+async def default_shape(connection: ConnectionSettings) -> TopicShape:
     """The shape of a topic created with defaults: the brokers' `num.partitions` and `default.replication.factor`.
 
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
-    async with admin_session(connection, "reading the broker's defaults", timeout_s) as admin:
+    async with admin_session(connection, "reading the broker's defaults") as admin:
         return await _default_shape(admin)
 
 
@@ -57,14 +57,14 @@ async def _default_shape(admin: Any) -> TopicShape:
     return TopicShape(int(config["num.partitions"]), int(config["default.replication.factor"]))
 
 
-async def settings_of_any_broker(connection: ConnectionSettings, *, timeout_s: float = 30.0) -> Mapping[str, str]:
+async def settings_of_any_broker(connection: ConnectionSettings) -> Mapping[str, str]:
     """The settings of one of the brokers under Kafka's names, without secret ones.
 
     Raises:
         BrokerRefused: this client may not see them.
         BrokerUnavailable, BrokerError: the cluster did not answer.
     """
-    async with admin_session(connection, "asking a broker for its settings", timeout_s) as admin:
+    async with admin_session(connection, "asking a broker for its settings") as admin:
         return await _request_settings_of_any_broker(admin)
 
 

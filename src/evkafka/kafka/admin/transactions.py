@@ -41,14 +41,14 @@ class TransactionSupport(NamedTuple):
 
 
 async def look_up_transaction_support(
-    connection: ConnectionSettings, transactional_id: str, group_id: str, *, timeout_s: float = 30.0
+    connection: ConnectionSettings, transactional_id: str, group_id: str
 ) -> TransactionSupport:
     """What the cluster offers to a member of this group with this transactional id.
 
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
-    async with admin_session(connection, "asking about transactions", timeout_s) as admin:
+    async with admin_session(connection, "asking about transactions") as admin:
         brokers = len(admin.client.cluster.brokers())
         if not await offers_transactions(admin.client):
             return TransactionSupport(False, None, brokers, None, None)
