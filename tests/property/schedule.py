@@ -245,7 +245,8 @@ class Schedule:
         for _ in range(self.random.choice([0, 0, 1, 2, 3, 5, 8, 20])):
             await asyncio.sleep(0)
         services = [app.service for app, _ in self.members]
-        tasks = [task for service in services if service is not None for task in service.tasks]
+        consumers = [one for service in services if service is not None for one in service.consumers.values()]
+        tasks = [task for consumer in consumers for task in consumer.tasks]
         self.random.choice(tasks).cancel()
 
     def _check_offsets(self) -> None:

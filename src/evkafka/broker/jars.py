@@ -14,8 +14,8 @@ LOCK = Path(__file__).with_name(f"kafka-{KAFKA_VERSION}.lock.json")
 KAFKA = Product(f"Apache Kafka {KAFKA_VERSION}", "Kafka's jar", "Kafka's jars", "a broker")
 
 
-def read_lock_file(lock: Path = LOCK) -> list[MavenFile]:
-    entries = json.loads(lock.read_text(encoding="utf-8"))["jars"]
+def read_lock_file() -> list[MavenFile]:
+    entries = json.loads(LOCK.read_text(encoding="utf-8"))["jars"]
     jars = []
     for entry in entries:
         group, artifact, version = entry["jar"].split(":")

@@ -147,7 +147,7 @@ def _create_partition_take_over(
     writes: PendingWrites,
 ) -> PartitionTakeOver:
     intake = Intake(assignment, spec.retry_topics)
-    identity, owner = _create_identity(spec), secrets.token_hex(4)
+    identity, owner = ConsumerIdentity.from_settings(spec.name, spec.settings), secrets.token_hex(4)
     suspects = SuspectRecords(
         assignment,
         services,
@@ -163,13 +163,6 @@ def _create_partition_take_over(
     )
 
 
-def _create_identity(spec: ConsumerSpec) -> ConsumerIdentity:
-    settings = spec.settings
-    return ConsumerIdentity(
-        spec.name, settings.group_id, settings.connection.client_id, settings.connection.cluster_name
-    )
-
-
 def _create_lane_executors(
     spec: ConsumerSpec,
     environment: ConsumerEnvironment,
@@ -180,7 +173,7 @@ def _create_lane_executors(
     threads: ThreadPoolExecutor,
 ) -> list[Executor]:
     settings = spec.settings
-    identity = _create_identity(spec)
+    identity = ConsumerIdentity.from_settings(spec.name, spec.settings)
     decide_for = _create_decide_for(spec, environment.random)
     scope = spec.transaction_scope
     dispatch = spec.dispatch if scope is None else wrap_dispatch_to_keep_sends(spec.dispatch, scope)

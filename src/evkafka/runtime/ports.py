@@ -494,6 +494,11 @@ class ConsumerIdentity:
     client_id: str
     cluster_name: str | None = None
 
+    @classmethod
+    def from_settings(cls, name: str, settings: ConsumerSettings) -> ConsumerIdentity:
+        connection = settings.connection
+        return cls(name, settings.group_id, connection.client_id, connection.cluster_name)
+
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:

@@ -61,8 +61,7 @@ class ConsumerPlan:
 
     @property
     def identity(self) -> ConsumerIdentity:
-        connection = self.settings.connection
-        return ConsumerIdentity(self.name, self.settings.group_id, connection.client_id, connection.cluster_name)
+        return ConsumerIdentity.from_settings(self.name, self.settings)
 
     @property
     def dead_letter_policies(self) -> dict[Route | None, ErrorPolicySettings]:

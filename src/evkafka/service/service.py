@@ -161,11 +161,6 @@ class Service:
         self._woken.set()
 
     @property
-    def tasks(self) -> Sequence[asyncio.Task[Any]]:
-        """The running tasks of its consumers, for tests."""
-        return [task for consumer in self.consumers.values() for task in consumer.tasks]
-
-    @property
     def failure(self) -> BaseException | None:
         """The error that has ended a consumer, or will end it after its drain."""
         for task in self._running:

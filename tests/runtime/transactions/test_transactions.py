@@ -306,7 +306,9 @@ class TestATransactionThatIsNotCommitted:
                 await relay.feed(b"a")
                 await relay.kafka.advance(ms=300)
                 assert relay.written == [WARM, b"a"]
-                [commit] = [task for task in relay.app.service.tasks if task.get_name().endswith("-commit")]  # type: ignore[union-attr]
+                assert relay.app.service is not None
+                [consumer] = relay.app.service.consumers.values()
+                [commit] = [task for task in consumer.tasks if task.get_name().endswith("-commit")]
                 commit.cancel()
                 await relay.kafka.settle()
         assert relay.handled == [WARM, b"a", b"a"]
