@@ -52,6 +52,7 @@ LEDGER = [
     ),
 ]
 
+SUSPECTS = "tests/runtime/test_suspect_records.py"
 METADATA, DONE = "tests/runtime/test_commit_metadata.py", "tests/testing/memory/test_completed_offsets.py"
 
 COMPLETED = [
@@ -203,10 +204,34 @@ COMPLETED = [
     Breakage(
         "a suspect record is forgotten while that of another partition is handled",
         "runtime/suspect_records.py",
-        "        partition.mark = found",
-        "        pass",
+        "        partition.mark = found  # until its first record",
+        "        pass  # until its first record",
         "records of several partitions that kill their process are started more often than configured",
         (DONE,),
+    ),
+    Breakage(
+        "the dead letter of a record that kills its process does not block its key",
+        "runtime/suspect_records.py",
+        "partition.lane_of(read) or partition.new_lane_without_order()",
+        "partition.new_lane_without_order()",
+        "while the dead letter cannot be written, later records of its key are handled",
+        (SUSPECTS,),
+    ),
+    Breakage(
+        "the next owner does not know the record whose dead letter could not be written",
+        "runtime/take_over.py",
+        "if not partition.is_suspect_being_written:",
+        "if True:",
+        "a record that kills its process is tried more often than configured",
+        (SUSPECTS,),
+    ),
+    Breakage(
+        "a record begins alone behind one of its key that is tried again at that moment",
+        "runtime/partition.py",
+        " or lane.state is LaneState.RUNNING or",
+        " or",
+        "its partition stands still, and it counts as one that kills its process",
+        (SUSPECTS,),
     ),
     Breakage(
         "suspect records of several partitions are handled at once",

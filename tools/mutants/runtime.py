@@ -171,7 +171,7 @@ ATTEMPTS = [
     Breakage(
         "a record that stops the app does not block its partition",
         "runtime/executor.py",
-        "        self._services.close_partition_after_failed_record(lane.partition, failed)",
+        "        self._services.close_partition_and_report_failed(lane.partition, self.slot, failed, took_s)",
         "        pass",
         "later records of its key run before it",
         ("tests/runtime/lanes/test_stop_verdicts.py",),

@@ -12,9 +12,9 @@ RANDOM = "tests/property/test_exactly_once.py::test_each_record_has_exactly_one_
 TRANSACTIONS = [
     Breakage(
         "a record that is skipped after its last attempt keeps what it sent",
-        "runtime/executor.py",
-        'take_outputs(self.slot) if status != "failed" else ()',
-        "take_outputs(self.slot)",
+        "runtime/last_attempts.py",
+        'take_outputs(slot) if status != "failed" else ()',
+        "take_outputs(slot)",
         "an output of a failed attempt is written",
         (SENDS,),
     ),

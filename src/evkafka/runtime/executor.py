@@ -15,7 +15,7 @@ from contextvars import Context
 from typing import Literal
 
 from evkafka.exceptions import EndpointTimeout, StopApp
-from evkafka.outcomes import Failed, Skip, Unmatched
+from evkafka.outcomes import Unmatched
 from evkafka.records import NotReady, Record
 from evkafka.runtime.admission import LimitedRouteOf
 from evkafka.runtime.attempt import (
@@ -34,10 +34,11 @@ from evkafka.runtime.deadline import remaining
 from evkafka.runtime.failure_cause import Fatal
 from evkafka.runtime.interfaces import AttemptKind, ConsumerServices, DecideFor, WatchdogRounds
 from evkafka.runtime.kept_sends import kept_sends, take_outputs
+from evkafka.runtime.last_attempts import LastAttempts
 from evkafka.runtime.partition import Batch, Lane, Partition
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.ports import Dispatch, Slot, ThreadCall
-from evkafka.runtime.settle import Finish, SendToDeadLetter, SendToRetryTopic, StopConsuming, Wait, address_of
+from evkafka.runtime.settle import Finish, Wait, address_of
 from evkafka.runtime.supervision.tasks import TaskEnded
 from evkafka.runtime.thread_run import RUN_S, ThreadRun
 from evkafka.runtime.time_slice import TimeSlice
@@ -106,6 +107,7 @@ class Executor:
         self._decide = decide
         self._skips_unmatched = isinstance(decide("", None, Unmatched("no_endpoint"), 1), Finish)
         self._writes = writes
+        self._last_attempts = LastAttempts(services, writes)
         self._watchdog_rounds = watchdog_rounds
         self._time_slice = time_slice
         self._limit_s = limit_s
@@ -239,10 +241,8 @@ class Executor:
         if isinstance(error, GeneratorExit) and self._batch is None and is_current_task(self._task):
             return  # thrown by another task (see `classify_raised`): its record is settled, only the run has ended
         failed = self._records_whose_attempt_failed if isinstance(error, StopApp) else ()
-        self._services.close_partition_after_failed_record(lane.partition, failed)
-        for record in failed:
-            took_s = self._clock.now() - self.started_s
-            self._report.report_finished(self.slot, record, "failed", took_s / len(failed))
+        took_s = self._clock.now() - self.started_s
+        self._services.close_partition_and_report_failed(lane.partition, self.slot, failed, took_s)
         if self._cancel_reason == "killed":
             raise error
         if isinstance(error, Exception):
@@ -428,33 +428,12 @@ class Executor:
         if isinstance(outcome, Unmatched):
             self._report.report_unmatched(record, outcome)
         verdict = self._decide(record.topic, slot.route, outcome, slot.attempt)
-        match verdict:
-            case Finish(status=status):
-                if isinstance(outcome, Failed):
-                    self._report.report_failed(slot, record, outcome, verdict)
-                elif isinstance(outcome, Skip):
-                    self._report.report_skipped(slot, record, outcome)
-                return self._finish_record(lane, record, status, duration_s)
-            case Wait(delay_s=delay_s):
-                self._report.report_failed(slot, record, outcome, verdict)
-                self._report.report_finished(slot, record, "retried", duration_s)
-                self._put_back_to_wait(lane, record, delay_s)
-                return False
-            case SendToRetryTopic() | SendToDeadLetter():
-                self._writes.begin_write(lane, record, slot, outcome, verdict, duration_s)
-                return False
-            case StopConsuming(reason=reason, error=error):
-                self._report.report_failed(slot, record, outcome, verdict)
-                raise StopApp(f"{address_of(record)} stops the app: {reason}", error)
-
-    def _finish_record(self, lane: Lane, record: Record, status: str, duration_s: float) -> bool:
-        sent = take_outputs(self.slot) if status != "failed" else ()
-        if not lane.partition.finish(record.offset, sent):
-            # The partition was revoked meanwhile: this result is too late to count.
-            self._report.report_dropped(self.slot.route, record)
+        if isinstance(verdict, Wait):
+            self._report.report_failed(slot, record, outcome, verdict)
+            self._report.report_finished(slot, record, "retried", duration_s)
+            self._put_back_to_wait(lane, record, verdict.delay_s)
             return False
-        self._report.report_finished(self.slot, record, status, duration_s)
-        return True
+        return self._last_attempts.settle(lane, record, slot, outcome, verdict, duration_s)
 
     def _put_back_unbegun_record(self, lane: Lane, record: Record, reason: NotAdmitted | NotReady) -> None:
         """No attempt has begun: the record stays the lane's first."""

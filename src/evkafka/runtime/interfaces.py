@@ -88,6 +88,19 @@ class ConsumerServices:
     close_partition_after_failed_record: Callable[[Partition, Collection[Record]], object]
     fail: Callable[[BaseException], object]
 
+    def close_partition_and_report_failed(
+        self, partition: Partition, slot: Slot, failed: Collection[Record], duration_s: float
+    ) -> None:
+        """An attempt fails the consumer: no later record of its partition begins.
+
+        Args:
+            failed: the records of the attempt, if it stops the app.
+            duration_s: how long it took.
+        """
+        self.close_partition_after_failed_record(partition, failed)
+        for record in failed:
+            self.report.report_finished(slot, record, "failed", duration_s / len(failed))
+
 
 @dataclass(slots=True)
 class WatchdogRounds:

@@ -507,10 +507,23 @@ class Partition:
 
     def clear_own_mark_and_attempt_before_revoke(self) -> None:
         """It is released in order: its last commit has no mark but an earlier owner's whose suspect record has not
-        begun here, and does not count an attempt that it cuts short."""
+        begun here, or is being written to another topic, and does not count an attempt that it cuts short."""
         if self.mark is not self.inherited_mark:
             self.mark = OPEN
         self.counted = None
+
+    @property
+    def is_suspect_being_written(self) -> bool:
+        """Whether the record that ended its process, by the mark of an earlier owner, is being written to another
+        topic."""
+        return self.mark is self.inherited_mark and any(
+            write.record.offset == self.mark.offset for write in self.pending_writes()
+        )
+
+    def clear_mark_of_written_suspect(self, offset: int) -> None:
+        """This record is written to another topic: if an earlier owner's mark names it, commits do not any more."""
+        if self.mark is self.inherited_mark and self.mark.offset == offset:
+            self.mark = OPEN
 
     def is_in_attempt(self, offset: int, failed: int) -> bool:
         """Whether this record has not ended its attempt: it is neither finished, nor has it failed more often than so
@@ -556,7 +569,7 @@ class Partition:
     def has_earlier_in_lane(self, record: Record) -> bool:
         """Whether earlier records of its lane are unfinished, so that it cannot begin before them."""
         lane = self._whole or (self._keyed.get(record.key) if record.key is not None else None)
-        return lane is not None and bool(lane.queue)
+        return lane is not None and (bool(lane.queue) or lane.state is LaneState.RUNNING or "in_batch" in lane.reasons)
 
     def sort_into_lanes(self, records: Sequence[Record]) -> Sequence[tuple[Lane, Sequence[Record]]]:
         """The lanes of these records, each with its records, in the order of the lanes' first ones."""

@@ -73,7 +73,7 @@ class PendingWrites:
         confirmation before it continues.
 
         Args:
-            lane: a lane that the caller runs, or a new one.
+            lane: a lane that the caller runs, or one that is idle.
 
         Raises:
             StopApp: the partition's `dead_letter_limit` is reached.
@@ -150,9 +150,7 @@ class PendingWrites:
             settled_after = write.lane.settled_after_writes
             failed = (write.record,) if isinstance(error, StopApp) else ()
             # Without an await in between: no later one may begin.
-            self._services.close_partition_after_failed_record(write.partition, failed)
-            for record in failed:
-                self._report.report_finished(write.slot, record, "failed", write.duration_s)
+            self._services.close_partition_and_report_failed(write.partition, write.slot, failed, write.duration_s)
             if not write.ended:
                 write.mark_ended()
             write.lane.settled_after_writes = ()
@@ -166,6 +164,7 @@ class PendingWrites:
             partition.dead_letters.count_dead_letter()
         settled = SettledAfterWrite(record, write.slot, status, write.duration_s)
         self._finish_record(partition, settled, kept)
+        partition.clear_mark_of_written_suspect(record.offset)
         write.mark_ended()
         settled_after: tuple[SettledAfterWrite, ...] = ()
         if not write.lane.writes:

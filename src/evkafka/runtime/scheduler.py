@@ -334,7 +334,7 @@ class LaneScheduler:
         """The record is the lane's first, and is being written to another topic. The lane waits for that.
 
         Args:
-            lane: a lane that the caller runs, or a new one.
+            lane: a lane that the caller runs, or one that is idle.
         """
         lane.queue.appendleft(write.record)
         lane.writes = (*lane.writes, write)

@@ -22,12 +22,14 @@ from evkafka.records import Record
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.commit_metadata import OwnerMark, Ownership
+from evkafka.runtime.dead_letters.retry_topics import DelayedRecord
 from evkafka.runtime.intake import Intake
 from evkafka.runtime.interfaces import ConsumerServices, DecideFor
+from evkafka.runtime.last_attempts import LastAttempts
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.ports import Dispatch, Slot
-from evkafka.runtime.settle import Finish, SendToDeadLetter, SendToRetryTopic, StopConsuming, Wait, address_of
+from evkafka.runtime.settle import Wait, address_of
 
 logger = logging.getLogger("evkafka.runtime")
 
@@ -60,7 +62,7 @@ class SuspectRecords:
     ) -> None:
         self._assignment = assignment
         self._services = services
-        self._writes = writes
+        self._last_attempts = LastAttempts(services, writes)
         self._dispatch = dispatch
         self._decide = decide
         self._new_slot = new_slot
@@ -126,7 +128,7 @@ class SuspectRecords:
             return
         offset, known = record.offset, record.offset == found.offset
         failed = partition.failed_attempts.get(offset, 0)
-        if not known or not self._settle_suspect_by_error_policy(partition, record, found.deaths, failed):
+        if not known or not self._settle_suspect_by_error_policy(partition, record, found, failed):
             deaths = found.deaths if known or found.offset is None else 0
             failed += 0 if known else deaths
             # The attempt is counted before it begins, and in each commit until it has ended: if the process dies, the
@@ -143,7 +145,7 @@ class SuspectRecords:
         while self._assignment.may_partition_begin_records(partition) and partition.is_in_attempt(offset, failed):
             await partition.wait_for_progress()
         partition.counted = None
-        if partition.mark.ownership is Ownership.ALONE:
+        if partition.mark.ownership is Ownership.ALONE and partition.mark is not found:
             partition.mark = OwnerMark(Ownership.BEGUN, 1, owner=self._owner)
 
     async def _commit_all_partitions(self) -> None:
@@ -155,37 +157,39 @@ class SuspectRecords:
             except BrokerRefused as error:
                 self._services.fail(error)
 
-    def _settle_suspect_by_error_policy(self, partition: Partition, record: Record, deaths: int, failed: int) -> bool:
+    def _settle_suspect_by_error_policy(
+        self, partition: Partition, record: Record, found: OwnerMark, failed: int
+    ) -> bool:
         """Let the error policy decide on a record whose attempts are used up. False if it is to be tried again."""
         read, slot = self._intake.restore_if_from_retry_topic(record), self._new_slot()
         slot.route, slot.record, slot.attempt = self._dispatch.route(read), read, failed
-        died = Failed(ProcessDied(f"its process died while it was handled, {deaths} times"))
+        slot.earlier = read.earlier if isinstance(read, DelayedRecord) else 0
+        died = Failed(ProcessDied(f"its process died while it was handled, {found.deaths} times"))
         verdict = self._decide(record.topic, slot.route, died, failed)
-        report, address = self._services.report, address_of(record)
         if isinstance(verdict, Wait):
             # The verdict on any number of attempts says whether there is a limit.
             is_limited = not isinstance(self._decide(record.topic, slot.route, died, sys.maxsize), Wait)
             logger.error(
                 "consumer %s: the process died while it handled %s (%d times so far). The record is tried again%s",
                 self._assignment.name,
-                address,
-                deaths,
+                address_of(record),
+                found.deaths,
                 "" if is_limited else "; a finite `max_attempts` in its error policy limits that",
             )
             return False
         partition.held.popleft()
         self._assignment.taken += 1
         partition.enter_read_offsets([read], read.offset + 1)
-        match verdict:
-            case Finish(status=status):
-                report.report_failed(slot, read, died, verdict)
-                partition.ledger.finish(read.offset)
-                report.report_finished(slot, read, status, 0.0)
-            case SendToDeadLetter() | SendToRetryTopic():
-                lane = partition.new_lane_without_order()
-                self._writes.begin_write(lane, read, slot, died, verdict, 0.0)
-            case StopConsuming(reason=reason):
-                report.report_failed(slot, read, died, verdict)
-                self._services.close_partition_after_failed_record(partition, ())
-                self._services.fail(StopApp(f"{address} stops the app: {reason}", died.error))
+        lane = partition.lane_of(read) or partition.new_lane_without_order()
+        try:
+            self._last_attempts.settle(lane, read, slot, died, verdict, 0.0)
+        except StopApp as error:
+            self._services.close_partition_and_report_failed(partition, slot, [read], 0.0)
+            self._services.fail(error)
+        if lane.writes:
+            partition.mark = found  # until it is written: the next owner of the partition must not try it again either
+        else:
+            partition.mark = OwnerMark(Ownership.BEGUN, 1, owner=self._owner)
+            partition.forget_lane(lane)
+        self._services.resume_reading_and_flush_reports_soon()
         return True

@@ -122,7 +122,8 @@ class PartitionTakeOver:
         committer = self._assignment.committer
         owned = [one for one in partitions if self._assignment.may_partition_begin_records(one)]
         for partition in owned:
-            partition.mark = OwnerMark(Ownership.BEGUN, 1, owner=self._owner)
+            if not partition.is_suspect_being_written:
+                partition.mark = OwnerMark(Ownership.BEGUN, 1, owner=self._owner)
         if committer is not None and owned:
             try:
                 await committer.commit(owned, timeout_s=MARK_S)
