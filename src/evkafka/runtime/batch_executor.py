@@ -69,7 +69,7 @@ class BatchRun:
         self._attempted: Collection[int] = self._open.keys()  # the records of the step that runs, or is settled
         self._failed: dict[Lane, int] = {}  # the record of a lane after which none of the lane counts as done
         self._written: dict[Lane, int] = {}  # the first record of a lane that is written to another topic
-        self._waits: list[tuple[int, float]] = []  # (index, seconds until its next attempt)
+        self._waits: dict[int, float] = {}  # the records that are tried again, with the seconds until then
         self._done_first: dict[int, FailureOutcome | None] = {}  # done before the endpoint ran, and settled with it
         self._again = False  # the records that are not settled are handled again, without a run
 
@@ -106,8 +106,7 @@ class BatchRun:
     def records_whose_attempt_failed(self) -> Sequence[Record]:
         """When a record stops the app: the records that were attempted with it, and are neither settled nor to be tried
         again. Those after a failed record of their lane count as not attempted."""
-        waiting = {index for index, _ in self._waits}
-        return [self._records[index] for index in self._attempted if index in self._open and index not in waiting]
+        return [self._records[index] for index in self._attempted if index in self._open and index not in self._waits]
 
     @cached_property
     def _lane_of_each_record(self) -> list[Lane | None]:
@@ -123,19 +122,20 @@ class BatchRun:
         return result
 
     def _runnable_indexes(self) -> list[int]:
-        """The records to run: none after a failed record of the same lane, and none of a lane with a pending write:
-        the rest of that lane runs together when the write is confirmed."""
+        """The records to run: none that has failed and waits, none after such a record of the same lane, and none of a
+        lane with a pending write: the rest of that lane runs together when the write is confirmed."""
         if self._again:
             return []
         if self._done_first:
             return [index for index in self._open if index not in self._done_first]
-        if not self._failed and not self._written:
+        if not self._waits and not self._written:
             return list(self._open)
         failed, written, owners = self._failed, self._written, self._lane_of_each_record
         return [
             index
             for index in self._open
-            if (owner := owners[index]) is None or (owner not in written and index < failed.get(owner, 1 << 62))
+            if index not in self._waits
+            and ((owner := owners[index]) is None or (owner not in written and index < failed.get(owner, 1 << 62)))
         ]
 
     # ------------------------------------------------------------------ verdicts
@@ -237,7 +237,7 @@ class BatchRun:
             if isinstance(verdict, Wait):
                 self._report_failed_record(index, end, verdict)
                 self._count_failed_attempt(index, share_s)
-                self._waits.append((index, verdict.delay_s))
+                self._waits[index] = verdict.delay_s
         for index, end, verdict in judged:
             if isinstance(verdict, SendToRetryTopic | SendToDeadLetter):
                 self._begin_dead_letter_or_retry_topic_write(index, end, verdict, share_s)
@@ -342,7 +342,7 @@ class BatchRun:
             lane.queue.extendleft(reversed(records))
         for lane in self._written:
             lane.sort_records()
-        for index, delay_s in self._waits:
+        for index, delay_s in self._waits.items():
             lane = self._lane_of_each_record[index] or self._new_lane_without_order(index)
             if self._failed.get(lane, index) == index and lane not in staying:
                 self._scheduler.schedule_retry(lane, delay_s)

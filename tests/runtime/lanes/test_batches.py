@@ -378,6 +378,17 @@ class TestUndecodable:
             assert seen == [[2, 3]]
             assert bench.committed() == 0
 
+    @pytest.mark.parametrize("ordering", ["key", "unordered"])
+    async def test_without_order_it_blocks_no_other_and_does_not_reach_the_endpoint(
+        self, bench: Bench, orders: Handler, seen: list[Any], ordering: str
+    ) -> None:
+        await bench.send(b'{"number": 1}', b"no", b'{"number": 3}')
+        async with bench.running(orders, concurrency=2, ordering=ordering, on_error=QUICK):
+            await bench.kafka.advance(ms=10_000)
+            assert seen == [[1, 3]]
+            assert bench.committed() == 1
+            assert bench.consumer.pending == 1
+
     async def test_records_that_failed_before_it_are_retried_before_it(self, bench: Bench) -> None:
         handler, seen = Handler(), []
 
