@@ -11,7 +11,7 @@ EVKafkaError
 |   +-- RecordTooLarge       for the producer, or for the topic
 |   +-- RecordRefused        the topic never accepts such a record
 |   +-- EncodeError          the event cannot be serialized (also a TypeError and a ValueError)
-+-- ProcessDied            a record has ended its process while it was handled
++-- ProcessDied            the process died, or lost its session, while it handled the record
 +-- StartFailed            the app could not start
 +-- StopApp                a record has stopped the app (its error is `__cause__`)
 +-- ForcedExit             the stop of the app took too long, and what was left was cancelled
@@ -112,10 +112,11 @@ class EndpointTimeout(RecordError):
 
 
 class ProcessDied(EVKafkaError):
-    """The process died while it handled this record: it ran out of memory, was killed, or crashed.
+    """The process died, or lost its session, while it handled this record: it ran out of memory, was killed, crashed,
+    was frozen, or was cut off from the brokers.
 
     It is the error of the record when its `max_attempts` are used up, in its dead letter for example. In
-    `non_retryable` it lets the policy's `then` apply at the first crash for which the record alone can be the cause.
+    `non_retryable` it lets the policy's `then` apply the first time that the record alone can be the cause.
     """
 
 

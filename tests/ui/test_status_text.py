@@ -58,9 +58,15 @@ class TestAPartition:
             partition(one_at_a_time=SuspectRecordStatus(deaths=1, suspect=None)), 0
         )
         assert (state, kind) == ("One at a time", "warn")
-        assert why == "records are handled one at a time, because 1 process died at an unknown record"
+        assert (
+            why
+            == "records are handled one at a time, because 1 process died, or lost its session, at an unknown record"
+        )
         known = partition_state_and_reasons(partition(one_at_a_time=SuspectRecordStatus(deaths=3, suspect=812)), 0)
-        assert known[2] == "records are handled one at a time, because 3 processes died at offset 812"
+        assert (
+            known[2]
+            == "records are handled one at a time, because 3 processes died, or lost their sessions, at offset 812"
+        )
 
 
 class TestTransactions:

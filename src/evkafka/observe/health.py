@@ -261,9 +261,7 @@ def _partition_notes(partition: PartitionStatus) -> tuple[str, ...]:
             f" {partition.oldest} do not fit into the metadata of a commit{_oldest_record_text(partition)}"
         )
     if (alone := partition.one_at_a_time) is not None:
-        deaths = "1 process" if alone.deaths == 1 else f"{alone.deaths} processes"
-        suspect = f"offset {alone.suspect}" if alone.suspect is not None else "an unknown record"
-        notes.append(f"records of {where} are handled one at a time, because {deaths} died at {suspect}")
+        notes.append(f"records of {where} are handled one at a time, because {alone.reason}")
     return tuple(notes)
 
 

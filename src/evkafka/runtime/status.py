@@ -47,15 +47,24 @@ class UnwrittenStatus:
 
 @dataclass(frozen=True, slots=True)
 class SuspectRecordStatus:
-    """Processes died while they handled records of a partition: its records are handled one at a time for a while.
+    """Processes died, or lost their sessions, while they handled records of a partition: its records are handled one at
+    a time for a while.
 
     Attributes:
-        deaths: how many processes died.
+        deaths: how many processes.
         suspect: the offset of the record that they handled; None while that is not known.
     """
 
     deaths: int
     suspect: int | None
+
+    @property
+    def reason(self) -> str:
+        """Why records are handled one at a time: a part of a sentence for health and the dashboard."""
+        at = f"offset {self.suspect}" if self.suspect is not None else "an unknown record"
+        if self.deaths == 1:
+            return f"1 process died, or lost its session, at {at}"
+        return f"{self.deaths} processes died, or lost their sessions, at {at}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,7 @@ class PartitionStatus:
         done_ahead: how many offsets after the oldest unfinished one are finished. The partition's next owner skips
             those that the last commit names.
         unread_because: why it is not read at the moment; empty if it is. See `NotReadReason` in `flow_control.py`.
-        one_at_a_time: records are handled one at a time, because processes died; None if they are not.
+        one_at_a_time: why records are handled one at a time; None if they are not.
     """
 
     topic: str

@@ -1,10 +1,11 @@
 """Finds the record that ends its process: one that runs out of memory, or calls `os._exit`, or crashes an extension.
 
-An earlier owner of the partition has died at the offset that it began at, so that one of the records that it had in
-flight may be the cause. Records are handled one at a time, and each is committed as the one that is handled (`ALONE`)
-before its attempt begins. An owner that finds that mark knows the record.
+An earlier owner of the partition has died, or lost its session, at the offset that it began at. Nobody can tell which
+of the two, and one of the records that it had in flight may be the cause. Records are handled one at a time, and each
+is committed as the one that is handled (`ALONE`) before its attempt begins. An owner that finds that mark knows the
+record.
 
-A crash counts as an attempt. With a finite `max_attempts` the record's error policy decides in the end, without another
+Both count as an attempt. With a finite `max_attempts` the record's error policy decides in the end, without another
 attempt; without one the record is named in the log, and tried again and again.
 """
 
@@ -164,13 +165,15 @@ class SuspectRecords:
         read, slot = self._intake.restore_if_from_retry_topic(record), self._new_slot()
         slot.route, slot.record, slot.attempt = self._dispatch.route(read), read, failed
         slot.earlier = read.earlier if isinstance(read, DelayedRecord) else 0
-        died = Failed(ProcessDied(f"its process died while it was handled, {found.deaths} times"))
+        what = f"its process died, or lost its session, while it was handled, {found.deaths} times"
+        died = Failed(ProcessDied(what))
         verdict = self._decide(record.topic, slot.route, died, failed)
         if isinstance(verdict, Wait):
             # The verdict on any number of attempts says whether there is a limit.
             is_limited = not isinstance(self._decide(record.topic, slot.route, died, sys.maxsize), Wait)
             logger.error(
-                "consumer %s: the process died while it handled %s (%d times so far). The record is tried again%s",
+                "consumer %s: the process died, or lost its session, while it handled %s (%d times so far). The record"
+                " is tried again%s",
                 self._assignment.name,
                 address_of(record),
                 found.deaths,

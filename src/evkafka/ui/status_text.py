@@ -91,9 +91,7 @@ def partition_state_and_reasons(partition: PartitionStatus, failed: int) -> tupl
             f" metadata of a commit: more records are read when offset {partition.oldest} is finished"
         )
     if (alone := partition.one_at_a_time) is not None:
-        at = f"offset {alone.suspect}" if alone.suspect is not None else "an unknown record"
-        deaths = "1 process" if alone.deaths == 1 else f"{alone.deaths} processes"
-        why.append(f"records are handled one at a time, because {deaths} died at {at}")
+        why.append(f"records are handled one at a time, because {alone.reason}")
     if partition.offset_count_after_open_transaction:
         why.append(
             f"a transaction is open at offset {partition.end}: records up to offset {partition.high_watermark} are read"

@@ -578,7 +578,7 @@ class TestARecordThatKillsItsProcess:
         await send(kafka, 10)
         await self.lives(kafka, [0], 4)
         said = [record.getMessage() for record in caplog.records]
-        assert any("the process died while it handled orders[0]@0 (" in line for line in said)
+        assert any("the process died, or lost its session, while it handled orders[0]@0 (" in line for line in said)
 
     @pytest.mark.parametrize(("policy", "advises"), [({}, True), ({"max_attempts": 5, "then": "skip"}, False)])
     async def test_is_advised_a_finite_max_attempts_only_if_it_has_none(
@@ -586,7 +586,11 @@ class TestARecordThatKillsItsProcess:
     ) -> None:
         await send(kafka, 10)
         await self.lives(kafka, [0], 4, on_error=policy)
-        said = [line for line in caplog.messages if "the process died while it handled orders[0]@0 (" in line]
+        said = [
+            line
+            for line in caplog.messages
+            if "the process died, or lost its session, while it handled orders[0]@0 (" in line
+        ]
         assert said
         assert {"a finite `max_attempts`" in line for line in said} == {advises}
 
@@ -598,6 +602,23 @@ class TestARecordThatKillsItsProcess:
         [letter] = kafka.records("orders.billing.dlq")
         assert letter.header("evkafka-dlq-error-type") == b"evkafka.exceptions.ProcessDied"
         assert kafka.committed("billing", "orders") == 10
+
+    async def test_is_not_told_from_one_whose_owners_lose_their_sessions(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, 1)
+
+        async def hang(request: Request) -> None:
+            await asyncio.get_running_loop().create_future()
+
+        keys = {**LANES, "on_error": {**POLICY, "max_attempts": 2}, "max_endpoint_exec_time_ms": 3_600_000}
+        (first, _), (second, _) = make_app(hang, **keys), make_app(hang, **keys)
+        async with kafka.running(first), kafka.running(second):
+            while kafka.committed("billing", "orders") != 1:
+                await kafka.advance(ms=2_000)
+                for app in (first, second):
+                    if app.consumer("consumer-1").assigned:
+                        await kafka.expire(app)
+        [letter] = kafka.records("orders.billing.dlq")
+        assert b"its process died, or lost its session," in (letter.header("evkafka-dlq-error-message") or b"")
 
     async def test_a_clean_stop_leaves_no_mark(self, kafka: InMemoryKafka) -> None:
         await send(kafka, 3)
