@@ -205,9 +205,10 @@ class ConsumerConfig(_ConnectionOptions, total=False, closed=True):
     max_poll_records: int | None
     """The maximum number of records per poll. Default 500 [max.poll.records]."""
     max_pending_records: int
-    """The maximum number of records read and not yet finished, over all partitions. Default 10000."""
+    """The maximum number of records read and not yet finished. Each partition has an equal share, at least
+    `max_poll_records`; one poll may exceed it. Default 10000."""
     max_pending_bytes: int
-    """The same limit in bytes. Default 67108864 (64 MiB)."""
+    """The same for the bytes of their values, without that minimum. Default 67108864 (64 MiB)."""
     commit_metadata_max_bytes: int
     """The maximum size of the metadata beside a committed offset, in bytes. It says which records after the offset are
     finished. A partition that needs more is read no further until its oldest unfinished record ends. Default 3500; the

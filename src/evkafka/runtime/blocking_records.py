@@ -57,14 +57,18 @@ class BlockingRecords:
                 )
                 yield partition, full_of, "`commit_metadata_max_bytes`, and the brokers' offset.metadata.max.bytes"
             elif "full" in reasons and partition.oldest_record_failed_attempts():
-                yield partition, f"{ledger.unfinished_count} records are unfinished", "`max_pending_records`"
+                yield (
+                    partition,
+                    f"{ledger.unfinished_count} records are unfinished",
+                    "`max_pending_records`, `max_pending_bytes` or `commit_metadata_max_bytes`",
+                )
 
     def _log_stuck_partitions(self, stuck: list[tuple[Partition, str, str]], now_s: float) -> None:
         partition, full_of, bound = stuck[0]
         since_s = self.oldest_record_became_oldest_at_s(partition)
         logger.warning(
             "consumer %s has stopped reading %s[%d]: %s. The oldest unfinished record is at offset %d, unfinished"
-            " for %.0f s (failed attempts: %d)%s. Limit its attempts (`max_attempts` with `then`, or `retry_topics`),"
+            " for %.0f s (failed attempts: %d)%s. Limit its attempts (`max_attempts` with `then` or `retry_topics`),"
             " or raise %s",
             self._consumer,
             *partition.tp,
