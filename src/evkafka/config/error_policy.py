@@ -249,5 +249,7 @@ def fault_if_consumer_reads_dead_letters(
         found = name("")
     if found is None:
         return None
-    becomes = f"{text_for_error(template)} becomes {text_for_error(found)}"
-    return f"{becomes}, which this consumer reads itself; use another name"
+    return (
+        f"{text_for_error(template)} becomes {text_for_error(found)}, which this consumer reads itself; use another"
+        " name"
+    )
