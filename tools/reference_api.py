@@ -133,7 +133,7 @@ PAGES = {
     "exceptions.md": Page(
         "Exceptions",
         "All of them are in `evkafka.exceptions`, the common ones also in `evkafka`. A message names the object,"
-        " its value and the fix.",
+        " its value and the fix. They can be pickled and copied, with their attributes.",
         _exceptions(),
     ),
     "test-kit.md": Page(

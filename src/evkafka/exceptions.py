@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from evkafka.outcomes import BatchError
+from evkafka.outcomes import BatchError, reduce_error
 
 __all__ = [
     "BatchError",
@@ -67,6 +67,8 @@ __all__ = [
 
 class EVKafkaError(Exception):
     """The base class of every error that EVKafka raises."""
+
+    __reduce__ = reduce_error
 
 
 class ConfigError(EVKafkaError, ValueError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, final
 
 __all__ = [
     "PartialFailure",
@@ -24,8 +24,23 @@ __all__ = [
 ]
 
 
+def reduce_error(error: BaseException) -> tuple[Any, ...]:
+    """The `__reduce__` of our exceptions: a copy gets the attributes without a call of the constructor.
+
+    Python would call the constructor with `args`, but ours have other arguments than the message.
+    """
+    return create_error, (type(error), error.args), vars(error)
+
+
+def create_error(kind: type[BaseException], args: tuple[object, ...]) -> BaseException:
+    """Called by `pickle` and `copy`: an exception without its attributes."""
+    return kind.__new__(kind, *args)
+
+
 class Outcome(Exception):
     """The base class of what an endpoint may return or raise to decide about its record."""
+
+    __reduce__ = reduce_error
 
 
 class Skip(Outcome):
@@ -70,6 +85,8 @@ class BatchError(Exception):
     Args:
         failed: by index in the batch, an exception or an outcome.
     """
+
+    __reduce__ = reduce_error
 
     def __init__(self, failed: Mapping[int, BaseException]) -> None:
         super().__init__(f"{len(failed)} records of the batch failed")
