@@ -173,6 +173,11 @@ class TestTheForm:
                 assert answer.status_code in (400, 413)
         assert not [record for record in caplog.records if record.exc_info]
 
+    async def test_the_form_says_where_the_token_is_set(self) -> None:
+        async with serving("0.0.0.0", token=TOKEN) as (client, _):
+            form = (await client.get("ui")).text
+        assert f"{EVKafkaApp.__name__}(ui_token=...)" in form
+
     async def test_after_ten_wrong_tokens_an_address_has_to_wait(self) -> None:
         async with serving("0.0.0.0", token=TOKEN) as (client, _):
             codes = [(await client.post("ui/enter", data={"token": f"x{n}"})).status_code for n in range(12)]

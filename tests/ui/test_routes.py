@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from evkafka.broker import KafkaBroker
 from tests.support.kafka_topics import MakeTopic
@@ -271,3 +272,20 @@ class TestReadingRecords:
         assert checks["shop: connection"]["result"] == "ok"
         assert checks[f"shop: topic {page.topic}"]["sentence"] == "2 partitions"
         assert checks["shop: configuration"]["result"] == "note"
+
+    async def test_the_self_check_says_when_a_missing_dead_letter_topic_is_created(self, page: Page) -> None:
+        dead = f"{page.topic}.shop-{page.topic}.dlq"
+        admin = AIOKafkaAdminClient(bootstrap_servers=page.servers)
+        await admin.start()
+        try:
+            await admin.delete_topics([dead])
+        finally:
+            await admin.close()
+
+        async def missing() -> Any:
+            checks = {one["name"]: one for one in (await page.ask("check"))["checks"]}
+            row = checks[f"shop: topic {dead}"]
+            return row if row["result"] == "note" else None
+
+        sentence = (await eventually(missing))["sentence"]
+        assert sentence.startswith("It does not exist. The app creates it when it starts, and for the next record")

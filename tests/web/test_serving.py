@@ -227,6 +227,12 @@ class TestSecurity:
         async with InMemoryKafka() as kafka, kafka.running(app):
             assert (await get(app.web_url, "asyncapi.json", host=host)).code == 421
 
+    @pytest.mark.parametrize("path", ["", "livez", "readyz", "startupz", "metrics", "asyncapi.yaml", "ui", "static/x"])
+    async def test_no_path_is_served_under_a_foreign_host_name_on_loopback(self, path: str) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            assert (await get(app.web_url, path, host="evil.example")).code == 421
+
     @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:99", "127.0.0.1:1", "[::1]:8080", "[::1]"])
     async def test_names_of_this_machine_are_answered(self, host: str) -> None:
         app = app_with()

@@ -86,7 +86,10 @@ def _consumer_topic_rows(
             yield _ok_row(f"{name}: topic {topic_name}", plural(len(known[topic_name]), "partition"))
         else:
             yield _missing_topic_row(
-                name, topic_name, "It is created when it is first needed, if the brokers allow that.", "note"
+                name,
+                topic_name,
+                "The app creates it when it starts, and for the next record that needs it, if the brokers allow that.",
+                "note",
             )
     numbers = sum(len(known.get(topic.name, ())) for topic in settings.topics)
     if settings.ordering == "partition" and settings.concurrency > numbers > 0:
