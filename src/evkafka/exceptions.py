@@ -226,7 +226,8 @@ class BrokerUnavailable(BrokerError):
 
 
 class BrokerRefused(BrokerError):
-    """The cluster rejects this client: login, authorization, a fenced member. A retry cannot help."""
+    """The cluster rejects this client: login, authorization, a second process with its `group_instance_id`. A retry
+    cannot help."""
 
 
 class CommitRefused(BrokerError):
