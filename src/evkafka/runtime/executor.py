@@ -32,12 +32,13 @@ from evkafka.runtime.attempt_context import copy_context_for_attempts
 from evkafka.runtime.batch_executor import BatchRun
 from evkafka.runtime.deadline import remaining
 from evkafka.runtime.failure_cause import Fatal
-from evkafka.runtime.interfaces import AttemptKind, ConsumerServices, DecideFor, WatchdogRounds
+from evkafka.runtime.interfaces import ConsumerServices, DecideFor, WatchdogRounds
 from evkafka.runtime.kept_sends import kept_sends, take_outputs
 from evkafka.runtime.last_attempts import LastAttempts
 from evkafka.runtime.partition import Batch, Lane, Partition
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.ports import Dispatch, Slot, ThreadCall
+from evkafka.runtime.reporting import AttemptKind
 from evkafka.runtime.settle import Finish, Wait, address_of
 from evkafka.runtime.supervision.tasks import TaskEnded
 from evkafka.runtime.thread_run import RUN_S, ThreadRun

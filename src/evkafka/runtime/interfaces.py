@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from evkafka.outcomes import Failed, FailureOutcome, Outcome, Skip, Unmatched
+from evkafka.outcomes import Failed, Outcome, Unmatched
 from evkafka.records import Record, Unreadable
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import Clock, OutgoingRecord, Route, Slot, WriteFailed
+from evkafka.runtime.reporting import TelemetryReporter
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, Verdict
 from evkafka.runtime.supervision.tasks import SupervisedTasks
-
-AttemptKind = Route | Literal["skipped"] | None
-"""How an attempt has ended that needs nothing more: its endpoint has handled the record (None: a middleware has); or no
-endpoint takes it, and it is skipped."""
-
-
-class Reporter(Protocol):
-    """Counts and logs what executors do; see `runtime/reporting.py`."""
-
-    listening: bool
-
-    def attempt_durations_to_append_to(self, topic: str) -> Mapping[AttemptKind, list[float]] | None:
-        """The durations of this topic's attempts that need nothing more, to append to; None while nobody listens."""
-
-    def report_finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None: ...
-    def flush(self) -> None: ...
-    def report_unmatched(self, record: Record, outcome: Unmatched) -> None: ...
-    def report_skipped(self, slot: Slot, record: Record, outcome: Skip) -> None: ...
-    def report_failed(
-        self,
-        slot: Slot,
-        record: Record,
-        outcome: FailureOutcome | None,
-        verdict: Verdict,
-        *,
-        limit_reached: bool = False,
-    ) -> None: ...
-    def report_loop_blocked(self, slot: Slot, record: Record, duration_s: float) -> None: ...
-    def report_dropped(self, route: Route | None, record: Record) -> None: ...
 
 
 class DeadLetterSink(Protocol):
@@ -81,7 +53,7 @@ class ConsumerServices:
     """
 
     scheduler: LaneScheduler
-    report: Reporter
+    report: TelemetryReporter
     clock: Clock
     tasks: SupervisedTasks
     resume_reading_and_flush_reports_soon: Callable[[], object]

@@ -11,12 +11,11 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import cast
+from typing import Literal, cast
 
 from evkafka.outcomes import DeadLetter, Failed, FailureOutcome, Outcome, Skip, Unmatched
 from evkafka.records import Record
 from evkafka.runtime.failure_cause import outcome_cause
-from evkafka.runtime.interfaces import AttemptKind
 from evkafka.runtime.ports import Route, Slot
 from evkafka.runtime.settle import Finish, SendToDeadLetter, SendToRetryTopic, StopConsuming, Verdict, Wait
 from evkafka.serde.safe_text import NAME_CHARACTERS, truncate
@@ -36,6 +35,10 @@ from evkafka.telemetry import (
 
 CHECKED_RECORDS = 1000
 MOST_TYPES = 20
+
+AttemptKind = Route | Literal["skipped"] | None
+"""How an attempt has ended that needs nothing more: its endpoint has handled the record (None: a middleware has); or no
+endpoint takes it, and it is skipped."""
 
 UnmatchedKind = tuple[str, str, str | None]
 """Topic, reason and event type of records without an endpoint."""
@@ -88,7 +91,7 @@ class UnmatchedWarning:
 
 
 class TelemetryReporter:
-    """The executors' `Reporter`: it emits events of the app's telemetry."""
+    """Adds up what executors do, and emits events of the app's telemetry."""
 
     def __init__(self, consumer: str, telemetry: Telemetry, unmatched_warning: UnmatchedWarning | None = None) -> None:
         self._consumer = consumer
@@ -100,7 +103,9 @@ class TelemetryReporter:
         self._unmatched: Counter[UnmatchedKind] = Counter()
 
     def attempt_durations_to_append_to(self, topic: str) -> Mapping[AttemptKind, list[float]] | None:
-        """The mapping stays valid: a flush empties it and never replaces it. A method call for each record would cost
+        """The durations of this topic's attempts that need nothing more, to append to; None while nobody listens.
+
+        The mapping stays valid: a flush empties it and never replaces it. A method call for each record would cost
         as much as everything else that is done with its duration."""
         return self._plain_s[topic] if self.listening else None
 
