@@ -100,8 +100,8 @@ class EVKafkaApp:
         ui_token: str | None = None,
         tracing: bool = False,
     ) -> None:
-        self.title = title
-        self.version = version
+        self.title = str_subclass_to_str(title)
+        self.version = str_subclass_to_str(version)
         self.description = description
         self.terms_of_service = terms_of_service
         self.contact = contact

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from evkafka.config.arguments import is_whole_number
+from evkafka.config.arguments import is_whole_number, str_subclass_to_str
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import ConfigError
 from evkafka.records import TopicPartition
@@ -123,7 +123,7 @@ class ConsumerControl:
             raise ConfigError(f"consumer {self.name!r} does not read topic {topic!r}; it reads {known}")
         if not is_whole_number(partition):
             raise ConfigError(f"a partition is a whole number of 0 or more, not {partition!r}")
-        return TopicPartition(topic, partition)
+        return TopicPartition(str_subclass_to_str(topic), partition)
 
 
 def _running_loop_or_none() -> asyncio.AbstractEventLoop | None:

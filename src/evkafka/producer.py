@@ -468,9 +468,9 @@ def encode_headers(headers: Headers | None) -> Pairs:
     for number, pair in enumerate(given):
         match pair:
             case (str() as name, bytes() | None as value):
-                pairs.append((name, value))
+                pairs.append((str_subclass_to_str(name), value))
             case (str() as name, str() as text):
-                pairs.append((name, text.encode()))
+                pairs.append((str_subclass_to_str(name), text.encode()))
             case (name, _):
                 raise TypeError(f"header {name!r}: the name must be a str, and the value bytes, str or None")
             case _:

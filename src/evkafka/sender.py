@@ -334,7 +334,7 @@ class Sender:
         """
         _check_event_options(event_type, topic, key, key_field)
         event_type, topic = str_subclass_to_str(event_type), str_subclass_to_str(topic) if topic is not None else None
-        own_key = key_field if key_field is not None else key
+        own_key = str_subclass_to_str(key_field) if key_field is not None else key
         own_format = (
             self._format
             if value_format is None

@@ -4,12 +4,13 @@ it as `Name.of_order`."""
 from __future__ import annotations
 
 import enum
+import logging
 from typing import Any
 
 import pytest
 
 from evkafka import EVKafkaApp, EVKafkaProducer, Handler, Request, Sender, TestClient
-from evkafka.exceptions import ConfigError
+from evkafka.exceptions import ConfigError, NotAssigned
 from evkafka.testing import AsyncTestClient, InMemoryKafka
 
 
@@ -21,6 +22,10 @@ class Name(str, enum.Enum):  # noqa: UP042 - a StrEnum is formatted as its value
     reader = "reader"
     writer = "writer"
     group = "billing"
+    title = "Shop"
+    version = "1.2.0"
+    identifier = "id"
+    trace = "x-trace"
 
 
 class Number(int, enum.Enum):
@@ -31,15 +36,15 @@ class Number(int, enum.Enum):
 def app() -> EVKafkaApp:
     handler, sender = Handler(), Sender()
 
-    @sender.event(Name.of_bill, topic=Name.bills)
+    @sender.event(Name.of_bill, topic=Name.bills, key_field=Name.identifier, tags=[Name.bills])
     async def send_bill(bill: dict[str, Any]) -> None: ...
 
-    @handler.event(Name.of_order)
+    @handler.event(Name.of_order, tags=[Name.orders])
     async def on_order(order: dict[str, Any]) -> None:
-        await send_bill(order, key=Number.one)
+        await send_bill({"id": 1}, headers={Name.trace: Name.identifier})
         raise ValueError
 
-    app = EVKafkaApp()
+    app = EVKafkaApp(title=Name.title, version=Name.version)
     app.add_consumer(
         {
             "topics": [Name.orders],
@@ -61,13 +66,36 @@ def app() -> EVKafkaApp:
 def test_the_contract_document_has_their_values(app: EVKafkaApp) -> None:
     assert "Name." not in app.asyncapi()
     assert "Billed to bills" in app.asyncapi()
+    assert "The payload's `id`" in app.asyncapi()
 
 
-async def test_the_dead_letter_topic_has_their_values(app: EVKafkaApp) -> None:
+async def test_the_dead_letter_topic_and_its_records_have_their_values(app: EVKafkaApp) -> None:
     async with InMemoryKafka() as kafka, kafka.running(app):
-        await kafka.send(Name.orders, {}, event_type=Name.of_order)
+        await kafka.send(Name.orders, {}, event_type=Name.of_order, headers={Name.trace: b"7"})
         await kafka.settle()
-        assert len(kafka.records("orders.billing.OrderPlaced.dlq")) == 1
+        [letter] = kafka.records("orders.billing.OrderPlaced.dlq")
+        assert all(type(name) is str for name, _ in letter.headers)
+        [bill] = kafka.records(Name.bills)
+        assert [type(name) for name, _ in bill.headers] == [str, str]
+
+
+async def test_the_log_has_their_values(app: EVKafkaApp, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send(Name.orders, {}, event_type=Name.of_order)
+            await kafka.settle()
+            app.consumer(Name.reader).pause(Name.orders, 0)
+    assert "Shop: consumer reader reads orders" in caplog.text
+    assert "Name." not in caplog.text
+
+
+async def test_pausing_and_seeking_has_their_values(app: EVKafkaApp) -> None:
+    async with InMemoryKafka(partitions=1) as kafka, kafka.running(app):
+        control = app.consumer(Name.reader)
+        control.pause(Name.orders, 0)
+        assert [str(one.topic) for one in control.paused] == ["orders"]
+        with pytest.raises(NotAssigned, match=r"cannot seek in orders\[7\]"):
+            control.seek(Name.orders, 7, 0)
 
 
 async def test_a_sent_event_has_their_values() -> None:

@@ -276,6 +276,11 @@ PAYMENT = Payment(
 )
 
 
+class Name(str, enum.Enum):  # noqa: UP042 - a StrEnum is formatted as its value
+    orders = "orders"
+    shop = "shop"
+
+
 class TestWriting:
     async def test_what_is_written_can_be_read(self, server: InMemoryRegistry, registry: SchemaRegistry) -> None:
         avro = Avro(registry, auto_register=True)
@@ -296,6 +301,13 @@ class TestWriting:
     ) -> None:
         await Avro(registry, subject=subject, namespace=namespace, auto_register=True).encoder(outgoing(Order))
         assert len(server.versions(name)) == 1
+
+    async def test_names_that_are_members_of_a_str_enumeration_are_their_values(
+        self, server: InMemoryRegistry, registry: SchemaRegistry
+    ) -> None:
+        avro = Avro(registry, subject="topic-record", namespace=Name.shop, auto_register=True)
+        await avro.encode(Order(id="o-1", cents=5), topic=Name.orders)
+        assert len(server.versions("orders-shop.Order")) == 1
 
     async def test_a_schema_that_is_missing_is_an_error_that_shows_it(
         self, server: InMemoryRegistry, registry: SchemaRegistry

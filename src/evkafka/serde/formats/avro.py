@@ -70,7 +70,7 @@ class Avro(RegistryFormat):
         if namespace is not None and not is_valid_namespace(namespace):
             raise ConfigError(f'Avro: namespace is names with dots between them, as "com.example"; got {namespace!r}')
         super().__init__(
-            AvroLanguage(namespace),
+            AvroLanguage(None if namespace is None else str.__str__(namespace)),
             registry,
             subject=subject,
             fallback=fallback,

@@ -342,6 +342,7 @@ class RegistryFormat:
         kind, encoders = type(event), self.registry.encoder_cache
         encode = encoders.get((self, topic, kind))
         if encode is None:
+            topic = str.__str__(topic)  # a member of a `(str, Enum)` is formatted as its name
             encode = encoders[self, topic, kind] = await self.encoder(Outgoing(kind.__name__, topic, "", kind))
         return encode(event)
 
