@@ -7,9 +7,8 @@ from typing import Any
 
 from evkafka.app import EVKafkaApp
 from evkafka.config import producer_settings
+from evkafka.config.connection import LOGIN
 from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
-
-_LOGIN = ("security_protocol", "ssl_", "sasl_")
 
 
 def redirect_app_to_brokers(app: EVKafkaApp, servers: str, *, keep_login: bool) -> None:
@@ -17,7 +16,7 @@ def redirect_app_to_brokers(app: EVKafkaApp, servers: str, *, keep_login: bool) 
     addresses = producer_settings({"bootstrap_servers": servers}).connection.bootstrap_servers
 
     def kept(key: str) -> bool:
-        return keep_login or not key.startswith(_LOGIN)
+        return keep_login or key not in LOGIN
 
     def redirected(declared: DeclaredConsumer) -> DeclaredConsumer:
         own = declared.settings.connection

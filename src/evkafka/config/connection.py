@@ -21,14 +21,8 @@ logger = logging.getLogger("evkafka.config")
 READABLE = {"PLAIN": "password", "OAUTHBEARER": "token"}
 """Mechanisms that send their credential as plain text."""
 
-LOGIN = (
-    "security_protocol",
-    "ssl_context",
-    "sasl_mechanism",
-    "sasl_plain_username",
-    "sasl_plain_password",
-    "sasl_oauth_token_provider",
-)
+LOGIN = tuple(key for key in CONNECTION_OPTIONS if key.startswith(("security_protocol", "ssl_", "sasl_")))
+"""The keys of TLS and SASL."""
 
 CONNECTION = ConnectionSettings()
 """The defaults."""

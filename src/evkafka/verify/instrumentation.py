@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from evkafka.app import EVKafkaApp
 from evkafka.config import consumer_settings
+from evkafka.config.connection import LOGIN
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, TopicSettings
 from evkafka.context import App, Context
 from evkafka.exceptions import ConfigError
@@ -19,8 +20,6 @@ from evkafka.verify.history import History
 if TYPE_CHECKING:
     from evkafka.service.plan import DeclaredConsumer
     from evkafka.verify.worker_task import WorkerTask
-
-_LOGIN = ("security_protocol", "ssl_", "sasl_")
 
 
 class RecordedAttempts:
@@ -155,10 +154,10 @@ def _settings_field_of_config_key(key: str) -> str:
 
 
 def _connection_of_run(own: ConnectionSettings, run: ConnectionSettings, task: WorkerTask) -> ConnectionSettings:
-    options = {key: value for key, value in own.options.items() if not (task.own_broker and key.startswith(_LOGIN))}
+    options = {key: value for key, value in own.options.items() if not (task.own_broker and key in LOGIN)}
     return replace(own, bootstrap_servers=run.bootstrap_servers, options=options)
 
 
 def _producer_config_of_run(config: Mapping[str, Any], task: WorkerTask) -> Any:
-    others = {key: value for key, value in config.items() if not (task.own_broker and key.startswith(_LOGIN))}
+    others = {key: value for key, value in config.items() if not (task.own_broker and key in LOGIN)}
     return {**others, "bootstrap_servers": task.bootstrap_servers}
