@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import fastavro
 import pytest
 
-from evkafka import Handler, Request
+from evkafka import EVKafkaApp, Handler, Request
 from evkafka.formats import Avro, SchemaRegistry
 from evkafka.middleware import Middleware
-from evkafka.testing import InMemoryRegistry
+from evkafka.testing import InMemoryKafka, InMemoryRegistry
 from tests.support.endpoint_calls import STACKS
-from tests.support.engine import TOPIC, Bench, bench
+from tests.support.engine import GROUP, TOPIC, Bench, bench
 
 __all__ = ["bench"]
 
@@ -256,3 +256,50 @@ async def test_a_failed_request_that_ends_after_the_stop_disturbs_nothing(bench:
             await send(bench, value(orders.known, "a"))
             await bench.until(lambda: "schema" in bench.consumer.status().partitions[0].blocked_by)
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("evkafka-schema")]
+
+
+class TestARecordThatKillsItsProcess:
+    """A process begins without schemas, and the endpoint of a record is known by the name of its schema."""
+
+    async def die_or_go_on(self, kafka: InMemoryKafka, server: InMemoryRegistry, *, until: Callable[[], bool]) -> bool:
+        """Run an app until its process dies, or this is so. Returns whether it has died."""
+        dies, handler, registry = asyncio.Event(), Handler(), SchemaRegistry(server.url)
+
+        @handler.event("Order", on_error={"max_attempts": 2, "then": "dead_letter"})
+        async def on_order(order: dict[str, Any]) -> None:
+            dies.set()
+            await asyncio.get_running_loop().create_future()
+
+        app = EVKafkaApp()
+        app.add_consumer(
+            {"topics": [TOPIC], "group_id": GROUP, "auto_offset_reset": "earliest", "value_format": Avro(registry)},
+            handler,
+        )
+        async with kafka.running(app, joined=False):
+            while not (dies.is_set() or until()):
+                await kafka.advance(ms=10)
+            await kafka.crash(app)
+        await registry.close()
+        await kafka.advance(ms=20_000)  # its session expires
+        return dies.is_set()
+
+    async def test_becomes_a_dead_letter_by_the_policy_of_its_endpoint(
+        self, bench: Bench, server: InMemoryRegistry
+    ) -> None:
+        await send(bench, value(server.register("t-value", schema("Order")).id, "a"))
+        letters = f"{TOPIC}.{GROUP}.dlq"
+        lives = [
+            await self.die_or_go_on(bench.kafka, server, until=lambda: bool(bench.kafka.records(letters)))
+            for _ in range(3)
+        ]
+        assert lives == [True, True, False]
+
+    async def test_is_not_counted_as_killed_while_its_schema_is_asked_for(
+        self, bench: Bench, server: InMemoryRegistry
+    ) -> None:
+        await send(bench, value(server.register("t-value", schema("Order")).id, "a"))
+        assert await self.die_or_go_on(bench.kafka, server, until=lambda: False)
+        until_s = bench.kafka.clock.now() + 40.0
+        with server.outage():
+            await self.die_or_go_on(bench.kafka, server, until=lambda: bench.kafka.clock.now() > until_s)
+        assert "begun:1" in bench.kafka.committed_metadata(GROUP, TOPIC)

@@ -95,6 +95,8 @@ class Service:
             await self.go_on.wait()
         if value == b"meanwhile":
             await self._tried_again.wait()
+        if value == b"once" and request.attempt == 1:
+            raise ValueError("by the test")
         if value == b"late" and request.attempt < 3:
             raise ValueError("by the test")
         if value in (b"kill", b"late") and self.kills:
@@ -278,6 +280,20 @@ class TestTheVerdict:
 
 
 class TestARecordOfARetryTopic:
+    async def test_is_not_counted_as_killed_before_it_is_due(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, b"once")
+        service = Service(kafka, on_error={"max_attempts": 1, "retry_topics": [200_000], "then": "dead_letter"})
+        await service.run_for(1_000)
+        for _ in range(4):
+            app = service.app()
+            async with kafka.running(app):
+                await kafka.advance(ms=1_000)
+                await kafka.crash(app)
+            await kafka.advance(ms=20_000)
+        await service.run_for(200_000)
+        assert service.values == ["once", "once"]
+        assert kafka.records(LETTERS) == []
+
     @pytest.mark.parametrize("batch", [False, True])
     async def test_has_all_attempts_in_its_dead_letter(self, kafka: InMemoryKafka, batch: bool) -> None:
         """Two in the topic, two in the retry topic."""

@@ -226,6 +226,22 @@ COMPLETED = [
         (SUSPECTS,),
     ),
     Breakage(
+        "a record of a retry topic counts as begun before it is due",
+        "runtime/suspect_records.py",
+        "if isinstance(read, DelayedRecord) and (wait_s := read.due_s - clock.now()) > 0:",
+        "if isinstance(read, DelayedRecord) and (wait_s := 0) > 0:",
+        "after two crashes it is a dead letter that was never tried again",
+        (SUSPECTS,),
+    ),
+    Breakage(
+        "a record that kills its process is judged before its schema is known",
+        "runtime/suspect_records.py",
+        "elif awaited is not None and (ready := awaited(read)) is not None:",
+        "elif awaited is not None and (ready := None) is not None:",
+        "the policy of its event type does not apply, and it kills its process forever",
+        ("tests/runtime/test_schema_waits.py",),
+    ),
+    Breakage(
         "the next owner does not know the record whose dead letter could not be written",
         "runtime/take_over.py",
         "if not partition.is_suspect_being_written:",

@@ -477,7 +477,7 @@ POLLER = [
     Breakage(
         "after a crash a record is waited for that waits behind a failing one of its key",
         "runtime/suspect_records.py",
-        "        if partition.has_earlier_in_lane(self._intake.restore_if_from_retry_topic(record)):",
+        "        if partition.has_earlier_in_lane(read):",
         "        if False:",
         "its partition stands still, and the record is given up as one that kills its process",
         ("tests/testing/memory/test_completed_offsets.py",),

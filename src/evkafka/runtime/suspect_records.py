@@ -120,16 +120,18 @@ class SuspectRecords:
 
     async def _handle_record_and_wait_until_ended(self, partition: Partition, record: Record, found: OwnerMark) -> None:
         """Handle this record, and wait for the end of its attempt."""
+        read = self._intake.restore_if_from_retry_topic(record)
+        await self._wait_until_attempt_is_possible(partition, read)
         if not self._assignment.may_partition_begin_records(partition):
             return
-        if partition.has_earlier_in_lane(self._intake.restore_if_from_retry_topic(record)):
+        if partition.has_earlier_in_lane(read):
             # An earlier record of its lane has failed and is to be tried again, perhaps without an end. This one begins
             # after that: the partition must not wait for it, and no crash until then is its own.
             self._intake.place_records_when_due(partition, [partition.held.popleft()])
             return
         offset, known = record.offset, record.offset == found.offset
         failed = partition.failed_attempts.get(offset, 0)
-        if not known or not self._settle_suspect_by_error_policy(partition, record, found, failed):
+        if not known or not self._settle_suspect_by_error_policy(partition, read, found, failed):
             deaths = found.deaths if known or found.offset is None else 0
             failed += 0 if known else deaths
             # The attempt is counted before it begins, and in each commit until it has ended: if the process dies, the
@@ -149,6 +151,19 @@ class SuspectRecords:
         if partition.mark.ownership is Ownership.ALONE and partition.mark is not found:
             partition.mark = OwnerMark(Ownership.BEGUN, 1, owner=self._owner)
 
+    async def _wait_until_attempt_is_possible(self, partition: Partition, read: Record) -> None:
+        """Wait until the record is due and its schema, which may tell its endpoint, is known: no crash before that is
+        its own."""
+        clock, awaited = self._assignment.clock, self._dispatch.awaited
+        while self._assignment.may_partition_begin_records(partition):
+            progress = partition.wait_for_progress()
+            if isinstance(read, DelayedRecord) and (wait_s := read.due_s - clock.now()) > 0:
+                await wait_any(clock, progress, timeout_s=wait_s)
+            elif awaited is not None and (ready := awaited(read)) is not None:
+                await wait_any(clock, progress, ready, timeout_s=None)
+            else:
+                return
+
     async def _commit_all_partitions(self) -> None:
         """Commit every partition: what has ended in another one must not count if the next attempt ends the process."""
         committer = self._assignment.committer
@@ -159,23 +174,23 @@ class SuspectRecords:
                 self._services.fail(error)
 
     def _settle_suspect_by_error_policy(
-        self, partition: Partition, record: Record, found: OwnerMark, failed: int
+        self, partition: Partition, read: Record, found: OwnerMark, failed: int
     ) -> bool:
         """Let the error policy decide on a record whose attempts are used up. False if it is to be tried again."""
-        read, slot = self._intake.restore_if_from_retry_topic(record), self._new_slot()
+        slot = self._new_slot()
         slot.route, slot.record, slot.attempt = self._dispatch.route(read), read, failed
         slot.earlier = read.earlier if isinstance(read, DelayedRecord) else 0
         what = f"its process died, or lost its session, while it was handled, {found.deaths} times"
         died = Failed(ProcessDied(what))
-        verdict = self._decide(record.topic, slot.route, died, failed)
+        verdict = self._decide(read.topic, slot.route, died, failed)
         if isinstance(verdict, Wait):
             # The verdict on any number of attempts says whether there is a limit.
-            is_limited = not isinstance(self._decide(record.topic, slot.route, died, sys.maxsize), Wait)
+            is_limited = not isinstance(self._decide(read.topic, slot.route, died, sys.maxsize), Wait)
             logger.error(
                 "consumer %s: the process died, or lost its session, while it handled %s (%d times so far). The record"
                 " is tried again%s",
                 self._assignment.name,
-                address_of(record),
+                address_of(read),
                 found.deaths,
                 "" if is_limited else "; a finite `max_attempts` in its error policy limits that",
             )
