@@ -147,8 +147,8 @@ class Committer:
                 self._report_failed_commit(offsets, error)
                 raise
             except BrokerError as error:
-                # If it is `CommitRefused`, another member has the partitions, or a rebalance has begun; its revoke will
-                # commit.
+                # If it is `CommitRefused`, another member has the partitions, or a rebalance has begun. The commit of
+                # the revoke, or the next one, says the same again, or more.
                 return self._report_failed_commit(offsets, error)
             for commit in commits.values():
                 commit.confirm()

@@ -129,7 +129,7 @@ class Poller:
         if partition is None or not self._may_hand_out(partition):
             self._seek_to_dropped_records_if_at_most_once(source, tp, records[0])
             return
-        if not self._inherit_commit_and_check_dead_letter_limit(partition):  # this call has stopped the app
+        if not self._inherit_commit_and_check_stored_limit(partition):  # this call has stopped the app
             return
         if self._assignment.telemetry.wants(RecordsReceived):
             sizes = [*map(len, filter(None, map(VALUE, records)))]
@@ -138,11 +138,11 @@ class Poller:
             )
         unfinished = self._take_over.drop_finished_by_earlier_owner(source, partition, records)
         if unfinished:
-            self._take_over.hand_out_once_owner_mark_committed(partition, unfinished)
+            self._take_over.hand_out_after_trying_to_commit_mark(partition, unfinished)
         else:
             partition.set_read_position(source.position(tp))
 
-    def _inherit_commit_and_check_dead_letter_limit(self, partition: Partition) -> bool:
+    def _inherit_commit_and_check_stored_limit(self, partition: Partition) -> bool:
         """Whether the partition may be read, by what the last commit says. If not, this stops the app."""
         self._assignment.inherit_last_commit(partition)
         return self._limit.may_read_partition_else_stop_app(partition)
@@ -236,7 +236,7 @@ class Poller:
             if (
                 not (partition.is_being_revoked or partition.is_closed)
                 and source.position(tp) is not None
-                and self._inherit_commit_and_check_dead_letter_limit(partition)  # stops the app if the limit is reached
+                and self._inherit_commit_and_check_stored_limit(partition)  # stops the app if the limit is reached
             ):
                 partition.set_read_position(source.position(tp))
         # The commit timer is told when an executor leaves a lane. Without that, the position, this owner's mark and the

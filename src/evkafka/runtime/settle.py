@@ -102,10 +102,10 @@ def decide_at_least_once(
             return _decide_retry(attempt, policy, after_ms=after_ms, error=error, waited_ms=waited_ms, random=random)
         case Failed(error=error) if policy.non_retryable and (found := find_exception(error, policy.non_retryable)):
             raised, kind = found
-            return _decide_after_last_attempt(policy, raised, f"{type(kind).__name__} is non_retryable")
+            return _verdict_of_policy_then(policy, raised, f"{type(kind).__name__} is non_retryable")
         # Without `max_attempts` a record is tried until it succeeds, also one that cannot be decoded.
         case Failed(error=error, retriable=False) if policy.max_attempts is not None:
-            return _decide_after_last_attempt(
+            return _verdict_of_policy_then(
                 policy, error, "its value cannot be decoded, so another attempt would fail too"
             )
         case Failed(error=error):
@@ -159,7 +159,7 @@ def _decide_retry(
         return (
             SendToRetryTopic(longer_ms, why, error)
             if longer_ms is not None
-            else _decide_after_last_attempt(policy, error, why)
+            else _verdict_of_policy_then(policy, error, why)
         )
     if after_ms is not None:
         return Wait(after_ms / 1000)
@@ -175,7 +175,8 @@ def _decide_retry(
     )
 
 
-def _decide_after_last_attempt(policy: ErrorPolicySettings, error: BaseException | None, why: str) -> Verdict:
+def _verdict_of_policy_then(policy: ErrorPolicySettings, error: BaseException | None, why: str) -> Verdict:
+    """The verdict that `then` names, without another attempt."""
     match policy.then:
         case "skip":
             return Finish("failed")

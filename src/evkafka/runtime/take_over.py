@@ -75,7 +75,7 @@ class PartitionTakeOver:
 
     # ------------------------------------------------------------------ this owner's mark
 
-    def hand_out_once_owner_mark_committed(self, partition: Partition, records: Sequence[Record]) -> None:
+    def hand_out_after_trying_to_commit_mark(self, partition: Partition, records: Sequence[Record]) -> None:
         """Hand the records out as soon as the mark is committed. They were just read."""
         if partition.began_at is None and self._assignment.committer is not None and not self._assignment.at_most_once:
             partition.began_at = records[0].offset
