@@ -211,8 +211,8 @@ class ConsumerConfig(_ConnectionOptions, total=False, closed=True):
     """The same for the bytes of their values, without that minimum. Default 67108864 (64 MiB)."""
     commit_metadata_max_bytes: int
     """The maximum size of the metadata beside a committed offset, in bytes. It says which records after the offset are
-    finished. A partition that needs more is read no further until its oldest unfinished record ends. Default 3500; the
-    brokers' limit is offset.metadata.max.bytes, 4096 by default. 0 to 32767; with less than 128 no finished offsets
+    finished. A partition that may need more is read no further until some of its unfinished records end. Default 3500;
+    the brokers' limit is offset.metadata.max.bytes, 4096 by default. 0 to 32767; with less than 128 no finished offsets
     fit: they are handled again after a restart, and crashes of the process are not counted."""
     max_decompressed_bytes: int
     """The maximum size of one batch after decompression, in bytes; a larger one counts as unreadable. Default 64

@@ -109,7 +109,7 @@ class Committer:
 
         `timeout_s` includes waiting for a commit under way. If it is still unanswered then, nothing is sent: the
         records are read again. The offsets are read from the ledgers inside the lock, without an `await` before they
-        are sent.
+        are given to the source.
         """
         partitions = list(partitions)
         until_s = self._clock.now() + timeout_s

@@ -42,7 +42,9 @@ READ_S = 1.0
 
 
 class SuspectRecords:
-    """Handles records one at a time.
+    """Handles the first records of a partition one at a time, because one of them may have ended the owner before.
+
+    If it is not known which one, this ends after half a minute, or when no more records come.
 
     Args:
         new_slot: creates the slot of an attempt that is not made.

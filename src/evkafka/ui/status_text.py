@@ -88,7 +88,7 @@ def partition_state_and_reasons(partition: PartitionStatus, failed: int) -> tupl
     if partition.metadata_full:
         why.append(
             f"the {partition.done_ahead:,} offsets finished after offset {partition.oldest} do not fit into the"
-            f" metadata of a commit: more records are read when offset {partition.oldest} is finished"
+            f" metadata of a commit: more are read when some records in between have finished"
         )
     if (alone := partition.one_at_a_time) is not None:
         why.append(f"records are handled one at a time, because {alone.reason}")

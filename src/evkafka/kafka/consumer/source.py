@@ -184,8 +184,8 @@ class KafkaSource:
     def _take_fetched(
         self, consumer: SourceConsumer, wanted: Collection[ClientPartition] | None, max_records: int
     ) -> dict[Any, Any]:
-        """Return buffered records without an await. None until `on_assigned` has finished, and with the classic
-        protocol none during a rebalance.
+        """Return buffered records without an await. With the classic protocol, none during a rebalance until
+        `on_assigned` has finished; with the consumer protocol, none of partitions that are added, until then.
 
         aiokafka hands out its records while `on_partitions_assigned` still runs (aiokafka-defects.md#early-records).
         """
