@@ -112,6 +112,12 @@ def test_a_send_over_another_list_of_servers_is_sent(producer: dict[str, Any]) -
     assert sent_by(Relay(**producer), "a") == ["a"]
 
 
+def test_a_list_of_another_producer_says_that_two_lists_name_one_cluster() -> None:
+    relay = Relay(bootstrap_servers="elsewhere:9092")
+    relay.app.add_producer({"bootstrap_servers": ["elsewhere:9092", "localhost:9092"]}, Sender(), "both")
+    assert sent_by(relay, "a") == ["a"]
+
+
 def test_an_error_that_the_client_raises_drops_what_was_sent() -> None:
     with TestClient(Relay().app) as client:
         with pytest.raises(ValueError, match="fail"):

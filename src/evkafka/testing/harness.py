@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from evkafka.app import EVKafkaApp
@@ -37,6 +38,7 @@ from evkafka.service.single_attempt import (
     delivery_from_result,
     wait_until_schemas_known,
 )
+from evkafka.testing.cluster_ids import ClusterIds, declared_connections
 from evkafka.testing.memory.partition_log import MemoryRecord
 from evkafka.testing.recording import OffsetCounter, ProducerClusterWithoutTopics, SentEvent, SentEvents
 
@@ -116,7 +118,8 @@ class Harness:
         self._offset_counter = OffsetCounter()
         self._consumers: dict[str, CompiledConsumer] = {}
         self._state: Mapping[str, Any] = {}
-        self.backend = Backend(ProducerClusterWithoutTopics(self._sent, self._offset_counter), SystemClock())
+        self._cluster_ids = ClusterIds(partial(declared_connections, app))
+        self.backend = Backend(self._create_producer_cluster(), SystemClock())
         self.context = Context()
 
     # ------------------------------------------------------------------ life
@@ -155,9 +158,11 @@ class Harness:
     async def _start_producers(self, stack: AsyncExitStack) -> None:
         joins_transactions = any(one.plan.settings.transaction_settings is not None for one in self._consumers.values())
         for declared in self._app.producers.values():
-            cluster = ProducerClusterWithoutTopics(self._sent, self._offset_counter, declared.name, declared.sender)
             producer = EVKafkaProducer(
-                declared.config, cluster=cluster, name=declared.name, joins_transactions=joins_transactions
+                declared.config,
+                cluster=self._create_producer_cluster(declared.name, declared.sender),
+                name=declared.name,
+                joins_transactions=joins_transactions,
             )
             for one in declared.sender.formats:
                 stack.push_async_callback(one.close)
@@ -166,6 +171,11 @@ class Harness:
             stack.push_async_callback(producer.stop)
             declared.sender.bind(producer)
             stack.callback(declared.sender.unbind)
+
+    def _create_producer_cluster(
+        self, producer: str | None = None, sender: Sender | None = None
+    ) -> ProducerClusterWithoutTopics:
+        return ProducerClusterWithoutTopics(self._sent, self._offset_counter, self._cluster_ids, producer, sender)
 
     # ------------------------------------------------------------------ delivering
 

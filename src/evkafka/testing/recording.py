@@ -100,13 +100,18 @@ class ProducerClusterWithoutTopics:
     """
 
     def __init__(
-        self, sent: SentEvents, offset_counter: OffsetCounter, producer: str | None = None, sender: Sender | None = None
+        self,
+        sent: SentEvents,
+        offset_counter: OffsetCounter,
+        cluster_ids: ClusterIds,
+        producer: str | None = None,
+        sender: Sender | None = None,
     ) -> None:
         self._sent = sent
         self._offset_counter = offset_counter
         self._producer = producer
         self._sender = sender
-        self._cluster_ids = ClusterIds()
+        self._cluster_ids = cluster_ids
 
     def source(self, settings: ConsumerSettings) -> RecordSource:
         raise RuntimeError("a test client has no Kafka to read from: run the app on evkafka.testing.InMemoryKafka")

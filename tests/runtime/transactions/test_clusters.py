@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from evkafka import EVKafkaProducer
+from evkafka import EVKafkaProducer, Sender
 from evkafka.config import consumer_settings
 from evkafka.config.settings import ConnectionSettings, ProducerSettings
 from evkafka.exceptions import BrokerUnavailable, DeliveryError
@@ -117,6 +117,15 @@ async def test_a_send_over_another_list_of_servers_of_the_cluster_is_in_the_tran
         await relay.kafka.advance(ms=100)
         assert relay.handled == [b"a"]
         assert relay.written == []
+        await relay.kafka.settle()
+    assert relay.out == [b"a"]
+
+
+async def test_a_list_of_another_producer_says_that_two_lists_name_one_cluster(relay: Relay) -> None:
+    await relay.feed(b"a")
+    servers = [ALIAS, *EVKafkaProducer({}).settings.connection.bootstrap_servers]
+    relay.app.add_producer({"bootstrap_servers": servers}, Sender(), "both")
+    async with relay.running({"bootstrap_servers": ALIAS}):
         await relay.kafka.settle()
     assert relay.out == [b"a"]
 

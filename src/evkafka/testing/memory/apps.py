@@ -25,9 +25,9 @@ MOST_NAMED = 5
 class ClusterView:
     """The cluster as one app uses it. It keeps the app's sources and sinks, so that this app alone can crash."""
 
-    def __init__(self, kafka: MemoryCluster) -> None:
+    def __init__(self, kafka: MemoryCluster, cluster_ids: ClusterIds) -> None:
         self._kafka = kafka
-        self._cluster_ids = ClusterIds()
+        self._cluster_ids = cluster_ids
         self.sources: list[MemorySource] = []
         self.sinks: list[MemorySink] = []
 

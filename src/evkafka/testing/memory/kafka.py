@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Self
 
 from evkafka.app import EVKafkaApp
 from evkafka.exceptions import EVKafkaError
 from evkafka.records import TopicPartition
 from evkafka.runtime.backend import Backend, use_backend
+from evkafka.testing.cluster_ids import ClusterIds, declared_connections
 from evkafka.testing.memory import assertions
 from evkafka.testing.memory.apps import ClusterView, RunningApp
 from evkafka.testing.memory.clock_driver import Attempt, ClockDriver
@@ -47,7 +49,9 @@ class InMemoryKafka(MemoryCluster):
 
     async def __aenter__(self) -> Self:
         """Inside, every `EVKafkaProducer` that is started writes to this Kafka."""
-        self._backend.enter_context(use_backend(Backend(ClusterView(self), self.clock, self.random.random)))
+        self._backend.enter_context(
+            use_backend(Backend(ClusterView(self, ClusterIds()), self.clock, self.random.random))
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -73,7 +77,7 @@ class InMemoryKafka(MemoryCluster):
         """
         if app in self._apps:
             raise RuntimeError(f"app {app.title!r} is already running on this Kafka")
-        running = RunningApp(app, ClusterView(self))
+        running = RunningApp(app, ClusterView(self, ClusterIds(partial(declared_connections, app))))
         self._apps[app] = running
         self._has_run = True
         ending = asyncio.Event()
