@@ -122,9 +122,14 @@ class Service:
         self.begun.clear()
         self.statuses.clear()
 
-    async def run_for(self, ms: float) -> None:
-        async with self.kafka.running(self.app()):
+    async def run_for(self, ms: float, *, crashes: bool = False) -> None:
+        app = self.app()
+        async with self.kafka.running(app):
             await self.kafka.advance(ms=ms)
+            if crashes:
+                await self.kafka.crash(app)
+        if crashes:
+            await self.kafka.advance(ms=20_000)  # its session expires
 
 
 @pytest.fixture
@@ -153,6 +158,19 @@ class TestADeadLetterThatCannotBeWritten:
         assert service.begun == [("next", 1, 1)]
         assert kafka.committed(GROUP, TOPIC) == 2
 
+    async def test_that_is_a_record_for_a_retry_topic_does_so_too(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, b"kill", b"next")
+        service = Service(kafka, on_error={**TWICE, "retry_topics": [1_000_000]})
+        await service.die(2)
+        retry_topic = f"{TOPIC}.{GROUP}.retry.1000000"
+        kafka.fail_sends(*["refused"] * 3, topic=retry_topic)
+        await service.run_for(1_000)
+        assert service.begun == []
+        assert kafka.records(retry_topic) == []
+        await service.run_for(10_000)
+        assert service.values == ["next"]
+        assert service.statuses == {"retried": 1, "ok": 1}
+
     async def test_delays_no_record_of_another_key(self, kafka: InMemoryKafka) -> None:
         await send(kafka, b"kill", b"next")
         await send(kafka, b"other", key="other")
@@ -172,18 +190,19 @@ class TestADeadLetterThatCannotBeWritten:
         assert service.begun == [("next", 1, 0)]
         assert len(kafka.records(LETTERS)) == 1
 
+    @pytest.mark.parametrize("crashes", [False, True], ids=["stop", "crash"])
     @pytest.mark.parametrize("config", ORDERS.values(), ids=ORDERS)
     async def test_is_written_by_the_next_owner_without_another_attempt(
-        self, kafka: InMemoryKafka, config: dict[str, Any]
+        self, kafka: InMemoryKafka, config: dict[str, Any], crashes: bool
     ) -> None:
-        """In order, and also after two of them: whoever owns the partition knows of the record."""
+        """Also after two owners that could not write it, and however they have ended."""
         await send(kafka, b"kill", b"next")
         await send(kafka, b"other", key="other")
         service = Service(kafka, **config)
         await service.die(2)
         kafka.fail_sends(*["refused"] * 8, topic=LETTERS)
-        await service.run_for(2_000)
-        await service.run_for(2_000)
+        await service.run_for(2_000, crashes=crashes)
+        await service.run_for(2_000, crashes=crashes)
         assert len(kafka.records(LETTERS)) == 0
         await service.run_for(60_000)
         assert [one for one in service.begun if one.value != "other"] == [("next", 1, 1)]
@@ -285,11 +304,7 @@ class TestARecordOfARetryTopic:
         service = Service(kafka, on_error={"max_attempts": 1, "retry_topics": [200_000], "then": "dead_letter"})
         await service.run_for(1_000)
         for _ in range(4):
-            app = service.app()
-            async with kafka.running(app):
-                await kafka.advance(ms=1_000)
-                await kafka.crash(app)
-            await kafka.advance(ms=20_000)
+            await service.run_for(1_000, crashes=True)
         await service.run_for(200_000)
         assert service.values == ["once", "once"]
         assert kafka.records(LETTERS) == []
