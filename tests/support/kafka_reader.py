@@ -12,6 +12,7 @@ import pytest
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, TopicSettings
 from evkafka.kafka.consumer.source import KafkaSource
 from evkafka.records import OffsetReset, Record, TopicPartition, Unreadable
+from evkafka.runtime.ports import PositionsCommit
 from tests.support.waiting import eventually
 
 Hook = Callable[[Collection[TopicPartition]], Awaitable[None]]
@@ -25,6 +26,7 @@ class Listener:
         self.lost: list[set[TopicPartition]] = []
         self.assigned: list[set[TopicPartition]] = []
         self.resets: list[OffsetReset] = []
+        self.positions_commits: list[PositionsCommit] = []
         self.unreadable: list[Unreadable] = []
         self.revoking: Hook | None = None
         self.losing: Hook | None = None
@@ -48,6 +50,9 @@ class Listener:
 
     def on_reset(self, reset: OffsetReset) -> None:
         self.resets.append(reset)
+
+    def on_positions_commit(self, commit: PositionsCommit) -> None:
+        self.positions_commits.append(commit)
 
     def on_unreadable_records(self, unreadable: Unreadable) -> None:
         self.unreadable.append(unreadable)

@@ -18,6 +18,7 @@ from evkafka import DeliveryError, EVKafkaApp, Handler, Sender, Skip
 from evkafka.observe.prometheus import Histogram
 from evkafka.telemetry import EndpointBlocked
 from evkafka.testing import InMemoryKafka
+from evkafka.testing.memory.faults import CommitFault
 from tests.support.http_client import get
 from tests.support.waiting import eventually
 from tests.web.apps import app_with, handling
@@ -325,6 +326,36 @@ class TestConsumers:
         assert metrics["evkafka_commits_total"][("billing", "failed")] == 1.0
         assert metrics["evkafka_commits_total"][("billing", "ok")] >= 1.0
         assert metrics["evkafka_commit_duration_seconds_count"][("billing",)] >= 1.0
+
+    @pytest.mark.parametrize("interval_ms", [0, 200])
+    async def test_commits_of_pre_commit_are_counted_and_their_offset_is_known(self, interval_ms: int) -> None:
+        app = app_with(auto_commit_mode="pre-commit", auto_commit_interval_ms=interval_ms)
+        async with InMemoryKafka(partitions=1) as kafka, kafka.running(app):
+            await settled(kafka, {}, {})
+            await kafka.advance(ms=1_000)
+            metrics = await scrape(app)
+        assert metrics["evkafka_commits_total"][("billing", "ok")] >= 1.0
+        assert metrics["evkafka_commits_total"].get(("billing", "failed"), 0.0) == 0.0
+        assert metrics["evkafka_commit_duration_seconds_count"][("billing",)] >= 1.0
+        assert metrics["evkafka_consumer_committed_offset"] == {("billing", "0", "orders"): 2.0}
+
+    @pytest.mark.parametrize("fault", ["refused", "unknown, lost"])
+    async def test_a_commit_of_pre_commit_that_fails_is_counted(self, fault: CommitFault) -> None:
+        app = app_with(auto_commit_mode="pre-commit", auto_commit_interval_ms=0)
+        async with InMemoryKafka(partitions=1) as kafka, kafka.running(app):
+            kafka.fail_commits(fault)
+            await settled(kafka, {})
+            metrics = await scrape(app)
+        assert metrics["evkafka_commits_total"][("billing", "failed")] == 1.0
+
+    async def test_a_commit_that_the_client_cannot_send_by_itself_is_counted(self) -> None:
+        app = app_with(auto_commit_mode="pre-commit", auto_commit_interval_ms=1_000)
+        async with InMemoryKafka(partitions=1) as kafka, kafka.running(app):
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            async with kafka.outage(ms=1_500):
+                pass
+            metrics = await scrape(app)
+        assert metrics["evkafka_commits_total"][("billing", "failed")] >= 1.0
 
     async def test_transactions_are_counted_by_result_and_kept_records_until_they_are_written(self) -> None:
         handler, sender = Handler(), Sender()

@@ -24,7 +24,7 @@ from evkafka.runtime.progress import Progress
 from evkafka.runtime.reporting import TelemetryReporter
 from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.runtime.take_over import PartitionTakeOver
-from evkafka.telemetry import CommitFailed, RecordsReceived
+from evkafka.telemetry import CommitFailed, OffsetsCommitted, RecordsReceived
 
 VALUE = attrgetter("value")
 
@@ -181,10 +181,9 @@ class Poller:
                 if records and (partition := assigned.get(tp)) is not None and self._may_hand_out(partition)
             }
             try:
-                await source.commit(offsets, timeout_s=COMMIT_TIMEOUT_S)
-            except CommitRefused as error:
+                await self._commit_and_report(source, offsets)
+            except CommitRefused:
                 # Nothing was written, because a rebalance has begun: the next owner reads these records again.
-                assignment.telemetry.emit(CommitFailed(assignment.name, offsets, error))
                 for tp, records in batches.items():
                     if records and assignment.partitions.get(tp) is assigned.get(tp):
                         # Otherwise the client would commit past them.
@@ -216,14 +215,24 @@ class Poller:
                 return
             offsets = {partition.tp: position for partition, position in moved.items()}
             try:
-                await source.commit(offsets, timeout_s=COMMIT_TIMEOUT_S)
+                await self._commit_and_report(source, offsets)
             except BrokerRefused:
                 raise
-            except BrokerError as error:  # the next call commits it
-                assignment.telemetry.emit(CommitFailed(assignment.name, offsets, error))
+            except BrokerError:  # the next call commits it
                 return
             for partition, position in moved.items():
                 partition.committed = position
+
+    async def _commit_and_report(self, source: RecordSource, offsets: dict[TopicPartition, int]) -> None:
+        """Commit offsets in at-most-once mode; raises the errors of `RecordSource.commit`."""
+        assignment, began_s = self._assignment, self._assignment.clock.now()
+        try:
+            await source.commit(offsets, timeout_s=COMMIT_TIMEOUT_S)
+        except BrokerError as error:
+            assignment.telemetry.emit(CommitFailed(assignment.name, offsets, error))
+            raise
+        if offsets:
+            assignment.telemetry.emit(OffsetsCommitted(assignment.name, offsets, assignment.clock.now() - began_s))
 
     def _update_ledger_positions(self, source: RecordSource) -> None:
         """Read the client's positions while all records that it returned are in the ledgers (no `await` comes in

@@ -78,6 +78,19 @@ class OutputRefused(BrokerError):
         self.largest_bytes = largest_bytes
 
 
+@dataclass(frozen=True, slots=True)
+class PositionsCommit:
+    """A commit of positions that the client has sent by itself (at most once with an interval between commits).
+
+    Attributes:
+        error: why they were not committed; None if they were.
+    """
+
+    offsets: Mapping[TopicPartition, int]
+    duration_s: float
+    error: BrokerError | None = None
+
+
 class SourceListener(Protocol):
     """What a source calls on its consumer, on the event loop. The calls name the partitions that change hands: all
     others continue undisturbed. The group protocol is the source's own matter.
@@ -102,6 +115,9 @@ class SourceListener(Protocol):
 
     def on_reset(self, reset: OffsetReset) -> None:
         """The reset rule has set a partition's position. Called before any of its records is handed out."""
+
+    def on_positions_commit(self, commit: PositionsCommit) -> None:
+        """The client has committed positions by itself, or has failed to. The partitions may be given back already."""
 
     def on_unreadable_records(self, unreadable: Unreadable) -> None:
         """The next record of a partition cannot be read. The consumer seeks past it, or polls without the partition."""

@@ -18,9 +18,10 @@ from evkafka.runtime.committer import COMMIT_TIMEOUT_S
 from evkafka.runtime.corrupt_records import CorruptRecords
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.partition import Partition
+from evkafka.runtime.ports import PositionsCommit
 from evkafka.runtime.reporting import TelemetryReporter
 from evkafka.runtime.supervision.stop_signal import StopSignal
-from evkafka.telemetry import PartitionsAssigned, PartitionsRevoked, PositionReset
+from evkafka.telemetry import CommitFailed, OffsetsCommitted, PartitionsAssigned, PartitionsRevoked, PositionReset
 
 CANCEL_S = 1.0
 """How long a cancelled attempt may take to end before the consumer continues without it."""
@@ -109,6 +110,16 @@ class RebalanceListener:
         assert source is not None
         source.seek(reset.partition, done)
         return done
+
+    def on_positions_commit(self, commit: PositionsCommit) -> None:
+        assignment, offsets = self._assignment, dict(commit.offsets)
+        if commit.error is not None:
+            assignment.telemetry.emit(CommitFailed(assignment.name, offsets, commit.error))
+            return
+        for tp, offset in offsets.items():
+            if (partition := assignment.partitions.get(tp)) is not None:
+                partition.committed = offset
+        assignment.telemetry.emit(OffsetsCommitted(assignment.name, offsets, commit.duration_s))
 
     def on_unreadable_records(self, unreadable: Unreadable) -> None:
         self._corrupt_records.handle(unreadable)

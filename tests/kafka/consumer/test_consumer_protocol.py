@@ -426,6 +426,7 @@ class TestCommits:
         await first.stop()
 
         assert await committed(servers, name, orders, stays.partition) == 5
+        assert [dict(one.offsets) for one in first.listener.positions_commits] == [{moved: 5}, {stays: 5}]
         await eventually(has(second, 2))
         assert second.records == []
 

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Collection
 
 import pytest
+from aiokafka import errors as kafka_errors
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 
 from evkafka.broker import KafkaBroker
-from evkafka.exceptions import BrokerError, CommitRefused, ConfigError
+from evkafka.exceptions import BrokerError, BrokerUnavailable, CommitRefused, ConfigError
 from evkafka.kafka.consumer.source import KafkaSource
 from evkafka.records import TopicPartition
 from tests.support.kafka_reader import Listener, Read, consumer_settings
@@ -171,6 +173,29 @@ class TestAiokafkasAutoCommit:
             return await committed(servers, name, orders) == 10
 
         await eventually(commits)
+        at = TopicPartition(orders, 0)
+        await eventually(lambda: any(one.offsets.get(at) == 10 for one in reader.listener.positions_commits))
+        assert all(one.error is None for one in reader.listener.positions_commits)
+
+    async def test_that_fails_is_reported_to_the_listener(
+        self,
+        kafka_broker: KafkaBroker,
+        topic: MakeTopic,
+        name: str,
+        read: Read,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        orders, servers = await topic(), kafka_broker.bootstrap_servers
+        await produce(servers, orders)
+
+        async def fail(self: object, assignment: object, offsets: object) -> None:
+            raise kafka_errors.RequestTimedOutError
+
+        monkeypatch.setattr(GroupCoordinator, "_do_commit_offsets", fail)
+        reader = await read(servers, orders, name, auto_commit_mode="pre-commit", auto_commit_interval_s=0.2)
+        commits = reader.listener.positions_commits
+        await eventually(lambda: any(isinstance(one.error, BrokerUnavailable) for one in commits))
+        monkeypatch.undo()
 
     async def test_is_off_otherwise(self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read) -> None:
         orders, servers = await topic(), kafka_broker.bootstrap_servers

@@ -49,6 +49,8 @@ class ClassicCoordinator(GroupCoordinator):
             of it.
         epochs: leader epochs of the records read so far. They are committed with the offsets.
         on_failure: called with the error that makes this source unusable.
+        on_positions_commit: called after each of aiokafka's auto commits with the positions, how long it took, and its
+            error.
 
     Attributes:
         assignment: the assignment that may be committed under; None before the first and after each revocation.
@@ -68,6 +70,7 @@ class ClassicCoordinator(GroupCoordinator):
         requires_stable: bool,
         epochs: LeaderEpochs,
         on_failure: Callable[[BrokerError], object],
+        on_positions_commit: Callable[[Mapping[ClientPartition, int], float, BrokerError | None], object],
         **options: Any,
     ) -> None:
         super().__init__(client, subscription, **options)
@@ -75,6 +78,7 @@ class ClassicCoordinator(GroupCoordinator):
         self._requires_stable = requires_stable
         self.epochs = epochs
         self._on_failure = on_failure
+        self._on_positions_commit = on_positions_commit
         self._expelled_at_s: deque[float] = deque(maxlen=EXPULSIONS)
         self._last_code = 0
         self._deleted: tuple[MemberAssignment | None, set[str]] = (None, set())
@@ -404,10 +408,20 @@ class ClassicCoordinator(GroupCoordinator):
             raise CommitRefused(f"group {self.group_id!r}: deleted after assignment: {format_partitions(refused)}")
 
     async def _do_commit_offsets(self, assignment: Any, offsets: Any) -> None:
-        """Refuse aiokafka's auto commit for an assignment that has ended (aiokafka-defects.md#commit-generation)."""
+        """aiokafka's auto commit: refused for an assignment that has ended (aiokafka-defects.md#commit-generation), and
+        reported to the listener."""
         if not assignment.active or assignment is not self._subscription.subscription.assignment:
             raise kafka.IllegalGenerationError(self.group_id)
-        await super()._do_commit_offsets(assignment, offsets)
+        if not offsets:
+            return
+        positions, began_s = {tp: one.offset for tp, one in offsets.items()}, self._client.now_s()
+        try:
+            await super()._do_commit_offsets(assignment, offsets)
+        except kafka.KafkaError as error:
+            failure = translate_error(error, f"commit of group {self.group_id!r}")
+            self._on_positions_commit(positions, self._client.now_s() - began_s, failure)
+            raise
+        self._on_positions_commit(positions, self._client.now_s() - began_s, None)
 
     def _add_leader_epochs_to_commit_request(self, request: OffsetCommitRequest) -> OffsetCommitWithEpochsRequest:
         """This commit request of aiokafka's own, with leader epochs."""

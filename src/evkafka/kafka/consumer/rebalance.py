@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum, auto
 
@@ -13,7 +13,7 @@ from evkafka.exceptions import BrokerError
 from evkafka.kafka.consumer.source_consumer import SourceConsumer
 from evkafka.kafka.errors import translate_error
 from evkafka.records import TopicPartition
-from evkafka.runtime.ports import SourceListener
+from evkafka.runtime.ports import PositionsCommit, SourceListener
 
 
 class RebalanceState(Enum):
@@ -105,6 +105,16 @@ class RebalanceForwarder(ConsumerRebalanceListener):
         with self._failing_source("losing partitions"):
             if lost:
                 await self._listener.on_lost([TopicPartition(*tp) for tp in lost])
+
+    # ------------------------------------------------------------------ positions that the client commits by itself
+
+    def on_positions_commit(
+        self, positions: Mapping[ClientPartition, int], duration_s: float, error: BrokerError | None
+    ) -> None:
+        """The client has committed these positions; with an error it has not."""
+        offsets = {TopicPartition(*tp): position for tp, position in positions.items()}
+        with self._failing_source("reporting a commit"):
+            self._listener.on_positions_commit(PositionsCommit(offsets, duration_s, error))
 
     @contextmanager
     def _failing_source(self, doing: str) -> Iterator[None]:

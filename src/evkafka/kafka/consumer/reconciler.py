@@ -7,7 +7,6 @@ be committed until the end of it.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
@@ -27,8 +26,6 @@ from evkafka.kafka.consumer.membership import (
 from evkafka.kafka.consumer.topic_names import TopicNames
 from evkafka.runtime.leader_epochs import LeaderEpochs
 
-logger = logging.getLogger("evkafka.runtime.kafka")
-
 NAMES_RETRY_S = 0.5
 """How long to wait before the name of an assigned topic is looked up again."""
 
@@ -44,6 +41,10 @@ class AssignmentListener(Protocol):
     async def on_revoked(self, revoked: Collection[ClientPartition]) -> None: ...
 
     async def on_lost(self, lost: Collection[ClientPartition]) -> None: ...
+
+    def on_positions_commit(
+        self, positions: Mapping[ClientPartition, int], duration_s: float, error: BrokerError | None
+    ) -> None: ...
 
 
 class Reconciler:
@@ -195,11 +196,14 @@ class Reconciler:
     async def _commit_positions(self, positions: Mapping[ClientPartition, int]) -> None:
         if not positions:
             return
+        loop = asyncio.get_running_loop()
+        began_s, failure = loop.time(), None
         try:
             await self._offsets.commit(
                 {tp: (position, "") for tp, position in positions.items()}, timeout_s=POSITIONS_COMMIT_S
             )
-        except BrokerRefused:
-            raise
         except BrokerError as error:
-            logger.warning("could not commit the positions: %s", error)
+            failure = error
+        self._listener.on_positions_commit(positions, loop.time() - began_s, failure)
+        if isinstance(failure, BrokerRefused):
+            raise failure

@@ -176,6 +176,7 @@ class SourceConsumer(AIOKafkaConsumer):
                 requires_stable=settings.transaction_settings is not None,
                 epochs=self.epochs,
                 on_failure=self._on_failure,
+                on_positions_commit=listener.on_positions_commit,
                 **coordinator_options_from_consumer(self),
             )
         self._fetcher = self._make_fetcher(BufferingFetcher)

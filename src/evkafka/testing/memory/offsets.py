@@ -12,7 +12,7 @@ from evkafka.exceptions import BrokerUnavailable, CommitRefused, CommitUnknown
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import sleep, wait_for
 from evkafka.runtime.leader_epochs import LeaderEpochs
-from evkafka.runtime.ports import MetadataTooLarge, TimerHandle
+from evkafka.runtime.ports import MetadataTooLarge, PositionsCommit, SourceListener, TimerHandle
 from evkafka.testing.memory.group import Group
 from evkafka.testing.memory.state import ClusterState
 
@@ -50,7 +50,11 @@ class OffsetRequest:
 
 
 class OffsetCommits:
-    """Commits the offsets of one member."""
+    """Commits the offsets of one member.
+
+    Attributes:
+        listener: is told of the client's own commits; None before the start.
+    """
 
     def __init__(
         self, cluster: ClusterState, member: CommittingMember, group: Group | None, settings: ConsumerSettings
@@ -61,6 +65,7 @@ class OffsetCommits:
         self._at_least_once = not settings.at_most_once
         self._interval_s = settings.auto_commit_interval_s
         self._timer: TimerHandle | None = None
+        self.listener: SourceListener | None = None
 
     # ------------------------------------------------------------------ commits of the engine
 
@@ -149,10 +154,16 @@ class OffsetCommits:
     def commit_positions(self) -> None:
         """Commit as the client does by itself: on its interval, when partitions are revoked, and when it stops."""
         by_itself = not self._at_least_once and self._interval_s > 0
-        if by_itself and self._group is not None and not self._member.expired and not self._cluster.is_in_outage:
-            moved = {tp: at for tp, at in self._member.positions.items() if self._group.committed.get(tp) != at}
-            if moved:
-                self._group.store_commit(moved, {}, self._member.epochs)
+        if not by_itself or self._group is None or self._member.expired:
+            return
+        moved = {tp: at for tp, at in self._member.positions.items() if self._group.committed.get(tp) != at}
+        if not moved:
+            return
+        error = BrokerUnavailable("the in-memory Kafka is unavailable") if self._cluster.is_in_outage else None
+        if error is None:
+            self._group.store_commit(moved, {}, self._member.epochs)
+        if self.listener is not None:
+            self.listener.on_positions_commit(PositionsCommit(moved, 0.0, error))
 
     def commit_reset_position(self, tp: TopicPartition, offset: int) -> None:
         """In pre-commit mode without an interval, commit a reset position before anything is read from it."""

@@ -92,7 +92,7 @@ class MemorySource:
 
     async def start(self, listener: SourceListener) -> None:
         await self._cluster.check_reachable()
-        self._listener = self._reader.listener = listener
+        self._listener = self._reader.listener = self._commits.listener = listener
         if self._transactions is not None:
             self._transactions.begin_new_producer_epoch()
         for topic in self._settings.topics:
