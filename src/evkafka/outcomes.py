@@ -51,8 +51,8 @@ class Skip(Outcome):
     """
 
     def __init__(self, reason: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = _plain_reason(reason)
+        super().__init__(self.reason)
 
 
 class Retry(Outcome):
@@ -75,8 +75,13 @@ class DeadLetter(Outcome):
     """
 
     def __init__(self, reason: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = _plain_reason(reason)
+        super().__init__(self.reason)
+
+
+def _plain_reason(reason: Any) -> Any:
+    """The reason; the value of one that is a member of a `(str, Enum)`, which would be formatted as its name."""
+    return str.__str__(reason) if isinstance(reason, str) else reason
 
 
 class BatchError(Exception):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evkafka import EVKafkaApp, EVKafkaProducer, Handler, Request, Sender, TestClient
+from evkafka import DeadLetter, EVKafkaApp, EVKafkaProducer, Handler, Request, Sender, Skip, TestClient
 from evkafka.exceptions import ConfigError, NotAssigned
 from evkafka.testing import AsyncTestClient, InMemoryKafka
 
@@ -26,6 +26,10 @@ class Name(str, enum.Enum):  # noqa: UP042 - a StrEnum is formatted as its value
     version = "1.2.0"
     identifier = "id"
     trace = "x-trace"
+    reason = "no rate"
+
+
+NO_RATE = Name.reason
 
 
 class Number(int, enum.Enum):
@@ -42,7 +46,7 @@ def app() -> EVKafkaApp:
     @handler.event(Name.of_order, tags=[Name.orders])
     async def on_order(order: dict[str, Any]) -> None:
         await send_bill({"id": 1}, headers={Name.trace: Name.identifier})
-        raise ValueError
+        raise DeadLetter(NO_RATE) from ValueError("EUR")
 
     app = EVKafkaApp(title=Name.title, version=Name.version)
     app.add_consumer(
@@ -75,6 +79,7 @@ async def test_the_dead_letter_topic_and_its_records_have_their_values(app: EVKa
         await kafka.settle()
         [letter] = kafka.records("orders.billing.OrderPlaced.dlq")
         assert all(type(name) is str for name, _ in letter.headers)
+        assert dict(letter.headers)["evkafka-dlq-error-message"] == b"no rate: EUR"
         [bill] = kafka.records(Name.bills)
         assert [type(name) for name, _ in bill.headers] == [str, str]
 
@@ -87,6 +92,11 @@ async def test_the_log_has_their_values(app: EVKafkaApp, caplog: pytest.LogCaptu
             app.consumer(Name.reader).pause(Name.orders, 0)
     assert "Shop: consumer reader reads orders" in caplog.text
     assert "Name." not in caplog.text
+
+
+@pytest.mark.parametrize("outcome", [Skip(Name.reason), DeadLetter(Name.reason)], ids=["skip", "dead letter"])
+def test_the_reason_of_an_outcome_is_their_value(outcome: Skip | DeadLetter) -> None:
+    assert (f"{outcome.reason}", str(outcome)) == ("no rate", "no rate")
 
 
 async def test_pausing_and_seeking_has_their_values(app: EVKafkaApp) -> None:
