@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any
@@ -35,6 +36,10 @@ logger = logging.getLogger("evkafka.runtime.kafka")
 
 EXPULSIONS, EXPULSIONS_WITHIN_S = 5, 60.0
 
+FAILED_COMMITS_REPORTED_EVERY_S = 1.0
+"""aiokafka repeats a failed auto commit every 100 ms."""
+
+
 HEARTBEATS = (HeartbeatRequest, StaticHeartbeatRequest)
 
 OFFSET_FETCHES = (OffsetFetchWithEpochsRequest, StableOffsetFetchRequest)
@@ -50,7 +55,7 @@ class ClassicCoordinator(GroupCoordinator):
         epochs: leader epochs of the records read so far. They are committed with the offsets.
         on_failure: called with the error that makes this source unusable.
         on_positions_commit: called after each of aiokafka's auto commits with the positions, how long it took, and its
-            error.
+            error; of those that fail, once a second.
 
     Attributes:
         assignment: the assignment that may be committed under; None before the first and after each revocation.
@@ -79,6 +84,7 @@ class ClassicCoordinator(GroupCoordinator):
         self.epochs = epochs
         self._on_failure = on_failure
         self._on_positions_commit = on_positions_commit
+        self._failed_commit_reported_at_s = -math.inf
         self._expelled_at_s: deque[float] = deque(maxlen=EXPULSIONS)
         self._last_code = 0
         self._deleted: tuple[MemberAssignment | None, set[str]] = (None, set())
@@ -418,8 +424,11 @@ class ClassicCoordinator(GroupCoordinator):
         try:
             await super()._do_commit_offsets(assignment, offsets)
         except kafka.KafkaError as error:
-            failure = translate_error(error, f"commit of group {self.group_id!r}")
-            self._on_positions_commit(positions, self._client.now_s() - began_s, failure)
+            now_s = self._client.now_s()
+            if now_s - self._failed_commit_reported_at_s >= FAILED_COMMITS_REPORTED_EVERY_S:
+                self._failed_commit_reported_at_s = now_s
+                failure = translate_error(error, f"commit of group {self.group_id!r}")
+                self._on_positions_commit(positions, now_s - began_s, failure)
             raise
         self._on_positions_commit(positions, self._client.now_s() - began_s, None)
 
