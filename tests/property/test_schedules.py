@@ -235,13 +235,13 @@ class TestTheCheckItself:
 
     def test_handling_a_lane_out_of_order_is_detected(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Retry failed records after later ones."""
-        original = Executor._put_back_to_wait
+        original = Executor._put_back_failed_to_retry_later
 
         def put_back_last(executor: Executor, lane: Lane, record: Record, delay_s: float) -> None:
             original(executor, lane, record, delay_s)
             lane.queue.rotate(-1)
 
-        monkeypatch.setattr(Executor, "_put_back_to_wait", put_back_last)
+        monkeypatch.setattr(Executor, "_put_back_failed_to_retry_later", put_back_last)
         with pytest.raises(Broken, match="was handled in the order"):
             run_schedules(range(300), BASE)
 

@@ -101,7 +101,7 @@ def bytes_to_json_value(data: bytes | None) -> Any:
     return bytes_to_text_or_base64(data) if value is None or isinstance(value, str) else value
 
 
-def readable_text_of_value(value: Any) -> str:
+def format_decoded_value(value: Any) -> str:
     """A value of `bytes_to_text_or_base64` or `bytes_to_json_value`, for people."""
     match value:
         case None:
@@ -109,7 +109,7 @@ def readable_text_of_value(value: Any) -> str:
         case {"base64": text}:
             return f"base64 {text}"
         case Mapping():
-            return ", ".join(f"{name} {readable_text_of_value(part)}" for name, part in value.items())
+            return ", ".join(f"{name} {format_decoded_value(part)}" for name, part in value.items())
         case _:
             return str(value)
 

@@ -120,4 +120,4 @@ def _read_topic(section: Section) -> str | None:
 
 
 def _read_partitioner(section: Section) -> Callable[..., Any] | None:
-    return section.function("partitioner", like="(key, all_partitions, available) -> partition")
+    return section.callable_value("partitioner", like="(key, all_partitions, available) -> partition")

@@ -257,7 +257,7 @@ class Section:
             return None
         return list(value)
 
-    def function(self, key: str, *, like: str) -> Callable[..., Any] | None:
+    def callable_value(self, key: str, *, like: str) -> Callable[..., Any] | None:
         value = self.value_or_missing(key)
         if value is MISSING or value is None:
             return None

@@ -29,7 +29,7 @@ class CheckedConsumer(Protocol):
     @property
     def middleware(self) -> Sequence[Middleware] | None: ...
     @property
-    def stack_type_header(self) -> str: ...
+    def type_header_read_by_stack(self) -> str: ...
     @property
     def default_event_type_by_topic(self) -> Mapping[str, str]: ...
     def record_without_cloudevents_envelope(self, record: Record) -> Record: ...
@@ -50,7 +50,7 @@ def predict_outcome(
         failed_as: the event type of an earlier attempt; it counts if middleware may have given it.
     """
     has_own_middleware = any(layer.cls is not JsonTypedDecoderMiddleware for layer in consumer.middleware or ())
-    header = dict(reversed(event.headers)).get(consumer.stack_type_header)
+    header = dict(reversed(event.headers)).get(consumer.type_header_read_by_stack)
     event_type = header.decode(errors="replace") if header is not None else None
     if event_type is None and has_own_middleware:
         event_type = failed_as

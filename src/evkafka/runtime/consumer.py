@@ -491,9 +491,9 @@ class Consumer:
         return self._assignment.has_uncommitted
 
     @property
-    def cancelled_attempt_count_of_stop(self) -> int:
+    def attempts_cancelled_at_stop(self) -> int:
         """How many attempts the stop's drain time was too short for."""
-        return self._rebalance_listener.cancelled_attempt_count_of_stop
+        return self._rebalance_listener.attempts_cancelled_at_stop
 
     @property
     def overrunning_executors(self) -> list[Executor]:

@@ -118,7 +118,7 @@ class SourceDeadLetterSink(DeadLetterSink, Protocol):
     ) -> Sequence[OutgoingRecord]: ...
 
 
-class DelayedRecordSink:
+class OriginalRecordDeadLetterSink:
     """Writes delayed records, as the records that failed first, to the next retry topic or the dead letters."""
 
     def __init__(self, sink: SourceDeadLetterSink, retry_topics: RetryTopics) -> None:

@@ -432,7 +432,7 @@ class Executor:
         if isinstance(verdict, Wait):
             self._report.report_failed(slot, record, outcome, verdict)
             self._report.report_finished(slot, record, "retried", duration_s)
-            self._put_back_to_wait(lane, record, verdict.delay_s)
+            self._put_back_failed_to_retry_later(lane, record, verdict.delay_s)
             return False
         return self._last_attempts.settle(lane, record, slot, outcome, verdict, duration_s)
 
@@ -444,7 +444,7 @@ class Executor:
         if isinstance(reason, NotReady):
             self._scheduler.block_until_schema_known(lane, reason.ready)
 
-    def _put_back_to_wait(self, lane: Lane, record: Record, delay_s: float) -> None:
+    def _put_back_failed_to_retry_later(self, lane: Lane, record: Record, delay_s: float) -> None:
         """The record stays the lane's first, and the lane waits. If its partition is revoked, the record is dropped:
         its next owner continues to count."""
         lane.partition.failed_attempts[record.offset] = self.slot.attempt

@@ -97,7 +97,7 @@ def _iterate_causes_and_groups(error: BaseException) -> Iterator[BaseException]:
 # ---------------------------------------------------------------------------- how a failure is reported
 
 
-def outcome_cause(outcome: Outcome) -> BaseException | None:
+def exception_behind_outcome(outcome: Outcome) -> BaseException | None:
     """The error that an endpoint was handling when it raised an outcome: `raise DeadLetter("why") from error`."""
     if outcome.__cause__ is not None or outcome.__suppress_context__:
         return outcome.__cause__
@@ -113,7 +113,7 @@ def first_failure_in_group(error: BaseException) -> BaseException:
 def reported_exception(error: BaseException) -> BaseException:
     """The exception that stands for a failure in logs and headers: the first of a group; the cause of an outcome."""
     leaf = first_failure_in_group(error)
-    cause = outcome_cause(leaf) if isinstance(leaf, Outcome) else None
+    cause = exception_behind_outcome(leaf) if isinstance(leaf, Outcome) else None
     return first_failure_in_group(cause) if cause is not None else leaf
 
 

@@ -31,7 +31,7 @@ class RebalanceListener:
     """The listener of one consumer's sources; implements SourceListener.
 
     Attributes:
-        cancelled_attempt_count_of_stop: how many attempts the stop's drain time was too short for.
+        attempts_cancelled_at_stop: how many attempts the stop's drain time was too short for.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class RebalanceListener:
         self._executors = executors
         self._report = report
         self._corrupt_records = corrupt_records
-        self.cancelled_attempt_count_of_stop = 0
+        self.attempts_cancelled_at_stop = 0
 
     # ------------------------------------------------------------------ the source's calls
 
@@ -170,7 +170,7 @@ class RebalanceListener:
         await self._wait_until_idle(revoked, drain_s)
         cut = self._cancel_unfinished(revoked)
         if self._stop_signal.stopping.done():
-            self.cancelled_attempt_count_of_stop += cut
+            self.attempts_cancelled_at_stop += cut
         if cut:
             await self._wait_until_idle(revoked, CANCEL_S)
         if assignment.committer is not None and not assignment.at_most_once:

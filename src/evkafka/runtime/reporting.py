@@ -15,7 +15,7 @@ from typing import Literal, cast
 
 from evkafka.outcomes import DeadLetter, Failed, FailureOutcome, Outcome, Skip, Unmatched
 from evkafka.records import Record
-from evkafka.runtime.failure_cause import outcome_cause
+from evkafka.runtime.failure_cause import exception_behind_outcome
 from evkafka.runtime.ports import Route, Slot
 from evkafka.runtime.settle import Finish, SendToDeadLetter, SendToRetryTopic, StopConsuming, Verdict, Wait
 from evkafka.serde.safe_text import NAME_CHARACTERS, truncate
@@ -231,7 +231,7 @@ def _error_of(outcome: FailureOutcome | None, verdict: Verdict) -> BaseException
         case Failed(error=error), _:
             return error
         case Outcome(), _:
-            return outcome_cause(outcome)
+            return exception_behind_outcome(outcome)
         case _:
             return None
 

@@ -13,7 +13,7 @@ from evkafka.config.settings import ErrorPolicySettings
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
 from evkafka.records import Record
 from evkafka.runtime.backoff import exponential_delay_s
-from evkafka.runtime.failure_cause import find_exception, outcome_cause
+from evkafka.runtime.failure_cause import exception_behind_outcome, find_exception
 from evkafka.telemetry import Status
 
 
@@ -98,7 +98,7 @@ def decide_at_least_once(
         case DeadLetter():
             return _decide_dead_letter_asked_by_endpoint(outcome)
         case Retry(after_ms=after_ms):
-            error = outcome_cause(outcome)
+            error = exception_behind_outcome(outcome)
             return _decide_retry(attempt, policy, after_ms=after_ms, error=error, waited_ms=waited_ms, random=random)
         case Failed(error=error) if policy.non_retryable and (found := find_exception(error, policy.non_retryable)):
             raised, kind = found
@@ -130,7 +130,7 @@ def decide_at_most_once(outcome: Outcome | Unmatched | Failed | None) -> Verdict
 
 def _decide_dead_letter_asked_by_endpoint(outcome: DeadLetter) -> SendToDeadLetter:
     """Passes the outcome as the error if it has a cause, so that the headers show the cause."""
-    return SendToDeadLetter(outcome.reason, outcome if outcome_cause(outcome) is not None else None)
+    return SendToDeadLetter(outcome.reason, outcome if exception_behind_outcome(outcome) is not None else None)
 
 
 def _decide_unmatched(reason: str, unmatched: str) -> Verdict:

@@ -88,14 +88,14 @@ class DeclaredConsumer:
         return self.handler.endpoints if self.handler is not None else None
 
     @property
-    def stack_type_header(self) -> str:
+    def type_header_read_by_stack(self) -> str:
         """The header that its stack reads the event type from."""
         return type_header_name_of_stack(self.middleware)
 
     @property
     def type_header(self) -> str:
         """The header of its records that has the event type. CloudEvents in structured mode may lack it."""
-        return self.stack_type_header if self.settings.envelope is None else CLOUDEVENTS_TYPE_HEADER
+        return self.type_header_read_by_stack if self.settings.envelope is None else CLOUDEVENTS_TYPE_HEADER
 
     def record_without_cloudevents_envelope(self, record: Record) -> Record:
         """The record as its stack sees it: with an envelope, the event in it.
@@ -103,7 +103,7 @@ class DeclaredConsumer:
         Raises:
             DecodeError: the record has no valid envelope.
         """
-        return record if self.settings.envelope is None else read_event(record, self.stack_type_header)
+        return record if self.settings.envelope is None else read_event(record, self.type_header_read_by_stack)
 
     @property
     def default_event_type_by_topic(self) -> dict[str, str]:

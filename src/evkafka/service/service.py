@@ -19,7 +19,7 @@ from evkafka.runtime.consumer import Consumer, ConsumerEnvironment, ConsumerSpec
 from evkafka.runtime.consumer_factory import build_consumer
 from evkafka.runtime.dead_letter_limit import LimitReset
 from evkafka.runtime.dead_letters.writer import DeadLetterWriter
-from evkafka.runtime.delayed_records import DelayedRecordSink
+from evkafka.runtime.delayed_records import OriginalRecordDeadLetterSink
 from evkafka.runtime.ports import Clock, Cluster
 from evkafka.runtime.status import AppStatus, ConsumerStatus, Phase, ProducerStatus
 from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline, stop_limit_s
@@ -213,7 +213,7 @@ class Service:
     @property
     def cancelled_attempt_count(self) -> int:
         """How many attempts were cancelled because the stop's drain time was over."""
-        return sum(consumer.cancelled_attempt_count_of_stop for consumer in self.consumers.values())
+        return sum(consumer.attempts_cancelled_at_stop for consumer in self.consumers.values())
 
     def abandon(self) -> None:
         """Drop everything without drain, commit or leaving the group, like a killed process. For tests of crashes."""
@@ -395,7 +395,7 @@ class Service:
                 name=retries.name,
                 settings=_consumer_settings_with_transactional_id(retries.settings),
                 dispatch=retries.dispatch,
-                dead_letters=DelayedRecordSink(dead_letters, retries.retry_topics),
+                dead_letters=OriginalRecordDeadLetterSink(dead_letters, retries.retry_topics),
                 paused=retries.paused(),
                 dead_letter_window=0,
                 retry_topics=retries.retry_topics,

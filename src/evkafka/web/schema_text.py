@@ -63,9 +63,9 @@ def describe_schema(schema: Any) -> list[TextPart]:
                 [describe_schema(arm) for arm in arms], between
             ) + _describe_discriminator(schema)
     if "const" in schema:
-        return [TextPart(_encode_json(schema["const"]))]
+        return [TextPart(_json_text_of_literal(schema["const"]))]
     if "enum" in schema:
-        return [TextPart("one of " + ", ".join(map(_encode_json, schema["enum"])))]
+        return [TextPart("one of " + ", ".join(map(_json_text_of_literal, schema["enum"])))]
     return _describe_type(schema) + _describe_bounds(schema)
 
 
@@ -124,7 +124,9 @@ def fields_of(schema: Any) -> list[Field]:
             name in required,
             describe_schema(property_),
             property_.get("description", "") if isinstance(property_, dict) else "",
-            _encode_json(property_["default"]) if isinstance(property_, dict) and "default" in property_ else "",
+            _json_text_of_literal(property_["default"])
+            if isinstance(property_, dict) and "default" in property_
+            else "",
             _nested_object_schema(property_),
         )
         for name, property_ in schema.get("properties", {}).items()
@@ -141,5 +143,5 @@ def _nested_object_schema(schema: Any) -> Mapping[str, Any] | None:
     return None
 
 
-def _encode_json(value: Any) -> str:
+def _json_text_of_literal(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)

@@ -14,7 +14,7 @@ from evkafka.runtime.dead_letters.retry_topics import RetryTopic, parse_delayed_
 from evkafka.runtime.delayed_records import (
     SHORTEST_WAIT_S,
     DelayedRecords,
-    DelayedRecordSink,
+    OriginalRecordDeadLetterSink,
     wrap_dispatch_to_unwrap_delayed_records,
 )
 from evkafka.runtime.interfaces import WriteFailed
@@ -194,7 +194,7 @@ class TestDispatchOrigins:
         assert wrap_dispatch_to_unwrap_delayed_records(cast(Any, FirstDispatch())).limited_route is None
 
 
-class TestDelayedRecordSink:
+class TestOriginalRecordDeadLetterSink:
     async def test_writes_origins(self) -> None:
         written: list[Any] = []
 
@@ -214,7 +214,7 @@ class TestDelayedRecordSink:
             ) -> None:
                 written.append((unreadable.partition.topic, source))
 
-        sink = DelayedRecordSink(cast(Any, Sink()), {TOPIC: RETRY_TOPIC})
+        sink = OriginalRecordDeadLetterSink(cast(Any, Sink()), {TOPIC: RETRY_TOPIC})
         await sink.send_to_retry_topic(
             delayed_record(41), slot(), SendToRetryTopic(60_000, "why", None), lambda *_: None
         )

@@ -19,8 +19,8 @@ from evkafka.cli.output import (
     counted,
     escape_indented,
     escape_indented_after_first,
+    format_decoded_value,
     print_json,
-    readable_text_of_value,
     show_progress_bar,
     stdout_console,
 )
@@ -144,11 +144,11 @@ def show_letter(dead_letters: FoundDeadLetterTopic, wanted: DeadLetterFilter, *,
             print("headers:")
             for header, text in value:
                 if "traceback" not in header and "stacktrace" not in header:
-                    print(f"  {escape_line(header)}: {escape_line(readable_text_of_value(text))}")
+                    print(f"  {escape_line(header)}: {escape_line(format_decoded_value(text))}")
         elif name == "traceback":
             print(f"traceback:\n{escape_indented(value.rstrip())}" if value else "traceback: none")
         else:
-            print(f"{name}: {escape_indented_after_first(readable_text_of_value(value))}")
+            print(f"{name}: {escape_indented_after_first(format_decoded_value(value))}")
 
 
 async def _find_last_matching_letter(

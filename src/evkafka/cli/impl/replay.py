@@ -158,7 +158,7 @@ async def _select_records(
 
 def _event_type_of(record: Record, declared: DeclaredConsumer) -> str | None:
     try:
-        return event_type_of(declared.record_without_cloudevents_envelope(record), declared.stack_type_header)
+        return event_type_of(declared.record_without_cloudevents_envelope(record), declared.type_header_read_by_stack)
     except DecodeError:
         return None
 

@@ -19,8 +19,8 @@ from evkafka.cli.connection import FoundCluster
 from evkafka.cli.output import (
     bytes_to_json_value,
     bytes_to_text_or_base64,
+    format_decoded_value,
     print_json_line,
-    readable_text_of_value,
 )
 from evkafka.cli.position import LATEST, Position, look_up_offsets, look_up_topic_bounds
 from evkafka.cli.signals import interrupt_on_sigterm
@@ -283,7 +283,7 @@ class LinePrinter:
         line.append(f"  {escape_line(event_type_of(record, self._type_header) or '-', NAME_CHARACTERS)}", "bold cyan")
         if record.key is not None:
             line.append(
-                f"  key={escape_line(readable_text_of_value(bytes_to_text_or_base64(record.key)), NAME_CHARACTERS)}",
+                f"  key={escape_line(format_decoded_value(bytes_to_text_or_base64(record.key)), NAME_CHARACTERS)}",
                 "yellow",
             )
         line.append(f"  {escape_line(self._value_text(record), VALUE_CHARACTERS)}")
@@ -299,6 +299,6 @@ class LinePrinter:
             return "tombstone"
         try:
             value = bytes_to_json_value(record.value)
-            return json_text(value, compact=False) if isinstance(value, (dict, list)) else readable_text_of_value(value)
+            return json_text(value, compact=False) if isinstance(value, (dict, list)) else format_decoded_value(value)
         except (ValueError, RecursionError):
-            return readable_text_of_value(bytes_to_text_or_base64(record.value))
+            return format_decoded_value(bytes_to_text_or_base64(record.value))

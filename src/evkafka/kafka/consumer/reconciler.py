@@ -145,7 +145,7 @@ class Reconciler:
 
     async def _revoke_partitions(self, partitions: Partitions, positions: Mapping[ClientPartition, int]) -> None:
         tps = [self._client_partition(one) for one in partitions]
-        await self._note_deleted_topics(partitions)
+        await self._commit_nothing_of_deleted_topics(partitions)
         if self._commits_positions:
             await self._commit_positions(positions)
         await self._listener.on_revoked(tps)
@@ -153,7 +153,7 @@ class Reconciler:
         self._forget_offsets_epochs_and_ids(tps)
         self._news()
 
-    async def _note_deleted_topics(self, partitions: Partitions) -> None:
+    async def _commit_nothing_of_deleted_topics(self, partitions: Partitions) -> None:
         """If all of a topic is taken away, it may have been deleted, and there may be another one of that name."""
         kept = {one.topic_id for one in self._membership.owned - partitions}
         doubtful = {one.topic_id for one in partitions} - kept

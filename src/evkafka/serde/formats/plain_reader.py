@@ -106,7 +106,7 @@ class PlainReader:
             self._compiled[frame.key] = compiled
         read, names = compiled
         plain, name = read(value, frame), names(value, frame)
-        return _copy_record_with_value(record, _encode_json(plain), name, "")
+        return _copy_record_with_value(record, _json_bytes_of_plain_value(plain), name, "")
 
     async def close(self) -> None:
         await self._registry.close()
@@ -131,7 +131,7 @@ async def _return_unchanged(records: Sequence[Record]) -> Sequence[Record]:
     return records
 
 
-def _encode_json(plain: Any) -> bytes:
+def _json_bytes_of_plain_value(plain: Any) -> bytes:
     return to_json(plain, bytes_mode="base64", inf_nan_mode="strings", fallback=str)
 
 
