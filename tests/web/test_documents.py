@@ -138,8 +138,10 @@ class TestLists:
             key.value
             for code in sources().values()
             for node in ast.walk(ast.parse(code))
-            if isinstance(node, ast.keyword) and node.arg == "extra" and isinstance(node.value, ast.Dict)
-            for key in node.value.keys
+            if isinstance(node, ast.keyword) and node.arg == "extra"
+            for fields in ast.walk(node.value)
+            if isinstance(fields, ast.Dict)
+            for key in fields.keys
             if isinstance(key, ast.Constant)
         }
         assert {"consumer", "topic", "attempt", "duration_ms"} <= carried
