@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self
 from uuid import UUID
@@ -227,17 +228,19 @@ class EVKafkaProducer:
         topic, event_type = str_subclass_to_str(topic), str_subclass_to_str(event_type)
         value, own_key, pairs = _encode_event(event, event_type, topic, key, headers)
         timeout_s = self._send_timeout_in_endpoint_s(event_type, topic)
-        observers = self._create_observers(topic, event_type, pairs)
+        end_span, report = self._start_span(topic, pairs), self._create_report(topic, event_type)
         if wrap is not None:
             value, pairs = wrap(value, pairs)
         kept = kept_sends.get() if self._joins_transactions else None
-        sent_at = kept.addresses[0] if kept is not None else None
-        record = OutgoingRecord(topic, value, own_key, partition, timestamp_ms, pairs, event_type, None, sent_at)
-        sending = (
-            sink.queue_record(record, timeout_s=timeout_s)
-            if kept is None
-            else self._keep_for_transaction(kept, sink, record, timeout_s)
-        )
+        record = OutgoingRecord(topic, value, own_key, partition, timestamp_ms, pairs, event_type)
+        if kept is None:
+            sending = sink.queue_record(record, timeout_s=timeout_s)
+        else:
+            on_committed = None if report is None else partial(report, None, None)
+            report = None if report is None else partial(_report_error, report)
+            record = record._replace(sent_at=kept.addresses[0], on_committed=on_committed)
+            sending = self._keep_for_transaction(kept, sink, record, timeout_s)
+        observers = [observer for observer in (end_span, report) if observer is not None]
         return await (_enqueue_observed(sending, observers) if observers else sending)
 
     async def _keep_for_transaction(
@@ -261,21 +264,24 @@ class EVKafkaProducer:
         future.set_result(RecordMetadata(placed.topic, partition, -1, placed.timestamp_ms, 0, -1))
         return future
 
-    def _create_observers(self, topic: str, event_type: str, headers: Pairs) -> list[SendEnded]:
-        """The functions to call at the end of this send. Tracing adds a header to it."""
-        observers: list[SendEnded] = []
-        if self._spans is not None:
-            observers.append(self._spans.start_send(topic, self.settings.connection.client_id, headers))
-        if self._telemetry is not None and self._telemetry.wants(EventPublished):
-            telemetry, began_s = self._telemetry, time.monotonic()
+    def _start_span(self, topic: str, headers: Pairs) -> SendEnded | None:
+        """The function that ends the span of this send; tracing adds a header to it. None without tracing."""
+        if self._spans is None:
+            return None
+        return self._spans.start_send(topic, self.settings.connection.client_id, headers)
 
-            def emit(_: RecordMetadata | None, error: BaseException | None) -> None:
-                if isinstance(error, asyncio.CancelledError):
-                    return  # its sender has withdrawn it
-                telemetry.emit(EventPublished(self.name, topic, event_type, time.monotonic() - began_s, error))
+    def _create_report(self, topic: str, event_type: str) -> SendEnded | None:
+        """The function that emits `EventPublished` when this send has ended; None if nobody listens."""
+        if self._telemetry is None or not self._telemetry.wants(EventPublished):
+            return None
+        telemetry, began_s = self._telemetry, time.monotonic()
 
-            observers.append(emit)
-        return observers
+        def emit(_: RecordMetadata | None, error: BaseException | None) -> None:
+            if isinstance(error, asyncio.CancelledError):
+                return  # its sender has withdrawn it
+            telemetry.emit(EventPublished(self.name, topic, event_type, time.monotonic() - began_s, error))
+
+        return emit
 
     async def send_events(
         self,
@@ -353,6 +359,12 @@ class EVKafkaProducer:
                 may_have_been_written=False,
             )
         return left_s
+
+
+def _report_error(report: SendEnded, metadata: RecordMetadata | None, error: BaseException | None) -> None:
+    """Report the end of a send that was to be kept for a transaction, if that has failed."""
+    if error is not None:
+        report(metadata, error)
 
 
 async def _enqueue_observed(

@@ -240,7 +240,11 @@ class PartitionBlocked(Event):
 
 @dataclass(frozen=True, slots=True)
 class EventPublished(Event):
-    """A send has ended: confirmed by the broker, or failed with `error`."""
+    """A send has ended: confirmed by the broker, or failed with `error`.
+
+    A send of an exactly-once endpoint is confirmed when its transaction is committed. If it never is, as after a failed
+    attempt, the send is not reported.
+    """
 
     topic: str
     event_type: str

@@ -385,6 +385,52 @@ class TestConsumers:
         assert metrics["evkafka_transactions_total"][("billing", "committed")] >= 2.0
         assert metrics["evkafka_transaction_seconds_count"][("billing",)] >= 3.0
 
+    async def test_a_send_of_an_exactly_once_endpoint_is_counted_when_its_transaction_is_committed(self) -> None:
+        handler, sender = Handler(), Sender()
+        attempts = 0
+
+        @sender.event("Billed", topic="bills")
+        async def send_bill(bill: dict[str, Any]) -> None: ...
+
+        @handler.event("OrderPlaced")
+        async def on_order(order: dict[str, Any]) -> None:
+            nonlocal attempts
+            attempts += 1
+            await send_bill(order)
+            if attempts < 3:
+                raise ValueError
+
+        app = app_with(handler, auto_commit_mode="exactly-once", transaction_interval_ms=9_000)
+        app.add_producer({}, sender)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            while attempts < 3:
+                await kafka.advance(ms=100)
+            kept = await scrape(app)
+            await kafka.settle()
+            metrics = await scrape(app)
+        assert "evkafka_published_total" not in kept
+        assert metrics["evkafka_published_total"] == {("ok", "bills"): 1.0}
+        assert metrics["evkafka_publish_duration_seconds_count"] == {("bills",): 1.0}
+
+    async def test_a_send_that_cannot_be_kept_for_a_transaction_is_counted_as_failed(self) -> None:
+        handler, sender = Handler(), Sender()
+
+        @sender.event("Billed", topic="bills")
+        async def send_bill(bill: bytes) -> None: ...
+
+        @handler.event("OrderPlaced")
+        async def on_order(order: dict[str, Any]) -> None:
+            await send_bill(bytes(2_000_000))
+
+        config: Any = {"max_attempts": 1, "then": "skip"}
+        app = app_with(handler, auto_commit_mode="exactly-once", on_error=config)
+        app.add_producer({}, sender)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await settled(kafka, {})
+            metrics = await scrape(app)
+        assert metrics["evkafka_published_total"] == {("failed", "bills"): 1.0}
+
     async def test_series_of_a_partition_end_when_it_is_revoked(self) -> None:
         app, other = app_with(), app_with()
         async with InMemoryKafka(partitions=2) as kafka, kafka.running(app):

@@ -67,7 +67,8 @@ class Tracing:
         def ended(metadata: RecordMetadata | None, error: BaseException | None) -> None:
             if metadata is not None:
                 span.set_attribute("messaging.destination.partition.id", str(metadata.partition))
-                span.set_attribute("messaging.kafka.offset", metadata.offset)
+                if metadata.offset >= 0:  # not known of a send that is kept for a transaction
+                    span.set_attribute("messaging.kafka.offset", metadata.offset)
             if error is not None:
                 _record_error_on_span(span, error)
             span.end()

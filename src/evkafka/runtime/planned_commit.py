@@ -35,6 +35,9 @@ class PlannedCommit(NamedTuple):
         partition.saved, partition.committed = (self.offset, self.metadata), self.offset
         if self.coverage is not None:
             partition.outbox.set_coverage_and_remove_written(self.coverage, self.sent)
+        for record in (record for sent in self.sent for record in sent.records):
+            if record.on_committed is not None:
+                record.on_committed()
 
 
 def plan_partition_commit(

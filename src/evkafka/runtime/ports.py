@@ -274,6 +274,7 @@ class OutgoingRecord(NamedTuple):
         event_type: names the record in errors.
         compression_type: how a transaction compresses its batch; `RecordSink.with_chosen_partition` sets it.
         sent_at: the address of the record whose attempt sends it in a transaction.
+        on_committed: called when a transaction has written it; not called if none ever does.
     """
 
     topic: str
@@ -285,6 +286,7 @@ class OutgoingRecord(NamedTuple):
     event_type: str | None = None
     compression_type: CompressionType | None = None
     sent_at: str | None = None
+    on_committed: Callable[[], object] | None = None
 
 
 WriteFailed = Callable[[str, BaseException], object]

@@ -216,6 +216,22 @@ class TestSends:
         assert header == f"00-0af7651916cd43dd8448eb211c80319c-{send.context.span_id:016x}-01".encode()
         assert (send.attributes or {})["messaging.kafka.offset"] == 0
 
+    async def test_a_send_that_is_kept_for_a_transaction_has_no_offset(self, spans: InMemorySpanExporter) -> None:
+        handler, sender = Handler(), Sender()
+
+        @sender.event("Billed", topic="bills")
+        async def send_bill(event: dict[str, Any]) -> None: ...
+
+        @handler.event("OrderPlaced")
+        async def on_order(event: dict[str, Any]) -> None:
+            await send_bill(event)
+
+        app = app_with(handler, auto_commit_mode="exactly-once")
+        app.add_producer({}, sender)
+        await handled(app, {})
+        [send] = named(spans, "send bills")
+        assert "messaging.kafka.offset" not in (send.attributes or {})
+
     async def test_a_failed_send_has_an_error(self, spans: InMemorySpanExporter) -> None:
         handler, sender = Handler(), Sender()
 
