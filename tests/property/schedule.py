@@ -34,6 +34,8 @@ Protocols = Literal["classic", "consumer", "mixed"]
 class Schedule:
     """One run: members, records and faults; then an end without faults, in which everything must recover."""
 
+    with_middleware = False
+
     def __init__(
         self,
         seed: int,
@@ -117,6 +119,8 @@ class Schedule:
             "turns": self.random.choice([0, 0, 1, 5]),
             "sends": self.random.choice([False, True]),
             "lasts_s": self.random.choice([0.0, 0.2, 1.0, 3.0]) if self.kind == "slow" else 0.0,
+            "fails_early": 0,
+            "stops": False,
         }
 
     def _random_key(self) -> str | None:
@@ -143,10 +147,12 @@ class Schedule:
     async def _start(self) -> None:
         if len(self.members) >= MAX_MEMBERS or self.kafka.is_in_outage:
             return
-        app = Worker(self._member_config(), self.journal, self.kafka.clock, kind=self.kind).app
+        worker = Worker(
+            self._member_config(), self.journal, self.kafka.clock, kind=self.kind, middleware=self.with_middleware
+        )
         stack = AsyncExitStack()
-        await stack.enter_async_context(self.kafka.running(app, joined=False))
-        self.members.append((app, stack))
+        await stack.enter_async_context(self.kafka.running(worker.app, joined=False))
+        self.members.append((worker.app, stack))
         if self.random.random() < 0.5:
             await self.kafka.advance(ms=500)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -15,14 +16,17 @@ from evkafka import (
     DeliveryError,
     EVKafkaApp,
     Handler,
+    Middleware,
     ProducerConfig,
     Request,
     Sender,
 )
+from evkafka.context import App, Context
+from evkafka.middleware import JsonTypedDecoderMiddleware
 from evkafka.runtime.clock import sleep
 from evkafka.runtime.ports import Clock
 from evkafka.sender import OutboundEndpoint
-from evkafka.telemetry import PartitionsRevoked
+from evkafka.telemetry import AttemptFailed, PartitionsRevoked
 from tests.property.promises import Lane, kept_in_order, lane_of
 
 GROUP, TOPIC, OUT, PARTITIONS, KEYS = "g", "t", "out", 3, 5
@@ -43,7 +47,10 @@ class Journal:
         handled: partition -> offsets of successful attempts, in the order of their ends.
         in_lanes: lane -> the same.
         broken: violations that an endpoint saw. (Raised there, they would be failed attempts.)
-        failed: (partition, offset) -> the numbers of its attempts that failed, in order.
+        failed: (partition, offset) -> the numbers of its attempts that failed, in order, as they were reported; one
+            that stops the app is not among them.
+        miscounted: attempts with another number than the next one.
+        stopped: (partition, offset) of the records that have stopped an app.
         sent: addresses of records whose output was confirmed, in the order of the confirmations.
         running: lane -> the member that handles a record of it, in the whole group, and how many times that member had
             lost partitions when it began: an attempt that runs on after a loss is not its member's any more.
@@ -52,9 +59,36 @@ class Journal:
     handled: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     in_lanes: dict[Lane, list[int]] = field(default_factory=lambda: defaultdict(list))
     failed: dict[tuple[int, int], list[int]] = field(default_factory=lambda: defaultdict(list))
+    miscounted: list[str] = field(default_factory=list)
+    stopped: set[tuple[int, int]] = field(default_factory=set)
     sent: list[tuple[int, int]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     running: dict[Lane, tuple[Worker, int]] = field(default_factory=dict)
+
+    def forget_records(self, partition: int, cut: int) -> None:
+        """The log of this partition was truncated at this offset: other records will be there."""
+        self.handled[partition] = [offset for offset in self.handled[partition] if offset < cut]
+        for lane in [lane for lane in self.in_lanes if lane[0] == partition]:
+            self.in_lanes[lane] = [offset for offset in self.in_lanes[lane] if offset < cut]
+        for address in [(own, offset) for own, offset in self.failed if own == partition and offset >= cut]:
+            del self.failed[address]
+        self.stopped = {(own, offset) for own, offset in self.stopped if own != partition or offset < cut}
+
+
+class Stop(Exception):
+    """Stops the app if its policy names it, and has `then: "stop"`."""
+
+
+class FailsEarly:
+    """A middleware in which attempts fail before the endpoint is called."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, context: Context) -> None:
+        if context.attempt <= json.loads(context.message.value)["fails_early"]:
+            raise ValueError("requested by the schedule, early")
+        await self._app(context)
 
 
 class Worker:
@@ -65,16 +99,21 @@ class Worker:
             `batches` one for batches; `all` has one for single records, one with its own concurrency limit, one that
             runs in a thread, and one for batches.
         clock: of slow endpoints.
+        middleware: whether attempts may fail in a middleware.
     """
 
-    def __init__(self, config: ConsumerConfig, journal: Journal, clock: Clock, *, kind: Kind) -> None:
+    def __init__(
+        self, config: ConsumerConfig, journal: Journal, clock: Clock, *, kind: Kind, middleware: bool = False
+    ) -> None:
         self._config = config
         self._clock = clock
         self._journal = journal
         self._sender = Sender()
         self._losses = 0
-        self.app = EVKafkaApp()
+        stack = [Middleware(FailsEarly), Middleware(JsonTypedDecoderMiddleware)]
+        self.app = EVKafkaApp(middleware=stack if middleware else None)
         self.app.telemetry.listen(PartitionsRevoked, self._on_revoked)
+        self.app.telemetry.listen(AttemptFailed, self._on_attempt_failed)
         self._send_done = self._declare_done()
         handler, work_on = Handler(), self._make_work_on()
         if kind == "batches":
@@ -90,6 +129,10 @@ class Worker:
 
     def _on_revoked(self, event: PartitionsRevoked) -> None:
         self._losses += event.lost
+
+    def _on_attempt_failed(self, event: AttemptFailed) -> None:
+        if event.decision != "stop":
+            self._journal.failed[event.partition, event.offset].append(event.attempt)
 
     @property
     def expired(self) -> bool:
@@ -126,7 +169,7 @@ class Worker:
                         continue  # behind a failed record of its lane it counts as not done in any case
                     try:
                         await work_on(work, request)
-                    except (ValueError, DeliveryError) as error:
+                    except (ValueError, DeliveryError, Stop) as error:
                         failed[index] = error
                     else:
                         self._handled(lane, request)
@@ -157,8 +200,13 @@ class Worker:
         return work_on
 
     def _fail_if_requested(self, work: dict[str, Any], request: Request) -> None:
+        address, journal = (request.partition, request.offset), self._journal
+        if request.attempt != len(journal.failed[address]) + 1:
+            journal.miscounted.append(f"attempt {request.attempt} at {address}, after {journal.failed[address]}")
+        if work["stops"] and address not in journal.stopped:
+            journal.stopped.add(address)
+            raise Stop if self._config.get("on_error", {}).get("then") == "stop" else MemoryError
         if request.attempt <= work["fails"]:
-            self._journal.failed[request.partition, request.offset].append(request.attempt)
             raise ValueError("requested by the schedule")
 
     @contextmanager
