@@ -107,6 +107,20 @@ class TestAGroupThatRuns:
             await kafka.settle()
             assert seen.offsets() == [*range(10), *range(4, 24)]
 
+    async def test_a_gap_after_the_cut_belongs_to_the_new_leader(self) -> None:
+        app, seen = make_app()
+        resets = resets_of(app)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await send(kafka, 10)
+            await kafka.settle()
+            kafka.lose_records("orders", after=4)
+            kafka.make_gap("orders", offsets=2)
+            await kafka.advance(ms=10_000)
+            await send(kafka, 2)
+            await kafka.settle()
+        assert seen.offsets() == [*range(10), 6, 7]
+        assert resets[1:] == [OffsetReset(ORDERS, 10, 4, "truncated")]
+
     async def test_unfinished_records_before_the_truncation_are_handled_again(self) -> None:
         held = asyncio.Event()
 

@@ -151,15 +151,21 @@ class PartitionReader:
             return []
         records = log.read(position, most, self.isolation)
         if records:
-            self.epochs.add_read(tp, log.epochs_between_offsets(records[0].offset, records[-1].offset))
-            self.positions[tp] = log.position_past_gap_at_end(records[-1].offset + 1, self.isolation)
+            self._advance_to(tp, log.position_past_gap_at_end(records[-1].offset + 1, self.isolation))
             return records
         blocked = log.next_unreadable_offset(position)
         if blocked is not None:
             self.listener.on_unreadable_records(Unreadable(tp, blocked, blocked + 1, ValueError("a bad checksum")))
         else:
-            self.positions[tp] = log.position_past_gap_at_end(position, self.isolation)
+            self._advance_to(tp, log.position_past_gap_at_end(position, self.isolation))
         return []
+
+    def _advance_to(self, tp: TopicPartition, end: int) -> None:
+        """All up to this offset was read. A gap has an epoch too, as transaction markers have."""
+        if end > self.positions[tp]:
+            epochs = self._cluster.topics.log(tp).epochs_between_offsets(self.positions[tp], end - 1)
+            self.epochs.add_read(tp, epochs)
+            self.positions[tp] = end
 
     def next_fetched_timestamp_ms(self, partition: TopicPartition) -> int | None:
         position = self.positions.get(partition)
