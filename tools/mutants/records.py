@@ -267,12 +267,19 @@ COMPLETED = [
     ),
     Breakage(
         "an attempt that fails in a hand-over is not counted",
-        "runtime/executor.py",
-        "        lane.partition.failed_attempts[record.offset] = self.slot.attempt\n        if lane.partition",
-        "        if not lane.partition.forbids_retries:\n"
-        "            lane.partition.failed_attempts[record.offset] = self.slot.attempt\n        if lane.partition",
+        "runtime/partition.py",
+        "        if self.ledger.sealed:\n            return False\n        self.failed_attempts",
+        "        if self.forbids_retries:\n            return False\n        self.failed_attempts",
         "a record that fails slowly is tried more often than configured",
         (DONE,),
+    ),
+    Breakage(
+        "an attempt that fails after its partition was revoked is reported as retried",
+        "runtime/partition.py",
+        "        if self.ledger.sealed:\n            return False\n        self.failed_attempts",
+        "        self.failed_attempts",
+        "the metrics count an attempt that the next owner makes again",
+        ("tests/runtime/lanes/test_giving_back.py",),
     ),
     Breakage(
         "the attempts at a record are counted from 1 whenever its lane runs",

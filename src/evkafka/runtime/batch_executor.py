@@ -352,11 +352,12 @@ class BatchRun:
                 self._scheduler.make_ready(lane)
 
     def _count_failed_attempt(self, index: int, share_s: float) -> None:
-        """This record has failed and is to be tried again: here, or by the next owner of its partition, which continues
-        to count."""
+        """This record has failed, and is to be tried again."""
         record = self._records[index]
-        self._batch.partition.failed_attempts[record.offset] = self._batch.attempt
-        self._report.report_finished(self._runner.slot, record, "retried", share_s)
+        if self._batch.partition.count_failed_attempt(record.offset, self._batch.attempt):
+            self._report.report_finished(self._runner.slot, record, "retried", share_s)
+        else:
+            self._report.report_dropped(self._runner.slot.route, record)
 
     def _new_lane_without_order(self, index: int) -> Lane:
         """A new lane, in which a record that needs no order waits."""

@@ -431,8 +431,11 @@ class Executor:
         verdict = self._decide(record.topic, slot.route, outcome, slot.attempt)
         if isinstance(verdict, Wait):
             self._report.report_failed(slot, record, outcome, verdict)
-            self._report.report_finished(slot, record, "retried", duration_s)
-            self._put_back_failed_to_retry_later(lane, record, verdict.delay_s)
+            if lane.partition.count_failed_attempt(record.offset, slot.attempt):
+                self._report.report_finished(slot, record, "retried", duration_s)
+                self._put_back_failed_to_retry_later(lane, record, verdict.delay_s)
+            else:
+                self._report.report_dropped(slot.route, record)
             return False
         return self._last_attempts.settle(lane, record, slot, outcome, verdict, duration_s)
 
@@ -445,9 +448,8 @@ class Executor:
             self._scheduler.block_until_schema_known(lane, reason.ready)
 
     def _put_back_failed_to_retry_later(self, lane: Lane, record: Record, delay_s: float) -> None:
-        """The record stays the lane's first, and the lane waits. If its partition is revoked, the record is dropped:
-        its next owner continues to count."""
-        lane.partition.failed_attempts[record.offset] = self.slot.attempt
+        """The record stays the lane's first, and the lane waits. If its partition is being revoked, the record is
+        dropped."""
         if lane.partition.forbids_retries:
             return
         lane.queue.appendleft(record)

@@ -444,6 +444,14 @@ class Partition:
         self.outbox.add((offset,), sent)
         return True
 
+    def count_failed_attempt(self, offset: int, attempt: int) -> bool:
+        """This record has failed, and is to be tried again: here, or by the partition's next owner, which continues to
+        count. False if its assignment is over: then nothing of it counts."""
+        if self.ledger.sealed:
+            return False
+        self.failed_attempts[offset] = attempt
+        return True
+
     @property
     def first_unfinished_offset(self) -> int | None:
         """The first offset that is not finished, as far as is known."""

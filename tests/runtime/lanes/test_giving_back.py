@@ -107,6 +107,7 @@ class TestAnAttemptThatFailsWhenItsPartitionHasGone:
     async def test_is_not_retried_here(self, bench: Bench, batch: bool) -> None:
         """A thread cannot be cancelled, and its record is another member's by the time it fails."""
         first, second = list[tuple[int, int]](), list[int]()
+        dropped = list[ResultDropped]()
         go_on = threading.Event()
         handler, other = Handler(), Handler()
 
@@ -134,6 +135,7 @@ class TestAnAttemptThatFailsWhenItsPartitionHasGone:
         await bench.send(b"0", partition=0)
         await bench.send(b"1", partition=1)
         app = member(handler, concurrency=2, ordering="partition", **quick)
+        app.telemetry.listen(ResultDropped, dropped.append)
         async with AsyncExitStack() as members:
             await members.enter_async_context(bench.kafka.running(app))
             await bench.until(lambda: sorted(first) == [(0, 1), (1, 1)])
@@ -145,6 +147,7 @@ class TestAnAttemptThatFailsWhenItsPartitionHasGone:
             go_on.set()
             await bench.until(lambda: (mine, 3) in first)
             assert [attempt for partition, attempt in first if partition != mine] == [1]
+            assert sorted(event.partition for event in dropped) == [0, 1], "both were revoked, and one came back"
             await bench.until(lambda: bench.committed(1 - mine) == 1)
 
 
