@@ -160,6 +160,11 @@ class TestSystemd:
         assert int(service["TimeoutStopSec"]) > STOP_S
         assert service["RestartPreventExitStatus"] == "2"  # exit code for usage and configuration errors
 
+    def test_systemd_never_gives_up_while_kafka_is_unavailable(self) -> None:
+        unit = configparser.ConfigParser(strict=False, interpolation=None)
+        unit.read(DEPLOY / "shop.service")
+        assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+
     @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd-analyze")
     def test_systemd_complains_only_that_the_service_is_not_installed(self) -> None:
         done = subprocess.run(

@@ -206,10 +206,11 @@ class AppLifecycle:
         remove_fork_hook = undo_in_children(self._forget_in_child)
         try:
             async with self._sharing_health_and_metrics(), service.running():
-                for declared in self._app.consumers.values():
-                    declared.log_start(self._app.title)
                 if self.should_exit:
                     service.begin_stop()
+                else:
+                    for declared in self._app.consumers.values():
+                        declared.log_start(self._app.title)
                 try:
                     yield service
                 finally:
