@@ -277,6 +277,14 @@ ASSIGNMENT = [
         ("tests/runtime/lanes/test_partial_rebalance.py",),
     ),
     Breakage(
+        "records of a partition that is assigned during a stop begin",
+        "runtime/rebalance.py",
+        "            if self._stop_signal.is_set:",
+        "            if False:",
+        "they are cut without a drain, and the next owner counts an attempt because it takes this for a crash",
+        ("tests/runtime/lanes/test_partial_rebalance.py",),
+    ),
+    Breakage(
         "lost partitions are drained and committed",
         "runtime/rebalance.py",
         "        self._end_assignment_and_report_revoked(lost, self._cancel_unfinished(lost), lost=True)",

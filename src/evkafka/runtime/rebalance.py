@@ -76,7 +76,9 @@ class RebalanceListener:
         assignment = self._assignment
         for tp in partitions:
             assignment.flow.remove_assignment_reasons(tp)
-            assignment.add_new_partition(tp)
+            partition = assignment.add_new_partition(tp)
+            if self._stop_signal.is_set:  # the drain has begun without it: nobody would wait for its records
+                partition.close()
         assignment.flow.room.set()
         total = len(assignment.partitions)
         epoch = assignment.source.group_epoch() if assignment.source is not None else None

@@ -267,6 +267,22 @@ class TestPartitionsThatAreAssignedDuringAStop:
         assert len(assigning) == 1
         assert assignment.partitions == {}
 
+    async def test_begin_no_records_and_have_no_mark(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+        """The drain has begun without them, and would not end them: the next owner would take the mark for a death."""
+        async with bench.running(handler, **PARALLEL):
+            await bench.send(b"kept", partition=0)
+            await bench.until(lambda: gates.running == {b"kept"})
+            await revoke(bench, MOVED)
+            bench.consumer.stop()
+            await bench.until(lambda: bench.consumer._assignment.partitions[KEPT].is_being_revoked)
+            await bench.consumer._rebalance_listener.on_assigned([MOVED])
+            await bench.send(b"moved", partition=1)
+            await bench.kafka.advance(ms=1_000)
+            gates.open(b"kept")
+        assert gates.begun == [b"kept"]
+        assert (bench.committed(0), bench.committed(1)) == (1, 0)
+        assert bench.kafka.committed_metadata(GROUP, TOPIC, 1) == ""
+
 
 class TestAPartitionThatIsLostWhileItsRecordsAreHandledOneAtATime:
     async def test_is_read_when_it_is_assigned_again(self, bench: Bench, gates: Gates, handler: Handler) -> None:
