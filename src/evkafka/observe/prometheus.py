@@ -321,7 +321,7 @@ def _metrics_of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metri
         ("evkafka_assigned_partitions", "Partitions assigned.", lambda one: len(one.partitions)),
         (
             "evkafka_paused_partitions",
-            "Partitions that are not read: paused, full, or blocked by a record that cannot be read.",
+            "Partitions that are not read: paused, full, blocked by an unreadable record, or out of commit metadata.",
             lambda one: sum(
                 partition.paused or partition.full or partition.held or partition.metadata_full
                 for partition in one.partitions
