@@ -19,8 +19,8 @@ class DeclaringApp(Protocol):
 
 
 def registry_of_topic(app: DeclaringApp, topic: str) -> SchemaRegistry | None:
-    """The registry with the schemas of a topic's values: that of its format; else, as for a dead-letter topic, the only
-    one of the app. None if there is none."""
+    """The registry with the schemas of a topic's values: that of its format, or of the source of a retry or dead-letter
+    topic; else the only one of the app. None if there is none."""
     if of_topic := _distinct_registries(_formats_of_topic(app, topic)):
         return of_topic[0]
     of_app = registries_of(app)
@@ -35,11 +35,19 @@ def registries_of(app: DeclaringApp) -> list[SchemaRegistry]:
 def _formats_of_topic(app: DeclaringApp, topic: str) -> Iterator[ValueFormat | None]:
     for consumer in app.consumers.values():
         formats = consumer.formats()
-        if formats is not None and topic in {one.name for one in consumer.settings.topics}:
-            yield formats.format_of_topic(topic)
+        if formats is not None:
+            yield from map(formats.format_of_topic, _source_topics(consumer, topic))
     for producer in app.producers.values():
         default = producer.describe_contract().settings.topic
         yield from (one.value_format for one in producer.sender.endpoints if (one.topic or default) == topic)
+
+
+def _source_topics(consumer: DeclaredConsumer, topic: str) -> Iterator[str]:
+    """The topics that the consumer reads and whose records are in this one: itself, and the sources of a retry or
+    dead-letter topic."""
+    yield from (one.name for one in consumer.settings.topics if one.name == topic)
+    yield from (one.source for name, one in consumer.retry_topics().items() if name == topic)
+    yield from (one.source for one in consumer.dead_letter_topics() if one.name == topic)
 
 
 def _formats_of_app(app: DeclaringApp) -> Iterator[ValueFormat | None]:
