@@ -22,6 +22,7 @@ CASES: list[ConsumerConfig] = [
     {**CUTTING, "on_error": POLICY},
     {**CUTTING, "on_error": POLICY, "concurrency": 4},
     {**CUTTING, "on_error": STOPPING, "concurrency": 4},
+    {**CUTTING, "on_error": POLICY, "concurrency": 4, "auto_commit_mode": "exactly-once"},
     {**BASE, "on_error": POLICY, "concurrency": 4, "ordering": "partition"},
     {**BASE, "on_error": POLICY, "concurrency": 4, "ordering": "unordered", "max_pending_records": 8},
 ]
@@ -100,7 +101,7 @@ class CleanSchedule(Schedule):
             stopped = len(self.journal.stopped)
             await super()._recover()
         for (partition, offset), attempts in self.journal.failed.items():
-            if attempts != list(range(1, len(attempts) + 1)) or len(attempts) > POLICY["max_attempts"]:
+            if attempts != list(range(1, len(attempts) + 1)) or len(attempts) >= POLICY["max_attempts"]:
                 raise Broken(f"{partition}@{offset} failed in the attempts {attempts}")
         if self.journal.miscounted:
             raise Broken(self.journal.miscounted[0])

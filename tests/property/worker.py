@@ -47,8 +47,8 @@ class Journal:
         handled: partition -> offsets of successful attempts, in the order of their ends.
         in_lanes: lane -> the same.
         broken: violations that an endpoint saw. (Raised there, they would be failed attempts.)
-        failed: (partition, offset) -> the numbers of its attempts that failed, in order, as they were reported; one
-            that stops the app is not among them.
+        failed: (partition, offset) -> the numbers of its attempts after which it was to be tried again, in order, as
+            they were reported. (The last attempt is made again if its dead letter is abandoned.)
         miscounted: attempts with another number than the next one.
         stopped: (partition, offset) of the records that have stopped an app.
         sent: addresses of records whose output was confirmed, in the order of the confirmations.
@@ -131,7 +131,7 @@ class Worker:
         self._losses += event.lost
 
     def _on_attempt_failed(self, event: AttemptFailed) -> None:
-        if event.decision != "stop":
+        if event.decision == "wait":
             self._journal.failed[event.partition, event.offset].append(event.attempt)
 
     @property
