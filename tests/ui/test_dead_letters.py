@@ -115,12 +115,13 @@ class Clock:
 
 
 class NoApp:
-    """An app without consumers, which counts the counts."""
+    """An app without consumers and producers, which counts the counts."""
 
     telemetry = Telemetry()
 
     def __init__(self) -> None:
         self.consumers: dict[str, Any] = {}
+        self.producers: dict[str, Any] = {}
         self.asked = 0
 
     async def run(self, work: Callable[[], Awaitable[Any]], *, timeout_s: float) -> Any:
