@@ -59,6 +59,15 @@ class TestCommittable:
         ledger.finish(1)
         assert ledger.committable() == 3
 
+    def test_stays_past_a_transaction_marker_when_the_next_record_begins(self) -> None:
+        ledger = OffsetLedger(0)
+        ledger.add_open_offsets([0])
+        ledger.finish(0)
+        ledger.set_read_position(2)
+        assert ledger.committable() == 2
+        ledger.add_open_offsets([3])
+        assert ledger.committable() == 2
+
     def test_ignores_a_position_before_the_records_that_were_begun(self) -> None:
         ledger = OffsetLedger()
         ledger.add_open_offsets([4, 5])
