@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import textwrap
@@ -122,6 +123,14 @@ class TestFinding:
         answer = evkafka("run", "shop:app")
         assert "group_id" in answer.stderr
         assert answer.returncode == 2
+
+    def test_a_port_in_use_exits_with_3(self, evkafka, module):
+        """No configuration is invalid: a restart helps when the port is free."""
+        module("from evkafka import EVKafkaApp\napp = EVKafkaApp()\n", preamble="")
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            answer = evkafka("run", "shop:app", "--web", "--port", str(taken.getsockname()[1]))
+        assert "the port is in use" in answer.stderr
+        assert answer.returncode == 3
 
 
 class TestRefusing:

@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.lifespan.off import LifespanOff
 
-from evkafka.exceptions import ConfigError
+from evkafka.exceptions import EVKafkaError
 from evkafka.http.connections import ClientConnection, Connections
 
 logger = logging.getLogger("evkafka.web")
@@ -22,8 +22,11 @@ CLOSE_S = 1.0
 """How long an answer may still take when the server stops."""
 
 
-class CannotListen(ConfigError):
-    """The server cannot listen on the address; the message says why, and what to do."""
+class CannotListen(EVKafkaError):
+    """The server cannot listen on the address; the message says why, and what to do.
+
+    Not a ConfigError: a restart may help, when the port is free again.
+    """
 
 
 class WebServer:
