@@ -109,7 +109,7 @@ class JsonSchemaLanguage:
     # ------------------------------------------------------------------ reading
 
     def compile_reader(self, stored: StoredSchema, annotation: Any, json: Decoder | None) -> Read:
-        from_bytes: Callable[[bytes], Any] = json.from_bytes if json is not None else pydantic_core.from_json
+        from_bytes: Callable[[bytes], Any] = json.from_bytes if json is not None else _parse_plain_json
         check = compile_validation(stored) if self._validates else None
 
         def read(value: bytes, frame: Frame) -> Any:
@@ -158,6 +158,13 @@ def _json_encoder_for(annotation: Any) -> Callable[[Any], bytes | None]:
         return encoder_for(annotation)
     dump = dumper_for(annotation)
     return lambda event: pydantic_core.to_json(dump(event))
+
+
+def _parse_plain_json(content: bytes) -> Any:
+    try:
+        return pydantic_core.from_json(content)
+    except ValueError as error:  # its text has the position, and nothing of the value
+        raise FormatError(f"it cannot be read as JSON: {error}") from None
 
 
 def parse_stored_schema(stored: StoredSchema) -> Any:

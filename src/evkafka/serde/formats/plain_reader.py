@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from evkafka.exceptions import ConfigError, RegistryError
 from evkafka.records import Record
 from evkafka.serde.cloudevents.reading import structured_event_type
+from evkafka.serde.decode_errors import decode_error_text
 from evkafka.serde.formats.avro import AvroLanguage
 from evkafka.serde.formats.framing import read_frame, read_schema_id_header
 from evkafka.serde.formats.interface import FormatError
@@ -79,8 +80,10 @@ class PlainReader:
                     read.append(await self._convert_record_value_to_json(record))
             except TimeoutError:
                 read.append(_copy_record_with_fault(record, "its schema registry does not answer"))
-            except (RegistryError, ConfigError, FormatError) as error:
+            except (RegistryError, ConfigError) as error:
                 read.append(_copy_record_with_fault(record, str(error)))
+            except Exception as error:  # a value of any producer, in any library: the other values are shown
+                read.append(_copy_record_with_fault(record, decode_error_text(error)))
         return read
 
     async def _convert_record_value_to_json(self, record: Record) -> Record:
