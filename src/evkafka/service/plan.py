@@ -18,6 +18,7 @@ from evkafka.config import (
     producer_settings,
 )
 from evkafka.config.keys import ProducerConfig
+from evkafka.config.redirect import Redirect
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ErrorPolicySettings, ProducerSettings
 from evkafka.context import App
 from evkafka.endpoints.endpoint import Endpoint
@@ -70,12 +71,27 @@ class DeclaredConsumer:
     Attributes:
         target: handles its records: a handler, or any app callable.
         middleware: its stack, outermost first; None for the default one.
+        redirect: the brokers to which it was redirected; None: those of its configuration.
     """
 
     name: str
     settings: ConsumerSettings
     target: Handler | App
     middleware: Sequence[Middleware] | None
+    redirect: Redirect | None = None
+
+    def redirected(self, redirect: Redirect) -> DeclaredConsumer:
+        """The consumer with other brokers, also for the dead letters of each policy.
+
+        Raises:
+            ConfigError: the list of servers is invalid.
+        """
+        settings = dataclasses.replace(
+            self.settings,
+            connection=redirect.connection(self.settings.connection),
+            on_error=redirect.error_policy(self.settings.on_error),
+        )
+        return dataclasses.replace(self, settings=settings, redirect=redirect)
 
     @property
     def handler(self) -> Handler | None:
@@ -139,6 +155,8 @@ class DeclaredConsumer:
             endpoint: override_error_policy(base, endpoint.on_error, where=f"event type {endpoint.event_type!r}")
             for endpoint in self.endpoints or ()
         }
+        if self.redirect is not None:
+            merged = {endpoint: self.redirect.error_policy(policy) for endpoint, policy in merged.items()}
         return merged | {None: base}
 
     def policies(self) -> list[tuple[str | None, ErrorPolicySettings]]:
@@ -305,6 +323,9 @@ class DeclaredProducer:
     name: str
     config: ProducerConfig = field(repr=False)  # it contains passwords
     sender: Sender
+
+    def redirected(self, redirect: Redirect) -> DeclaredProducer:
+        return dataclasses.replace(self, config=redirect.producer_config(self.config))
 
     def describe_contract(self) -> ProducerContract:
         """Describe it for the contract document."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from evkafka.app import EVKafkaApp
 from evkafka.config import consumer_settings
-from evkafka.config.connection import LOGIN
-from evkafka.config.settings import ConnectionSettings, ConsumerSettings, TopicSettings
+from evkafka.config.redirect import Redirect
+from evkafka.config.settings import ConsumerSettings, TopicSettings
 from evkafka.context import App, Context
 from evkafka.exceptions import ConfigError
 from evkafka.middleware import DEFAULT_STACK, Middleware
@@ -66,16 +65,15 @@ def instrument_app(app: EVKafkaApp, task: WorkerTask, history: History) -> None:
     name = choose_consumer(app, task.consumer)
     declared = app.consumers[name]
     stack = DEFAULT_STACK if declared.middleware is None else declared.middleware
+    redirect = Redirect(task.bootstrap_servers, keep_login=not task.own_broker)
     recorded = replace(
         declared,
         settings=_consumer_settings_for_run(
             declared.settings, choose_app_topic_to_imitate(declared, task.app_topic), task
         ),
         middleware=(Middleware(RecordedAttempts, history), *stack),
-    )
-    app.replace_consumers_and_producers(
-        [recorded], [replace(one, config=_producer_config_of_run(one.config, task)) for one in app.producers.values()]
-    )
+    ).redirected(redirect)
+    app.replace_consumers_and_producers([recorded], [one.redirected(redirect) for one in app.producers.values()])
     app.web = app.expose_asyncapi = False
 
 
@@ -127,7 +125,7 @@ def choose_app_topic_to_imitate(declared: DeclaredConsumer, topic: str | None) -
 def _consumer_settings_for_run(
     settings: ConsumerSettings, topic: TopicSettings | None, task: WorkerTask
 ) -> ConsumerSettings:
-    """The app's own settings with topic, group and brokers of the run. Keys from the command line replace them."""
+    """The app's own settings with topic and group of the run. Keys from the command line replace them."""
     of_run: Any = {
         "topics": [task.topic],
         "group_id": task.group_id,
@@ -138,7 +136,6 @@ def _consumer_settings_for_run(
     changes = {name: getattr(given, _settings_field_of_config_key(name)) for name in task.config}
     return replace(
         settings,
-        connection=_connection_of_run(settings.connection, given.connection, task),
         topics=(replace(topic, name=task.topic) if topic is not None else TopicSettings(task.topic),),
         topic_pattern=None,
         group_id=task.group_id,
@@ -151,13 +148,3 @@ def _consumer_settings_for_run(
 
 def _settings_field_of_config_key(key: str) -> str:
     return f"{key.removesuffix('_ms')}_s" if key.endswith("_ms") else key
-
-
-def _connection_of_run(own: ConnectionSettings, run: ConnectionSettings, task: WorkerTask) -> ConnectionSettings:
-    options = {key: value for key, value in own.options.items() if not (task.own_broker and key in LOGIN)}
-    return replace(own, bootstrap_servers=run.bootstrap_servers, options=options)
-
-
-def _producer_config_of_run(config: Mapping[str, Any], task: WorkerTask) -> Any:
-    others = {key: value for key, value in config.items() if not (task.own_broker and key in LOGIN)}
-    return {**others, "bootstrap_servers": task.bootstrap_servers}

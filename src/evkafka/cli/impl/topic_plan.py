@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evkafka.app import EVKafkaApp
-from evkafka.config import dead_letter_producer_settings, producer_settings
+from evkafka.config import producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.kafka.admin.topics import TopicShape, all_topic_shapes, create_topic, default_shape
 from evkafka.service.plan import DeclaredConsumer
@@ -68,9 +68,13 @@ def _topics_needed_by_consumer(declared: DeclaredConsumer) -> Iterator[Need]:
             ordering=settings.ordering,
         )
     for name, retry_topic in declared.retry_topics().items():
-        connection = dead_letter_producer_settings(settings).connection
         yield Need(
-            name, connection, declared.name, "retries", like=retry_topic.source, concurrency=settings.concurrency
+            name,
+            settings.connection,
+            declared.name,
+            "retries",
+            like=retry_topic.source,
+            concurrency=settings.concurrency,
         )
     seen: set[str] = set()
     for written in declared.dead_letter_topics():
