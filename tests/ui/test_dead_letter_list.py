@@ -7,6 +7,7 @@ import pytest
 from evkafka.dlq import DeadLetterFilter, DeadLetterPosition, DeadLetterTopic, drop_dead_letters
 from evkafka.ui import dead_letter_list
 from evkafka.ui.dead_letter_list import DeadLetterLists, Listed, ListQuery
+from evkafka.ui.request_fields import read_dead_letter_filter, read_list_query
 from tests.support.backends import backend, kafka
 from tests.support.dead_letters import Given, given
 from tests.support.engine import bench
@@ -80,6 +81,38 @@ class TestAPage:
     async def test_is_empty_if_there_is_no_topic_yet(self, given: Given) -> None:
         missing = type(given.dead_letters)(given.connection, "never-made.g.dlq")
         assert await list_dead_letters(missing, ListQuery()) == Listed()
+
+
+class TestAMessageThatMayContainASecret:
+    @pytest.fixture
+    async def dead_letters(self, given: Given) -> DeadLetterTopic:
+        message = b"login failed: password=hunter2"
+        for error_type in (b"app.LoginError", b""):
+            headers = [
+                ("evkafka-dlq-topic", given.source.encode()),
+                ("evkafka-dlq-error-type", error_type),
+                ("evkafka-dlq-error-message", message),
+                ("evkafka-dlq-error-traceback", b"Traceback (most recent call last):\napp.LoginError: " + message),
+            ]
+            await given.kafka.send(given.dead, b"v", "E", headers=headers)
+        return given.dead_letters
+
+    async def test_is_hidden_in_the_row_the_traceback_and_the_group(self, dead_letters: DeadLetterTopic) -> None:
+        found = await list_dead_letters(dead_letters, ListQuery())
+        assert [row["error_message"] for row in found.rows] == ["***", "***"]
+        assert "hunter2" not in str([found.rows, found.groups])
+        shown = {(one["error_type"], one["message"], one["error"]) for one in found.groups}
+        assert shown == {("LoginError", "***", "LoginError"), ("", "***", None)}
+
+    @pytest.mark.parametrize("name", ["q", "error"])
+    async def test_is_not_found_by_what_is_hidden(self, dead_letters: DeadLetterTopic, name: str) -> None:
+        found = [(await list_dead_letters(dead_letters, read_list_query({name: text}))) for text in ("hunter", "***")]
+        assert [page.counts["open"] for page in found] == [0, 2]
+
+    @pytest.mark.parametrize("name", ["q", "error"])
+    async def test_is_not_found_by_a_replay_or_a_discard_either(self, dead_letters: DeadLetterTopic, name: str) -> None:
+        chosen = [read_dead_letter_filter({"filter": {name: text, "within": "0@0-2"}}) for text in ("hunter", "***")]
+        assert [(await dead_letters.select(wanted)).open for wanted in chosen] == [0, 2]
 
 
 class TestALargeTopic:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evkafka.ui.payload_text import headers_as_text, payload_as_text
+from evkafka.ui.payload_text import headers_as_text, payload_as_text, traceback_as_text
 from tests.support.odd_records import HOSTILE
 from tests.support.unsafe_text import acted_on
 
@@ -151,6 +151,12 @@ class TestText:
 
     def test_none_stays_none(self) -> None:
         assert payload_as_text(None) is None
+
+    def test_a_traceback_shows_source_code_and_hides_messages_that_may_contain_a_secret(self) -> None:
+        frames = 'Traceback (most recent call last):\n  File "app.py", line 3\n    log_in(token=read_token())\n'
+        text = frames + "app.Refused: token=hunter1\n\nThe above exception ...\n\n" + "app.Failed: pin: 12\nand 34"
+        shown = frames + "***\n\nThe above exception ...\n\n" + "app.Failed: ***"
+        assert traceback_as_text(text, "pin: 12\nand 34") == shown
 
     def test_secret_headers_are_hidden_and_tracebacks_are_left_out(self) -> None:
         headers = [("Authorization", b"Bearer x"), ("a", b"1"), ("b", None), ("evkafka-dlq-error-traceback", b"...")]

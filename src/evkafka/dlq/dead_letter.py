@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -244,6 +244,8 @@ class DeadLetterFilter:
         positions: any of these.
         containing: a text in the id, the event type or the error; upper and lower case are the same.
         within: offsets by partition; no dead letter outside of them is read.
+        shown_message: the error's message as it is shown, from the one that was stored; `error` and `containing` search
+            in it, so that they cannot find out what is hidden.
     """
 
     event_types: Collection[str] = ()
@@ -256,6 +258,7 @@ class DeadLetterFilter:
     positions: Collection[DeadLetterPosition] = ()
     containing: str = ""
     within: OffsetRanges | None = None
+    shown_message: Callable[[str], str] = str
 
     def offset_ranges(self) -> OffsetRanges | None:
         """The part of the topic that has to be read; None for all of it."""
@@ -265,6 +268,8 @@ class DeadLetterFilter:
 
     def matches(self, dead_letter: DeadLetterRecord) -> bool:
         record = dead_letter.record
+        if self.error is not None or self.containing:
+            dead_letter = replace(dead_letter, error_message=self.shown_message(dead_letter.error_message))
         return (
             (not self.event_types or dead_letter.event_type in self.event_types)
             and (self.error is None or _error_matches_pattern(dead_letter, self.error))

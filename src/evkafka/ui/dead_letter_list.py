@@ -17,9 +17,17 @@ from evkafka.dlq.state_topic import Status
 from evkafka.kafka.admin.topic_reader import partition_numbers_by_topic
 from evkafka.serde.formats.plain_reader import open_record_decoder
 from evkafka.serde.formats.registry import SchemaRegistry
-from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line, escape_multiline_text
+from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line
 from evkafka.ui.models import DeadLetterCounts, DeadLetterGroup, DeadLetterRow, RecordAddress
-from evkafka.ui.payload_text import KEY_BYTES, headers_as_text, payload_as_text, record_value_as_text, unshowable_text
+from evkafka.ui.payload_text import (
+    KEY_BYTES,
+    error_message_as_text,
+    headers_as_text,
+    payload_as_text,
+    record_value_as_text,
+    traceback_as_text,
+    unshowable_text,
+)
 
 logger = logging.getLogger("evkafka.web")
 
@@ -33,8 +41,6 @@ GROUPS_COUNTED = 1000
 GROUPS_SHOWN = 100
 
 VALUE_BYTES = 4 * 1024
-MESSAGE_CHARACTERS = 1000
-TRACEBACK_CHARACTERS = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +180,7 @@ class _Groups:
     def add(self, dead_letter: DeadLetterRecord) -> None:
         self._all += 1
         error_type = dead_letter.error_type.rpartition(".")[2]
-        event_type, message = dead_letter.event_type, dead_letter.error_message
+        event_type, message = dead_letter.event_type, error_message_as_text(dead_letter.error_message)
         name = error_type or message
         key = (name[:NAME_CHARACTERS], event_type and event_type[:NAME_CHARACTERS])
         at_ms = _failed_at_ms(dead_letter)
@@ -183,7 +189,8 @@ class _Groups:
             if len(self._groups) == GROUPS_COUNTED:
                 return
             # `--error` is a pattern for the class; if there is no class, it is a part of the message.
-            error = glob.escape(error_type) if error_type else message
+            whole_message = message if message == dead_letter.error_message else ""
+            error = glob.escape(error_type) if error_type else whole_message
             group = self._groups[key] = DeadLetterGroup(
                 error_type=escape_line(error_type, NAME_CHARACTERS),
                 event_type=None if event_type is None else escape_line(event_type, NAME_CHARACTERS),
@@ -196,7 +203,7 @@ class _Groups:
         group["dead_letters"] += 1
         group["first_ms"] = min(group["first_ms"], at_ms)
         if at_ms >= group["last_ms"]:
-            group["last_ms"], group["message"] = at_ms, escape_multiline_text(message, MESSAGE_CHARACTERS)
+            group["last_ms"], group["message"] = at_ms, message
 
     def largest_groups(self) -> list[DeadLetterGroup]:
         by_number = sorted(self._groups.values(), key=lambda group: group["dead_letters"], reverse=True)
@@ -234,14 +241,14 @@ def dead_letter_row(dead_letter: DeadLetterRecord, status: Status) -> DeadLetter
         failed_at_ms=_failed_at_ms(dead_letter),
         event_type=None if event_type is None else escape_line(event_type, NAME_CHARACTERS),
         error_type=escape_line(dead_letter.error_type, NAME_CHARACTERS),
-        error_message=escape_multiline_text(dead_letter.error_message, MESSAGE_CHARACTERS),
+        error_message=error_message_as_text(dead_letter.error_message),
         origin=_origin_of(dead_letter),
         attempts=dead_letter.attempts,
         replays=dead_letter.replays,
         timestamp_ms=timestamp_ms if timestamp_ms is not None else record.timestamp,
         key=key,
         value=value,
-        traceback=escape_multiline_text(dead_letter.traceback[-TRACEBACK_CHARACTERS:]),
+        traceback=traceback_as_text(dead_letter.traceback, dead_letter.error_message),
         headers=headers,
     )
 

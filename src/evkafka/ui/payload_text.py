@@ -27,6 +27,9 @@ HEADERS_MAX = 50
 HEADER_CHARACTERS = 2000
 ALL_HEADERS_CHARACTERS = 8 * 1024
 
+MESSAGE_CHARACTERS = 1000
+TRACEBACK_CHARACTERS = 8 * 1024
+
 HIDDEN = "***"
 
 SECRET = re.compile(
@@ -225,6 +228,21 @@ def _string_without_secrets(text: str) -> tuple[str, bool]:
 def _mentions_secret_name(text: str) -> bool:
     """Whether a text that is not JSON, for example JSON that was cut, has the name of a secret in it."""
     return _LOGIN.search(text) is not None or any(is_secret(found[1] or found[2]) for found in _NAME.finditer(text))
+
+
+def error_message_as_text(message: str) -> str:
+    """The message of an error, cut, and hidden like any text that may contain a secret."""
+    return escape_multiline_text(_string_without_secrets(message)[0], MESSAGE_CHARACTERS)
+
+
+def traceback_as_text(traceback: str, message: str) -> str:
+    """The end of a traceback. In it, the error's message is hidden if it may contain a secret, and so is each line of
+    the other messages; source code is shown, its lines are indented."""
+    shown, masked = _string_without_secrets(message)
+    whole = traceback.replace(message, shown) if masked else traceback
+    lines = whole[-TRACEBACK_CHARACTERS:].split("\n")
+    hidden = (not line.startswith((" ", "\t")) and _mentions_secret_name(line) for line in lines)
+    return escape_multiline_text("\n".join(HIDDEN if hide else line for line, hide in zip(lines, hidden, strict=True)))
 
 
 def headers_as_text(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[str, str | None]]:

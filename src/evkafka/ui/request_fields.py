@@ -15,6 +15,7 @@ from evkafka.http.security import RequestRefused
 from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line
 from evkafka.ui.dead_letter_list import ROWS_MAX, ListQuery
 from evkafka.ui.offset_ranges import parse_ranges
+from evkafka.ui.payload_text import error_message_as_text
 
 BODY_BYTES = 64 * 1024
 DEAD_LETTERS_MAX = 1000
@@ -132,6 +133,7 @@ def _create_dead_letter_filter(texts: Mapping[str, str]) -> DeadLetterFilter:
         containing=texts.get("q", ""),
         positions=positions,
         within=_parse_ranges(texts.get("within")),
+        shown_message=error_message_as_text,
     )
 
 
