@@ -36,6 +36,11 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
+def first_header(record: Record, name: str) -> bytes | None:
+    """The first header of this name; None if the record has none, or if it is null."""
+    return next((value for header, value in record.headers if header == name), None)
+
+
 class RecordMetadata(NamedTuple):
     """The address of a confirmed record, with the attributes of aiokafka's class of this name."""
 

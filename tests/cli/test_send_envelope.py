@@ -7,6 +7,7 @@ import json
 from evkafka.cli.impl.send import read_events
 from evkafka.cli.impl.tail import event_type_of
 from evkafka.cli.options import EventOptions
+from evkafka.dlq.dead_letter import read_dead_letter
 from evkafka.serde.cloudevents.reading import read_event
 from evkafka.testing import MemoryRecord
 from evkafka.ui.record_browser import record_row
@@ -39,3 +40,12 @@ def test_the_type_of_an_event_in_structured_mode_is_shown() -> None:
     assert event_type_of(record, "ce_type") == "OrderPlaced"
     assert record_row(record, "ce_type", 1000)["event_type"] == "OrderPlaced"
     assert event_type_of(MemoryRecord("orders", 0, 0, 0, None, value, ()), "ce_type") is None
+
+
+def test_after_a_null_first_type_header_the_type_in_the_event_is_shown() -> None:
+    value = json.dumps({"specversion": "1.0", "id": "7", "source": "/shop", "type": "OrderPlaced"}).encode()
+    headers = (("Event-Type", None), ("Event-Type", b"Other"), ("content-type", b"application/cloudevents+json"))
+    record = MemoryRecord("orders", 0, 0, 0, None, value, headers)
+    assert event_type_of(record, "Event-Type") == "OrderPlaced"
+    assert record_row(record, "Event-Type", 1000)["event_type"] == "OrderPlaced"
+    assert read_dead_letter(record).event_type is None

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from evkafka import ConfigError, Context, DeadLetter, DecodeError, Handler, Request, Retry, Skip
+from evkafka.formats import JsonSchema, SchemaRegistry
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
 from evkafka.outcomes import Unmatched
 from evkafka.runtime.attempt import classify_result
+from evkafka.serde.formats.consumer_formats import ConsumerFormats
 from evkafka.serde.safe_text import NAME_CHARACTERS
 from evkafka.service.dispatch import KEPT_TYPES, UnmatchedTypes, build_dispatch
 from tests.support.endpoint_calls import FakeRecord, Order, Through, give, no_endpoint, record, result_of, slot
@@ -71,6 +73,18 @@ class TestRouting:
     async def test_the_first_type_header_counts(self, handler: Handler, seen: list[Any], stack: Any) -> None:
         doubled = FakeRecord(b"1", [("x", b"B"), ("Event-Type", b"A"), ("Event-Type", b"B")])
         await give(handler, doubled, middleware=stack)
+        assert seen == [("A", b"1")]
+
+    @pytest.mark.parametrize(
+        "value_format", [None, JsonSchema(SchemaRegistry("http://registry.invalid"), fallback="json")]
+    )
+    async def test_after_a_null_first_type_header_the_topics_type_counts(
+        self, handler: Handler, seen: list[Any], value_format: Any, stack: Any
+    ) -> None:
+        formats = ConsumerFormats(value_format, {}, ["A", "B"]) if value_format is not None else None
+        dispatch = build_dispatch(handler, stack, default_event_type_by_topic={"orders": "A"}, formats=formats)
+        doubled = FakeRecord(b"1", [("Event-Type", None), ("Event-Type", b"B")])
+        await result_of(dispatch.call(doubled, slot()))
         assert seen == [("A", b"1")]
 
     async def test_the_value_is_not_decoded_when_no_endpoint_matches(self, stack: Any) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from evkafka.records import Record
+from evkafka.records import Record, first_header
 from evkafka.runtime.dead_letters.headers import PREFIX, SPRING, UNREADABLE, Headers
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.safe_text import timestamp_to_datetime
@@ -167,7 +167,7 @@ def read_dead_letter(record: Record, *, type_header: str = "Event-Type") -> Dead
         return None if value is None else value.decode(errors="replace")
 
     failed_at = _parse_time(text("failed-at")) or timestamp_to_datetime(record.timestamp) or UNKNOWN_TIME
-    own_type = headers.get(type_header)
+    own_type = first_header(record, type_header)
     return DeadLetterRecord(
         record=record,
         id=text("id") or f"{record.topic}/{record.partition}/{record.offset}",

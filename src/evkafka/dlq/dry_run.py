@@ -12,7 +12,7 @@ from evkafka.endpoints.endpoint import Endpoint
 from evkafka.exceptions import DecodeError
 from evkafka.handler import Handler
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
-from evkafka.records import Record
+from evkafka.records import Record, first_header
 from evkafka.serde.decode_errors import decode_error_text
 from evkafka.serde.formats.consumer_formats import ConsumerFormats
 
@@ -50,7 +50,7 @@ def predict_outcome(
         failed_as: the event type of an earlier attempt; it counts if middleware may have given it.
     """
     has_own_middleware = any(layer.cls is not JsonTypedDecoderMiddleware for layer in consumer.middleware or ())
-    header = dict(reversed(event.headers)).get(consumer.type_header_read_by_stack)
+    header = first_header(event, consumer.type_header_read_by_stack)
     event_type = header.decode(errors="replace") if header is not None else None
     if event_type is None and has_own_middleware:
         event_type = failed_as

@@ -107,7 +107,7 @@ def _is_default_stack(middleware: Sequence[Middleware] | None) -> bool:
 
 
 def _event_type_lookup_by_header_or_topic(header: str, topic_types: Mapping[str, str]) -> RawTypeOf:
-    """The type is in the first header of this name; if there is none, or it is null, the topic decides."""
+    """The type is in the first header of this name; if there is none, or the first is null, the topic decides."""
     type_by_topic = _encode_event_types_of_topics(topic_types)
 
     def raw_type(record: Record) -> bytes | None:
@@ -128,8 +128,10 @@ def _type_lookup_by_header_schema_or_topic(
 
     def raw_type(record: Record) -> bytes | None:
         for name, value in record.headers:
-            if name == header and value is not None:
-                return value
+            if name == header:
+                if value is not None:
+                    return value
+                break
         event_type = type_of(record)
         return event_type.encode(errors="surrogatepass") if event_type is not None else None
 

@@ -10,7 +10,7 @@ from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.log_pages import LogPage, PageLimits, read_page
 from evkafka.kafka.admin.topic_reader import partition_numbers_by_topic
-from evkafka.records import Record
+from evkafka.records import Record, first_header
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.formats.plain_reader import event_type_without_type_header, open_record_decoder
 from evkafka.serde.safe_text import NAME_CHARACTERS, escape_line
@@ -112,8 +112,8 @@ def record_row(record: Record, type_header: str, value_bytes: int) -> RecordRow:
     try:
         value = record_value_as_text(record, most=min(value_bytes, SHOWN_BYTES))
         if not isinstance(record, UnreadRecord):
-            types = [value for name, value in record.headers if name == type_header and value is not None]
-            event_type = types[0][: 4 * NAME_CHARACTERS].decode(errors="replace") if types else None
+            own_type = first_header(record, type_header)
+            event_type = own_type[: 4 * NAME_CHARACTERS].decode(errors="replace") if own_type is not None else None
             if event_type is None:
                 event_type = event_type_without_type_header(record)
             key = payload_as_text(record.key, most=KEY_BYTES)

@@ -27,7 +27,7 @@ from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.kafka.admin.groups import Bounds
 from evkafka.kafka.admin.log_pages import newest_by_time, read_newest_matches
 from evkafka.kafka.admin.topic_reader import follow_topic
-from evkafka.records import Record, TopicPartition
+from evkafka.records import Record, TopicPartition, first_header
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.formats.plain_reader import PlainReader, PlainRecord, event_type_without_type_header
 from evkafka.serde.formats.registry import SchemaRegistry
@@ -108,10 +108,8 @@ def _field_text_for_comparison(value: Any) -> str:
 
 
 def event_type_of(record: Record, header: str) -> str | None:
-    for name, value in record.headers:
-        if name == header:
-            return None if value is None else value.decode(errors="replace")
-    return event_type_without_type_header(record)
+    value = first_header(record, header)
+    return value.decode(errors="replace") if value is not None else event_type_without_type_header(record)
 
 
 def tail(
