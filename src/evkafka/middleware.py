@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Sequence
 from typing import Any, ParamSpec, Protocol
 
 from evkafka.config.arguments import is_nonempty_text
 from evkafka.context import App, Context
+from evkafka.endpoints.signature import unwrap_partials
 from evkafka.exceptions import ConfigError
 from evkafka.handler import TYPE_HEADER, read_event_type_of_record
 
@@ -40,8 +43,8 @@ class Middleware:
         """The header that it reads the event type from; None if it is not a `JsonTypedDecoderMiddleware`.
 
         Only an instance knows it: a subclass may have a constructor of its own. It is that of the last instance. Before
-        the first one, as in a command that does not start the app, a subclass is instantiated for this question; a
-        function is not called.
+        the first one, as in a command that does not start the app, a subclass is instantiated for this question (if
+        that fails, its constructor's argument of this name counts, or the class attribute); a function is not called.
 
         Raises:
             ConfigError: it cannot be created with its options.
@@ -53,9 +56,8 @@ class Middleware:
                 self.wrap(_do_nothing)
             except ConfigError:
                 raise
-            except Exception:  # it needs what only a started app has: the event loop, what the lifespan has opened
-                declared: str = self.options.get("type_header_name", self.cls.type_header_name)
-                return declared
+            except Exception:  # it needs what only a start has, such as the event loop
+                return self._type_header_name_of_constructor()
         return self._type_header_name
 
     def wrap(self, app: App) -> App:
@@ -70,7 +72,18 @@ class Middleware:
         return wrapped
 
     def _is_typed_decoder_class(self) -> bool:
-        return isinstance(self.cls, type) and issubclass(self.cls, JsonTypedDecoderMiddleware)
+        cls = unwrap_partials(self.cls)
+        return isinstance(cls, type) and issubclass(cls, JsonTypedDecoderMiddleware)
+
+    def _type_header_name_of_constructor(self) -> str:
+        """What the constructor gets as `type_header_name`, its default included."""
+        cls: Any = unwrap_partials(self.cls)
+        of_partial = self.cls.keywords if isinstance(self.cls, functools.partial) else {}
+        call = inspect.signature(cls).bind(_do_nothing, *self.args, **{**of_partial, **self.options})
+        call.apply_defaults()
+        given = call.arguments | call.kwargs  # those of `**options` too
+        name = given.get("type_header_name", cls.type_header_name)
+        return name if isinstance(name, str) else TYPE_HEADER
 
     def _class_name(self) -> str:
         return str(getattr(self.cls, "__qualname__", self.cls))

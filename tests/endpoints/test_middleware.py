@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import json
 import weakref
@@ -204,26 +205,43 @@ class TestEventType:
         assert type_header_name_of_stack([layer]) == "X-Type"
 
     def test_type_header_is_the_declared_one_if_a_constructor_needs_a_started_app(self) -> None:
-        """`app.asyncapi()` and commands ask without an event loop, and before the lifespan has begun."""
+        """`app.asyncapi()` and commands ask without an event loop."""
 
         class NeedsLoop(JsonTypedDecoderMiddleware):
             def __init__(self, app: App, type_header_name: str = "X-Type") -> None:
                 super().__init__(app, type_header_name)
                 self.loop = asyncio.get_running_loop()
 
-        class NeedsLifespan(JsonTypedDecoderMiddleware):
+        class PassesOptions(JsonTypedDecoderMiddleware):
+            def __init__(self, app: App, **options: Any) -> None:
+                super().__init__(app, **options)
+                self.loop = asyncio.get_running_loop()
+
+        class ClassAttribute(JsonTypedDecoderMiddleware):
             type_header_name = "X-Type"
 
             def __init__(self, app: App) -> None:
-                super().__init__(app, {}["opened by the lifespan"])
+                super().__init__(app, {}[asyncio.get_running_loop()])
 
-        def read_opened(app: App) -> App:
-            return {}["opened by the lifespan"]
+        def read_loop(app: App) -> App:
+            return {}[asyncio.get_running_loop()]
 
-        assert type_header_name_of_stack([Middleware(NeedsLoop)]) == "Event-Type"
-        assert type_header_name_of_stack([Middleware(NeedsLoop, type_header_name="Z")]) == "Z"
-        assert type_header_name_of_stack([Middleware(NeedsLifespan)]) == "X-Type"
-        assert type_header_name_of_stack([Middleware(read_opened)]) == "Event-Type"
+        for layer, name in (
+            (Middleware(NeedsLoop), "X-Type"),
+            (Middleware(NeedsLoop, "Z"), "Z"),
+            (Middleware(NeedsLoop, type_header_name="Z"), "Z"),
+            (Middleware(functools.partial(NeedsLoop, type_header_name="Z")), "Z"),
+            (Middleware(PassesOptions, type_header_name="Z"), "Z"),
+            (Middleware(functools.partial(PassesOptions, type_header_name="Z")), "Z"),
+            (Middleware(PassesOptions), "Event-Type"),
+            (Middleware(ClassAttribute), "X-Type"),
+            (Middleware(read_loop), "Event-Type"),
+        ):
+            assert type_header_name_of_stack([layer]) == name
+
+    def test_type_header_is_that_of_a_class_in_a_partial(self) -> None:
+        layer = Middleware(functools.partial(JsonTypedDecoderMiddleware, type_header_name="X-Type"))
+        assert type_header_name_of_stack([layer]) == "X-Type"
 
     def test_keeps_no_instance_alive(self, handler: Handler) -> None:
         """The default stack is one object for all apps of a process."""
