@@ -22,6 +22,7 @@ from evkafka.kafka.admin.log_pages import (
     PageLimits,
     Start,
     newest_by_time,
+    read_newest_matches,
     read_page,
 )
 from evkafka.kafka.admin.session import reader_session
@@ -303,6 +304,36 @@ class TestTimesThatAreNotInOrder:
         name = await write_times((200, 1, 2), (100, 101, 102))
         page = await read_page(connection, name, None, FromOffset(0), limits(2), lambda record: record.value != b"100")
         assert addresses_at(page) == [((1, 1), 101), ((1, 2), 102)]
+
+    async def test_a_late_record_that_does_not_match_hides_no_match_before_it(
+        self, connection: ConnectionSettings, write_times: WriteTimes
+    ) -> None:
+        name = await write_times((100, 101, 102, 5, 104, 105), (50, 51, 52))
+        matches = [((0, 0), 100), ((0, 1), 101), ((0, 2), 102)]
+
+        def wanted(record: Record) -> bool:
+            return record.value not in (b"5", b"104", b"105")
+
+        async def unchanged(records: Sequence[Record]) -> Sequence[Record]:
+            return records
+
+        page = await read_page(connection, name, None, Newest(), limits(3), wanted)
+        assert addresses_at(page) == matches
+        newest = await read_newest_matches(connection, name, {0: 6, 1: 3}, 3, wanted, decode=unchanged)
+        assert [((one.partition, one.offset), int(one.value or b"")) for one in newest] == matches
+
+    async def test_a_page_of_one_partition_reads_no_more_than_it_shows(
+        self, connection: ConnectionSettings, write_times: WriteTimes
+    ) -> None:
+        name = await write_times(range(100, 120))
+        examined: list[int] = []
+
+        def wanted(record: Record) -> bool:
+            examined.append(record.offset)
+            return True
+
+        await read_page(connection, name, 0, Newest(), limits(4), wanted)
+        assert examined == [16, 17, 18, 19]
 
     def test_a_record_without_a_time_has_that_of_the_one_before_it(self) -> None:
         def record(partition: int, offset: int, at_ms: int) -> Record:

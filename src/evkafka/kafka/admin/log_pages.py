@@ -6,7 +6,8 @@ needs no more of a partition than it shows. Kafka reads forward only: a page bac
 before the last one.
 
 The times of a partition need not increase. A page covers offsets without a gap, so a late record is chosen together
-with those before it; and the records of the page are then sorted by time.
+with those before it; and the records of the page are then sorted by time. If all records of a window are
+late, more recent ones before them may come on a later page only.
 """
 
 from __future__ import annotations
@@ -130,6 +131,8 @@ class _PartitionProgress:
     Attributes:
         found: the matches with their times, the oldest first. A record without a time has that of the one before it.
         edge_ms: the time of the last record read (backward: of the earliest); None before the first.
+        next_ms: what is left to read is expected to be no earlier than this (backward: no later). Backward it is the
+            latest time of the last window, because the first record of a window may be late.
         window: backward: the number of offsets to read next.
     """
 
@@ -141,6 +144,7 @@ class _PartitionProgress:
     window: int
     found: deque[tuple[int, Record]] = field(default_factory=deque)
     edge_ms: int | None = None
+    next_ms: int | None = None
 
     def latest_times_ms(self) -> Iterator[int]:
         """For each match the latest time up to it: unlike the times themselves, these never decrease."""
@@ -302,17 +306,18 @@ class _PageReader:
 
     def _next_partition_to_read(self) -> _PartitionProgress | None:
         """The partition that has been read least far in time; None if no record that is left belongs to the page."""
-        partition = self._least_advanced(self._unfinished_partitions())
-        if partition is None or partition.edge_ms is None:
-            return partition
         most = self._limits.records
+        # Of one partition a page shows the first matches, without a gap: no more are needed.
+        partition = self._least_advanced([one for one in self._unfinished_partitions() if len(one.found) < most])
+        if partition is None or partition.next_ms is None:
+            return partition
         if sum(len(one.found) for one in self._partitions) < most:
             return partition
         if self._backward:
             times_ms = (at_ms for one in self._partitions for at_ms, _ in one.found)
-            return partition if partition.edge_ms > heapq.nlargest(most, times_ms)[-1] else None
+            return partition if partition.next_ms > heapq.nlargest(most, times_ms)[-1] else None
         times_ms = (at_ms for one in self._partitions for at_ms in one.latest_times_ms())
-        return partition if partition.edge_ms < heapq.nsmallest(most, times_ms)[-1] else None
+        return partition if partition.next_ms < heapq.nsmallest(most, times_ms)[-1] else None
 
     def _unfinished_partitions(self) -> list[_PartitionProgress]:
         """The partitions that have more records in the direction of the page."""
@@ -326,12 +331,12 @@ class _PageReader:
         if self._backward:
             return max(
                 partitions,
-                key=lambda partition: math.inf if partition.edge_ms is None else partition.edge_ms,
+                key=lambda partition: math.inf if partition.next_ms is None else partition.next_ms,
                 default=None,
             )
         return min(
             partitions,
-            key=lambda partition: -math.inf if partition.edge_ms is None else partition.edge_ms,
+            key=lambda partition: -math.inf if partition.next_ms is None else partition.next_ms,
             default=None,
         )
 
@@ -341,6 +346,7 @@ class _PageReader:
         ):
             partition.edge_ms = _record_time_or_previous_ms(record, partition.edge_ms)
             self._keep_match(partition, record, partition.edge_ms)
+        partition.next_ms = partition.edge_ms
         partition.stop = min(await self._reader.position(partition.at), partition.end)
 
     async def _read_backward(self, partition: _PartitionProgress) -> None:
@@ -348,13 +354,14 @@ class _PageReader:
         began_s = self._clock()
         end, begin = partition.begin, max(partition.first, partition.begin - partition.window)
         newer, partition.found = partition.found, deque()
-        earliest_ms = at_ms = None
+        earliest_ms = latest_ms = at_ms = None
         partition.begin = begin
         self._reader.assign_at({partition.at: begin})
         while await self._reader.partitions_to_read({partition.at: end}):
             for record in await self._read_partition_records(partition.at, end, POLL_RECORDS):
                 at_ms = _record_time_or_previous_ms(record, at_ms)
                 earliest_ms = at_ms if earliest_ms is None else earliest_ms
+                latest_ms = at_ms if latest_ms is None else max(latest_ms, at_ms)
                 self._keep_match(partition, record, at_ms)
                 while len(partition.found) > 1 and (
                     len(partition.found) + len(newer) > self._limits.records or self._bytes > self._limits.bytes
@@ -362,6 +369,7 @@ class _PageReader:
                     earliest_ms = self._defer_oldest_match(partition)
         partition.found += newer
         partition.edge_ms = partition.edge_ms if earliest_ms is None else earliest_ms
+        partition.next_ms = partition.next_ms if latest_ms is None else latest_ms
         faster = self._clock() - began_s < WINDOW_S
         partition.window = min(partition.window * 4, WINDOW_MAX) if faster else max(partition.window // 4, 1)
 
