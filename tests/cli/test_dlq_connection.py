@@ -26,9 +26,15 @@ app.add_consumer(
 
 
 def found_by(
-    directory: Path, topic: str | None = None, *, app: str | None = None, servers: str | None = None, **values: str
+    directory: Path,
+    topic: str | None = None,
+    *,
+    app: str | None = None,
+    servers: str | None = None,
+    source: str = APP,
+    **values: str,
 ) -> FoundDeadLetterTopic:
-    text = APP.format(
+    text = source.format(
         **{"event": "", "key": "topics", "topics": ["orders"], "then": "dead_letter", "more": "", **values}
     )
     (directory / f"{directory.name.replace('-', '_')}.py").write_text(text)
@@ -61,6 +67,28 @@ class TestTheTopic:
     def test_cannot_be_left_out_where_no_policy_ends_there(self, tmp_path: Path, app: str) -> None:
         with pytest.raises(ConfigError, match=r'this app write no dead letters: add "on_error": .* to the consumer'):
             found_by(tmp_path, app=app, then="skip")
+
+    @pytest.mark.parametrize(
+        ("key", "topics", "written"),
+        [
+            ("topics", '["orders"]', "'orders.billing.dlq'"),
+            ("topics", '["refunds", "orders"]', "'orders.billing.dlq' or 'refunds.billing.dlq'"),
+            ("topic_pattern", '"orders.*"', "and the source topics come from a pattern"),
+        ],
+    )
+    def test_of_a_pre_commit_app_must_be_named(
+        self, tmp_path: Path, app: str, key: str, topics: str, written: str
+    ) -> None:
+        before, policy, after = APP.partition(', "on_error": {{"max_attempts": 3, "then": "{then}"}}')
+        assert policy
+        with pytest.raises(ConfigError) as raised:
+            found_by(
+                tmp_path, app=app, source=f'{before}, "auto_commit_mode": "pre-commit"{after}', key=key, topics=topics
+            )
+        assert str(raised.value) == (
+            "name the dead-letter topic: with auto_commit_mode 'pre-commit' only an endpoint's `DeadLetter` is written"
+            f" to one, {written}"
+        )
 
     def test_cannot_be_left_out_where_a_pattern_finds_the_source_topics(self, tmp_path: Path, app: str) -> None:
         with pytest.raises(ConfigError, match="name the dead-letter topic: its source topics come from a pattern"):

@@ -252,6 +252,16 @@ def _topics_of_producer(declared: DeclaredProducer) -> set[str]:
 
 def _only_dead_letter_topic_of_app(app: EVKafkaApp, consumer: str | None) -> str:
     consumers = app.consumers.values() if consumer is None else [_require_consumer(app, consumer)]
+    if consumers and all(declared.settings.at_most_once for declared in consumers):
+        names = {
+            declared.dead_letter_topic_name(declared.settings.on_error, topic.name, None)
+            for declared in consumers
+            for topic in declared.settings.topics
+        }
+        raise ConfigError(
+            "name the dead-letter topic: with auto_commit_mode 'pre-commit' only an endpoint's `DeadLetter` is written"
+            f" to one, {' or '.join(map(repr, sorted(names))) or 'and the source topics come from a pattern'}"
+        )
     if not any(declared.policies_with_dead_letters() for declared in consumers):
         whose = "this app" if consumer is None else f"consumer {consumer!r}"
         raise ConfigError(

@@ -38,17 +38,19 @@ def dead_letter_topic_of(app: OperatedApp, consumer: str, topic: str, event_type
     Args:
         consumer: its name, or the name of the one that reads its retry topics.
         topic: a topic that it reads, or a retry topic of one.
+        event_type: None for records without one.
     """
     declared = next(
         (one for one in app.consumers.values() if consumer in (one.name, retry_consumer_name(one.name))), None
     )
     if declared is None:
         return None
-    policies = dict(declared.policies())
+    endpoint = declared.handler.find_endpoint(event_type) if declared.handler is not None else None
+    policy = declared.endpoint_policies()[endpoint]
     sources = [source.name for source in declared.settings.topics if topic.startswith(f"{source.name}.")]
     if topic in declared.retry_topics() and sources:
         topic = max(sources, key=len)
-    return declared.dead_letter_topic_name(policies.get(event_type, policies[None]), topic, event_type)
+    return declared.dead_letter_topic_name(policy, topic, endpoint.event_type if endpoint is not None else None)
 
 
 def app_topics(app: OperatedApp) -> dict[str, AppTopic]:
