@@ -96,3 +96,15 @@ class TestARecord:
         consumers = declared(Middleware(Decrypts)), declared()
         outcomes = [predict_outcome(one, None, order(b""), failed_as="Other")[0] for one in consumers]
         assert outcomes == ["no endpoint for Other", "no event type"]
+
+    @pytest.mark.parametrize("types", [(), ("",), ("v1.OrderPlaced",)], ids=["none", "empty", "of no endpoint"])
+    def test_would_run_whatever_its_type_if_middleware_may_give_it_another(self, types: tuple[str, ...]) -> None:
+        consumer, record = declared(Middleware(Decrypts)), order(b"", *types)
+        failed = [None, *types, "OrderPlaced"]  # before the middleware gave it a type, and after that
+        outcomes = {predict_outcome(consumer, None, record, failed_as=one)[0] for one in failed}
+        assert outcomes == {"would run"}
+
+    def test_would_not_run_if_the_type_that_middleware_gave_it_has_no_endpoint(self) -> None:
+        record = order(b"", "OrderPlaced")
+        outcome, _ = predict_outcome(declared(Middleware(Decrypts)), None, record, failed_as="Other")
+        assert outcome == "no endpoint for Other"

@@ -42,33 +42,36 @@ def predict_outcome(
     """The outcome of an attempt in a few words, and why the record would fail, or None.
 
     A record would run if its schema is not known yet, or if an app callable takes it. Middleware of the consumer's own
-    may change payload and event type: values are not decoded then.
+    may change payload and event type: values are not decoded then, and the record's own type decides nothing.
 
     Args:
         formats: the consumer's; None if all values are JSON.
         event: the record, without the envelope of a CloudEvent.
-        failed_as: the event type of an earlier attempt; it counts if middleware may have given it.
+        failed_as: the event type of an earlier attempt; it counts if middleware may have given it. If that has no
+            endpoint, the record would not run, unless it is the record's own type.
     """
     has_own_middleware = any(layer.cls is not JsonTypedDecoderMiddleware for layer in consumer.middleware or ())
     header = first_header(event, consumer.type_header_read_by_stack)
     event_type = header.decode(errors="replace") if header is not None else None
-    if event_type is None and has_own_middleware:
-        event_type = failed_as
     topic_types = consumer.default_event_type_by_topic
     if formats is None:
         event_type = topic_types.get(event.topic) if event_type is None else event_type
     elif not formats.is_record_schema_known(event):
         return WOULD_RUN, None
-    elif event_type is None:
+    elif event_type is None and not (has_own_middleware and failed_as):
         if (fault := formats.undecodable_error(event)) is not None:
             return "would fail", str(fault)
         event_type = formats.event_type_reader(topic_types)(event)
     if consumer.handler is None:
         return WOULD_RUN, None
+    if has_own_middleware:
+        given = failed_as if failed_as != event_type else None
+        is_unmatched = given is not None and consumer.handler.find_endpoint(given) is None
+        return f"no endpoint for {given}" if is_unmatched else WOULD_RUN, None
     endpoint = consumer.handler.find_endpoint(event_type)
     if endpoint is None:
         return f"no endpoint for {event_type}" if event_type else "no event type", None
-    return (WOULD_RUN, None) if has_own_middleware else _predict_decoding(endpoint, formats, event)
+    return _predict_decoding(endpoint, formats, event)
 
 
 def _predict_decoding(endpoint: Endpoint, formats: ConsumerFormats | None, event: Record) -> tuple[str, str | None]:
