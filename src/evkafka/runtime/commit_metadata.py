@@ -92,7 +92,8 @@ class CommitMetadata:
         return self.base if self.mark.offset is None else self.mark.offset
 
     def as_text(self, limit: int, place: str) -> str:
-        """The text, with at most so many characters: what does not fit is left out, last offsets first.
+        """The text, with at most so many characters: what does not fit is left out: the shortest ranges,
+        and the last attempts.
 
         What is left out is handled again, or counted from 1; never is an unfinished offset taken for finished.
 

@@ -56,7 +56,7 @@ RANGES, BITS = "r", "b"
 
 
 def encode_ranges(base: int, ranges: Sequence[OffsetRange], limit: int) -> str:
-    """The text of these ranges, none of which begins before the base; of as many of the first ones as fit.
+    """The text of these ranges, none of which begins before the base. If not all fit, it has the longest ones.
 
     The shorter of two forms: the lengths of alternately unfinished and finished ranges, or one bit for each offset.
 
@@ -64,14 +64,17 @@ def encode_ranges(base: int, ranges: Sequence[OffsetRange], limit: int) -> str:
         base: the offset that is committed.
         limit: the most characters that the text may have.
     """
-    fitting = len(ranges)
-    while fitting:
-        text = _encode_shortest(base, ranges[:fitting])
-        if len(text) <= limit:
-            return text
+    text = _encode_shortest(base, ranges) if ranges else ""
+    if len(text) <= limit:
+        return text
+    fitting, longest_first = len(ranges), sorted(ranges, key=lambda one: one.start - one.end)
+    while len(text) > limit:
         # Sizes grow about evenly with the ranges: the next guess fits mostly.
         fitting = min(fitting - 1, fitting * limit // len(text))
-    return ""
+        if fitting <= 0:
+            return ""
+        text = _encode_shortest(base, sorted(longest_first[:fitting]))
+    return text
 
 
 def decode_ranges(base: int, text: str) -> list[OffsetRange]:

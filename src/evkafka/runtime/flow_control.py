@@ -18,8 +18,8 @@ from evkafka.runtime.partition import Partition
 
 READ_UNTIL, READ_AGAIN = 0.7, 0.5
 """A partition is read until the text about its finished offsets takes this share of the metadata, and is read again at
-that one. The rest is for the records of one more poll, for the count of dead letters and for what each text begins
-with."""
+that one. The rest is for records that were read and are finished meanwhile, for the count of dead letters, and for what
+each text begins with."""
 
 BITS_IN_CHARACTER = 6
 """Of the form with one bit for each offset (base64)."""
@@ -37,10 +37,10 @@ MOST_CHARACTERS = 12
 
 NO_PARTITIONS: Collection[TopicPartition] = ()
 
-NotReadReason = Literal["user", "full", "unreadable", "early", "beginning", "metadata"]
+NotReadReason = Literal["user", "full", "unreadable", "early", "beginning", "metadata", "forecast"]
 """Why a partition is not read: a user has paused it; its share is full; the client cannot read its next record; records
 of it that were read are not due yet, or wait for this owner's mark; what is finished after its oldest unfinished
-record does not fit into the metadata of a commit."""
+record does not fit into the metadata of a commit, or might not fit when what was read is finished."""
 
 
 class FlowControl:
@@ -88,6 +88,7 @@ class FlowControl:
         self.remove_reason(tp, "early")
         self.remove_reason(tp, "beginning")
         self.remove_reason(tp, "metadata")
+        self.remove_reason(tp, "forecast")
 
     def stop_reading_partition_if_full(self, partition: Partition) -> None:
         """Stop reading this partition if it is full now. Called after each poll that returned records of it."""
@@ -96,6 +97,9 @@ class FlowControl:
             self.room.clear()
         if self._do_finished_offsets_fill_metadata(partition, READ_UNTIL):
             self.add_reason(partition.tp, "metadata")
+            self.room.clear()
+        if self._may_finished_offsets_outgrow_metadata(partition, 1.0):
+            self.add_reason(partition.tp, "forecast")
             self.room.clear()
 
     def is_partition_full(self, tp: TopicPartition) -> bool:
@@ -114,6 +118,10 @@ class FlowControl:
                 or not self._do_finished_offsets_fill_metadata(full, READ_AGAIN)
             ):
                 self.remove_reason(tp, "metadata")
+            if "forecast" in self._reasons.get(tp, ()) and (
+                (full := self._partitions.get(tp)) is None or not self._may_finished_offsets_outgrow_metadata(full, 0.5)
+            ):
+                self.remove_reason(tp, "forecast")
 
     def partitions_to_poll(self) -> Collection[TopicPartition] | None:
         """The partitions to poll: None for all of them; empty if none may be read."""
@@ -131,8 +139,6 @@ class FlowControl:
         if ledger.unfinished_count >= records * share_of_bound:
             return True
         size = self._settings.max_pending_bytes / count * share_of_bound
-        if self._may_finished_offsets_outgrow_metadata(partition, share_of_bound):
-            return True
         sent = partition.outbox.size  # finished, and still in memory
         polled_bytes.subtract_finished_polls(ledger.oldest)
         if polled_bytes.total + sent >= size and polled_bytes.is_recount_due(ledger.unfinished_count):
@@ -150,17 +156,21 @@ class FlowControl:
         return base is not None and text_length_of_ranges(base, ledger.finished_ranges_from(base)) >= bound
 
     def _may_finished_offsets_outgrow_metadata(self, partition: Partition, share_of_room: float) -> bool:
-        """Whether the finished offsets may fill the metadata when the records that were read are finished, in the worst
-        order. What does not fit into a commit is handled again after a restart.
+        """Whether the records that were read and may be finished soon, in the worst order, fill this share of the room
+        that the finished offsets leave in the metadata. What does not fit into a commit is handled again after a
+        restart.
 
-        Records that wait behind a failed one do not count: they are finished later, in order. As long as there is room
-        for one bit for each offset, the order does not matter.
+        As long as there is room for one bit for each offset, the order does not matter. Without any room the metadata
+        is full, which is another reason.
         """
         ledger, room = partition.ledger, self._metadata_limit.max_bytes * READ_UNTIL
         base = ledger.oldest
         if base is None or (ledger.last - base) / BITS_IN_CHARACTER < room or room < LEAST_METADATA * READ_UNTIL:
             return False
-        if ledger.range_count_upper_bound * MOST_CHARACTERS + ledger.unfinished_count * CHARACTERS_FOR_RECORD < room:
+        if (
+            ledger.range_count_upper_bound * MOST_CHARACTERS + ledger.unfinished_count * CHARACTERS_FOR_RECORD
+            < room / 2
+        ):
             return False
         left = room - text_length_of_ranges(base, ledger.finished_ranges_from(base))
-        return partition.count_records_of_unblocked_lanes() * CHARACTERS_FOR_RECORD >= left * share_of_room > 0
+        return left > 0 and partition.count_records_that_may_end_soon() * CHARACTERS_FOR_RECORD >= left * share_of_room

@@ -49,6 +49,9 @@ record is being asked for."""
 NO_REASONS: frozenset[BlockReason] = frozenset()
 PAUSED: frozenset[BlockReason] = frozenset({"paused"})
 
+MOST_OF_LANE = 8
+"""How many records of a lane count as ones that may be finished soon."""
+
 
 LaneKey = tuple[TopicPartition, bytes | None]
 """The partition, and the records' key if the order is kept by key."""
@@ -651,12 +654,12 @@ class Partition:
         if self._quiet is not None and not self.has_running_or_queued_records and not self._quiet.done():
             self._quiet.set_result(None)
 
-    def count_records_of_unblocked_lanes(self) -> int:
-        """Records that may be finished before others that were read earlier; 0 if the partition as a whole is kept in
-        order."""
+    def count_records_that_may_end_soon(self) -> int:
+        """About how many records may be finished before others that were read earlier; 0 if the partition as a whole is
+        kept in order. Few of each lane count, because those behind a slow record are finished much later."""
         if self._whole is not None:
             return 0
-        return sum(len(lane.queue) for lane in self.lanes() if not lane.reasons)
+        return sum(min(len(lane.queue), MOST_OF_LANE) for lane in self.lanes() if not lane.reasons)
 
     # ------------------------------------------------------------------ for the status
 

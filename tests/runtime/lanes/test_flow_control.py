@@ -112,9 +112,82 @@ class TestCommitMetadata:
             await bench.until(lambda: len(handled) == 5_000)
         assert handled.total() == 5_000
 
+    async def test_one_slow_key_stops_nothing_else(self, bench: Bench) -> None:
+        """The records behind it are finished one after the other: they need no room for a range each."""
+        handled: Counter[bytes] = Counter()
+        released, handler = asyncio.Event(), Handler()
+
+        @handler.event("E")
+        async def on_e(value: bytes) -> None:
+            if value == b"hot":
+                await released.wait()
+            handled[value] += 1
+
+        await bench.send(*[b"hot"] * 400, key="hot")
+        await bench.send(*[b"other"] * 4_000)
+        async with bench.running(handler, commit_metadata_max_bytes=500, max_poll_records=50, concurrency=16):
+            await bench.until(lambda: handled[b"other"] == 4_000)
+            released.set()
+            await bench.until(lambda: handled[b"hot"] == 400)
+
+    async def test_a_burst_of_slow_records_behind_many_that_fail_stops_it_only_for_a_while(self, bench: Bench) -> None:
+        """More than half of what one of two partitions may have fails for ever: it is not full, and is read again."""
+        handled: Counter[bytes] = Counter()
+        released, handler = asyncio.Event(), Handler()
+
+        @handler.event("E")
+        async def on_e(value: bytes) -> None:
+            if value == b"bad":
+                raise ValueError("by the test")
+            if value == b"slow":
+                await released.wait()
+            handled[value] += 1
+
+        keys: dict[str, Any] = {"commit_metadata_max_bytes": 500, "max_poll_records": 50, "concurrency": 16}
+        keys |= {"max_pending_records": 2_400, "on_error": {"backoff_ms": 600_000, "max_backoff_ms": 600_000}}
+        await bench.send(*[b"bad"] * 650, *[b"ok"] * 2_500, *[b"slow"] * 500, *[b"last"] * 500)
+        async with bench.running(handler, **keys):
+            await bench.until(lambda: handled[b"ok"] == 2_500)
+            await bench.until(lambda: "forecast" in reasons_not_to_read(bench))
+            released.set()
+            await bench.until(lambda: handled[b"last"] == 500)
+
+    async def test_that_is_too_short_leaves_out_few_records(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Many records fail while those behind them succeed, which is one range. Then every second one succeeds: these
+        ranges do not fit, and the long one behind them must not be left out for them."""
+        handled: Counter[int] = Counter()
+        failing = set(range(200))
+        handler = Handler()
+
+        @handler.event("E")
+        async def on_e(value: bytes, request: Request) -> None:
+            await asyncio.sleep(0)
+            if request.offset in failing:
+                raise ValueError("by the test")
+            handled[request.offset] += 1
+
+        keys: dict[str, Any] = {"commit_metadata_max_bytes": 150, "concurrency": 16, "on_error": {"backoff_ms": 10_000}}
+        await bench.send(*(b"%d" % number for number in range(2_000)))
+        async with bench.running(handler, **keys):
+            await bench.until(lambda: len(handled) == 1_800)
+            failing = set(range(0, 200, 2))
+            await bench.until(lambda: len(handled) == 1_900)
+        assert "do not all fit into the metadata of a commit (150 bytes)" in caplog.text
+        failing = set()
+        bench.app = EVKafkaApp()
+        async with bench.running(handler, **keys):
+            await bench.until(lambda: len(handled) == 2_000)
+        assert {handled[offset] for offset in range(200, 2_000)} == {1}
+
 
 def partition_is_not_read(bench: Bench) -> bool:
     """Whether it is not read any more, and all its records wait."""
     partition = bench.consumer._assignment.partitions[TopicPartition(TOPIC, 0)]
     waits = all(lane.reasons for lane in partition.lanes() if lane.queue)
-    return waits and bool(bench.consumer._assignment.flow.not_read_reasons(partition.tp))
+    return waits and bool(reasons_not_to_read(bench))
+
+
+def reasons_not_to_read(bench: Bench) -> frozenset[str]:
+    return bench.consumer._assignment.flow.not_read_reasons(TopicPartition(TOPIC, 0))
