@@ -154,6 +154,13 @@ class TestCheck:
         for sentence in ("heartbeat_interval_ms 5000", "drain_timeout_ms 40000 is longer", "may take 60000 ms"):
             assert sentence in warnings
 
+    def test_a_note_fails_no_check_not_even_a_strict_one(self, tmp_path: Path) -> None:
+        write_app(tmp_path, servers="127.0.0.1:1", topic="orders")
+        ended = evkafka(tmp_path, "check", "shop:app", "--no-broker", "--strict", "--json")
+        assert ended.returncode == 0
+        notes = {one["about"]: one["message"] for one in as_json(ended)["findings"] if one["level"] == "note"}
+        assert "revoke_drain_timeout_ms" in notes["orders"]
+
     def test_consumers_with_one_transactional_id_are_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "shop.py").write_text(SHARED_ID)
         ended = evkafka(tmp_path, "check", "shop:app", "--no-broker", "--json")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from evkafka import EVKafkaApp, Handler
 from evkafka.config import consumer_settings
-from evkafka.service.config_checks import metadata_findings
+from evkafka.service.config_checks import config_findings, metadata_findings
 
 
 @pytest.mark.parametrize(
@@ -20,3 +23,34 @@ def test_metadata_of_commits_must_fit_what_the_brokers_accept(own: int, brokers:
 def test_pre_commit_has_no_metadata() -> None:
     settings = consumer_settings({"topics": ["orders"], "auto_commit_mode": "pre-commit"})
     assert not [*metadata_findings(settings, 1_024)]
+
+
+def notes(*timeouts_ms: int | None, **keys: Any) -> list[str]:
+    """The notes about a consumer with an endpoint for each of these time limits."""
+    handler = Handler()
+    for number, timeout_ms in enumerate(timeouts_ms):
+
+        @handler.event(f"E{number}", timeout_ms=timeout_ms)
+        async def on_event(event: dict[str, Any]) -> None: ...
+
+    app = EVKafkaApp()
+    config: Any = {"topics": ["orders"], "group_id": "billing", **keys}
+    app.add_consumer(config, handler, "orders")
+    return [one.problem for one in config_findings(app.consumers["orders"]) if one.level == "note"]
+
+
+class TestANoteAboutARebalance:
+    @pytest.mark.parametrize(("timeouts_ms", "noted_ms"), [((None,), 20_000), ((1_000, 15_000), 15_000)])
+    def test_says_the_longest_time_limit_of_the_endpoints(
+        self, timeouts_ms: tuple[int | None, ...], noted_ms: int
+    ) -> None:
+        [note] = notes(*timeouts_ms, max_endpoint_exec_time_ms=20_000, revoke_drain_timeout_ms=10_000)
+        assert note.startswith(f"an attempt may take {noted_ms} ms, and revoke_drain_timeout_ms is 10000")
+        assert note.endswith("it runs again")
+
+    def test_is_not_needed_if_the_limits_of_all_endpoints_are_shorter(self) -> None:
+        assert not notes(1_000, 9_000, max_endpoint_exec_time_ms=20_000, revoke_drain_timeout_ms=10_000)
+
+    def test_says_that_a_pre_commit_record_is_lost(self) -> None:
+        [note] = notes(None, auto_commit_mode="pre-commit")
+        assert note.endswith("it is lost")

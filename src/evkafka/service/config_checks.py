@@ -19,15 +19,16 @@ OFFSET_METADATA_MAX_BYTES = 4096
 
 
 class ConfigFinding(NamedTuple):
-    level: Literal["ok", "warning", "error"]
+    level: Literal["ok", "note", "warning", "error"]
     problem: str
     fix: str = ""
 
 
 def config_findings(declared: DeclaredConsumer) -> list[ConfigFinding]:
-    """The warnings and errors about one consumer."""
+    """The notes, warnings and errors about one consumer."""
     return [
-        *_check_times(declared.settings, _longest_time_limit_s(declared)),
+        *_check_times(declared.settings),
+        *_check_time_limits(declared.settings, _longest_time_limit_s(declared)),
         *_check_static_member_and_concurrency(declared.settings),
     ]
 
@@ -38,7 +39,7 @@ def _longest_time_limit_s(declared: DeclaredConsumer) -> float:
     return max((base_s if one.timeout_s is None else one.timeout_s for one in declared.endpoints or ()), default=base_s)
 
 
-def _check_times(settings: ConsumerSettings, attempt_s: float) -> Iterator[ConfigFinding]:
+def _check_times(settings: ConsumerSettings) -> Iterator[ConfigFinding]:
     drain_s, rebalance_s, session_s = settings.drain_timeout_s, settings.rebalance_timeout_s, settings.session_timeout_s
     if settings.heartbeat_interval_s * 3 > session_s:
         yield ConfigFinding(
@@ -53,25 +54,38 @@ def _check_times(settings: ConsumerSettings, attempt_s: float) -> Iterator[Confi
             f"drain_timeout_ms {_to_ms(drain_s)} is longer than the default grace period of Kubernetes (30 s)",
             f"terminationGracePeriodSeconds: {round(drain_s + 10)}, or a shorter drain_timeout_ms",
         )
-    if attempt_s > drain_s:
-        yield ConfigFinding(
-            "warning",
-            f"an attempt may take {_to_ms(attempt_s)} ms, and drain_timeout_ms is {_to_ms(drain_s)}:"
-            " a stop may cancel it, and it runs again",
-            "a longer drain_timeout_ms, or a shorter max_endpoint_exec_time_ms",
-        )
-    if attempt_s > rebalance_s:
-        yield ConfigFinding(
-            "warning",
-            f"an attempt may take {_to_ms(attempt_s)} ms, longer than rebalance_timeout_ms {_to_ms(rebalance_s)}",
-            "a longer rebalance_timeout_ms",
-        )
     if settings.revoke_drain_timeout_s >= rebalance_s:
         yield ConfigFinding(
             "error",
             f"revoke_drain_timeout_ms {_to_ms(settings.revoke_drain_timeout_s)} is not less than rebalance_timeout_ms"
             f" {_to_ms(rebalance_s)}: the group would continue without this member",
             "a shorter revoke_drain_timeout_ms",
+        )
+
+
+def _check_time_limits(settings: ConsumerSettings, attempt_s: float) -> Iterator[ConfigFinding]:
+    drain_s, revoke_s = settings.drain_timeout_s, settings.revoke_drain_timeout_s
+    attempt = f"an attempt may take {_to_ms(attempt_s)} ms"
+    consequence = "it is lost" if settings.at_most_once else "it runs again"
+    shorter = "a shorter max_endpoint_exec_time_ms, or timeout_ms of the endpoint"
+    if attempt_s > drain_s:
+        yield ConfigFinding(
+            "warning",
+            f"{attempt}, and drain_timeout_ms is {_to_ms(drain_s)}: a stop may cancel it, and {consequence}",
+            f"a longer drain_timeout_ms, or {shorter}",
+        )
+    if attempt_s > revoke_s:
+        yield ConfigFinding(
+            "note",
+            f"{attempt}, and revoke_drain_timeout_ms is {_to_ms(revoke_s)}:"
+            f" a rebalance may cancel it, and {consequence}",
+            f"a longer revoke_drain_timeout_ms, or {shorter}",
+        )
+    if attempt_s > settings.rebalance_timeout_s:
+        yield ConfigFinding(
+            "warning",
+            f"{attempt}, longer than rebalance_timeout_ms {_to_ms(settings.rebalance_timeout_s)}",
+            "a longer rebalance_timeout_ms",
         )
 
 

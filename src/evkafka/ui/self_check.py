@@ -8,7 +8,7 @@ from typing import Literal
 
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.topic_reader import partition_numbers_by_topic
-from evkafka.service.config_checks import config_findings
+from evkafka.service.config_checks import config_findings, metadata_findings
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.ui.app_topics import configured_dead_letter_topics
 from evkafka.ui.background import BackgroundRunner
@@ -19,6 +19,7 @@ from evkafka.ui.status_text import plural
 READ_TIMEOUT_S = 20.0
 
 Result = Literal["note", "warn", "bad"]
+RESULTS: Mapping[str, Result] = {"note": "note", "warning": "warn", "error": "bad"}
 Partitions = Mapping[str, Sequence[int]]
 
 
@@ -32,7 +33,7 @@ async def run_self_check(app: OperatedApp, background: BackgroundRunner) -> Self
     for declared in app.consumers.values():
         own = [name for name, topic in dead_letter_topics.items() if topic.consumer == declared.name]
         found += await _rows_of_consumer_cluster(declared, own, background)
-        found += _config_rows(declared)
+        found += config_rows(declared)
     return SelfCheckResult(at_ms=int(time.time() * 1000), checks=found)
 
 
@@ -101,19 +102,10 @@ def _consumer_topic_rows(
         )
 
 
-def _config_rows(declared: DeclaredConsumer) -> Iterator[CheckRow]:
+def config_rows(declared: DeclaredConsumer) -> Iterator[CheckRow]:
     settings, name = declared.settings, f"{declared.name}: configuration"
-    rows = [
-        _problem_row(name, "bad" if found.level == "error" else "warn", found.problem, found.fix)
-        for found in config_findings(declared)
-    ]
-    if settings.max_endpoint_exec_time_s > settings.revoke_drain_timeout_s:
-        sentence = (
-            f"An attempt may take {settings.max_endpoint_exec_time_s:g} s, and a rebalance waits"
-            f" {settings.revoke_drain_timeout_s:g} s for it: a record that takes longer is handled twice"
-        )
-        fix = "Lower max_endpoint_exec_time_ms, or raise revoke_drain_timeout_ms."
-        rows.append(_problem_row(name, "note", sentence, fix))
+    findings = [*config_findings(declared), *metadata_findings(settings, None)]
+    rows = [_problem_row(name, RESULTS[found.level], found.problem, found.fix) for found in findings]
     yield from rows or [_ok_row(name, "Timeouts are consistent")]
     if settings.auto_offset_reset == "latest":
         yield _problem_row(

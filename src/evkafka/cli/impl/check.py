@@ -37,8 +37,8 @@ from evkafka.service.config_checks import ConfigFinding, config_findings, metada
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.service.transaction_checks import shared_transactional_id_faults, weaker_producer_faults
 
-Level = Literal["ok", "warning", "error"]
-STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
+Level = Literal["ok", "note", "warning", "error"]
+STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "red"}
 
 USES: Mapping[Role, str] = {
     "reads": "read by",
