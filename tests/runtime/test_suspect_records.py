@@ -253,6 +253,25 @@ class TestARecordBehindOneOfItsKey:
         assert service.begun[-1] == ("behind", 1, 0)
 
 
+class TestARecordWrittenAfterATruncation:
+    @pytest.mark.parametrize("max_poll_records", [1, 500])
+    @pytest.mark.parametrize("truncated", [True, False])
+    @pytest.mark.parametrize("config", ORDERS.values(), ids=ORDERS)
+    async def test_is_not_charged_with_the_death_of_an_earlier_owner(
+        self, kafka: InMemoryKafka, config: dict[str, Any], truncated: bool, max_poll_records: int
+    ) -> None:
+        """That owner has not read it. The one before it may still be the cause."""
+        await send(kafka, b"kill", b"next")
+        service = Service(kafka, max_poll_records=max_poll_records, **config)
+        await service.die(1)
+        if truncated:
+            kafka.lose_records(TOPIC, after=1)
+            await send(kafka, b"next")
+        service.kills = False
+        await service.run_for(10_000)
+        assert service.begun == [("kill", 2, 0), ("next", 1 if truncated else 2, 0)]
+
+
 class TestTheVerdict:
     @pytest.mark.parametrize("batch", [False, True])
     @pytest.mark.parametrize("config", [*ORDERS.values(), EXACTLY_ONCE], ids=[*ORDERS, "exactly once"])

@@ -302,6 +302,8 @@ class Partition:
         mark: what its commits say about this owner. Written by `PartitionTakeOver` and `SuspectRecords`.
         began_at: the offset that the first records of this assignment begin at; None until they were read.
         was_reset: the reset rule has set its position.
+        truncated_at: the offset from which on the log has other records than those that an earlier owner has left
+            something about; None if that is not known of any.
         failed_attempts: the ledger's.
         counted: the record whose attempt its commits count before it has ended, and the number of that attempt; None
             if there is none. Written by `SuspectRecords`.
@@ -321,7 +323,7 @@ class Partition:
         "_by_key", "_enqueued", "_keyed", "_more_held", "_progress", "_quiet", "_unkeyed", "_whole", "began_at",
         "committed", "counted", "dead_letters", "early", "failed_attempts", "gathering", "held", "inherited",
         "ledger", "mark", "outbox", "paused", "polled_bytes", "ready", "running", "saved", "state", "taking", "tp",
-        "unreadable", "was_reset",
+        "truncated_at", "unreadable", "was_reset",
     )  # fmt: skip
 
     def __init__(self, tp: TopicPartition, *, ordering: str, paused: bool = False) -> None:
@@ -335,6 +337,7 @@ class Partition:
         self.mark: OwnerMark = OPEN
         self.began_at: int | None = None
         self.was_reset = False
+        self.truncated_at: int | None = None
         self.failed_attempts = self.ledger.failed_attempts
         self.counted: tuple[int, int] | None = None
         self.held: deque[Record] = deque()
@@ -433,6 +436,7 @@ class Partition:
         about them. They were just read, with this leader epoch; none has begun."""
         assert self.inherited is not None
         self.ledger.forget_inherited_at_or_after(offset)
+        self.truncated_at = offset
         found = self.inherited.mark
         if offset <= self.inherited.suspect_offset:
             self.mark = OPEN if self.mark is found else self.mark

@@ -103,7 +103,7 @@ class SuspectRecords:
                 if partition.inherited_mark is not found:
                     return  # the log was truncated: the suspect record is gone
             record = partition.held[0]
-            if found.offset is not None and record.offset > found.offset:
+            if _is_past_suspects(partition, record, found):
                 return
             async with self._one_at_a_time:
                 await self._handle_record_and_wait_until_ended(partition, record, found)
@@ -213,3 +213,10 @@ class SuspectRecords:
             partition.forget_lane(lane)
         self._services.resume_reading_and_flush_reports_soon()
         return True
+
+
+def _is_past_suspects(partition: Partition, record: Record, found: OwnerMark) -> bool:
+    """Whether neither this record nor a later one can have ended the earlier owner: the suspect record is known and
+    comes before it, or the log was truncated, and this one was written afterwards."""
+    ends = (found.offset + 1 if found.offset is not None else None, partition.truncated_at)
+    return any(end is not None and record.offset >= end for end in ends)
