@@ -303,3 +303,37 @@ class TestARecordThatKillsItsProcess:
         with server.outage():
             await self.die_or_go_on(bench.kafka, server, until=lambda: bench.kafka.clock.now() > until_s)
         assert "begun:1" in bench.kafka.committed_metadata(GROUP, TOPIC)
+
+    async def test_delays_no_other_partition_while_its_schema_is_asked_for(self, bench: Bench, orders: Orders) -> None:
+        """Both partitions have lost their owner, so records of one at a time are handled."""
+        bench.kafka.create_topic("u", 1)
+        await send(bench, value(orders.known, "a"))
+        for number in range(3):
+            await bench.kafka.send("u", b"%d" % number, "E", key="k")
+        dies, handled = asyncio.Event(), list[int]()
+
+        def app() -> EVKafkaApp:
+            app, handler = EVKafkaApp(), Handler()
+
+            @handler.event("E")
+            async def on_event(value: bytes, request: Request) -> None:
+                if not dies.is_set():
+                    dies.set()
+                    await asyncio.get_running_loop().create_future()
+                handled.append(request.offset)
+
+            topics: Any = [{"name": TOPIC, "value_format": orders.avro}, "u"]
+            app.add_consumer({"topics": topics, "group_id": GROUP, "auto_offset_reset": "earliest"}, handler)
+            return app
+
+        with orders.server.outage():
+            first = app()
+            async with bench.kafka.running(first, joined=False):
+                await bench.until(dies.is_set)
+                await bench.kafka.crash(first)
+            await bench.kafka.advance(ms=20_000)  # its session expires
+            assert "begun:1" in bench.kafka.committed_metadata(GROUP, TOPIC)
+            assert "begun:1" in bench.kafka.committed_metadata(GROUP, "u")
+            async with bench.kafka.running(app()):
+                await bench.until(lambda: len(handled) == 3)
+        assert handled == [0, 1, 2]

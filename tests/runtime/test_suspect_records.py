@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -44,6 +44,7 @@ class Service:
 
     Attributes:
         kills: whether its process dies of the value `kill`.
+        when_begun: called at the beginning of each attempt.
         go_on: lets the second attempt at the value `again` end.
     """
 
@@ -53,6 +54,7 @@ class Service:
         self.statuses: Counter[str] = Counter()
         self.go_on = asyncio.Event()
         self.kills = True
+        self.when_begun: Callable[[Request], object] = lambda request: None
         self._tried_again = asyncio.Event()
         self._dies = asyncio.Event()
         self._batch = batch
@@ -87,6 +89,7 @@ class Service:
         return app
 
     async def _handle(self, value: bytes, request: Request) -> None:
+        self.when_begun(request)
         self.begun.append(Begun(value.decode(), request.attempt, len(self.kafka.records(LETTERS))))
         if value == b"again":
             if request.attempt < 3:
@@ -251,6 +254,37 @@ class TestARecordBehindOneOfItsKey:
             service.go_on.set()
             await kafka.advance(ms=5_000)
         assert service.begun[-1] == ("behind", 1, 0)
+
+
+class TestAPausedPartition:
+    async def test_delays_no_other_partition(self, kafka: InMemoryKafka) -> None:
+        """Both have lost their owner, so records of one at a time are handled."""
+        topics = ["u", "v"]
+        for topic in topics:
+            kafka.create_topic(topic, 1)
+            for value in (b"kill", b"next", b"last"):
+                await kafka.send(topic, value, "E", key="k")
+        service = Service(kafka, concurrency=4, topics=topics)
+        await service.die(1)
+        assert ["begun:1" in kafka.committed_metadata(GROUP, topic) for topic in topics] == [True, True]
+        service.kills = False
+        begun: list[tuple[str, int]] = []
+        app = service.app()
+        consumer = app.consumer("consumer-1")
+
+        def pause_topic_of_first(request: Request) -> None:
+            begun.append((request.topic, request.offset))
+            if len(begun) == 1:
+                consumer.pause(request.topic, 0)
+
+        service.when_begun = pause_topic_of_first
+        async with kafka.running(app):
+            await kafka.advance(ms=60_000)
+            [paused, other] = sorted(topics, key=lambda topic: topic != begun[0][0])
+            assert begun == [(paused, 0), (other, 0), (other, 1), (other, 2)]
+            consumer.resume(paused, 0)
+            await kafka.advance(ms=5_000)
+        assert begun[4:] == [(paused, 1), (paused, 2)]
 
 
 class TestARecordWrittenAfterATruncation:

@@ -646,13 +646,13 @@ class Partition:
         return self._quiet
 
     def wait_for_progress(self) -> asyncio.Future[None]:
-        """Done when records have left a lane."""
+        """Done when records have left a lane, or may begin again after a pause."""
         if self._progress is None or self._progress.done():
             self._progress = asyncio.get_running_loop().create_future()
         return self._progress
 
     def notify_waiters(self) -> None:
-        """Called by the scheduler whenever records have left a lane."""
+        """Called by the scheduler whenever records have left a lane, and at the end of a pause."""
         if self._progress is not None and not self._progress.done():
             self._progress.set_result(None)
         if self._quiet is not None and not self.has_running_or_queued_records and not self._quiet.done():

@@ -243,6 +243,7 @@ class LaneScheduler:
         partition.paused = False
         for lane in partition.lanes():
             self.unblock_lane(lane, "paused")
+        partition.notify_waiters()
 
     # ------------------------------------------------------------------ all lanes
 

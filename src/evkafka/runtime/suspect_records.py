@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
 
 from evkafka.exceptions import BrokerRefused, ProcessDied, StopApp
 from evkafka.outcomes import Failed
@@ -39,6 +40,19 @@ ALONE_S = 30.0
 
 READ_S = 1.0
 """How long the next records of the partition are waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """What a record waits for before it may begin, beside the progress of its partition.
+
+    Attributes:
+        futures: one of them is done then.
+        limit_s: how long this takes at most; None for no limit.
+    """
+
+    futures: Sequence[asyncio.Future[None]] = ()
+    limit_s: float | None = None
 
 
 class SuspectRecords:
@@ -105,8 +119,7 @@ class SuspectRecords:
             record = partition.held[0]
             if _is_past_suspects(partition, record, found):
                 return
-            async with self._one_at_a_time:
-                await self._handle_record_and_wait_until_ended(partition, record, found)
+            await self._handle_record_when_attempt_is_possible(partition, record, found)
             if record.offset == found.offset:
                 return
 
@@ -120,10 +133,34 @@ class SuspectRecords:
             flow.add_reason(partition.tp, "beginning")
         return bool(partition.held)
 
-    async def _handle_record_and_wait_until_ended(self, partition: Partition, record: Record, found: OwnerMark) -> None:
-        """Handle this record, and wait for the end of its attempt."""
+    async def _handle_record_when_attempt_is_possible(
+        self, partition: Partition, record: Record, found: OwnerMark
+    ) -> None:
+        """Handle this record as soon as it may begin: no crash before that is its own, and other partitions do not wait
+        for it until then."""
         read = self._intake.restore_if_from_retry_topic(record)
-        await self._wait_until_attempt_is_possible(partition, read)
+        while self._assignment.may_partition_begin_records(partition):
+            async with self._one_at_a_time:
+                wait = self._wait_before_attempt(partition, read)
+                if wait is None:
+                    await self._handle_record_and_wait_until_ended(partition, read, found)
+                    return
+            await wait_any(self._assignment.clock, partition.wait_for_progress(), *wait.futures, timeout_s=wait.limit_s)
+
+    def _wait_before_attempt(self, partition: Partition, read: Record) -> _Wait | None:
+        """What the record waits for before it may begin: the end of a pause, its due time, or its schema, which may
+        tell its endpoint. None if it may begin."""
+        if partition.paused:
+            return _Wait()
+        if isinstance(read, DelayedRecord) and (wait_s := read.due_s - self._assignment.clock.now()) > 0:
+            return _Wait(limit_s=wait_s)
+        awaited = self._dispatch.awaited
+        if awaited is not None and (ready := awaited(read)) is not None:
+            return _Wait((ready,))
+        return None
+
+    async def _handle_record_and_wait_until_ended(self, partition: Partition, read: Record, found: OwnerMark) -> None:
+        """Handle the first record that is held, and wait for the end of its attempt."""
         if not self._assignment.may_partition_begin_records(partition):
             return
         if partition.has_earlier_in_lane(read):
@@ -131,7 +168,7 @@ class SuspectRecords:
             # after that: the partition must not wait for it, and no crash until then is its own.
             self._intake.place_records_when_due(partition, [partition.held.popleft()])
             return
-        offset, known = record.offset, record.offset == found.offset
+        offset, known = read.offset, read.offset == found.offset
         failed = partition.failed_attempts.get(offset, 0)
         if not known or not self._settle_suspect_by_error_policy(partition, read, found, failed):
             deaths = found.deaths if known or found.offset is None else 0
@@ -152,19 +189,6 @@ class SuspectRecords:
         partition.counted = None
         if partition.mark.ownership is Ownership.ALONE and partition.mark is not found:
             partition.mark = OwnerMark(Ownership.BEGUN, 1, owner=self._owner)
-
-    async def _wait_until_attempt_is_possible(self, partition: Partition, read: Record) -> None:
-        """Wait until the record is due and its schema, which may tell its endpoint, is known: no crash before that is
-        its own."""
-        clock, awaited = self._assignment.clock, self._dispatch.awaited
-        while self._assignment.may_partition_begin_records(partition):
-            progress = partition.wait_for_progress()
-            if isinstance(read, DelayedRecord) and (wait_s := read.due_s - clock.now()) > 0:
-                await wait_any(clock, progress, timeout_s=wait_s)
-            elif awaited is not None and (ready := awaited(read)) is not None:
-                await wait_any(clock, progress, ready, timeout_s=None)
-            else:
-                return
 
     async def _commit_all_partitions(self) -> None:
         """Commit every partition: what has ended in another one must not count if the next attempt ends the process."""
