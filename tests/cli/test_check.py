@@ -156,6 +156,8 @@ class TestCheck:
 
     def test_a_note_fails_no_check_not_even_a_strict_one(self, tmp_path: Path) -> None:
         write_app(tmp_path, servers="127.0.0.1:1", topic="orders")
+        shop = tmp_path / "shop.py"
+        shop.write_text(shop.read_text().replace('"on_error"', '"max_endpoint_exec_time_ms": 18_000, "on_error"'))
         ended = evkafka(tmp_path, "check", "shop:app", "--no-broker", "--strict", "--json")
         assert ended.returncode == 0
         notes = {one["about"]: one["message"] for one in as_json(ended)["findings"] if one["level"] == "note"}

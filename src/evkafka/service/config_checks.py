@@ -14,6 +14,9 @@ KUBERNETES_GRACE_S = 30.0
 LAST_STEPS_S = 5.0
 """For the commit, leaving the group and flushing, after the drain."""
 
+DEFAULT_TIMES_S = (20.0, 10.0)
+"""`max_endpoint_exec_time_ms` and `revoke_drain_timeout_ms` of a consumer that sets neither: the docs explain them."""
+
 OFFSET_METADATA_MAX_BYTES = 4096
 """The brokers' default `offset.metadata.max.bytes`."""
 
@@ -74,7 +77,7 @@ def _check_time_limits(settings: ConsumerSettings, attempt_s: float) -> Iterator
             f"{attempt}, and drain_timeout_ms is {_to_ms(drain_s)}: a stop may cancel it, and {consequence}",
             f"a longer drain_timeout_ms, or {shorter}",
         )
-    if attempt_s > revoke_s:
+    if attempt_s > revoke_s and (attempt_s, revoke_s) != DEFAULT_TIMES_S:
         yield ConfigFinding(
             "note",
             f"{attempt}, and revoke_drain_timeout_ms is {_to_ms(revoke_s)}:"
