@@ -105,14 +105,6 @@ COMPLETED = [
         (DONE,),
     ),
     Breakage(
-        "a suspect record that a truncation has removed is still waited for",
-        "runtime/suspect_records.py",
-        "                if partition.inherited_mark is not found:",
-        "                if False:",
-        "with `non_retryable: [ProcessDied]` a new record becomes a dead letter without an attempt",
-        (DONE,),
-    ),
-    Breakage(
         "attempts at finished records are kept",
         "runtime/offsets.py",
         "            self.failed_attempts.pop(offset, None)",

@@ -114,8 +114,6 @@ class SuspectRecords:
                 await self._commit_all_partitions()
                 if not await self._read_more_records(partition):
                     return
-                if partition.inherited_mark is not found:
-                    return  # the log was truncated: the suspect record is gone
             record = partition.held[0]
             if _is_past_suspects(partition, record, found):
                 return

@@ -151,6 +151,43 @@ class TestAnAttemptThatFailsWhenItsPartitionHasGone:
             await bench.until(lambda: bench.committed(1 - mine) == 1)
 
 
+class TestAnAttemptThatFailsDuringTheDrain:
+    async def test_is_the_last_one_here_and_counts_for_the_next_owner(self, bench: Bench) -> None:
+        """Another attempt would make the drain longer, and with it the rebalance of the whole group."""
+        attempts = list[tuple[str, int, int]]()
+        released = asyncio.Event()
+        handler, other = Handler(), Handler()
+
+        @handler.event("E")
+        async def on_e(value: bytes, request: Request) -> None:
+            attempts.append(("first", request.partition, request.attempt))
+            await released.wait()
+            raise ValueError("by the test")
+
+        @other.event("E")
+        async def on_other(value: bytes, request: Request) -> None:
+            attempts.append(("other", request.partition, request.attempt))
+
+        keys: Any = {"revoke_drain_timeout_ms": 20_000, "drain_timeout_ms": 100, "on_error": {"backoff_ms": 1}}
+        await bench.send(b"0", partition=0)
+        await bench.send(b"1", partition=1)
+        app = member(handler, concurrency=2, ordering="partition", **keys)
+        async with AsyncExitStack() as members:
+            await members.enter_async_context(bench.kafka.running(app))
+            await bench.until(lambda: len(attempts) == 2)
+            left = app.service.consumers["it"]  # type: ignore[union-attr]
+            await members.enter_async_context(bench.kafka.running(member(other, **keys), joined=False))
+            await bench.until(lambda: any(one.is_being_revoked for one in left._assignment.partitions.values()))
+            assert sorted(attempts) == [("first", 0, 1), ("first", 1, 1)]
+            before_ms = bench.kafka.clock.now() * 1000
+            released.set()
+            await bench.until(lambda: any(who == "other" for who, *_ in attempts))
+            assert bench.kafka.clock.now() * 1000 - before_ms < 10_000, "the drain ends with the attempt"
+        [(_, moved, attempt)] = [one for one in attempts if one[0] == "other"]
+        assert attempt == 2
+        assert [one for one in attempts if one[:2] == ("first", moved)] == [("first", moved, 1)]
+
+
 class TestRecordsThatHaveFailedInSeveralLanes:
     async def test_continue_with_their_own_counts_in_the_next_owners_only_lane(self, bench: Bench) -> None:
         """A deployment lowers the concurrency: what were lanes of their own are now in one."""
