@@ -189,21 +189,27 @@ class TestBatches:
         assert span.parent is None
 
 
+def billing_app(**keys: Any) -> EVKafkaApp:
+    """An app that sends an event for each record."""
+    handler, sender = Handler(), Sender()
+
+    @sender.event("Billed", topic="bills")
+    async def send_bill(event: dict[str, Any]) -> None: ...
+
+    @handler.event("OrderPlaced")
+    async def on_order(event: dict[str, Any]) -> None:
+        await send_bill(event)
+
+    app = app_with(handler, **keys)
+    app.add_producer({}, sender)
+    return app
+
+
 class TestSends:
     async def test_a_send_in_an_endpoint_is_a_child_whose_context_goes_into_the_headers(
         self, spans: InMemorySpanExporter
     ) -> None:
-        handler, sender = Handler(), Sender()
-
-        @sender.event("Billed", topic="bills")
-        async def send_bill(event: dict[str, Any]) -> None: ...
-
-        @handler.event("OrderPlaced")
-        async def on_order(event: dict[str, Any]) -> None:
-            await send_bill(event)
-
-        app = app_with(handler)
-        app.add_producer({}, sender)
+        app = billing_app()
         kafka = await handled(app, {}, headers={"traceparent": PARENT})
         [process], [send] = named(spans, "process orders"), named(spans, "send bills")
         assert send.kind is SpanKind.PRODUCER
@@ -217,18 +223,7 @@ class TestSends:
         assert (send.attributes or {})["messaging.kafka.offset"] == 0
 
     async def test_a_send_that_is_kept_for_a_transaction_has_no_offset(self, spans: InMemorySpanExporter) -> None:
-        handler, sender = Handler(), Sender()
-
-        @sender.event("Billed", topic="bills")
-        async def send_bill(event: dict[str, Any]) -> None: ...
-
-        @handler.event("OrderPlaced")
-        async def on_order(event: dict[str, Any]) -> None:
-            await send_bill(event)
-
-        app = app_with(handler, auto_commit_mode="exactly-once")
-        app.add_producer({}, sender)
-        await handled(app, {})
+        await handled(billing_app(auto_commit_mode="exactly-once"), {})
         [send] = named(spans, "send bills")
         assert "messaging.kafka.offset" not in (send.attributes or {})
 
