@@ -187,8 +187,8 @@ ATTEMPTS = [
     Breakage(
         "what the records in memory may add to a commit's metadata is not counted",
         "runtime/flow_control.py",
-        "        if self._may_finished_offsets_outgrow_metadata(partition, 1.0):",
-        "        if False:",
+        "        return left > 0 and partition",
+        "        return left > 1e9 and partition",
         "if many records fail, a clean stop repeats finished ones",
         ("tests/runtime/lanes/test_flow_control.py",),
     ),
@@ -461,8 +461,8 @@ POLLER = [
     Breakage(
         "a full partition is never resumed",
         "runtime/flow_control.py",
-        '                self.remove_reason(tp, "full")\n',
-        "                pass\n",
+        "                    self.remove_reason(tp, reason)\n",
+        '                    None if reason == "full" else self.remove_reason(tp, reason)\n',
         "it stalls forever without a log line",
         ("tests/runtime/lanes/test_flow_control.py",),
     ),

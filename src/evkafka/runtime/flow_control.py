@@ -7,8 +7,8 @@ Passing the partitions to the poll has the same effect and keeps the buffers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
-from typing import Literal
+from collections.abc import Callable, Collection, Mapping
+from typing import Literal, NamedTuple, get_args
 
 from evkafka.config.settings import ConsumerSettings
 from evkafka.records import TopicPartition
@@ -18,8 +18,8 @@ from evkafka.runtime.partition import Partition
 
 READ_UNTIL, READ_AGAIN = 0.7, 0.5
 """A partition is read until the text about its finished offsets takes this share of the metadata, and is read again at
-that one. The rest is for records that were read and are finished meanwhile, for the count of dead letters, and for what
-each text begins with."""
+that one. The rest has room for what each text begins with, the count of dead letters, and records that were read and
+are finished meanwhile."""
 
 BITS_IN_CHARACTER = 6
 """Of the form with one bit for each offset (base64)."""
@@ -43,6 +43,20 @@ of it that were read are not due yet, or wait for this owner's mark; what is fin
 record does not fit into the metadata of a commit, or might not fit when what was read is finished."""
 
 
+class Limit(NamedTuple):
+    """A limit of what is read, with hysteresis.
+
+    Attributes:
+        exceeds: whether a partition reaches this share of it.
+        stop_at: the share at which a partition is not read any more.
+        resume_below: the share below which it is read again.
+    """
+
+    exceeds: Callable[[Partition, float], bool]
+    stop_at: float
+    resume_below: float
+
+
 class FlowControl:
     """Decides which partitions are read: those without a reason against it.
 
@@ -63,6 +77,11 @@ class FlowControl:
         self._metadata_limit = metadata_limit
         self._settings = settings
         self._reasons: dict[TopicPartition, set[NotReadReason]] = {}
+        self._limits: Mapping[NotReadReason, Limit] = {
+            "full": Limit(self._exceeds_share, 1.0, 0.5),
+            "metadata": Limit(self._do_finished_offsets_fill_metadata, READ_UNTIL, READ_AGAIN),
+            "forecast": Limit(self._may_finished_offsets_outgrow_metadata, 1.0, 0.5),
+        }
         self.room = asyncio.Event()
 
     def add_reason(self, tp: TopicPartition, reason: NotReadReason) -> None:
@@ -83,45 +102,31 @@ class FlowControl:
 
     def remove_assignment_reasons(self, tp: TopicPartition) -> None:
         """Its assignment has changed: remove all reasons but a user's."""
-        self.remove_reason(tp, "full")
-        self.remove_reason(tp, "unreadable")
-        self.remove_reason(tp, "early")
-        self.remove_reason(tp, "beginning")
-        self.remove_reason(tp, "metadata")
-        self.remove_reason(tp, "forecast")
+        for reason in get_args(NotReadReason):
+            if reason != "user":
+                self.remove_reason(tp, reason)
 
     def stop_reading_partition_if_full(self, partition: Partition) -> None:
-        """Stop reading this partition if it is full now. Called after each poll that returned records of it."""
-        if self._exceeds_share(partition, 1.0):
-            self.add_reason(partition.tp, "full")
-            self.room.clear()
-        if self._do_finished_offsets_fill_metadata(partition, READ_UNTIL):
-            self.add_reason(partition.tp, "metadata")
-            self.room.clear()
-        if self._may_finished_offsets_outgrow_metadata(partition, 1.0):
-            self.add_reason(partition.tp, "forecast")
-            self.room.clear()
+        """Stop reading this partition if it has reached a limit now. Called after each poll that returned records of
+        it."""
+        for reason, limit in self._limits.items():
+            if limit.exceeds(partition, limit.stop_at):
+                self.add_reason(partition.tp, reason)
+                self.room.clear()
 
     def is_partition_full(self, tp: TopicPartition) -> bool:
         """Whether this partition is not read because its share is full."""
         return "full" in self._reasons.get(tp, ())
 
     def reopen_partitions_with_room(self) -> None:
-        """Executors have made progress: read partitions again that are no longer full."""
+        """Executors have made progress: read partitions again that are below their limits."""
         for tp in tuple(self._reasons):
-            if self.is_partition_full(tp) and (
-                (full := self._partitions.get(tp)) is None or not self._exceeds_share(full, 0.5)
-            ):
-                self.remove_reason(tp, "full")
-            if "metadata" in self._reasons.get(tp, ()) and (
-                (full := self._partitions.get(tp)) is None
-                or not self._do_finished_offsets_fill_metadata(full, READ_AGAIN)
-            ):
-                self.remove_reason(tp, "metadata")
-            if "forecast" in self._reasons.get(tp, ()) and (
-                (full := self._partitions.get(tp)) is None or not self._may_finished_offsets_outgrow_metadata(full, 0.5)
-            ):
-                self.remove_reason(tp, "forecast")
+            partition = self._partitions.get(tp)
+            for reason, limit in self._limits.items():
+                if reason in self._reasons.get(tp, ()) and (
+                    partition is None or not limit.exceeds(partition, limit.resume_below)
+                ):
+                    self.remove_reason(tp, reason)
 
     def partitions_to_poll(self) -> Collection[TopicPartition] | None:
         """The partitions to poll: None for all of them; empty if none may be read."""
